@@ -1,0 +1,1 @@
+"""BYTES: tensor -> payload -> tensor. Imports nothing else of splitpoint; `protocol.py` is the contract."""

@@ -1,0 +1,169 @@
+"""What a codec is: transform -> quantizer -> entropy coder, each side of it existing once.
+
+A `Codec` is fitted to calibration activations of ONE tensor at one rate and gives a `FittedCodec`:
+two small ONNX graphs (encoder: tensor -> integer symbol tensors and side information; decoder: the
+reverse) and a lossless `Coder` between symbols and bytes. Evaluation, export and the device all run
+these same graphs; numpy versions exist only as test oracles.
+
+Boundaries (what crosses from the ONNX graphs to the coder):
+
+* ``symbols``         integer symbols and named side information; only the coder needs splitpoint.
+* ``float32``         the raw tensor: codecs whose quantizer cannot be an ONNX graph (TCQ's Viterbi,
+                      VQ search, lossy image tiles). Encoder and decoder graphs may be identities or transforms.
+* ``channel_symbols`` real channel uses of a joint source-channel code; the cost is channel uses, not bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Array",
+    "Boundary",
+    "Codec",
+    "CodecError",
+    "Coder",
+    "Context",
+    "FitError",
+    "FittedCodec",
+    "Need",
+    "PayloadError",
+    "Rate",
+    "TensorSpec",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Array = NDArray[Any]
+Boundary = Literal["symbols", "float32", "channel_symbols"]
+Need = Literal["labels", "gradients", "layer"]
+
+
+class CodecError(ValueError):
+    """A codec cannot do what it was asked; the text says what, where, got against expected, and the next step."""
+
+
+class FitError(CodecError):
+    """The activations cannot be fitted (NaN, infinity, a magnitude fp16 cannot hold, too few samples)."""
+
+
+class PayloadError(CodecError):
+    """The bytes are not a payload of this codec: damaged, truncated, or written for another plan."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TensorSpec:
+    """An integer (or raw) tensor between an encoder graph and its coder.
+
+    `low` and `high` bound what a decoder may return, both included; a raw float tensor has neither.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # a numpy name: "uint8", "int32", "float16", ...
+    low: int | None = None
+    high: int | None = None
+    channel_axis: int | None = None  # the axis along which statistics differ, when there is one
+    side: bool = False  # side information (ranges), not symbols
+
+    @property
+    def elements(self) -> int:
+        """Number of scalars."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """One operating point of a codec, coarsest first in `Codec.rates`; `label` is what tables print ("4 bit", "q 90")."""
+
+    label: str
+    value: float  # bits, quality, step: whatever orders this codec's points
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What `fit` may know beside the activations; a codec lists in `Codec.needs` what it cannot do without."""
+
+    low: float = -np.inf  # range the activation is known to have (ReLU: 0; ReLU6: 0..6)
+    high: float = np.inf
+    seed: int = 0
+    labels: Array | None = None  # (N,) int64
+    sensitivity: Array | None = None  # (C,) diagonal or (C, C): E[J^T J] of the top logits per channel
+    layer_input: Array | None = None  # (N, Q, H', W') input of the layer that makes the tensor
+    layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+
+
+@runtime_checkable
+class Coder(Protocol):
+    """Lossless (boundary ``symbols``) or lossy (``float32``) bytes for named tensors; a pure function of its tables.
+
+    `decode(encode(t))` gives equal tensors for ``symbols``. Decoding is integer-only and bounded in time and memory:
+    any bytes give tensors of the specified shapes with symbols in range, or `PayloadError`.
+    """
+
+    name: str
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The tensors that `encode` takes and `decode` gives, in payload order."""
+        ...
+
+    def encode(self, tensors: Mapping[str, Array]) -> bytes:
+        """Code the tensors named in `specs`; raises `CodecError` when one is missing or has another shape."""
+        ...
+
+    def decode(self, payload: bytes) -> dict[str, Array]:
+        """Give the tensors back; raises `PayloadError`."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Tables for codec.npz; `splitpoint.codecs.load` rebuilds the coder from them."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FittedCodec:
+    """A codec fitted to one tensor at one rate.
+
+    The encoder graph has one input ``x`` (float32, `shape`, batch axis 1 included) and the outputs named in
+    `coder.specs`; the decoder graph the reverse, its output ``y`` of `shape`. ``None`` means identity: the coder
+    takes and gives a tensor named ``x``.
+    """
+
+    codec: str  # name in the registry
+    rate: int  # index into Codec.rates
+    rate_label: str
+    boundary: Boundary
+    shape: tuple[int, ...]
+    encoder: bytes | None  # serialized ONNX ModelProto
+    decoder: bytes | None
+    coder: Coder
+    transform_key: str  # equal keys at one tensor mean equal encoder and decoder graphs: symbols can be shared
+    encoder_macs: int = 0
+    decoder_macs: int = 0
+    weight_bytes: int = 0  # initializers that the two graphs add to head and tail
+
+
+class Codec(Protocol):
+    """One preset: a named transform x quantizer x coder with its operating points."""
+
+    name: str
+    rates: tuple[Rate, ...]  # coarsest (fewest bits) first
+    boundary: Boundary
+    needs: frozenset[Need]
+
+    def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
+        """Why this codec cannot code such a tensor, or None when it can."""
+        ...
+
+    def fit(self, activations: Array, rate: int, context: Context) -> FittedCodec:
+        """Fit to `activations` (N, C, H, W) or (N, ...), float32; raises `FitError` (NaN and infinity by name)."""
+        ...

@@ -1,0 +1,1 @@
+"""DECISIONS: cuts, cost, accuracy, search, plan, export, verify. Imports profiles and codecs."""

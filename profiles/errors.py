@@ -1,0 +1,27 @@
+"""The error of everything read from outside: models, profiles, inputs, links."""
+
+from __future__ import annotations
+
+__all__ = ["ProfileError"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class ProfileError(ValueError):
+    """A file or a model cannot be used: what, where (`at`), got against expected, and the next step (`fix`)."""
+
+    def __init__(self, message: str, *, at: str | None = None, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = at
+        self.fix = fix
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.at is not None:
+            lines.append(f"  at    {self.at}")
+        if self.fix is not None:
+            lines.append(f"  fix   {self.fix}")
+        return "\n".join(lines)
