@@ -1,0 +1,117 @@
+"""The machine a measurement was made on, and the short fingerprint that says whether two measurements compare."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+__all__ = ["Machine", "this_machine"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+_FINGERPRINT_DIGITS = 12  # of a SHA-256 in hexadecimal: 48 bits, enough to tell machines apart, short enough to print
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hardware, system and runtime settings of a measurement."""
+
+    cpu: str
+    physical_cores: Count
+    logical_cpus: Count
+    arch: str
+    os: str
+    python: str
+    numpy: str
+    onnxruntime: str
+    provider: str
+    threads: Count
+    precision: str
+    optimization: str  # ORT graph optimization level
+
+    @property
+    def fingerprint(self) -> str:
+        """What must be equal for seconds to be comparable: CPU, ORT version, threads, provider, precision."""
+        parts = (self.cpu, self.onnxruntime, str(self.threads), self.provider, self.precision)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_FINGERPRINT_DIGITS]
+
+
+def this_machine(
+    *,
+    threads: int,
+    provider: str = "CPUExecutionProvider",
+    precision: str = "fp32",
+    runtime_version: str | None = None,
+    optimization: str = "ORT_ENABLE_ALL",
+) -> Machine:
+    """The machine this process runs on; `runtime_version` defaults to the installed onnxruntime's."""
+    logical = os.cpu_count() or 1
+    return Machine(
+        cpu=_cpu_model(),
+        physical_cores=_physical_cores() or logical,
+        logical_cpus=logical,
+        arch=platform.machine(),
+        os=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        numpy=importlib.metadata.version("numpy"),
+        onnxruntime=importlib.metadata.version("onnxruntime") if runtime_version is None else runtime_version,
+        provider=provider,
+        threads=threads,
+        precision=precision,
+        optimization=optimization,
+    )
+
+
+def _cpu_model() -> str:
+    """What the system calls its processor; boards with a device tree (Raspberry Pi, Jetson) name the board too."""
+    names = [_board(), _cpuinfo_model() or _darwin_model() or platform.processor() or platform.machine()]
+    return " / ".join(name for name in names if name)
+
+
+def _board() -> str:
+    path = Path("/proc/device-tree/model")
+    return path.read_bytes().rstrip(b"\0").decode(errors="replace").strip() if path.is_file() else ""
+
+
+def _cpuinfo_model() -> str:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return ""
+    pairs = [line.partition(":")[::2] for line in path.read_text(errors="replace").splitlines() if ":" in line]
+    found = {key.strip().lower(): value.strip() for key, value in pairs}
+    if "model name" in found:
+        return found["model name"]
+    if "cpu part" in found:  # Arm gives numbers only: implementer 0x41 part 0xd08 is a Cortex-A72
+        return f"{found.get('cpu implementer', '')} {found['cpu part']}".strip()
+    return ""
+
+
+def _darwin_model() -> str:
+    if platform.system() != "Darwin":
+        return ""
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _physical_cores() -> int:
+    """Distinct (package, core) pairs, or 0 where the system does not say."""
+    found = set()
+    for topology in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology"):
+        package, core = topology / "physical_package_id", topology / "core_id"
+        if package.is_file() and core.is_file():
+            # Arm clusters repeat core ids within a package; core_cpus lists the threads of one core.
+            threads = topology / "core_cpus"
+            siblings = threads.read_text().strip() if threads.is_file() else ""
+            found.add((package.read_text().strip(), core.read_text().strip(), siblings))
+    return len(found)

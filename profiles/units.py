@@ -1,0 +1,286 @@
+"""The only converter between text and SI numbers: "20 Mbit/s" to 2e7 and 0.0032 s to "3.2 ms".
+
+k = 1000 and Ki = 1024. A quantity in a file is a bare number in the SI unit of its field, or text with a unit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta
+
+__all__ = [
+    "KINDS",
+    "BitRate",
+    "ByteCount",
+    "ByteRate",
+    "Decibel",
+    "Fraction",
+    "Hertz",
+    "Joules",
+    "JoulesPerBit",
+    "Kind",
+    "MacCount",
+    "MacRate",
+    "NonNegativeSeconds",
+    "PositiveSeconds",
+    "UnitError",
+    "UsdPerByte",
+    "UsdPerRequest",
+    "UsdPerSecond",
+    "Watts",
+    "format_bytes",
+    "format_flops",
+    "format_fraction",
+    "format_joules",
+    "format_macs",
+    "format_macs_s",
+    "format_rate",
+    "format_seconds",
+    "format_watts",
+    "parse",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A kind of quantity: what it is called, an example of it, and its units in SI."""
+
+    noun: str  # "a rate"
+    example: str  # "20 Mbit/s"
+    units: Mapping[str, float]  # spelling -> SI value of one
+
+
+class UnitError(ValueError):
+    """Text is not a quantity of the wanted kind; `suggestion` is what was probably meant."""
+
+    def __init__(self, message: str, *, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.suggestion = suggestion
+
+
+_SMALL = {"n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0}
+_LARGE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+
+
+def _scaled(unit: str, prefixes: Mapping[str, float], scale: float = 1.0) -> dict[str, float]:
+    return {prefix + unit: factor * scale for prefix, factor in prefixes.items()}
+
+
+_TIME = {**_scaled("s", _SMALL), "min": 60.0, "h": 3600.0}
+_BYTE = {**_scaled("B", _LARGE), **_scaled("B", _BINARY), "bytes": 1.0, "byte": 1.0}
+_MAC = _scaled("MAC", _LARGE)
+
+KINDS: Mapping[str, Kind] = {
+    "s": Kind(noun="a time", example="15 ms", units=_TIME),
+    "bit_s": Kind(
+        noun="a rate",
+        example="20 Mbit/s",
+        units={
+            **_scaled("bit/s", _LARGE),
+            **_scaled("bps", _LARGE),
+            **_scaled("B/s", _LARGE, 8.0),
+            **_scaled("B/s", _BINARY, 8.0),
+        },
+    ),
+    "bytes_s": Kind(
+        noun="a memory rate", example="4 GB/s", units={**_scaled("B/s", _LARGE), **_scaled("B/s", _BINARY)}
+    ),
+    "bytes": Kind(noun="a size", example="16 kB", units=_BYTE),
+    "bit": Kind(
+        noun="a number of bits",
+        example="8 kbit",
+        units={**_scaled("bit", _LARGE), **_scaled("B", _LARGE, 8.0), **_scaled("B", _BINARY, 8.0)},
+    ),
+    "hz": Kind(noun="a frequency", example="20 MHz", units=_scaled("Hz", _LARGE)),
+    "db": Kind(noun="a ratio in decibel", example="12 dB", units={"dB": 1.0}),
+    "w": Kind(noun="a power", example="1.3 W", units={**_scaled("W", _SMALL), "kW": 1e3}),
+    "j": Kind(noun="an energy", example="20 mJ", units={**_scaled("J", _SMALL), "kJ": 1e3, "Wh": 3600.0}),
+    "j_bit": Kind(
+        noun="an energy per bit",
+        example="0.3 uJ/bit",
+        units={**_scaled("J/bit", _SMALL), "W/(Mbit/s)": 1e-6, "mW/(Mbit/s)": 1e-9},
+    ),
+    "macs": Kind(noun="a number of multiply-adds", example="300 MMAC", units=_MAC),
+    "macs_s": Kind(
+        noun="a compute rate",
+        example="15 GMAC/s",
+        # 1 MAC = 2 FLOP
+        units={**_scaled("MAC/s", _LARGE), **_scaled("FLOP/s", _LARGE, 0.5), **_scaled("FLOPS", _LARGE, 0.5)},
+    ),
+    "fraction": Kind(noun="a fraction", example="1 %", units={"%": 0.01, "": 1.0}),
+    "usd_byte": Kind(
+        noun="a price per byte",
+        example="2 USD/GB",
+        units={"USD/B": 1.0, "USD/kB": 1e-3, "USD/MB": 1e-6, "USD/GB": 1e-9},
+    ),
+    "usd_s": Kind(noun="a price per second", example="0.34 USD/h", units={"USD/s": 1.0, "USD/h": 1 / 3600}),
+    "usd": Kind(noun="a price", example="0.0002 USD", units={"USD": 1.0}),
+}
+
+PositiveSeconds = Annotated[float, Meta(gt=0, extra={"kind": "s"})]
+NonNegativeSeconds = Annotated[float, Meta(ge=0, extra={"kind": "s"})]
+BitRate = Annotated[float, Meta(gt=0, extra={"kind": "bit_s"})]
+ByteRate = Annotated[float, Meta(gt=0, extra={"kind": "bytes_s"})]
+ByteCount = Annotated[int, Meta(ge=0, extra={"kind": "bytes"})]
+Hertz = Annotated[float, Meta(gt=0, extra={"kind": "hz"})]
+Decibel = Annotated[float, Meta(extra={"kind": "db"})]
+Watts = Annotated[float, Meta(ge=0, extra={"kind": "w"})]
+Joules = Annotated[float, Meta(ge=0, extra={"kind": "j"})]
+JoulesPerBit = Annotated[float, Meta(ge=0, extra={"kind": "j_bit"})]
+MacCount = Annotated[float, Meta(gt=0, extra={"kind": "macs"})]
+MacRate = Annotated[float, Meta(gt=0, extra={"kind": "macs_s"})]
+Fraction = Annotated[float, Meta(ge=0, le=1, extra={"kind": "fraction"})]
+UsdPerByte = Annotated[float, Meta(ge=0, extra={"kind": "usd_byte"})]
+UsdPerSecond = Annotated[float, Meta(ge=0, extra={"kind": "usd_s"})]
+UsdPerRequest = Annotated[float, Meta(ge=0, extra={"kind": "usd"})]
+
+_NUMBER = re.compile(r"\s*([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
+
+
+def parse(
+    value: object,
+    kind: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> float:
+    """The SI number of a bare number or of text with a unit: ``parse("20 Mbit/s", "bit_s") == 2e7``.
+
+    Raises UnitError for another type, an unknown unit, a number that is not finite or one outside the bounds.
+    """
+    wanted = KINDS[kind]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise UnitError(f'expected {wanted.noun} such as "{wanted.example}", got {_shown(value)}')
+    number = _from_text(value, wanted) if isinstance(value, str) else float(value)
+    shown = _shown(value)
+    if not math.isfinite(number):
+        raise UnitError(f'expected {wanted.noun} such as "{wanted.example}", got {shown}, which is not finite')
+    for bound, holds, word in (
+        (gt, gt is None or number > gt, "more than"),
+        (ge, ge is None or number >= ge, "at least"),
+        (lt, lt is None or number < lt, "less than"),
+        (le, le is None or number <= le, "at most"),
+    ):
+        if not holds:
+            raise UnitError(f'expected {wanted.noun} {word} {bound:g} such as "{wanted.example}", got {shown}')
+    return number
+
+
+def _from_text(text: str, wanted: Kind) -> float:
+    match = _NUMBER.fullmatch(text)
+    complaint = f'expected {wanted.noun} such as "{wanted.example}", got "{text}"'
+    if match is None:
+        raise UnitError(complaint)
+    number, unit = match.groups()
+    if unit not in wanted.units:
+        meant = _nearest(unit, wanted)
+        raise UnitError(complaint, suggestion=None if meant is None else f"{number} {meant}".strip())
+    return float(number) * wanted.units[unit]
+
+
+def _nearest(unit: str, wanted: Kind) -> str | None:
+    """The unit that was probably meant; "mbit" means "Mbit/s" where a rate is wanted."""
+    if not unit:
+        return None
+    names = [name for name in wanted.units if name]
+    # Prefixes below one do not fit bits and bytes, so case is the usual slip: compare lower case first.
+    for name in names:
+        if name.lower() == unit.lower() or name.lower().removesuffix("/s") == unit.lower():
+            return name
+    lowered = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(unit.lower(), lowered, n=1, cutoff=0.5)
+    return lowered[close[0]] if close else None
+
+
+def _shown(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else f"{value!r}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds for people: ``0.0032`` is "3.2 ms"."""
+    if seconds >= 120:
+        return f"{_significant(seconds / 3600)} h" if seconds >= 7200 else f"{_significant(seconds / 60)} min"
+    return _format(seconds, "s", {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9})
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Bytes for people, k = 1000: ``1040`` is "1.04 kB"."""
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} B" if n_bytes == int(n_bytes) else f"{_significant(n_bytes)} B"
+    return _format(n_bytes, "B", _LARGE)
+
+
+def format_rate(bit_s: float) -> str:
+    """A bit rate for people: ``6e7`` is "60 Mbit/s"."""
+    return _format(bit_s, "bit/s", _LARGE)
+
+
+def format_macs(macs: float) -> str:
+    """Multiply-adds for people: ``3e8`` is "300 MMAC"."""
+    return _format(macs, "MAC", _LARGE)
+
+
+def format_flops(macs: float) -> str:
+    """FLOPs = 2 x MACs for people: ``3e8`` MACs are "600 MFLOPs"."""
+    return _format(2 * macs, "FLOPs", _LARGE)
+
+
+def format_macs_s(macs_s: float) -> str:
+    """Multiply-adds a second for people: ``1.5e10`` is "15 GMAC/s"."""
+    return _format(macs_s, "MAC/s", _LARGE)
+
+
+def format_fraction(fraction: float) -> str:
+    """A fraction as a percentage: ``0.0123`` is "1.2 %"."""
+    percent = 100 * fraction
+    return (
+        f"{percent:.0f} %"
+        if percent == int(percent)
+        else f"{percent:.2g} %"
+        if abs(percent) < 10
+        else f"{percent:.0f} %"
+    )
+
+
+def format_joules(joules: float) -> str:
+    """Joules for people: ``0.02`` is "20 mJ"."""
+    return _format(joules, "J", {"k": 1e3, **_SMALL_SHOWN})
+
+
+def format_watts(watts: float) -> str:
+    """Watts for people: ``1.3`` is "1.3 W"."""
+    return _format(watts, "W", {"k": 1e3, **_SMALL_SHOWN})
+
+
+_SMALL_SHOWN = {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9}
+
+
+def _format(value: float, unit: str, prefixes: Mapping[str, float]) -> str:
+    if value == 0:
+        return f"0 {unit}"
+    if not math.isfinite(value):
+        return f"{value} {unit}"
+    ranked = sorted(prefixes.items(), key=lambda item: item[1], reverse=True)
+    # 999.95 rounds to 1000 at three digits, so compare after rounding.
+    rounded = float(f"{abs(value):.3g}")
+    prefix, factor = next(((p, f) for p, f in ranked if rounded >= f), ranked[-1])
+    return f"{_significant(value / factor)} {prefix}{unit}"
+
+
+def _significant(value: float) -> str:
+    """Three significant digits without an exponent and without trailing zeros."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
