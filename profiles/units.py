@@ -193,8 +193,8 @@ def _from_text(text: str, wanted: Kind) -> float:
 
 def _nearest(unit: str, wanted: Kind) -> str | None:
     """The unit that was probably meant; "mbit" means "Mbit/s" where a rate is wanted."""
-    if not unit:
-        return None
+    if not unit or any(unit in kind.units for kind in KINDS.values()):
+        return None  # another kind of quantity, not a slip
     names = [name for name in wanted.units if name]
     # Prefixes below one do not fit bits and bytes, so case is the usual slip: compare lower case first.
     for name in names:
