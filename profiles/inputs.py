@@ -1,0 +1,281 @@
+"""What a model's input is: the `input:` block, reading pictures, and the exact step from a picture to the network.
+
+Two stages, because they can be on two machines. `read_picture` gives the *resized* picture: uint8, (H, W, C), RGB or
+gray, exactly the network's size; PNG, JPEG and WebP code this. `preprocess` turns it into the network's input; it is
+the device's work when the cut is inside the network and the server's when the picture is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["InputSpec", "Picture", "check_against", "guess_spec", "guess_specs", "preprocess", "read_picture"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Picture = NDArray[np.uint8]  # (H, W, C), RGB or gray
+Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's, in units of 0..1
+LARGEST_SIDE = 16384  # pixels, of the network's input
+LARGEST_PIXELS = 200_000_000  # a larger picture is refused before it is decoded (decompression bombs)
+
+
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `input:` block. For an image, x = (picture / scale - mean) / std, with picture in 0..255.
+
+    torchvision's numbers are ``scale: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]``; a network that
+    wants (picture - 127) / 128 has ``mean: 127, std: 128``; both are in the order of the network's channels.
+    A tensor has only `dtype`; its values come as they are.
+    """
+
+    kind: Literal["image", "tensor"] = "image"
+    # msgspec 0.22 crashes on a constrained int beside a fixed tuple, so the sides' bounds are checked below.
+    size: int | tuple[int, int] | None = None  # of the network's input: one side of a square, or (height, width)
+    resize: int | Literal["cover", "exact"] = "cover"  # shorter side in pixels; as small as covers size; stretched
+    crop: Literal["center", "none"] = "center"
+    letterbox: Level | None = None  # fit inside size and pad with this level; takes the place of resize and crop
+    letterbox_at: Literal["center", "corner"] = "center"  # where the picture goes; corner = top left (YOLOX)
+    resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    color: Literal["rgb", "bgr", "gray"] = "rgb"
+    scale: float = 1.0
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "float16", "uint8", "int8", "int32", "int64"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself; msgspec adds the place in the file."""
+        if self.kind == "tensor":
+            self._refuse_image_fields()
+            return
+        if self.size is None:
+            raise ProfileError("an image input needs its size", fix="add size: 224, or size: [height, width]")
+        if self.dtype not in ("float32", "float16", "uint8"):
+            raise ProfileError(f"an image input is float32, float16 or uint8, got {self.dtype}")
+        height, width = self.height_width
+        if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
+            raise ProfileError(f"size must be 1 to {LARGEST_SIDE} pixels a side, got {self.size}")
+        if isinstance(self.resize, int) and self.letterbox is None and self.resize < min(height, width):
+            raise ProfileError(f"resize {self.resize} is smaller than the size {height}x{width} that is cut out of it")
+        self._check_numbers()
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Height and width of the network's input, pixels; images only."""
+        if self.size is None:
+            raise ProfileError("a tensor input has no picture size")
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def channels(self) -> int:
+        """Channels of the picture: 1 for gray, else 3."""
+        return 1 if self.color == "gray" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the network's input, batch axis 1 included; images only."""
+        height, width = self.height_width
+        return (1, self.channels, height, width) if self.layout == "NCHW" else (1, height, width, self.channels)
+
+    def _refuse_image_fields(self) -> None:
+        for field in msgspec.structs.fields(self):
+            if field.name not in ("kind", "dtype") and getattr(self, field.name) != field.default:
+                raise ProfileError(f"{field.name} is for images and this input is a tensor", fix="remove it")
+
+    def _check_numbers(self) -> None:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if isinstance(value, tuple) and len(value) != self.channels:
+                raise ProfileError(f"{name} needs 1 or {self.channels} numbers for {self.color}, got {len(value)}")
+            if not all(math.isfinite(v) for v in values) or (name == "std" and any(v <= 0 for v in values)):
+                raise ProfileError(f"{name} must be finite{' and above 0' if name == 'std' else ''}, got {value}")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ProfileError(f"scale must be finite and above 0, got {self.scale}")
+        means = self.mean if isinstance(self.mean, tuple) else (self.mean,)
+        plain = self.scale == 1.0 and self.std == 1.0 and all(m == 0 for m in means)
+        if self.dtype == "uint8" and not plain:
+            raise ProfileError("a uint8 network takes the picture as it is; scale, mean and std belong to float inputs")
+        if self.scale == 1.0 and all(0 < m <= 1 for m in means):
+            raise ProfileError(
+                f"mean {self.mean} is in units of 0..1, but the picture is in 0..255",
+                fix="add scale: 255 when mean and std are given in units of 0..1",
+            )
+
+
+def read_picture(path: Path, spec: InputSpec) -> Picture:
+    """Read, turn upright (EXIF), convert, resize and crop a picture file: uint8 (H, W, C) of the network's size.
+
+    Raises `ProfileError` naming the file when it is missing, damaged, too large or, under ``crop: none``, does not fit.
+    """
+    if spec.kind != "image":
+        raise ProfileError("the input is a tensor, so picture files cannot be read", at=str(path))
+    mode = "L" if spec.color == "gray" else "RGB"
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > LARGEST_PIXELS:
+                raise ProfileError(f"{opened.width}x{opened.height} pixels is above {LARGEST_PIXELS:,}", at=str(path))
+            upright = ImageOps.exif_transpose(opened)
+            image = _on_white(upright).convert(mode)
+    except FileNotFoundError:
+        raise ProfileError("there is no such picture", at=str(path)) from None
+    except UnidentifiedImageError:
+        raise ProfileError("this file is not a picture that Pillow knows", at=str(path), fix="remove it") from None
+    except Image.DecompressionBombError as error:
+        raise ProfileError(str(error), at=str(path)) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, ProfileError):
+            raise
+        raise ProfileError(f"this picture is damaged: {error}", at=str(path), fix="remove or replace it") from error
+    picture = np.asarray(_fit(image, spec, str(path)), dtype=np.uint8)
+    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None])
+
+
+def preprocess(picture: Picture, spec: InputSpec) -> NDArray[Any]:
+    """The network's input of shape `spec.shape` for a picture (H, W, C), uint8, of the network's size.
+
+    Every one of the 256 levels is computed in float64 and rounded once, so the result is the same on every machine.
+    """
+    height, width = spec.height_width
+    expected = (height, width, spec.channels)
+    if picture.shape != expected or picture.dtype != np.uint8:
+        raise ProfileError(f"expected a picture {expected} of uint8, got {picture.shape} of {picture.dtype}")
+    planes = picture[:, :, ::-1] if spec.color == "bgr" else picture
+    if spec.dtype == "uint8":
+        values: NDArray[Any] = planes
+    else:
+        table = _levels(spec)  # (256, C)
+        values = np.stack([table[planes[:, :, c], c] for c in range(spec.channels)], axis=-1)
+    return np.ascontiguousarray((values.transpose(2, 0, 1) if spec.layout == "NCHW" else values)[None])
+
+
+def check_against(spec: InputSpec, *, name: str, shape: Sequence[int], dtype: str) -> None:
+    """Raise `ProfileError` unless the spec makes what the model's input `name` takes; `dtype` is a numpy name."""
+    at = f"model input '{name}'"
+    if spec.dtype != dtype:
+        raise ProfileError(f"the model takes {dtype}, the input block makes {spec.dtype}", at=at, fix=f"dtype: {dtype}")
+    if spec.kind == "image" and tuple(shape) != spec.shape:
+        other: Literal["NCHW", "NHWC"] = "NHWC" if spec.layout == "NCHW" else "NCHW"
+        relaid = tuple(shape) == msgspec.structs.replace(spec, layout=other).shape
+        fix = f"layout: {other}" if relaid else "change size, color or layout of the input block"
+        raise ProfileError(f"the model takes {_by(shape)}, the input block makes {_by(spec.shape)}", at=at, fix=fix)
+
+
+def guess_specs(shape: Sequence[int], dtype: str) -> tuple[tuple[InputSpec, str], ...]:
+    """The usual input blocks for a model input, likeliest first, each with the assumption in one line of text.
+
+    With labels a caller can try them in turn; a model of the wrong scale has a visibly lower accuracy.
+    """
+    dims = tuple(shape)
+    layout = _image_layout(dims, dtype)
+    if layout is None:
+        if dtype not in _TENSOR_TYPES:
+            raise ProfileError(f"no input block for a model input of {dtype}", fix=f"use one of {list(_TENSOR_TYPES)}")
+        spec = msgspec.convert({"kind": "tensor", "dtype": dtype}, InputSpec)
+        return ((spec, f"assumed a tensor input {_by(dims)} of {dtype}, its values as they are in the data"),)
+    size = (dims[2], dims[3]) if layout == "NCHW" else (dims[1], dims[2])
+    channels = dims[1] if layout == "NCHW" else dims[3]
+    base = {"size": size, "layout": layout, "dtype": dtype, "color": "gray" if channels == 1 else "rgb"}
+    picture = f"{base['color']} picture {size[0]}x{size[1]}, {layout}"
+    if dtype == "uint8":
+        return ((msgspec.convert(base, InputSpec), f"assumed a {picture}, levels 0..255 as they are"),)
+    choices: list[tuple[dict[str, Any], str]] = [
+        ({"scale": 255.0}, "levels 0..1"),
+        ({"mean": 127.5, "std": 127.5}, "levels -1..1"),
+        ({}, "levels 0..255 as they are"),
+    ]
+    if channels == 3:
+        normal = {"scale": 255.0, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+        choices.insert(1, (normal, "torchvision's ImageNet mean and standard deviation"))
+    return tuple(
+        (msgspec.convert({**base, **more}, InputSpec), f"assumed a {picture}, {text}") for more, text in choices
+    )
+
+
+def guess_spec(shape: Sequence[int], dtype: str) -> tuple[InputSpec, str]:
+    """The input block that assumes least for a model input, and the assumption as text to print."""
+    spec, text = guess_specs(shape, dtype)[0]
+    return spec, f"{text}; an input: block in a configuration file says otherwise"
+
+
+_TENSOR_TYPES = ("float32", "float16", "uint8", "int8", "int32", "int64")
+
+
+def _image_layout(shape: tuple[int, ...], dtype: str) -> Literal["NCHW", "NHWC"] | None:
+    if len(shape) != 4 or shape[0] != 1 or dtype not in ("float32", "float16", "uint8"):
+        return None
+    if shape[1] in (1, 3) and min(shape[2:]) > 3:
+        return "NCHW"
+    if shape[3] in (1, 3) and min(shape[1:3]) > 3:
+        return "NHWC"
+    return None
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(str(d) for d in shape)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Without transparency: alpha is blended onto white, as viewers show it."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray: keep the high byte, Pillow would clip
+        return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    return image
+
+
+def _fit(image: Image.Image, spec: InputSpec, at: str) -> Image.Image:
+    height, width = spec.height_width
+    filter_ = RESAMPLING[spec.resample]
+    if spec.letterbox is not None:
+        ratio = min(height / image.height, width / image.width)
+        inner = (max(1, min(width, round(image.width * ratio))), max(1, min(height, round(image.height * ratio))))
+        level = spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3
+        canvas = Image.new(image.mode, (width, height), level)
+        centered = ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        canvas.paste(image.resize(inner, filter_), centered if spec.letterbox_at == "center" else (0, 0))
+        return canvas
+    if spec.resize == "exact":
+        return image if image.size == (width, height) else image.resize((width, height), filter_)
+    if spec.resize == "cover":
+        ratio = max(height / image.height, width / image.width)
+    else:
+        ratio = max(spec.resize / min(image.height, image.width), height / image.height, width / image.width)
+    resized = (max(width, round(image.width * ratio)), max(height, round(image.height * ratio)))
+    if spec.crop == "none" and resized != (width, height):
+        raise ProfileError(
+            f"resized to {resized[0]}x{resized[1]} (width x height), the network takes {width}x{height}",
+            at=at,
+            fix="crop: center, resize: exact or letterbox: 114 in the input block",
+        )
+    if resized != image.size:
+        image = image.resize(resized, filter_)
+    left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _levels(spec: InputSpec) -> NDArray[Any]:
+    """(256, C): the network's value for each level of each channel, in the order of the network's channels."""
+    level = np.arange(256, dtype=np.float64)[:, None]
+    mean, std = (np.broadcast_to(np.asarray(v, np.float64), (spec.channels,)) for v in (spec.mean, spec.std))
+    return ((level / spec.scale - mean) / std).astype(spec.dtype)
