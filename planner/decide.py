@@ -1,0 +1,151 @@
+"""Which of the evaluated points are feasible, which is recommended and why, and what is nearest when none is.
+
+Pure functions of evaluated points and requirements.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from splitpoint.planner.front import knee, pareto
+from splitpoint.planner.planfile import Requirements
+from splitpoint.planner.types import Evaluated
+from splitpoint.profiles.units import format_bytes, format_seconds
+
+__all__ = [
+    "OBJECTIVES",
+    "Decision",
+    "Violation",
+    "decide",
+    "objective_rows",
+    "recommend",
+    "violations",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+OBJECTIVES: dict[str, Callable[[Evaluated], float]] = {
+    "latency": lambda point: math.log10(point.cost.latency_s),
+    # Nothing sent is one byte sent on the log scale: below every real payload, and finite.
+    "payload": lambda point: math.log10(max(1.0, point.cost.payload_bytes)),
+    "drop": lambda point: point.accuracy.drop,
+    "energy": lambda point: math.inf if point.cost.energy_j is None else point.cost.energy_j,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """A requirement that a point misses; `excess` is relative, for ranking near misses."""
+
+    name: str
+    text: str  # "latency by 4.1 ms"
+    excess: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the search amounts to."""
+
+    front: tuple[Evaluated, ...]  # feasible, not dominated, fewest bytes first
+    recommended: Evaluated | None
+    reason: str
+    knee: Evaluated | None
+    nearest: tuple[Evaluated, ...]  # when nothing is feasible: least missed first
+    would_fit: tuple[str, ...]  # relaxed requirements under which something fits
+
+
+def decide(points: Sequence[Evaluated], needs: Requirements, objectives: Sequence[str]) -> Decision:
+    """Front, recommendation and knee, or the nearest misses."""
+    feasible = [point for point in points if not violations(point, needs)]
+    if not feasible:
+        ranked = sorted(points, key=lambda point: sum(v.excess for v in violations(point, needs)))
+        return Decision(
+            front=(),
+            recommended=None,
+            reason="no candidate meets every requirement",
+            knee=None,
+            nearest=tuple(ranked[:3]),
+            would_fit=_would_fit(points, needs),
+        )
+    rows = objective_rows(feasible, objectives)
+    kept = [point for point, keep in zip(feasible, pareto(rows), strict=True) if keep]
+    front = tuple(sorted(kept, key=lambda point: (point.cost.payload_bytes, point.cost.latency_s)))
+    recommended, reason = recommend(front, needs)
+    bend = knee(objective_rows(front, objectives))
+    return Decision(
+        front=front,
+        recommended=recommended,
+        reason=reason,
+        knee=None if bend is None else front[bend],
+        nearest=(),
+        would_fit=(),
+    )
+
+
+def objective_rows(points: Sequence[Evaluated], objectives: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """One row a point, one column an objective, all to be minimised; shape (points, objectives)."""
+    return np.array([[OBJECTIVES[name](point) for name in objectives] for point in points], np.float64)
+
+
+def recommend(front: Sequence[Evaluated], needs: Requirements) -> tuple[Evaluated, str]:
+    """The point to deploy among feasible ones, and why.
+
+    With a deadline the fewest bytes that meet it; else the least latency. Ties go to the higher quality.
+    """
+    floor = needs.max_drop is not None or needs.min_agreement is not None
+    if needs.deadline_s is not None:
+        best = min(front, key=lambda p: (p.cost.payload_bytes, p.accuracy.drop, p.cost.latency_s))
+        sends = "it sends nothing and meets" if best.cost.payload_bytes == 0 else "it sends the fewest bytes of all that meet"
+        return best, f"{sends} the deadline{' and the quality floor' if floor else ''}"
+    best = min(front, key=lambda p: (p.cost.latency_s, p.accuracy.drop))
+    return best, f"it is the fastest{' of all that meet the quality floor' if floor else ''}"
+
+
+def violations(point: Evaluated, needs: Requirements) -> tuple[Violation, ...]:
+    """Every requirement that `point` misses; constraints bind the estimate, with `confident` the 95 % bound."""
+    cost, accuracy = point.cost, point.accuracy
+    drop = accuracy.drop_high if needs.confident else accuracy.drop
+    value = accuracy.low if needs.confident else accuracy.value
+    found = []
+
+    def over(name: str, got: float, limit: float | None, text: Callable[[float], str]) -> None:
+        if limit is not None and got > limit:
+            found.append(Violation(name=name, text=f"{name} by {text(got - limit)}", excess=(got - limit) / max(limit, 1e-9)))
+
+    over("latency", cost.latency_s, needs.deadline_s, format_seconds)
+    over("payload", cost.payload_bytes, needs.max_payload_bytes, format_bytes)
+    over("device memory", cost.head_peak_bytes, needs.max_head_bytes, format_bytes)
+    if needs.max_drop is not None and drop > needs.max_drop + 1e-12:
+        points = 100 * (drop - needs.max_drop)
+        found.append(Violation(name="drop", text=f"drop by {points:.1f} points", excess=drop - needs.max_drop))
+    if needs.min_agreement is not None and value < needs.min_agreement - 1e-12:
+        short = needs.min_agreement - value
+        found.append(Violation(name=accuracy.metric, text=f"{accuracy.metric} by {short:.3f}", excess=short))
+    return tuple(found)
+
+
+def _would_fit(points: Sequence[Evaluated], needs: Requirements) -> tuple[str, ...]:
+    """For each requirement alone: the value at which some point would meet all of them."""
+
+    def others_met(point: Evaluated, name: str) -> bool:
+        return all(violation.name == name for violation in violations(point, needs))
+
+    texts = []
+    for name, got, text in (
+        ("latency", lambda p: p.cost.latency_s, lambda v: f"latency <= {format_seconds(v)}"),
+        ("payload", lambda p: p.cost.payload_bytes, lambda v: f"payload <= {format_bytes(v)}"),
+        ("device memory", lambda p: p.cost.head_peak_bytes, lambda v: f"device memory >= {format_bytes(v)}"),
+        ("drop", lambda p: p.accuracy.drop, lambda v: f"drop <= {100 * v:.1f} %"),
+        ("agreement", lambda p: -p.accuracy.value, lambda v: f"agreement >= {-v:.2f}"),
+    ):
+        close = [got(point) for point in points if others_met(point, name)]
+        if close:
+            texts.append(text(min(close)))
+    return tuple(texts)

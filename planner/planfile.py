@@ -1,0 +1,188 @@
+"""plan.yaml: what a plan says of itself. Types and checks only; `planner.plan` runs it, `planner.write` writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from splitpoint.planner.types import How, Placement
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.inputs import InputSpec
+from splitpoint.profiles.machine import Machine
+
+__all__ = [
+    "FORMAT",
+    "AccuracyReport",
+    "CodecChoice",
+    "CostReport",
+    "CutChoice",
+    "IOTensor",
+    "ModelSource",
+    "PlanFile",
+    "ProfileSource",
+    "Requirements",
+    "SearchReport",
+    "check_format",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+FORMAT = "1.0"
+
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every part of the file."""
+
+
+class IOTensor(_Struct):
+    """A tensor at the model's or a partition's edge."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class ModelSource(_Struct):
+    """The network the plan was made for."""
+
+    name: str
+    source: str
+    source_sha256: str
+    sha256: str  # of the canonical form
+    input: IOTensor
+    outputs: tuple[IOTensor, ...]
+
+
+class CutChoice(_Struct):
+    """Where it is cut: the tensors that cross, and the node after which they do."""
+
+    tensors: tuple[IOTensor, ...]
+    after: str
+
+
+class CodecChoice(_Struct):
+    """How the crossing tensors are coded."""
+
+    name: str
+    id: int
+    rate: Annotated[int, msgspec.Meta(ge=0)]
+    rate_label: str
+    boundary: Literal["symbols", "float32", "channel_symbols", "picture", "none"]
+    needs_splitpoint: tuple[Literal["device", "server"], ...]  # sides that cannot do with ONNX Runtime alone
+
+
+class CostReport(_Struct):
+    """The predicted parts; latency is their sum and is not stored."""
+
+    prepare_s: NonNegative
+    head_s: NonNegative
+    encode_s: NonNegative
+    link_s: NonNegative
+    decode_s: NonNegative
+    tail_s: NonNegative
+    how: How
+    payload_bytes: NonNegative
+    side_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    head_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    head_peak_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    energy_j: NonNegative | None
+
+    @property
+    def latency_s(self) -> float:
+        """End to end."""
+        return self.prepare_s + self.head_s + self.encode_s + self.link_s + self.decode_s + self.tail_s
+
+
+class AccuracyReport(_Struct):
+    """What was measured on one set, through payload bytes and the tail."""
+
+    metric: Literal["top1", "agreement", "fidelity"]
+    value: float
+    drop: float
+    low: float
+    high: float
+    drop_high: float
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    groups: Annotated[int, msgspec.Meta(ge=1)]
+    relative_error: NonNegative
+    payload_bytes: NonNegative
+    subset: Literal["search", "report"]
+
+
+class Requirements(_Struct):
+    """What the plan had to meet; None is no limit."""
+
+    deadline_s: NonNegative | None
+    max_drop: Fraction | None
+    min_agreement: Fraction | None
+    max_payload_bytes: NonNegative | None
+    max_head_bytes: NonNegative | None
+    confident: bool
+
+
+class ProfileSource(_Struct):
+    """A device, server or link profile by name and content."""
+
+    name: str
+    sha256: str
+
+
+class SearchReport(_Struct):
+    """How the point was found."""
+
+    seed: int
+    trials: int
+    evaluations: int
+    candidates: int
+    objectives: tuple[str, ...]
+
+
+class PlanFile(_Struct):
+    """The whole of plan.yaml."""
+
+    format: str
+    created_by: str
+    created: str
+    point: int  # number on the front, 1 first
+    placement: Placement
+    variant: str
+    files: dict[str, str]  # name -> SHA-256, of every file that verify and run read
+    model: ModelSource
+    input: InputSpec
+    cut: CutChoice | None
+    codec: CodecChoice
+    predicted: CostReport
+    search: AccuracyReport
+    report: AccuracyReport | None
+    requirements: Requirements
+    found_by: SearchReport
+    device: ProfileSource
+    server: ProfileSource
+    link: ProfileSource
+    profile_sha256: str
+    planned_on: Machine
+    profiled_on: Machine
+    versions: dict[str, str]
+
+
+def check_format(found: str, *, at: str) -> None:
+    """Refuse another major version and a newer minor one; raises `ProfileError`."""
+    mine = tuple(int(part) for part in FORMAT.split("."))
+    try:
+        major, minor = (int(part) for part in found.split("."))
+    except ValueError:
+        raise ProfileError(f"expected a plan format such as {FORMAT!r}, got {found!r}", at=f"{at}: $.format") from None
+    if major != mine[0] or minor > mine[1]:
+        age = "a newer" if (major, minor) > mine else "an older"
+        raise ProfileError(
+            f"written by {age} splitpoint: plan format {found}, this one reads {mine[0]}.0 to {FORMAT}",
+            at=f"{at}: $.format",
+            fix="use the splitpoint version named in created_by, or plan again",
+        )

@@ -1,0 +1,60 @@
+"""A scatter of the Pareto front in plain characters: latency to the right, payload upwards on a log scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from splitpoint.profiles.units import format_bytes, format_seconds
+
+__all__ = ["scatter"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+MARGIN = 11  # columns for the labels of the vertical axis
+
+
+def scatter(
+    points: Sequence[tuple[float, float, str]], *, deadline_s: float | None, width: int = 78, height: int = 10
+) -> list[str]:
+    """Lines of text for `points` (seconds, bytes, mark); a mark that would hide another moves right.
+
+    Nothing sent is drawn at the bottom, below the smallest payload.
+    """
+    if not points:
+        return []
+    columns = width - MARGIN - 1
+    sent = [size for _, size, _ in points if size > 0] or [1.0]
+    low, high = math.log10(min(sent)), math.log10(max(sent))
+    span = max(high - low, 0.3)
+    longest = max([seconds for seconds, _, _ in points] + ([deadline_s] if deadline_s else [])) * 1.05
+    grid = [[" "] * columns for _ in range(height)]
+    if deadline_s is not None:
+        x = min(columns - 1, int(deadline_s / longest * columns))
+        for line in grid:
+            line[x] = "┊"
+    for seconds, size, mark in points:
+        share = 0.0 if size <= 0 else (math.log10(size) - low) / span
+        y = height - 1 if size <= 0 else height - 2 - round(share * (height - 2))
+        x = min(columns - len(mark), int(seconds / longest * columns))
+        while x < columns - len(mark) and any(c not in " ┊" for c in grid[y][x : x + len(mark)]):
+            x += 1
+        grid[y][x : x + len(mark)] = mark
+    labels = {0: format_bytes(10 ** (low + span)), height - 2: format_bytes(10**low), height - 1: "nothing"}
+    lines = [
+        f"{labels.get(y, ''):>{MARGIN - 1}} {'┤' if y in labels else '│'}{''.join(line)}" for y, line in enumerate(grid)
+    ]
+    lines.append(" " * MARGIN + "└" + "─" * columns)
+    ticks = [" "] * (columns + 1)
+    marks = [(share * longest, format_seconds(share * longest)) for share in (0.25, 0.5, 0.75)]
+    if deadline_s is not None:
+        marks.append((deadline_s, f"deadline {format_seconds(deadline_s)}"))
+    for seconds, text in reversed(marks):  # the deadline first: it may not be crowded out
+        start = max(0, min(len(ticks) - len(text), int(seconds / longest * columns) - len(text) // 2))
+        if all(c == " " for c in ticks[max(0, start - 1) : start + len(text) + 1]):
+            ticks[start : start + len(text)] = text
+    lines.append(" " * MARGIN + "".join(ticks).rstrip())
+    return [line.rstrip() for line in lines]

@@ -1,0 +1,91 @@
+"""What tables and ``--json`` say of a point: one row object for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from splitpoint.planner.types import Cut, Evaluated, Rejected
+from splitpoint.profiles.model import ModelGraph
+
+__all__ = ["bar", "cut_row", "place", "point_row", "rejected_row"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def place(point: Evaluated) -> str:
+    """Where the point cuts, in words: "blocks.10/add", "send picture", "all on device"."""
+    candidate = point.candidate
+    if candidate.placement == "device":
+        return "all on device"
+    if candidate.placement == "server":
+        return "send picture"
+    return candidate.cut
+
+
+def point_row(point: Evaluated, *, number: int | None, notes: Iterable[str] = ()) -> dict[str, Any]:
+    """A point as plain values: SI numbers, each said to be measured or modelled."""
+    candidate, cost, accuracy = point.candidate, point.cost, point.accuracy
+    return {
+        "number": number,
+        "variant": candidate.variant,
+        "placement": candidate.placement,
+        "cut": place(point),
+        "codec": "-" if candidate.placement == "device" else candidate.codec,
+        "rate": point.label,
+        "payload_bytes": cost.payload_bytes,
+        "payload_how": "measured",
+        "latency_s": cost.latency_s,
+        "latency_how": cost.how,
+        "latency_parts_s": {
+            part: getattr(cost, f"{part}_s") for part in ("prepare", "head", "encode", "link", "decode", "tail")
+        },
+        "energy_j": cost.energy_j,
+        "side_bytes": cost.side_bytes,
+        "head_bytes": cost.head_bytes,
+        "head_peak_bytes": cost.head_peak_bytes,
+        "metric": accuracy.metric,
+        "value": accuracy.value,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "drop": accuracy.drop,
+        "drop_high": accuracy.drop_high,
+        "relative_error": accuracy.relative_error,
+        "n": accuracy.n,
+        "groups": accuracy.groups,
+        "set": accuracy.subset,
+        "notes": list(notes),
+    }
+
+
+def cut_row(graph: ModelGraph, cut: Cut) -> dict[str, Any]:
+    """A cut as plain values."""
+    tensors = [graph.tensors[name] for name in cut.tensors]
+    return {
+        "index": cut.index,
+        "after": cut.after,
+        "tensors": list(cut.tensors),
+        "shapes": [list(tensor.shape) for tensor in tensors],
+        "dtypes": [tensor.dtype for tensor in tensors],
+        "elements": cut.elements,
+        "bytes": cut.bytes,
+        "head_macs": cut.head_macs,
+        "head_flops": 2 * cut.head_macs,
+        "head_share": cut.head_macs / graph.macs if graph.macs else 0.0,
+        "head_parameters": cut.head_parameters,
+        "head_weight_bytes": cut.head_weight_bytes,
+    }
+
+
+def rejected_row(rejected: Rejected) -> dict[str, Any]:
+    """A refused place as plain values."""
+    return {"tensors": list(rejected.tensors), "after": rejected.after, "reason": rejected.reason}
+
+
+def bar(share: float, width: int = 10) -> str:
+    """A bar of eighth blocks for a share of 0..1."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + ("" if rest == 0 else " ▏▎▍▌▋▊▉"[rest])).ljust(width)

@@ -1,0 +1,213 @@
+"""The runnable pieces of one variant: activations at cuts, fitted codecs, tails; each made once and kept while it fits.
+
+I/O and caches live here so that `planner.accuracy` and `planner.cost` stay pure functions of what it returns.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from splitpoint.codecs import container
+from splitpoint.codecs.protocol import Array, Codec, Context, FittedCodec
+from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
+from splitpoint.planner.export import split
+from splitpoint.planner.types import Cut
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.runtime import Session, open_session
+
+__all__ = ["ACTIVATION_BUDGET_BYTES", "Coded", "Workbench", "activation_range"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+ACTIVATION_BUDGET_BYTES = 3 * 2**30  # activations kept in memory; older ones are computed again
+SESSION_BUDGET = 96  # open ORT sessions of heads, tails and codec graphs
+PLACEHOLDER_HASH = bytes(8)  # payloads of the search belong to no plan yet; their length is the same
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Coded:
+    """One input through a codec: the container's bytes and what the decoder graph makes of them."""
+
+    payload: bytes
+    tensors: Mapping[str, Array]  # crossing tensor -> reconstruction
+    key: bytes  # equal keys at one cut mean equal reconstructions
+
+
+class Workbench:
+    """Heads, tails, activations and fitted codecs of one canonical model over named sets of inputs."""
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        inputs: Mapping[str, Callable[[], Iterator[Array]]],
+        *,
+        threads: int,
+        contexts: Callable[[str], Context] | None = None,
+    ) -> None:
+        """`inputs` maps a set's name ("calibration", "search", "report") to a maker of its (1, ...) arrays."""
+        if len(graph.inputs) != 1:
+            raise ValueError(f"{graph.name}: expected one input, got {len(graph.inputs)}")
+        self.graph = graph
+        self._inputs = inputs
+        self._threads = threads
+        self._contexts = contexts or (lambda tensor: activation_range(graph, tensor))
+        self._pairs: dict[tuple[str, ...], tuple[bytes | None, bytes]] = {}
+        self._sessions: _Cache[Hashable, Session] = _Cache(SESSION_BUDGET, lambda _: 1)
+        self._activations: _Cache[tuple[tuple[str, ...], str], list[dict[str, Array]]] = _Cache(
+            ACTIVATION_BUDGET_BYTES, lambda rows: sum(a.nbytes for row in rows for a in row.values())
+        )
+        self._fitted: dict[tuple[tuple[str, ...], str, int], tuple[FittedCodec, ...]] = {}
+
+    @property
+    def input_name(self) -> str:
+        """Name of the network's input tensor."""
+        return self.graph.inputs[0].name
+
+    def inputs(self, subset: str) -> Iterator[Array]:
+        """The set's inputs, one (1, ...) array at a time."""
+        return self._inputs[subset]()
+
+    def pair(self, cut: Cut) -> tuple[bytes | None, bytes]:
+        """Head and tail models of `cut`, uncoded; the head is None when the input itself is the cut."""
+        if cut.tensors not in self._pairs:
+            if cut.tensors == (self.input_name,):
+                self._pairs[cut.tensors] = (None, split(self.graph, cut)[1])
+            else:
+                self._pairs[cut.tensors] = split(self.graph, cut)
+        return self._pairs[cut.tensors]
+
+    def activations(self, cut: Cut, subset: str) -> list[dict[str, Array]]:
+        """Crossing tensors of every input of `subset`."""
+        key = (cut.tensors, subset)
+        if (rows := self._activations.get(key)) is None:
+            head = self.pair(cut)[0]
+            if head is None:
+                rows = [{self.input_name: x} for x in self.inputs(subset)]
+            else:
+                session = self._session(("head", cut.tensors), lambda: head)
+                rows = [session.run({self.input_name: x}) for x in self.inputs(subset)]
+            self._activations.put(key, rows)
+        return rows
+
+    def tail(self, cut: Cut, tensors: Mapping[str, Array]) -> list[Array]:
+        """The network's outputs from the crossing tensors."""
+        outputs = self._session(("tail", cut.tensors), lambda: self.pair(cut)[1]).run(tensors)
+        return [outputs[tensor.name] for tensor in self.graph.outputs]
+
+    def whole(self, x: Array) -> list[Array]:
+        """The unsplit network's outputs."""
+        session = self._session("whole", self._whole_bytes)
+        outputs = session.run({self.input_name: x})
+        return [outputs[tensor.name] for tensor in self.graph.outputs]
+
+    def fit(self, cut: Cut, codec: str, rate: int) -> tuple[FittedCodec, ...]:
+        """The codec fitted on the calibration set, one per crossing tensor; raises `FitError`."""
+        key = (cut.tensors, codec, rate)
+        if key not in self._fitted:
+            rows = self.activations(cut, "calibration")
+            self._fitted[key] = tuple(
+                REGISTRY[codec].fit(np.concatenate([row[name] for row in rows]), rate, self._contexts(name))
+                for name in cut.tensors
+            )
+        return self._fitted[key]
+
+    def codec(self, name: str) -> Codec:
+        """The codec of that name."""
+        return REGISTRY[name]
+
+    def encode(self, cut: Cut, fitted: Sequence[FittedCodec], tensors: Mapping[str, Array]) -> bytes:
+        """One input's crossing tensors as one container: the bytes that would be sent."""
+        parts = []
+        for name, codec in zip(cut.tensors, fitted, strict=True):
+            symbols = {"x": tensors[name]}
+            if codec.encoder is not None:
+                symbols = self._graph_session(codec.encoder).run(symbols)
+            parts.append(codec.coder.encode(symbols))
+        return container.pack(
+            parts, codec_id=CODEC_IDS[fitted[0].codec], rate=fitted[0].rate, plan_hash=PLACEHOLDER_HASH
+        )
+
+    def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
+        """What the server makes of those bytes, and nothing else."""
+        first = fitted[0]
+        parts = container.unpack(
+            payload,
+            codec_id=CODEC_IDS[first.codec],
+            rate=first.rate,
+            plan_hash=PLACEHOLDER_HASH,
+            count=len(cut.tensors),
+        )
+        tensors, keys = {}, []
+        for name, codec, part in zip(cut.tensors, fitted, parts, strict=True):
+            decoded = codec.coder.decode(part)
+            keys += [codec.transform_key.encode(), *(decoded[spec.name].tobytes() for spec in codec.coder.specs)]
+            if codec.decoder is None:
+                tensors[name] = decoded["x"]
+            else:
+                (tensors[name],) = self._graph_session(codec.decoder).run(decoded).values()
+        return Coded(payload=payload, tensors=tensors, key=hashlib.sha256(b"\0".join(keys)).digest())
+
+    def _whole_bytes(self) -> bytes:
+        from splitpoint.planner.export import whole_bytes
+
+        return whole_bytes(self.graph)
+
+    def _graph_session(self, model: bytes) -> Session:
+        # Codec graphs take microseconds: a second thread only adds its wake-up.
+        return self._session(("codec", hashlib.sha256(model).digest()), lambda: model, threads=1)
+
+    def _session(self, key: Hashable, model: Callable[[], bytes], *, threads: int | None = None) -> Session:
+        if (session := self._sessions.get(key)) is None:
+            session = open_session(model(), level="all", threads=threads or self._threads)
+            self._sessions.put(key, session)
+        return session
+
+
+def activation_range(graph: ModelGraph, tensor: str) -> Context:
+    """The range a cut tensor is known to have because an activation made it: ReLU [0, inf), Clip [min, max]."""
+    value = next((v for node in graph.model.graph for v in node.outputs if v.name == tensor), None)
+    node = None if value is None else value.producer()
+    if node is None or node.op_type not in ("Relu", "Clip"):
+        return Context()
+    if node.op_type == "Relu":
+        return Context(low=0.0)
+    low, high = (_constant(node.inputs[i]) if i < len(node.inputs) else None for i in (1, 2))
+    return Context(low=-np.inf if low is None else low, high=np.inf if high is None else high)
+
+
+def _constant(value: object) -> float | None:
+    constant = getattr(value, "const_value", None)
+    return None if constant is None else float(constant.numpy())
+
+
+class _Cache(Generic[K, V]):
+    """Least recently used entries up to a budget."""
+
+    def __init__(self, budget: int, size: Callable[[V], int]) -> None:
+        self._budget, self._size, self._used = budget, size, 0
+        self._entries: collections.OrderedDict[K, tuple[V, int]] = collections.OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        if key not in self._entries:
+            return None
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
+
+    def put(self, key: K, value: V) -> None:
+        size = self._size(value)
+        self._entries[key] = (value, size)
+        self._used += size
+        while self._used > self._budget and len(self._entries) > 1:
+            self._used -= self._entries.popitem(last=False)[1][1]
