@@ -1,0 +1,307 @@
+"""From any ONNX file to one canonical model: fixed input shape, constants folded, shapes inferred, names unique.
+
+The canonical model is what everything else means by "the whole model". Folding at ORT_ENABLE_BASIC leaves no
+fusible pair inside, so head and tail cut from it give the same bits as the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
+from onnx_ir.passes import common as passes
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.runtime import Array, IoSpec, open_session, optimize_basic
+
+__all__ = ["canonicalize", "parse_model", "random_feeds", "read_model", "to_bytes"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+OLDEST_OPSET: Final = 13  # below it, codecs' QuantizeLinear with an axis does not exist
+TARGET_OPSET: Final = 17
+CONVERSION_TOLERANCE: Final = 1e-5  # of the largest output; a converted model does the same arithmetic in other ops
+PROTOBUF_LIMIT: Final = (1 << 31) - (1 << 20)  # bytes; protobuf holds less than 2 GiB
+BASIC_ROUNDS: Final = 4  # ORT's optimizer stops by itself after some steps; a second round has changed at most names
+
+_KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
+
+
+def read_model(path: Path) -> tuple[ir.Model, str]:
+    """Parse the file and check that all its data is there; the model and the SHA-256 of file and external data.
+
+    Raises `ProfileError` for an absent, empty or truncated file, and for external data that is missing, too short,
+    or outside the model's folder.
+    """
+    at = str(path)
+    if not path.is_file():
+        raise ProfileError("no such model file", at=at, fix="give the path of an .onnx file, or module:factory")
+    data = path.read_bytes()
+    model = parse_model(data, at=at)
+    digest = hashlib.sha256(data)
+    for file in _external_files(model, path):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 24):
+                digest.update(block)
+    return model, digest.hexdigest()
+
+
+def parse_model(data: bytes, *, at: str) -> ir.Model:
+    """Bytes as a model; raises `ProfileError` when they are empty, cut short or something else."""
+    fix = "export or download the model again; the file should be an ONNX model (.onnx)"
+    if not data:
+        raise ProfileError("the model file is empty (0 bytes)", at=at, fix=fix)
+    try:
+        proto = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ProfileError(f"not an ONNX model, or cut short ({len(data)} bytes)", at=at, fix=fix) from error
+    if not proto.graph.output:
+        raise ProfileError(f"not an ONNX model: no graph with outputs in its {len(data)} bytes", at=at, fix=fix)
+    try:
+        return ir.serde.deserialize_model(proto)
+    except (ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
+        raise ProfileError(f"the ONNX model is damaged: {error}", at=at, fix=fix) from error
+
+
+def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """The canonical form of `model`, which may be changed on the way.
+
+    Raises `ProfileError` when the input's shape cannot be fixed or ORT cannot load or run the model.
+    """
+    if _weight_bytes(model) > PROTOBUF_LIMIT:
+        raise ProfileError("models above 2 GB need external data on disk", at=at, fix="give the model as a file")
+    ir.external_data.load_to_model(model)
+    passes.RemoveInitializersFromInputsPass()(model)
+    _fix_inputs(model, input_shapes or {}, at=at)
+    passes.RemoveUnusedNodesPass()(model)
+    _refuse_unknown_operators(model, at=at)
+    model = _convert_opset(model, at=at)
+    data = to_bytes(model)
+    for _ in range(BASIC_ROUNDS):
+        folded = _tidy(parse_model(optimize_basic(data, name=at), at=at))
+        again = to_bytes(folded)
+        if again == data:
+            break
+        data = again
+    return folded
+
+
+def to_bytes(model: ir.Model) -> bytes:
+    """Serialize; equal models give equal bytes. Raises `ProfileError` above protobuf's 2 GB."""
+    size = _weight_bytes(model)
+    if size > PROTOBUF_LIMIT:
+        raise ProfileError(f"{size / 1e9:.1f} GB of weights do not fit one ONNX file without external data")
+    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return data
+
+
+def random_feeds(inputs: tuple[IoSpec, ...], *, seed: int = 0) -> dict[str, Array]:
+    """Standard normal floats, uniform bytes, and zeros for wider integers, which may be indices."""
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, Array] = {}
+    for spec in inputs:
+        shape = tuple(1 if dim is None else dim for dim in spec.shape)
+        if spec.dtype in ("float16", "float32", "float64"):
+            feeds[spec.name] = rng.standard_normal(shape).astype(spec.dtype)
+        elif spec.dtype in ("uint8", "int8"):
+            feeds[spec.name] = rng.integers(0, 128, shape).astype(spec.dtype)
+        else:
+            feeds[spec.name] = np.zeros(shape, spec.dtype)
+    return feeds
+
+
+def _external_files(model: ir.Model, path: Path) -> list[Path]:
+    """Files that hold weights, each once; sets where the model's tensors read them from."""
+    folder = path.parent.resolve()
+    ir.external_data.set_base_dir(model.graph, folder)
+    files: dict[Path, None] = {}
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if not isinstance(tensor, ir.ExternalTensor):
+                continue
+            location = str(tensor.location)
+            file = (folder / location).resolve()
+            if not file.is_relative_to(folder):
+                raise ProfileError(
+                    f"external data of weight {value.name!r} is outside the model's folder: {location!r}",
+                    at=str(path),
+                    fix="save the model again with its data file beside it",
+                )
+            if not file.is_file():
+                raise ProfileError(
+                    f"external data of weight {value.name!r} is missing: {location!r}",
+                    at=str(path),
+                    fix=f"put {location!r} beside the model, in {path.parent}",
+                )
+            need = (tensor.offset or 0) + (tensor.nbytes if tensor.length is None else tensor.length)
+            if file.stat().st_size < need:
+                raise ProfileError(
+                    f"external data file {location!r} is cut short: weight {value.name!r} ends at byte {need}, "
+                    f"the file has {file.stat().st_size}",
+                    at=str(path),
+                    fix="download or export the model again",
+                )
+            files[file] = None
+    return list(files)
+
+
+def _fix_inputs(model: ir.Model, input_shapes: Mapping[str, tuple[int, ...]], *, at: str) -> None:
+    names = [value.name for value in model.graph.inputs]
+    unknown = sorted(set(input_shapes) - {name for name in names if name})
+    if unknown:
+        raise ProfileError(f"the model has no input {unknown[0]!r}", at=at, fix=f"its inputs are {names}")
+    typed = [value for value in model.graph.inputs if isinstance(value.type, ir.TensorType) and value.dtype]
+    if not typed:
+        raise ProfileError(
+            "the model has no tensor input of known type, so nothing can be sent",
+            at=f"{at}, inputs {names}",
+            fix="export the part of the model that starts at a tensor",
+        )
+    for value in model.graph.inputs:
+        if value in typed:
+            value.shape = ir.Shape(_fixed_shape(value, input_shapes.get(value.name or ""), at=at))
+        else:
+            raise ProfileError(f"input {value.name!r} is no tensor of known type: {value.type}", at=at)
+    # Shapes of the old batch size would contradict the new one: all are inferred again.
+    inputs = set(model.graph.inputs)
+    for graph in model.graphs():
+        for node in graph:
+            for output in node.outputs:
+                if output not in inputs:
+                    output.shape = None
+
+
+def _fixed_shape(value: ir.Value, given: tuple[int, ...] | None, *, at: str) -> tuple[int, ...]:
+    where = f"{at}, input {value.name!r}"
+    if value.shape is None:
+        if given is None:
+            raise ProfileError(
+                f"the rank of input {value.name!r} is not known",
+                at=where,
+                fix=f"give its shape: input_shapes={{{value.name!r}: (1, 3, 224, 224)}}",
+            )
+        return given
+    dims = list(value.shape.dims)
+    text = "[" + ", ".join("?" if _symbol(dim) is None else str(_symbol(dim)) for dim in dims) + "]"
+    if given is not None:
+        fits = len(given) == len(dims) and all(
+            not isinstance(dim, int) or dim == size for dim, size in zip(dims, given, strict=True)
+        )
+        if not fits:
+            raise ProfileError(f"the shape given, {list(given)}, does not fit the model's {text}", at=where)
+        if any(size < 1 for size in given):
+            raise ProfileError(f"the shape given, {list(given)}, has a dimension below 1", at=where)
+        return given
+    batch_fixed = [1 if index == 0 and not isinstance(dim, int) else dim for index, dim in enumerate(dims)]
+    fixed = tuple(dim for dim in batch_fixed if isinstance(dim, int))
+    if len(fixed) < len(dims):
+        free = [f"{i} ({_symbol(dim) or '?'})" for i, dim in enumerate(batch_fixed) if not isinstance(dim, int)]
+        example = tuple(dim if isinstance(dim, int) else 224 for dim in batch_fixed)
+        raise ProfileError(
+            f"input {value.name!r} has the shape {text}: dimension {' and '.join(free)} is not fixed",
+            at=where,
+            fix=f"give its shape, such as input_shapes={{{value.name!r}: {example}}}",
+        )
+    if any(dim < 1 for dim in fixed):
+        raise ProfileError(f"input {value.name!r} has an empty dimension: {text}", at=where)
+    return fixed
+
+
+def _symbol(dim: int | ir.SymbolicDim) -> int | str | None:
+    return dim if isinstance(dim, int) else dim.value
+
+
+def _refuse_unknown_operators(model: ir.Model, *, at: str) -> None:
+    known = _KNOWN_DOMAINS | {function.domain for function in model.functions.values()}
+    nodes = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain not in known]
+    if nodes:
+        kinds = sorted({f"{node.domain}:{node.op_type}" for node in nodes})
+        raise ProfileError(
+            f"operator {', '.join(kinds)} is unknown to ONNX Runtime ({len(nodes)} nodes)",
+            at=f"{at}, node {nodes[0].name or nodes[0].outputs[0].name!r}",
+            fix="export the model with standard ONNX operators, or cut the part behind it off before planning",
+        )
+
+
+def _convert_opset(model: ir.Model, *, at: str) -> ir.Model:
+    """An old model at `TARGET_OPSET` when that gives the same outputs on random inputs, else as it is."""
+    version = model.graph.opset_imports.get("", TARGET_OPSET)
+    if version >= OLDEST_OPSET:
+        return model
+    proto = ir.to_proto(model)
+    proto.ir_version = max(proto.ir_version, 4)  # below 4 the converter wants initializers among the inputs
+    try:
+        converted = onnx.version_converter.convert_version(proto, TARGET_OPSET)
+    except (RuntimeError, ValueError):  # an operator that has no adapter
+        return model
+    before = open_session(to_bytes(model), level="disabled", name=at)
+    try:
+        after = open_session(converted.SerializeToString(), level="disabled", name=at)
+        feeds = random_feeds(before.inputs)
+        same = _close(before.run(feeds), after.run(feeds))
+    except ProfileError:
+        return model
+    return ir.serde.deserialize_model(converted) if same else model
+
+
+def _close(first: Mapping[str, Array], second: Mapping[str, Array]) -> bool:
+    def near(a: Array, b: Array) -> bool:
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        if not np.issubdtype(a.dtype, np.floating):
+            return bool(np.array_equal(a, b))
+        scale = float(np.max(np.abs(a), initial=0.0))
+        return bool(np.allclose(a, b, rtol=0, atol=CONVERSION_TOLERANCE * scale, equal_nan=True))
+
+    return list(first) == list(second) and all(near(first[name], second[name]) for name in first)
+
+
+def _tidy(model: ir.Model) -> ir.Model:
+    """Drop what ORT and exporters add, name what has no name, infer missing shapes, order the weights."""
+    passes.ClearMetadataAndDocStringPass()(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.RemoveUnusedOpsetsPass()(model)
+    passes.NameFixPass()(model)
+    for graph in model.graphs():
+        graph.metadata_props.clear()
+        for value in (*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)):
+            value.metadata_props.clear()
+            value.doc_string = None
+    if any(value.shape is None for node in model.graph for value in node.outputs):
+        with _quiet("onnx_ir"):
+            passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    weights = sorted(model.graph.initializers.items())
+    model.graph.initializers.clear()
+    model.graph.initializers.update(weights)
+    model.metadata_props.clear()
+    model.producer_name, model.producer_version, model.domain, model.doc_string = "splitpoint", None, None, None
+    model.model_version = None
+    model.graph.name = "model"
+    return model
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
