@@ -82,7 +82,7 @@ class TensorSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
-    """One operating point of a codec, coarsest first in `Codec.rates`; `label` is what tables print ("4 bit", "q 90")."""
+    """One operating point of a codec, coarsest first in `Codec.rates`; `label` is what tables print ("4 bit")."""
 
     label: str
     value: float  # bits, quality, step: whatever orders this codec's points
@@ -109,7 +109,10 @@ class Coder(Protocol):
     any bytes give tensors of the specified shapes with symbols in range, or `PayloadError`.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in `splitpoint.codecs.store.CODERS`, under which its seconds a symbol are measured."""
+        ...
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
@@ -155,10 +158,25 @@ class FittedCodec:
 class Codec(Protocol):
     """One preset: a named transform x quantizer x coder with its operating points."""
 
-    name: str
-    rates: tuple[Rate, ...]  # coarsest (fewest bits) first
-    boundary: Boundary
-    needs: frozenset[Need]
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        ...
+
+    @property
+    def rates(self) -> tuple[Rate, ...]:
+        """Operating points, coarsest (fewest bits) first."""
+        ...
+
+    @property
+    def boundary(self) -> Boundary:
+        """What crosses between the graphs and the coder."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What `Context` must hold for `fit`."""
+        ...
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why this codec cannot code such a tensor, or None when it can."""

@@ -1,0 +1,294 @@
+"""Canonical Huffman coding with static tables, one a tensor or one a channel with a global fallback.
+
+A payload is one flag bit (1: the fallback codes every channel), the codes, zero bits to the next byte; its length is
+exactly the sum of its code lengths. A code is read by a table of 10 bits, longer ones by their canonical limits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from splitpoint.codecs.jit import Kernel
+from splitpoint.codecs.layout import (
+    channels,
+    check_tensors,
+    from_channels,
+    join_side,
+    rows_of,
+    split_side,
+    symbol_spec,
+    to_channels,
+)
+from splitpoint.codecs.protocol import Array, CodecError, PayloadError, TensorSpec
+from splitpoint.codecs.tables import check_counts, count_symbols, raw_bits
+
+__all__ = ["Huffman", "HuffmanCoder", "code_lengths"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+MAX_LENGTH = 30  # bits; counts are scaled to a sum of at most 2^20 < Fibonacci(31), so no code is longer
+MAX_SUM = 1 << 20
+PEEK = 10  # bits of the first look-up
+
+
+def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Optimal code lengths, bits, of each row of `counts` (tables, symbols); 0 where the count is 0."""
+    scaled = counts.astype(np.int64)
+    total = scaled.sum(axis=1, keepdims=True)
+    over = total > MAX_SUM - counts.shape[1]
+    scaled = np.where(
+        over, np.maximum(scaled * (MAX_SUM - counts.shape[1]) // np.maximum(total, 1), scaled > 0), scaled
+    )
+    lengths = np.zeros(counts.shape, np.uint8)
+    _lengths(np.ascontiguousarray(scaled), np.argsort(scaled, axis=1, kind="stable"), lengths)
+    return lengths
+
+
+class HuffmanCoder:
+    """Huffman codes from `lengths` (tables, symbols + 1); the last column is the escape."""
+
+    name = "huffman"
+
+    def __init__(self, *, specs: tuple[TensorSpec, ...], first: int, lengths: NDArray[np.uint8]) -> None:
+        self.specs = specs
+        self.first = first
+        self.lengths = lengths
+        self._spec = symbol_spec(specs)
+        self._codes, self._lookup, self._limit, self._base, self._order = _canonical(lengths)
+
+    def encode(self, tensors: Mapping[str, Array]) -> bytes:
+        """Code the tensors."""
+        check_tensors(self.specs, tensors)
+        spec = self._spec
+        symbols = to_channels(tensors[spec.name], spec)
+        width = raw_bits(spec)
+        fallback = self._prefers_fallback(symbols, width)
+        rows = rows_of(spec, len(self.lengths), fallback=fallback)
+        out = np.zeros((symbols.size * (MAX_LENGTH + width) + 31) // 32 + 2, np.uint32)
+        assert spec.low is not None
+        bits = _encode(symbols, rows, self.first, self.lengths, self._codes, spec.low, width, int(fallback), out)
+        return join_side(self.specs, tensors) + out[: (bits + 31) // 32].astype(">u4").tobytes()[: (bits + 7) // 8]
+
+    def decode(self, payload: bytes) -> dict[str, Array]:
+        """Give the tensors back; raises `PayloadError`."""
+        tensors, data = split_side(self.specs, payload)
+        spec = self._spec
+        if not data:
+            raise PayloadError("huffman payload is empty")
+        words = np.frombuffer(data + bytes(8 + -len(data) % 4), ">u4").astype(np.uint32)
+        rows = rows_of(spec, len(self.lengths), fallback=bool(data[0] >> 7))
+        symbols = np.empty(channels(spec), np.int32)
+        assert spec.low is not None
+        bits = _decode(
+            words, 8 * len(data), rows, self.first, self.lengths, self._lookup, self._limit, self._base, self._order,
+            spec.low, raw_bits(spec), symbols,
+        )  # fmt: skip
+        if bits < 0:
+            raise PayloadError(f"huffman payload of {len(data)} bytes ends inside the symbols")
+        if (bits + 7) // 8 != len(data):
+            raise PayloadError(f"huffman payload: symbols end after {(bits + 7) // 8} of {len(data)} bytes")
+        tensors[spec.name] = from_channels(symbols, spec)
+        return tensors
+
+    def bits(self, symbols: NDArray[np.int32], *, fallback: bool) -> int:
+        """Sum of code lengths of `symbols` (channels, positions), escapes and their raw bits included."""
+        rows = rows_of(self._spec, len(self.lengths), fallback=fallback)
+        return int(_cost(symbols, rows, self.first, self.lengths, raw_bits(self._spec)))
+
+    def arrays(self) -> dict[str, Array]:
+        """First symbol and code lengths."""
+        return {"first": np.array([self.first], np.int64), "lengths": self.lengths}
+
+    @classmethod
+    def from_arrays(cls, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> HuffmanCoder:
+        """Rebuild; raises `CodecError` unless every row is a complete prefix code."""
+        lengths = arrays["lengths"]
+        first = check_counts(specs, arrays["first"], lengths, "uint8")
+        used = lengths > 0
+        kraft = np.where(used, 2.0 ** -lengths.astype(np.float64), 0).sum(axis=1)
+        if int(lengths.max()) > MAX_LENGTH or not used[:, -1].all() or not (kraft == 1).all():
+            raise CodecError("huffman coder: the stored lengths are no complete prefix code with an escape")
+        return cls(specs=specs, first=first, lengths=lengths)
+
+    def _prefers_fallback(self, symbols: NDArray[np.int32], width: int) -> bool:
+        if len(self.lengths) == 1:
+            return False
+        return self.bits(symbols, fallback=True) < self.bits(symbols, fallback=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Huffman:
+    """Huffman coding as part of a preset."""
+
+    per_channel: bool = True
+
+    def fit(self, specs: Sequence[TensorSpec], samples: Mapping[str, Array]) -> HuffmanCoder:
+        """Count the calibration symbols and build the codes."""
+        counts = count_symbols(specs, samples[symbol_spec(specs).name], per_channel=self.per_channel)
+        return HuffmanCoder(specs=tuple(specs), first=counts.first, lengths=code_lengths(counts.values))
+
+
+def _canonical(lengths: NDArray[np.uint8]) -> tuple[Array, Array, Array, Array, Array]:
+    """What encoding and decoding look up.
+
+    Codes (T, A); the first look-up (T, 2^PEEK) of symbol * 64 + length; per length the end of its codes, left-aligned
+    to 32 bits, and (rank - code) (T, 33); symbols by (length, symbol) (T, A).
+    """
+    tables, columns = lengths.shape
+    codes = np.zeros((tables, columns), np.uint32)
+    lookup = np.zeros((tables, 1 << PEEK), np.int32)
+    limit = np.zeros((tables, 33), np.int64)
+    base = np.zeros((tables, 33), np.int64)
+    order = np.zeros((tables, columns), np.int32)
+    _fill(lengths, codes, lookup, limit, base, order)
+    return codes, lookup, limit, base, order
+
+
+@Kernel
+def _lengths(counts: Array, order: Array, lengths: Array) -> None:
+    """Two-queue Huffman over symbols sorted by count; `lengths` is filled in place."""
+    tables, columns = counts.shape
+    weight = np.zeros(2 * columns, np.int64)
+    parent = np.zeros(2 * columns, np.int64)
+    depth = np.zeros(2 * columns, np.int64)
+    for t in range(tables):
+        start = 0
+        while start < columns and counts[t, order[t, start]] == 0:
+            start += 1
+        leaves = columns - start
+        if leaves == 1:
+            lengths[t, order[t, start]] = 1
+            continue
+        for i in range(leaves):
+            weight[i] = counts[t, order[t, start + i]]
+        leaf, node, end = 0, leaves, leaves
+        while end < 2 * leaves - 1:
+            total = 0
+            for _ in range(2):
+                if leaf < leaves and (node >= end or weight[leaf] <= weight[node]):
+                    total += weight[leaf]
+                    parent[leaf] = end
+                    leaf += 1
+                else:
+                    total += weight[node]
+                    parent[node] = end
+                    node += 1
+            weight[end] = total
+            end += 1
+        depth[end - 1] = 0
+        for i in range(end - 2, -1, -1):
+            depth[i] = depth[parent[i]] + 1
+        for i in range(leaves):
+            lengths[t, order[t, start + i]] = depth[i]
+
+
+@Kernel
+def _fill(lengths: Array, codes: Array, lookup: Array, limit: Array, base: Array, order: Array) -> None:
+    tables, columns = lengths.shape
+    for t in range(tables):
+        code, rank = 0, 0
+        for length in range(1, 33):
+            base[t, length] = rank - code
+            for symbol in range(columns):
+                if lengths[t, symbol] == length:
+                    codes[t, symbol] = code
+                    order[t, rank] = symbol
+                    if length <= PEEK:
+                        start = code << (PEEK - length)
+                        for slot in range(start, start + (1 << (PEEK - length))):
+                            lookup[t, slot] = symbol * 64 + length
+                    code += 1
+                    rank += 1
+            limit[t, length] = code << (32 - length)
+            code <<= 1
+
+
+@Kernel
+def _cost(symbols: Array, rows: Array, first: int, lengths: Array, width: int) -> int:
+    escape = lengths.shape[1] - 1
+    bits = 0
+    for channel in range(symbols.shape[0]):
+        row = rows[channel]
+        for position in range(symbols.shape[1]):
+            index = symbols[channel, position] - first
+            if index < 0 or index >= escape or lengths[row, index] == 0:
+                bits += lengths[row, escape] + width
+            else:
+                bits += lengths[row, index]
+    return bits
+
+
+@Kernel
+def _encode(
+    symbols: Array, rows: Array, first: int, lengths: Array, codes: Array, low: int, width: int, flag: int, out: Array
+) -> np.int64:
+    """Write the flag and the codes into 32-bit words, first bit highest; gives the number of bits."""
+    escape = lengths.shape[1] - 1
+    held, count, word = np.int64(flag), np.int64(1), 0  # `count` < 32 bits wait in `held`
+    for channel in range(symbols.shape[0]):
+        row = rows[channel]
+        for position in range(symbols.shape[1]):
+            index = symbols[channel, position] - first
+            if index < 0 or index >= escape or lengths[row, index] == 0:
+                held = (held << np.int64(lengths[row, escape])) | np.int64(codes[row, escape])
+                count += lengths[row, escape]
+                if count >= 32:
+                    count -= 32
+                    out[word] = (held >> count) & 0xFFFFFFFF
+                    word += 1
+                    held &= (1 << count) - 1
+                held = (held << width) | (symbols[channel, position] - low)
+                count += width
+            else:
+                held = (held << np.int64(lengths[row, index])) | np.int64(codes[row, index])
+                count += lengths[row, index]
+            if count >= 32:
+                count -= 32
+                out[word] = (held >> count) & 0xFFFFFFFF
+                word += 1
+                held &= (1 << count) - 1
+    out[word] = (held << (32 - count)) & 0xFFFFFFFF
+    return np.int64(word * 32) + count
+
+
+@Kernel
+def _decode(
+    words: Array, bits: int, rows: Array, first: int, lengths: Array, lookup: Array, limit: Array, base: Array,
+    order: Array, low: int, width: int, symbols: Array,
+) -> np.int64:  # fmt: skip
+    """Fill `symbols`; gives the bits read, -1 when they run out. `words` has two zero words behind the data."""
+    escape = lengths.shape[1] - 1
+    at = np.int64(1)
+    for channel in range(symbols.shape[0]):
+        row = rows[channel]
+        for position in range(symbols.shape[1]):
+            if at >= bits:
+                return np.int64(-1)
+            word, offset = at >> 5, at & 31
+            window = (((np.int64(words[word]) << 32) | np.int64(words[word + 1])) >> (32 - offset)) & 0xFFFFFFFF
+            entry = np.int64(lookup[row, window >> (32 - PEEK)])
+            if entry:
+                index = entry >> 6
+                at += entry & 63
+            else:
+                length = PEEK + 1
+                while length < 32 and window >= limit[row, length]:
+                    length += 1
+                index = np.int64(order[row, (window >> (32 - length)) + base[row, length]])
+                at += length
+            if index == escape:
+                if at + width > bits:
+                    return np.int64(-1)
+                word, offset = at >> 5, at & 31
+                window = (((np.int64(words[word]) << 32) | np.int64(words[word + 1])) >> (32 - offset)) & 0xFFFFFFFF
+                symbols[channel, position] = low + (window >> (32 - width))
+                at += width
+            else:
+                symbols[channel, position] = first + index
+    return at if at <= bits else np.int64(-1)

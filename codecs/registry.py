@@ -1,0 +1,86 @@
+"""Every codec by name: a preset is one line, transform x quantizer x coder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from splitpoint.codecs.huffman import Huffman
+from splitpoint.codecs.packed import Packed
+from splitpoint.codecs.passthrough import PassThrough
+from splitpoint.codecs.picture import PICTURES
+from splitpoint.codecs.preset import Preset
+from splitpoint.codecs.protocol import Codec, CodecError
+from splitpoint.codecs.quantize_float16 import Half
+from splitpoint.codecs.quantize_range import Range
+from splitpoint.codecs.quantize_uniform import Uniform
+from splitpoint.codecs.rans import Rans
+from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.transform_identity import Identity
+
+__all__ = ["CODEC_IDS", "REGISTRY", "get"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+ANY_TYPE = ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+BYTE_TYPES = ("uint8", "int8")
+
+
+def _by_name(*codecs: Codec) -> dict[str, Codec]:
+    return {codec.name: codec for codec in codecs}
+
+
+REGISTRY: Mapping[str, Codec] = _by_name(
+    PassThrough(name="raw", coder=Raw(), dtypes=ANY_TYPE),
+    PassThrough(name="bytes-zstd", coder=Packed(), dtypes=BYTE_TYPES),
+    PassThrough(name="bytes-rans", coder=Rans(), dtypes=BYTE_TYPES),
+    Preset(name="fp16", transform=Identity(), quantizer=Half(), coder=Raw()),
+    Preset(name="fast", transform=Identity(), quantizer=Uniform(per_channel=True), coder=Rans()),
+    Preset(name="uniform-zstd", transform=Identity(), quantizer=Uniform(), coder=Packed()),
+    Preset(name="uniform-channel-huffman", transform=Identity(), quantizer=Uniform(per_channel=True), coder=Huffman()),
+    Preset(name="brito-sq", transform=Identity(), quantizer=Uniform(), coder=Huffman(per_channel=False)),
+    Preset(name="range-zstd", transform=Identity(), quantizer=Range(), coder=Packed()),
+    Preset(name="range-rans", transform=Identity(), quantizer=Range(), coder=Rans()),
+)
+
+# Part of the bitstream: a number is never given to another codec, not even when its codec is gone.
+CODEC_IDS: Mapping[str, int] = {
+    "raw": 1,
+    "bytes-zstd": 2,
+    "bytes-rans": 3,
+    "fp16": 4,
+    "fast": 5,
+    "uniform-zstd": 6,
+    "uniform-channel-huffman": 7,
+    "brito-sq": 8,
+    "range-zstd": 9,
+    "range-rans": 10,
+    "png": 128,
+    "jpeg": 129,
+    "jpeg-420": 130,
+    "webp": 131,
+    "avif": 132,
+    "jpeg-3of4": 133,
+    "jpeg-420-3of4": 134,
+    "webp-3of4": 135,
+    "avif-3of4": 136,
+    "jpeg-1of2": 137,
+    "jpeg-420-1of2": 138,
+    "webp-1of2": 139,
+    "avif-1of2": 140,
+}
+
+
+def get(name: str) -> Codec:
+    """The tensor codec of that name; raises `CodecError` with the nearest names."""
+    codec = REGISTRY.get(name)
+    if codec is not None:
+        return codec
+    if name in PICTURES:
+        raise CodecError(f"{name!r} codes pictures, not tensors; tensor codecs: {', '.join(sorted(REGISTRY))}")
+    near = difflib.get_close_matches(name, REGISTRY, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise CodecError(f"unknown codec {name!r}: {hint}known: {', '.join(sorted(REGISTRY))}")
