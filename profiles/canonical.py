@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx_ir.passes import common as passes
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.runtime import Array, IoSpec, open_session, optimize_basic
+from splitpoint.profiles.wire import message_chunks, weight_bytes
 
 __all__ = ["canonicalize", "parse_model", "random_feeds", "read_model", "to_bytes"]
 
@@ -32,7 +33,6 @@ OLDEST_OPSET: Final = 13  # below it, codecs' QuantizeLinear with an axis does n
 TARGET_OPSET: Final = 17
 CONVERSION_TOLERANCE: Final = 1e-5  # of the largest output; a converted model does the same arithmetic in other ops
 PROTOBUF_LIMIT: Final = (1 << 31) - (1 << 20)  # bytes; protobuf holds less than 2 GiB
-BASIC_ROUNDS: Final = 4  # ORT's optimizer stops by itself after some steps; a second round has changed at most names
 
 _KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
 
@@ -78,7 +78,7 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[i
 
     Raises `ProfileError` when the input's shape cannot be fixed or ORT cannot load or run the model.
     """
-    if _weight_bytes(model) > PROTOBUF_LIMIT:
+    if weight_bytes(model) > PROTOBUF_LIMIT:
         raise ProfileError("models above 2 GB need external data on disk", at=at, fix="give the model as a file")
     ir.external_data.load_to_model(model)
     passes.RemoveInitializersFromInputsPass()(model)
@@ -86,23 +86,16 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[i
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
     model = _convert_opset(model, at=at)
-    data = to_bytes(model)
-    for _ in range(BASIC_ROUNDS):
-        folded = _tidy(parse_model(optimize_basic(data, name=at), at=at))
-        again = to_bytes(folded)
-        if again == data:
-            break
-        data = again
-    return folded
+    # Once is enough: ORT repeats its rules itself until nothing changes (a test optimizes again and compares).
+    return _tidy(parse_model(optimize_basic(to_bytes(model), name=at), at=at))
 
 
 def to_bytes(model: ir.Model) -> bytes:
     """Serialize; equal models give equal bytes. Raises `ProfileError` above protobuf's 2 GB."""
-    size = _weight_bytes(model)
+    size = weight_bytes(model)
     if size > PROTOBUF_LIMIT:
         raise ProfileError(f"{size / 1e9:.1f} GB of weights do not fit one ONNX file without external data")
-    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return data
+    return b"".join(message_chunks(model))
 
 
 def random_feeds(inputs: tuple[IoSpec, ...], *, seed: int = 0) -> dict[str, Array]:
@@ -300,8 +293,3 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _weight_bytes(model: ir.Model) -> int:
-    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None)

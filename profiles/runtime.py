@@ -129,16 +129,14 @@ def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
     """
     with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
         target = Path(folder) / "basic.onnx"
-        options = _options(level="basic", threads=1)
-        options.optimized_model_filepath = str(target)
+        options = _options(level="basic", threads=1, optimized_to=target)
         _load(model, options, name)
         return target.read_bytes()
 
 
 def optimize_basic_file(model: Path, target: Path, *, name: str | None = None) -> None:
     """As `optimize_basic`, from file to file, weights in ``<target>.data``: for models above 2 GB."""
-    options = _options(level="basic", threads=1)
-    options.optimized_model_filepath = str(target)
+    options = _options(level="basic", threads=1, optimized_to=target)
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", target.name + ".data")
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE_BYTES)
@@ -151,7 +149,7 @@ def ort_version() -> str:
     return str(ort.__version__)
 
 
-def _options(*, level: Level, threads: int | None) -> ort.SessionOptions:
+def _options(*, level: Level, threads: int | None, optimized_to: Path | None = None) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.graph_optimization_level = _LEVELS[level]
@@ -159,6 +157,9 @@ def _options(*, level: Level, threads: int | None) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     # Idle workers of one session would spin while another one is timed: stop them at the end of each run.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if optimized_to is not None:
+        options.optimized_model_filepath = str(optimized_to)
+        options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: half the time
     return options
 
 
