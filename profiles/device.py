@@ -143,6 +143,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     check_points: tuple[Published, ...] = ()  # published, and not used to fit
 
     @property
+    def head_limit_bytes(self) -> int | None:
+        """Memory for a head's weights and live activations, or None where it is not known."""
+        return self.memory.ram_bytes if self.memory.model_bytes is None else self.memory.model_bytes
+
+    @property
     def measured(self) -> bool:
         """Whether the compute numbers were measured by us on the machine itself."""
         return self.fingerprint is not None

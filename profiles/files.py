@@ -205,6 +205,8 @@ def _quantity(tree: object, kind: str, number: shapes.Type, at: str, where: str)
         meant = None if error.suggestion is None else f'did you mean "{error.suggestion}"?'
         raise ProfileError(f"{where}: {error} - at `{at}`", fix=meant) from error
     if isinstance(number, shapes.IntType):
+        if isinstance(tree, int):
+            return tree  # exact beyond 2^53 too
         if value != int(value):
             raise ProfileError(f"{where}: expected a whole number, got {tree!r} - at `{at}`")
         return int(value)

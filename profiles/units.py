@@ -164,7 +164,10 @@ def parse(
     wanted = KINDS[kind]
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UnitError(f'expected {wanted.noun} such as "{wanted.example}", got {_shown(value)}')
-    number = _from_text(value, wanted) if isinstance(value, str) else float(value)
+    try:
+        number = _from_text(value, wanted) if isinstance(value, str) else float(value)
+    except OverflowError:  # an integer beyond 1.8e308
+        number = math.inf
     shown = _shown(value)
     if not math.isfinite(number):
         raise UnitError(f'expected {wanted.noun} such as "{wanted.example}", got {shown}, which is not finite')
