@@ -7,7 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 import torch
+
 from splitpoint.planner.data import check_labels, inputs, network_input, split_three
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -61,9 +63,9 @@ def test_lite0_names_what_is_in_the_photographs() -> None:
         assert int(scores.argmax()) in classes, scene
 
 
-def test_digits_train_to_the_same_weights_and_read_unseen_digits() -> None:
+def test_digits_train_to_the_same_weights_and_read_unseen_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = example("digits")
-    digits.EPOCHS = 3
+    monkeypatch.setattr(digits, "EPOCHS", 3)
     module, again = digits.model(), digits.model()
     for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)
