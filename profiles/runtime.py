@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
+
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["IoSpec", "Level", "Session", "open_session", "optimize_basic", "optimize_basic_file", "ort_version"]
@@ -106,15 +107,16 @@ def open_session(
     level: Level = "all",
     threads: int | None = None,
     profile_to: Path | None = None,
+    optimized_to: Path | None = None,
     name: str | None = None,
 ) -> Session:
     """Load a model from bytes or, needed above 2 GB of external data, from its file.
 
-    `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file;
-    `name` is what errors call the model. Raises `ProfileError`.
+    `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file; `optimized_to`
+    receives the graph that ORT really runs; `name` is what errors call the model. Raises `ProfileError`.
     """
     label = name or (str(model) if isinstance(model, Path) else "model in memory")
-    options = _options(level=level, threads=threads)
+    options = _options(level=level, threads=threads, optimized_to=optimized_to)
     if profile_to is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_to)
@@ -130,6 +132,7 @@ def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
     with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
         target = Path(folder) / "basic.onnx"
         options = _options(level="basic", threads=1, optimized_to=target)
+        options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: half the time
         _load(model, options, name)
         return target.read_bytes()
 
@@ -137,6 +140,7 @@ def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
 def optimize_basic_file(model: Path, target: Path, *, name: str | None = None) -> None:
     """As `optimize_basic`, from file to file, weights in ``<target>.data``: for models above 2 GB."""
     options = _options(level="basic", threads=1, optimized_to=target)
+    options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", target.name + ".data")
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE_BYTES)
@@ -159,7 +163,6 @@ def _options(*, level: Level, threads: int | None, optimized_to: Path | None = N
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if optimized_to is not None:
         options.optimized_model_filepath = str(optimized_to)
-        options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: half the time
     return options
 
 
