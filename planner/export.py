@@ -12,6 +12,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
+
 from splitpoint.planner.types import Cut, PlannerError
 from splitpoint.profiles.canonical import to_bytes
 from splitpoint.profiles.model import ModelGraph

@@ -18,6 +18,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
 from onnx_ir.passes import common as passes
+
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.runtime import Array, IoSpec, open_session, optimize_basic
 from splitpoint.profiles.wire import message_chunks, weight_bytes

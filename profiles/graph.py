@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import onnx_ir as ir
+
 from splitpoint.profiles.canonical import canonicalize, parse_model, random_feeds, read_model, to_bytes
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.macs import count_macs, op_class

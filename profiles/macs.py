@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import onnx_ir as ir
+
 from splitpoint.profiles.model import OpClass
 
 __all__ = ["ZERO_MAC_OPS", "count_macs", "op_class"]

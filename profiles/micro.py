@@ -59,8 +59,6 @@ def micro_benchmarks(*, threads: int) -> dict[str, float]:
 
 # Names of the input and the output -> the node and its weights.
 Layer = Callable[[str, str], tuple[onnx.NodeProto, list[onnx.TensorProto]]]
-    [str, str], tuple[onnx.NodeProto, list[onnx.TensorProto]]
-]  # names of input and output -> node, weights
 
 
 def _rate(shapes: tuple[tuple[int, int], ...], kernel: int, *, grouped: bool, threads: int) -> float:

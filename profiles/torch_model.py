@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import onnx
+
 from splitpoint.profiles.errors import ProfileError
 
 if TYPE_CHECKING:
