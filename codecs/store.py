@@ -61,7 +61,7 @@ def save_coders(coders: Sequence[Coder]) -> bytes:
         about = {"format": FORMAT, "coder": coder.name, "specs": [dataclasses.asdict(s) for s in coder.specs]}
         text = json.dumps(about, sort_keys=True, separators=(",", ":")).encode()
         entries[f"{place}.about"] = np.frombuffer(text, np.uint8)
-        entries.update({f"{place}.{name}": array for name, array in coder.arrays().items()})
+        entries |= {f"{place}.{name}": array for name, array in coder.arrays().items()}
     return npz_bytes(entries)
 
 

@@ -116,5 +116,3 @@ def requirements(need: Need, *, labelled: bool) -> Requirements:
         max_head_bytes=need.max_device_memory,
         confident=need.confident,
     )
-
-

@@ -89,7 +89,9 @@ def decide(points: Sequence[Evaluated], needs: Requirements, objectives: Sequenc
     )
 
 
-def objective_rows(points: Sequence[Evaluated], objectives: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def objective_rows(
+    points: Sequence[Evaluated], objectives: Sequence[str]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """One row a point, one column an objective, all to be minimised; shape (points, objectives)."""
     return np.array([[OBJECTIVES[name](point) for name in objectives] for point in points], np.float64)
 
@@ -102,8 +104,12 @@ def recommend(front: Sequence[Evaluated], needs: Requirements) -> tuple[Evaluate
     floor = needs.max_drop is not None or needs.min_agreement is not None
     if needs.deadline_s is not None:
         best = min(front, key=lambda p: (p.cost.payload_bytes, p.accuracy.drop, p.cost.latency_s))
-        sends = "it sends nothing and meets" if best.cost.payload_bytes == 0 else "it sends the fewest bytes of all that meet"
-        return best, f"{sends} the deadline{' and the quality floor' if floor else ''}"
+        sends = (
+            "it sends nothing and meets"
+            if best.cost.payload_bytes == 0
+            else "it sends the fewest bytes of all that meet"
+        )
+        return best, f"it sends {sends} of all that meet the deadline{' and the quality floor' if floor else ''}"
     best = min(front, key=lambda p: (p.cost.latency_s, p.accuracy.drop))
     return best, f"it is the fastest{' of all that meet the quality floor' if floor else ''}"
 
@@ -117,7 +123,9 @@ def violations(point: Evaluated, needs: Requirements) -> tuple[Violation, ...]:
 
     def over(name: str, got: float, limit: float | None, text: Callable[[float], str]) -> None:
         if limit is not None and got > limit:
-            found.append(Violation(name=name, text=f"{name} by {text(got - limit)}", excess=(got - limit) / max(limit, 1e-9)))
+            found.append(
+                Violation(name=name, text=f"{name} by {text(got - limit)}", excess=(got - limit) / max(limit, 1e-9))
+            )
 
     over("latency", cost.latency_s, needs.deadline_s, format_seconds)
     over("payload", cost.payload_bytes, needs.max_payload_bytes, format_bytes)
@@ -137,15 +145,20 @@ def _would_fit(points: Sequence[Evaluated], needs: Requirements) -> tuple[str, .
     def others_met(point: Evaluated, name: str) -> bool:
         return all(violation.name == name for violation in violations(point, needs))
 
-    texts = []
-    for name, got, text in (
-        ("latency", lambda p: p.cost.latency_s, lambda v: f"latency <= {format_seconds(v)}"),
-        ("payload", lambda p: p.cost.payload_bytes, lambda v: f"payload <= {format_bytes(v)}"),
-        ("device memory", lambda p: p.cost.head_peak_bytes, lambda v: f"device memory >= {format_bytes(v)}"),
-        ("drop", lambda p: p.accuracy.drop, lambda v: f"drop <= {100 * v:.1f} %"),
-        ("agreement", lambda p: -p.accuracy.value, lambda v: f"agreement >= {-v:.2f}"),
-    ):
-        close = [got(point) for point in points if others_met(point, name)]
-        if close:
-            texts.append(text(min(close)))
-    return tuple(texts)
+    def least(name: str, got: Callable[[Evaluated], float]) -> float | None:
+        return min((got(point) for point in points if others_met(point, name)), default=None)
+
+    latency_s = least("latency", lambda p: p.cost.latency_s)
+    payload = least("payload", lambda p: p.cost.payload_bytes)
+    memory = least("device memory", lambda p: p.cost.head_peak_bytes)
+    drop = least("drop", lambda p: p.accuracy.drop)
+    metric = points[0].accuracy.metric
+    value = least(metric, lambda p: -p.accuracy.value)
+    texts = [
+        None if latency_s is None or needs.deadline_s is None else f"latency <= {format_seconds(latency_s)}",
+        None if payload is None or needs.max_payload_bytes is None else f"payload <= {format_bytes(payload)}",
+        None if memory is None or needs.max_head_bytes is None else f"device memory of {format_bytes(memory)}",
+        None if drop is None or needs.max_drop is None else f"drop <= {100 * drop:.1f} %",
+        None if value is None or needs.min_agreement is None else f"{metric} >= {-value:.2f}",
+    ]
+    return tuple(text for text in texts if text is not None)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from splitpoint.codecs import container
+from splitpoint.codecs.container import pack, unpack
 from splitpoint.codecs.picture import PICTURES
 from splitpoint.codecs.protocol import Array, CodecError, Coder
 from splitpoint.codecs.store import load_coders
+from splitpoint.planner.export import codec_prefix
+from splitpoint.planner.expose import expose
 from splitpoint.planner.planfile import PlanFile, check_format
 from splitpoint.planner.types import PlannerError
 from splitpoint.profiles.errors import ProfileError
@@ -68,25 +70,29 @@ class Plan:
         if file.codec.boundary == "picture":
             parts = [PICTURES[file.codec.name].encode(self._picture(x), file.codec.rate)]
         else:
-            feeds = {file.model.input.name: self._network_input(x)}
-            if check:
-                self._check_finite(feeds)
-            tensors = self._head.run(feeds) if self._head is not None else feeds
+            tensors = self.boundary(x, check=check)
             parts = [
                 coder.encode({spec: tensors[name] for spec, name in names.items()})
                 for coder, names in zip(self._coders, self._names(tensors), strict=True)
             ]
-        return container.pack(parts, codec_id=file.codec.id, rate=file.codec.rate, plan_hash=plan_hash(file.files))
+        return pack(parts, codec_id=file.codec.id, rate=file.codec.rate, plan_hash=plan_hash(file.files))
+
+    def boundary(self, x: Array, *, check: bool = False) -> dict[str, Array]:
+        """What leaves head.onnx for the entropy coder, by name: symbols, side information or the tensors themselves."""
+        feeds = {self.file.model.input.name: self._network_input(x)}
+        if check:
+            self._check_finite(feeds)
+        return self._head.run(feeds) if self._head is not None else feeds
 
     def symbols(self, payload: bytes) -> dict[str, Array]:
         """What the entropy decoder gives: the tensors that `tail` feeds to tail.onnx; raises `PayloadError`."""
         file = self.file
         count = 1 if file.codec.boundary == "picture" else len(self._coders)
-        parts = container.unpack(
+        parts = unpack(
             payload, codec_id=file.codec.id, rate=file.codec.rate, plan_hash=plan_hash(file.files), count=count
         )
         if file.codec.boundary == "picture":
-            size = (file.input.height, file.input.width)
+            size = file.input.height_width
             picture = PICTURES[file.codec.name].decode(parts[0], size)
             return {file.model.input.name: preprocess(picture, file.input)}
         decoded = [coder.decode(part) for coder, part in zip(self._coders, parts, strict=True)]
@@ -139,17 +145,10 @@ class Plan:
 
     @functools.cached_property
     def _check_session(self) -> Session | None:
-        import onnx
-
         if self.file.cut is None or HEAD not in self.file.files:
             return None
-        model = onnx.load(self.path(HEAD))
-        present = {output.name for output in model.graph.output}
-        for tensor in self.file.cut.tensors:
-            if tensor.name not in present:
-                kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
-                model.graph.output.append(onnx.helper.make_tensor_value_info(tensor.name, kind, tensor.shape))
-        return open_session(model.SerializeToString(), level="all", threads=self.threads)
+        model = expose(self.path(HEAD).read_bytes(), [tensor.name for tensor in self.file.cut.tensors])
+        return open_session(model, level="all", threads=self.threads)
 
     def _check_finite(self, feeds: Mapping[str, Array]) -> None:
         for name, x in feeds.items():
@@ -180,7 +179,7 @@ class Plan:
         )
 
     def _picture(self, x: Array) -> Array:
-        wanted = (self.file.input.height, self.file.input.width, 3)
+        wanted = (*self.file.input.height_width, self.file.input.channels)
         if x.shape != wanted or x.dtype != np.uint8:
             raise CodecError(
                 f"this plan sends the picture: expected uint8{list(wanted)}, got {x.dtype}{list(x.shape)}\n"
@@ -191,7 +190,7 @@ class Plan:
 
 def boundary_names(index: int, tensor: str, coder: Coder, present: Mapping[str, object]) -> dict[str, str]:
     """Coder tensor -> graph tensor for crossing tensor number `index`: joined graphs prefix theirs, raw cuts do not."""
-    joined = {spec.name: f"codec{index}/{spec.name}" for spec in coder.specs}
+    joined = {spec.name: f"{codec_prefix(index)}{spec.name}" for spec in coder.specs}
     return {spec: name if name in present else tensor for spec, name in joined.items()}
 
 

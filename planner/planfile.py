@@ -20,6 +20,7 @@ __all__ = [
     "IOTensor",
     "ModelSource",
     "PlanFile",
+    "PointFile",
     "ProfileSource",
     "Requirements",
     "SearchReport",
@@ -37,11 +38,7 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every part of the file."""
-
-
-class IOTensor(_Struct):
+class IOTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tensor at the model's or a partition's edge."""
 
     name: str
@@ -49,7 +46,7 @@ class IOTensor(_Struct):
     dtype: str
 
 
-class ModelSource(_Struct):
+class ModelSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The network the plan was made for."""
 
     name: str
@@ -60,14 +57,14 @@ class ModelSource(_Struct):
     outputs: tuple[IOTensor, ...]
 
 
-class CutChoice(_Struct):
+class CutChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where it is cut: the tensors that cross, and the node after which they do."""
 
     tensors: tuple[IOTensor, ...]
     after: str
 
 
-class CodecChoice(_Struct):
+class CodecChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the crossing tensors are coded."""
 
     name: str
@@ -78,7 +75,7 @@ class CodecChoice(_Struct):
     needs_splitpoint: tuple[Literal["device", "server"], ...]  # sides that cannot do with ONNX Runtime alone
 
 
-class CostReport(_Struct):
+class CostReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The predicted parts; latency is their sum and is not stored."""
 
     prepare_s: NonNegative
@@ -100,7 +97,7 @@ class CostReport(_Struct):
         return self.prepare_s + self.head_s + self.encode_s + self.link_s + self.decode_s + self.tail_s
 
 
-class AccuracyReport(_Struct):
+class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was measured on one set, through payload bytes and the tail."""
 
     metric: Literal["top1", "agreement", "fidelity"]
@@ -116,7 +113,7 @@ class AccuracyReport(_Struct):
     subset: Literal["search", "report"]
 
 
-class Requirements(_Struct):
+class Requirements(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the plan had to meet; None is no limit."""
 
     deadline_s: NonNegative | None
@@ -127,14 +124,14 @@ class Requirements(_Struct):
     confident: bool
 
 
-class ProfileSource(_Struct):
+class ProfileSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device, server or link profile by name and content."""
 
     name: str
     sha256: str
 
 
-class SearchReport(_Struct):
+class SearchReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the point was found."""
 
     seed: int
@@ -144,7 +141,24 @@ class SearchReport(_Struct):
     objectives: tuple[str, ...]
 
 
-class PlanFile(_Struct):
+class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """points/N/point.yaml: one point of the front, enough to export it without searching again."""
+
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    variant: str
+    placement: Placement
+    cut: CutChoice | None
+    codec: CodecChoice
+    predicted: CostReport
+    search: AccuracyReport
+
+    def __post_init__(self) -> None:
+        """A split has a cut, and nothing else has."""
+        if (self.placement == "split") != (self.cut is not None):
+            raise ValueError(f"placement {self.placement!r} with{'out' if self.cut is None else ''} a cut")
+
+
+class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of plan.yaml."""
 
     format: str

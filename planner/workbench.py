@@ -8,15 +8,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from splitpoint.codecs import container
+from splitpoint.codecs.container import pack, unpack
 from splitpoint.codecs.protocol import Array, Codec, Context, FittedCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
-from splitpoint.planner.export import split
+from splitpoint.planner.export import split, whole_bytes
+from splitpoint.planner.expose import expose
 from splitpoint.planner.types import Cut
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.runtime import Session, open_session
@@ -101,6 +103,13 @@ class Workbench:
             self._activations.put(key, rows)
         return rows
 
+    def sweep(self, cuts: Sequence[Cut], subset: str, count: int) -> Iterator[dict[str, Array]]:
+        """All tensors of all `cuts` for the first `count` inputs of `subset`, each from one run of the network."""
+        names = sorted({name for cut in cuts for name in cut.tensors} - {self.input_name})
+        session = open_session(expose(self._whole_bytes(), names), level="all", threads=self._threads)
+        for x in itertools.islice(self.inputs(subset), count):
+            yield {self.input_name: x, **session.run({self.input_name: x})}
+
     def tail(self, cut: Cut, tensors: Mapping[str, Array]) -> list[Array]:
         """The network's outputs from the crossing tensors."""
         outputs = self._session(("tail", cut.tensors), lambda: self.pair(cut)[1]).run(tensors)
@@ -135,14 +144,12 @@ class Workbench:
             if codec.encoder is not None:
                 symbols = self._graph_session(codec.encoder).run(symbols)
             parts.append(codec.coder.encode(symbols))
-        return container.pack(
-            parts, codec_id=CODEC_IDS[fitted[0].codec], rate=fitted[0].rate, plan_hash=PLACEHOLDER_HASH
-        )
+        return pack(parts, codec_id=CODEC_IDS[fitted[0].codec], rate=fitted[0].rate, plan_hash=PLACEHOLDER_HASH)
 
     def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
         """What the server makes of those bytes, and nothing else."""
         first = fitted[0]
-        parts = container.unpack(
+        parts = unpack(
             payload,
             codec_id=CODEC_IDS[first.codec],
             rate=first.rate,
@@ -160,8 +167,6 @@ class Workbench:
         return Coded(payload=payload, tensors=tensors, key=hashlib.sha256(b"\0".join(keys)).digest())
 
     def _whole_bytes(self) -> bytes:
-        from splitpoint.planner.export import whole_bytes
-
         return whole_bytes(self.graph)
 
     def _graph_session(self, model: bytes) -> Session:

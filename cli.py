@@ -1,0 +1,295 @@
+"""The command line: plan, profile, cuts, show, export, verify, profiles. Prints and exits; decides nothing itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+
+from splitpoint import __version__
+from splitpoint.codecs.protocol import CodecError
+from splitpoint.planner.config import DataConfig, PlanConfig, read_config
+from splitpoint.planner.types import PlannerError
+from splitpoint.profiles import units
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["app", "entry", "main"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+OK, UNMET, USAGE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="splitpoint",
+    help="Plan where to cut a neural network between a device and a server, and how to code what crosses.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+ModelArgument = Annotated[str, typer.Argument(help="An .onnx file, or file.py:factory of a torch module.")]
+Size = Annotated[
+    str | None, typer.Option(help="Input shape of a torch module or a model without one, such as 1x3x224x224.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
+
+
+@app.command("plan")
+def plan_command(
+    target: Annotated[str, typer.Argument(help="A configuration (.yaml), an .onnx file, or file.py:factory.")],
+    data: Annotated[
+        str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
+    server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
+    link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
+    deadline: Annotated[str | None, typer.Option(help="Longest latency, such as 100ms. [default: none]")] = None,
+    max_drop: Annotated[
+        str | None, typer.Option(help="Largest top-1 drop on labelled data, such as 1%. [default: 1%]")
+    ] = None,
+    min_agreement: Annotated[
+        str | None, typer.Option(help="Least agreement with the unsplit network, 0 to 1. [default: 0.9 without labels]")
+    ] = None,
+    max_payload: Annotated[str | None, typer.Option(help="Largest payload, such as 4kB. [default: none]")] = None,
+    max_device_memory: Annotated[
+        str | None, typer.Option(help="Weights and live activations of the head, such as 64MB. [default: none]")
+    ] = None,
+    confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
+    evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
+    out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Find where to cut, how to code and what it costs; write the plan directory."""
+    needs = {
+        "deadline": _quantity(deadline, "s", "--deadline"),
+        "max_drop": _quantity(max_drop, "fraction", "--max-drop"),
+        "min_agreement": _quantity(min_agreement, "fraction", "--min-agreement"),
+        "max_payload": _count(max_payload, "--max-payload"),
+        "max_device_memory": _count(max_device_memory, "--max-device-memory"),
+        "confident": confident or None,
+    }
+    if target.endswith((".yaml", ".yml")):
+        config = read_config(Path(target))
+        if data is not None:
+            config = msgspec.structs.replace(config, data=DataConfig(source=data))
+    elif data is None:
+        raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
+    else:
+        config = PlanConfig(model=target, data=DataConfig(source=data))
+    config = msgspec.structs.replace(
+        config,
+        need=_over(config.need, needs),
+        search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
+        **{
+            name: value
+            for name, value in {"device": device, "server": server, "link": link, "threads": threads}.items()
+            if value is not None
+        },
+    )
+    from splitpoint.planner import answers, terminal, write
+    from splitpoint.planner.flow import load_problem
+    from splitpoint.planner.flow import plan as find
+
+    stdout, stderr = terminal.consoles()
+    bars = terminal.StageBars(stderr)
+    problem = load_problem(config)
+    outcome = find(problem, stored_profile=profile, progress=bars)
+    chosen, written = outcome.decision.recommended, None
+    if chosen is not None:
+        with bars.stage("report", len(problem.split.report)) as step:
+            written = write.write_plan(outcome, chosen, out, advance=lambda: step(""))
+            step(f"{len(problem.split.report)} inputs that were never searched")
+    answer = answers.plan_answer(outcome, written, out)
+    _print(answer, lambda: terminal.plan_view(answer, width=stdout.width), as_json=as_json)
+    raise typer.Exit(UNMET if written is None or answer["contradicted"] is not None else OK)
+
+
+@app.command("profile")
+def profile_command(
+    model: ModelArgument,
+    out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
+    size: Size = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on this host: MACs, parameters, bytes and seconds of each operator."""
+    from splitpoint.planner import answers, terminal
+    from splitpoint.planner.flow import default_threads, load_source, obtain_profile
+    from splitpoint.profiles.files import write_yaml
+
+    bars = terminal.StageBars(terminal.consoles()[1])
+    with bars.stage("profile", None) as step:
+        graph = load_source(model, _shape(size))
+        measured = obtain_profile(graph, stored=None, threads=threads or default_threads())
+        step(f"{len(graph.nodes)} nodes")
+    if out is not None:
+        write_yaml(out, measured)
+    answer = answers.profile_answer(graph, measured)
+    _print(answer, lambda: terminal.profile_summary(answer), as_json=as_json)
+
+
+@app.command("cuts")
+def cuts_command(
+    model: ModelArgument,
+    refused: Annotated[bool, typer.Option("--refused", help="List the refused places with their reasons.")] = False,
+    size: Size = None,
+    as_json: Json = False,
+) -> None:
+    """List every place where one tensor separates head and tail."""
+    from splitpoint.planner import answers, terminal
+    from splitpoint.planner.cuts import enumerate_cuts
+    from splitpoint.planner.flow import load_source
+
+    graph = load_source(model, _shape(size))
+    answer = answers.cuts_answer(graph, enumerate_cuts(graph))
+    _print(answer, lambda: terminal.cuts_view(answer, refused=refused), as_json=as_json)
+
+
+@app.command("show")
+def show_command(
+    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
+    point: Annotated[int | None, typer.Option(min=1, help="Show this point. [default: the plan's]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a plan: its point, what it costs and loses, and the front it was chosen from."""
+    from splitpoint.planner import answers, terminal
+
+    answer = answers.show_answer(directory, point)
+    _print(answer, lambda: terminal.show_view(answer, width=terminal.consoles()[0].width), as_json=as_json)
+
+
+@app.command("export")
+def export_command(
+    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
+    point: Annotated[int, typer.Option(min=1, help="Number of the point on the front.")],
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write another point of the same front as a plan directory, without searching again."""
+    from splitpoint.planner import answers, terminal, write
+
+    with terminal.StageBars(terminal.consoles()[1]).stage("report", None) as step:
+        write.export_point(directory, point, out, advance=lambda: step(""))
+        step(f"wrote {out}")
+    answer = answers.show_answer(out, None)
+    _print(answer, lambda: terminal.show_view(answer, width=terminal.consoles()[0].width), as_json=as_json)
+
+
+@app.command("verify")
+def verify_command(
+    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
+    strict_latency: Annotated[
+        bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
+    from splitpoint.planner import answers, terminal
+    from splitpoint.planner.verify import verify
+
+    stdout, _ = terminal.consoles()
+    checks = verify(
+        directory,
+        strict_latency=strict_latency,
+        step=(lambda check: None) if as_json else (lambda check: stdout.print(terminal.check_line(check))),
+    )
+    answer = answers.verify_answer(checks)
+    _print(answer, lambda: terminal.count_line(answer["count"]), as_json=as_json)
+    raise typer.Exit(UNMET if answer["count"]["failed"] else OK)
+
+
+@app.command("profiles")
+def profiles_command(as_json: Json = False) -> None:
+    """List the device, server and link profiles that are shipped."""
+    from splitpoint.planner import answers, terminal
+
+    answer = answers.profiles_answer()
+    _print(answer, lambda: terminal.profiles_table(answer["profiles"]), as_json=as_json)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        sys.stdout.write(f"splitpoint {__version__}\n")
+        raise typer.Exit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code: 0 ok, 1 unmet, 2 usage, 3 bad input, 130 interrupted."""
+    try:
+        app(args=None if argv is None else list(argv), prog_name="splitpoint")
+    except SystemExit as done:  # typer's way to end: usage errors are 2, Ctrl-C is 130
+        code = done.code if isinstance(done.code, int) else OK
+        if code == INTERRUPTED:
+            sys.stderr.write("interrupted: nothing was written\n")
+        return code
+    except (ProfileError, PlannerError, CodecError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return BAD_INPUT
+    return OK
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def _print(answer: Mapping[str, Any], view: Callable[[], Any], *, as_json: bool) -> None:
+    """The answer on standard output: one JSON document, or what `view` gives."""
+    if as_json:
+        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    from splitpoint.planner import terminal
+
+    terminal.consoles()[0].print(view())
+
+
+def _over(struct: T, given: Mapping[str, Any]) -> T:
+    """`struct` with the flags that were given."""
+    return msgspec.structs.replace(struct, **{name: value for name, value in given.items() if value is not None})
+
+
+def _quantity(text: str | None, kind: str, flag: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        return units.parse(text, kind)
+    except units.UnitError as error:
+        hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
+        raise typer.BadParameter(f"{error}.{hint}", param_hint=flag) from error
+
+
+def _count(text: str | None, flag: str) -> int | None:
+    value = _quantity(text, "bytes", flag)
+    return None if value is None else round(value)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
+        raise typer.BadParameter(f"expected a shape such as 1x3x224x224, got {text!r}", param_hint="--size")
+    return tuple(int(part) for part in text.split("x"))
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,104 @@
+"""Accuracy of a candidate through the real codec and the real tail, each distinct reconstruction run only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from splitpoint.codecs.container import pack, unpack
+from splitpoint.codecs.picture import PICTURES
+from splitpoint.codecs.protocol import Array, FitError
+from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
+from splitpoint.planner.accuracy import Metric, Observed, judge
+from splitpoint.planner.data import Dataset
+from splitpoint.planner.types import Accuracy, Candidate, Cost, Cut, Evaluated
+from splitpoint.planner.workbench import PLACEHOLDER_HASH, Workbench
+from splitpoint.profiles.inputs import preprocess
+
+__all__ = ["Evaluator"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Price = Callable[[Candidate, float], Cost]
+
+
+class Evaluator:
+    """Measures candidates on the search set; `price` turns a mean payload into a cost."""
+
+    def __init__(
+        self, bench: Workbench, dataset: Dataset, metric: Metric, cuts: Mapping[str, Cut], price: Price
+    ) -> None:
+        """`cuts` maps the names that candidates use to cuts."""
+        self._bench = bench
+        self._dataset = dataset
+        self._metric = metric
+        self._cuts = cuts
+        self._price = price
+        self._reference: list[list[Array]] | None = None
+        self._tails: dict[tuple[str, bytes], list[Array]] = {}
+        self.runs = 0  # inputs that went through a tail
+        self.reused = 0  # inputs whose reconstruction had been seen
+
+    def evaluate(self, candidate: Candidate) -> Evaluated | None:
+        """Measure one candidate; None when its codec cannot be fitted to this cut."""
+        if candidate.placement == "device":
+            outputs, sizes = self.reference, [0] * len(self._dataset)
+            label = "-"
+        elif candidate.placement == "server":
+            outputs, sizes = self._pictures(candidate)
+            label = PICTURES[candidate.codec].rates[candidate.rate].label
+        else:
+            try:
+                outputs, sizes = self._split(candidate)
+            except FitError:
+                return None
+            label = REGISTRY[candidate.codec].rates[candidate.rate].label
+        observed = [
+            Observed(outputs=y, reference=y0, label=sample.label, group=sample.group, payload_bytes=size)
+            for y, y0, size, sample in zip(outputs, self.reference, sizes, self._dataset.samples, strict=True)
+        ]
+        accuracy: Accuracy = judge(observed, self._metric, "search")
+        return Evaluated(
+            candidate=candidate, cost=self._price(candidate, accuracy.payload_bytes), accuracy=accuracy, label=label
+        )
+
+    @property
+    def reference(self) -> list[list[Array]]:
+        """Outputs of the unsplit network on every input."""
+        if self._reference is None:
+            self._reference = [self._bench.whole(x) for x in self._bench.inputs("search")]
+        return self._reference
+
+    def _split(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
+        cut = self._cuts[candidate.cut]
+        fitted = self._bench.fit(cut, candidate.codec, candidate.rate)
+        outputs, sizes = [], []
+        for row in self._bench.activations(cut, "search"):
+            payload = self._bench.encode(cut, fitted, row)
+            coded = self._bench.decode(cut, fitted, payload)
+            key = (candidate.cut, coded.key)
+            if key in self._tails:
+                self.reused += 1
+            else:
+                self.runs += 1
+                self._tails[key] = self._bench.tail(cut, coded.tensors)
+            outputs.append(self._tails[key])
+            sizes.append(len(payload))
+        return outputs, sizes
+
+    def _pictures(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
+        codec, spec = PICTURES[candidate.codec], self._dataset.spec
+        identifier = CODEC_IDS[candidate.codec]
+        outputs, sizes = [], []
+        for sample in self._dataset.samples:
+            if sample.picture is None:
+                raise ValueError(f"{sample.name}: {candidate.codec} needs pictures, the input is a tensor")
+            part = codec.encode(sample.picture, candidate.rate)
+            payload = pack([part], codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH)
+            (received,) = unpack(payload, codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH, count=1)
+            outputs.append(self._bench.whole(preprocess(codec.decode(received, spec.height_width), spec)))
+            sizes.append(len(payload))
+            self.runs += 1
+        return outputs, sizes

@@ -1,0 +1,151 @@
+"""The table of what can be looked up: for every promising cut, codec and rate its cost and a first look at its loss.
+
+Costs are exact functions of real payload lengths; the first look runs a few calibration inputs through the bitstream
+and the tail and keeps the relative error of the outputs, so that the search starts from the table's own Pareto front.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from splitpoint.codecs.protocol import Array, Codec, FitError
+from splitpoint.planner.accuracy import relative_error
+from splitpoint.planner.front import pareto
+from splitpoint.planner.types import Candidate, Cost, Cut
+from splitpoint.planner.workbench import Workbench
+
+__all__ = ["PROBE_INPUTS", "Entry", "cut_name", "promising", "starting_points", "tabulate"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+PROBE_INPUTS = 2  # calibration inputs of the first look
+PROBE_BITS = 4  # uniform bits at which cuts are compared before any codec is fitted
+SLACK = 1.25  # a deeper cut stays although an earlier one has fewer bits, up to this factor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One line of the table."""
+
+    candidate: Candidate
+    cut: Cut
+    cost: Cost  # with the probe inputs' payload
+    error: float  # relative error of the outputs on the probe inputs
+
+
+def cut_name(cut: Cut) -> str:
+    """The crossing tensors, as candidates name a cut."""
+    return "+".join(cut.tensors)
+
+
+def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int) -> list[Cut]:
+    """At most `limit` cuts that no earlier cut beats in entropy (at 4 bits, zero-order, summed over the tensors).
+
+    Head time grows along the network and, with a server faster than the device, so does the total, so an earlier cut
+    of fewer bits dominates. `SLACK` keeps near ties, since equal bits do not mean equal loss.
+    """
+    bits = estimated_bits(bench, cuts)
+    order = sorted(range(len(cuts)), key=lambda i: (cuts[i].head_macs, len(cuts[i].head)))
+    best, kept = np.inf, []
+    for i in order:
+        if bits[i] <= SLACK * best:
+            kept.append(i)
+        best = min(best, bits[i])
+    while len(kept) > limit:  # thin where bits change least from one kept cut to the next
+        steps = [abs(np.log(bits[a] / bits[b])) for a, b in itertools.pairwise(kept)]
+        kept.pop(int(np.argmin(steps[:-1])) + 1 if len(steps) > 1 else 0)
+    return [cuts[i] for i in kept]
+
+
+def estimated_bits(bench: Workbench, cuts: Sequence[Cut]) -> list[float]:
+    """Estimated bits of each cut: zero-order entropy of its tensors at `PROBE_BITS`, mean over the probe inputs."""
+    totals = np.zeros(len(cuts))
+    for tensors in bench.sweep(cuts, "calibration", PROBE_INPUTS):
+        for i, cut in enumerate(cuts):
+            totals[i] += sum(entropy_bits(tensors[name], PROBE_BITS) for name in cut.tensors)
+    return [max(1.0, total / PROBE_INPUTS) for total in totals]
+
+
+def entropy_bits(x: Array, bits: int) -> float:
+    """Zero-order entropy of `x` quantized uniformly between its own extremes, in bits of the whole tensor."""
+    values = np.asarray(x, np.float64).ravel()
+    low, span = values.min(), np.ptp(values)
+    if span == 0:
+        return 0.0
+    counts = np.bincount(np.rint((values - low) / span * (2**bits - 1)).astype(np.int64))
+    shares = counts[counts > 0] / values.size
+    return float(-(shares * np.log2(shares)).sum() * values.size)
+
+
+def tabulate(
+    bench: Workbench,
+    cuts: Sequence[Cut],
+    codecs: Sequence[Codec],
+    price: Callable[[Cut, Candidate, float], Cost],
+    *,
+    variant: str,
+) -> Iterator[list[Entry]]:
+    """The table, one (cut, codec) at a time; a rate that cannot be fitted is left out."""
+    for cut in cuts:
+        rows = bench.activations(cut, "calibration")[:PROBE_INPUTS]
+        exact = [bench.tail(cut, row) for row in rows]
+        for codec in codecs:
+            yield list(_entries(bench, cut, codec, rows, exact, price, variant))
+
+
+def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count: int) -> list[Candidate]:
+    """The table's Pareto front over latency, payload and probe error, at most `count`, spread over payload.
+
+    Points that meet the deadline come first.
+    """
+    if not entries:
+        return []
+    rows = np.array([[e.cost.latency_s, e.cost.payload_bytes, e.error] for e in entries])
+    front = [entry for entry, keep in zip(entries, pareto(rows), strict=True) if keep]
+    front.sort(key=lambda e: (e.cost.payload_bytes, e.cost.latency_s))
+    in_time = [e for e in front if deadline_s is None or e.cost.latency_s <= deadline_s]
+    late = [e for e in front if deadline_s is not None and e.cost.latency_s > deadline_s]
+    chosen = _spread(in_time, count)
+    return [entry.candidate for entry in chosen + _spread(late, max(0, count - len(chosen)))]
+
+
+def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
+    if count <= 0 or not entries:
+        return []
+    picks = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+    return [entries[i] for i in picks]
+
+
+def _entries(
+    bench: Workbench,
+    cut: Cut,
+    codec: Codec,
+    rows: Sequence[dict[str, Array]],
+    exact: Sequence[Sequence[Array]],
+    price: Callable[[Cut, Candidate, float], Cost],
+    variant: str,
+) -> Iterator[Entry]:
+    tensors = [bench.graph.tensors[name] for name in cut.tensors]
+    if any(codec.refuses(tensor.shape, tensor.dtype) for tensor in tensors):
+        return
+    for rate in range(len(codec.rates)):
+        candidate = Candidate(variant=variant, placement="split", cut=cut_name(cut), codec=codec.name, rate=rate)
+        try:
+            fitted = bench.fit(cut, codec.name, rate)
+        except FitError:
+            continue
+        payloads = [bench.encode(cut, fitted, row) for row in rows]
+        outputs = [bench.tail(cut, bench.decode(cut, fitted, payload).tensors) for payload in payloads]
+        yield Entry(
+            candidate=candidate,
+            cut=cut,
+            cost=price(cut, candidate, float(np.mean([len(payload) for payload in payloads]))),
+            error=float(np.mean([relative_error(y, y0) for y, y0 in zip(outputs, exact, strict=True)])),
+        )

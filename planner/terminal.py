@@ -1,0 +1,298 @@
+"""What a person sees: the only home of rich. Functions give renderables; `cli.py` prints them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from splitpoint.planner.plot import scatter
+from splitpoint.planner.rows import bar
+from splitpoint.planner.verify import Check
+from splitpoint.profiles.units import format_bytes, format_flops, format_fraction, format_rate, format_seconds
+
+__all__ = [
+    "StageBars",
+    "check_line",
+    "consoles",
+    "count_line",
+    "cuts_view",
+    "plan_view",
+    "profile_summary",
+    "profiles_table",
+    "show_view",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "warning": ("!", "yellow"), "not made": ("-", "dim")}
+
+
+def consoles() -> tuple[Console, Console]:
+    """Standard output for answers, standard error for progress and warnings; NO_COLOR and pipes are respected."""
+    return Console(highlight=False, soft_wrap=False), Console(stderr=True, highlight=False)
+
+
+class StageBars:
+    """One progress bar a stage on standard error, then one line that stays."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
+        """A bar (a spinner when the number of steps is not known) until the block ends, then its last text."""
+        begin, last = time.perf_counter(), ""
+        progress = Progress(
+            SpinnerColumn(),
+            TextColumn(f"{name:<10}"),
+            BarColumn(bar_width=24),
+            *([MofNCompleteColumn(), TimeRemainingColumn(compact=True)] if total else []),
+            TextColumn("{task.description}"),
+            console=self._console,
+            transient=True,
+        )
+
+        def step(text: str) -> None:
+            nonlocal last
+            last = text or last
+            progress.update(task, advance=0 if text else 1, description=last)
+
+        with progress:
+            task = progress.add_task("", total=total)
+            yield step
+        seconds = format_seconds(time.perf_counter() - begin)
+        self._console.print(Text.assemble(("✓ ", "green"), f"{name:<10} {last:<54} ", (f"{seconds:>8}", "dim")))
+
+
+def plan_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
+    """The answer of ``splitpoint plan``: baselines, front, plot, recommendation, report."""
+    parts: list[RenderableType] = [
+        Text.assemble("\n", answer["header"], "\n", ("need  ", "dim"), answer["need"]),
+        *([Text("\n".join(f"note  {text}" for text in answer["notes"]), style="yellow")] if answer["notes"] else []),
+        _points(answer["baselines"], title=f"Baselines ({_origin(answer)})"),
+    ]
+    if answer["recommended"] is None:
+        return Group(*parts, *_nothing_fits(answer))
+    parts += [
+        _points(answer["front"], title=f"Pareto front ({_origin(answer)})"),
+        _plot(answer["front"], deadline_s=answer["deadline_s"], width=width),
+        Text.assemble(
+            "\n",
+            (f"Recommended: {answer['recommended']['number']}", "bold"),
+            f", because {answer['recommended']['reason']}.",
+        ),
+        Text(_parts_text(answer["recommended"]["parts"])),
+        *[Text(line) for line in _rates_text(answer["recommended"]["by_rate"])],
+    ]
+    return Group(*parts, *_report(answer))
+
+
+def show_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
+    """A stored plan."""
+    search = answer["search"]
+    texts = [
+        answer["header"],
+        f"need   {answer['need']}",
+        f"made   {answer['created']}",
+        f"point  {answer['point']}: {answer['cut']} · {answer['codec']} ·"
+        f" {format_bytes(answer['payload_bytes'])} · {format_seconds(answer['parts']['latency_s'])} {answer['how']}",
+        _parts_text(answer["parts"]),
+        f"search set: {_quality(search)}",
+    ]
+    if answer["report"] is not None:
+        texts.append(f"report set: {_quality(answer['report'])}")
+    table = _points(answer["front"], title="Pareto front (search set)")
+    return Group(Text("\n".join(texts)), table, _plot(answer["front"], deadline_s=answer["deadline_s"], width=width))
+
+
+def cuts_view(answer: Mapping[str, Any], *, refused: bool) -> RenderableType:
+    """Cuts, then what was refused and what is not counted."""
+    parts: list[RenderableType] = [_cuts(answer["cuts"])]
+    count = len(answer["refused"])
+    if count and refused:
+        parts.append(Text("\n".join(f"refused after {row['after']}: {row['reason']}" for row in answer["refused"])))
+    elif count:
+        first = answer["refused"][0]
+        parts.append(Text(f"refused {count}, such as after {first['after']}: {first['reason']} (--refused lists all)"))
+    if answer["uncounted"]:
+        listed = ", ".join(f"{name} ({n})" for name, n in sorted(answer["uncounted"].items()))
+        parts.append(Text(f"{sum(answer['uncounted'].values())} operators not counted: {listed}", style="yellow"))
+    parts.append(Text(f"{len(answer['cuts'])} cuts of {answer['model']}, {format_flops(answer['macs'])}"))
+    return Group(*parts)
+
+
+def count_line(count: Mapping[str, int]) -> Text:
+    """The end of a verification; a check that was not made is not among the passed."""
+    named = [f"{count['passed']} passed", f"{count['failed']} failed"]
+    named += [
+        f"{count[status]} {text}" for status, text in (("warning", "warned"), ("not made", "not made")) if count[status]
+    ]
+    return Text(", ".join(named), style="red" if count["failed"] else "")
+
+
+def _origin(answer: Mapping[str, Any]) -> str:
+    rows = answer["baselines"]
+    how, metric = rows[0]["latency_how"], rows[0]["metric"]
+    return f"search set, {answer['search_set']}; latency {how}, payload and {metric} measured"
+
+
+def _parts_text(parts: Mapping[str, float]) -> str:
+    named = [
+        f"{name.removesuffix('_s')} {format_seconds(value)}" for name, value in parts.items() if name != "latency_s"
+    ]
+    return f"  {format_seconds(parts['latency_s'])} = " + " + ".join(named)
+
+
+def _rates_text(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
+    if len(ranges) < 2:
+        return []
+    texts = ["At other uplink rates, of the same measured points:"]
+    for row in ranges:
+        span = f"{format_rate(row['from_bit_s'])} to {format_rate(row['to_bit_s'])}"
+        texts.append(f"  {span:<26} {row['what'] or 'nothing fits'}")
+    return texts
+
+
+def _quality(report: Mapping[str, Any]) -> str:
+    return (
+        f"{report['metric']} {report['value']:.3f} [{report['low']:.2f}, {report['high']:.2f}]"
+        f" · drop {100 * report['drop']:.1f} % · relative error of the outputs {report['relative_error']:.3f}"
+        f" · payload {format_bytes(report['payload_bytes'])} (n = {report['n']} in {report['groups']} groups)"
+    )
+
+
+def _report(answer: Mapping[str, Any]) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(f"\nReport set (never searched): {_quality(answer['report'])}")]
+    if answer["contradicted"] is not None:
+        parts.append(
+            Text(f"CONTRADICTED: {answer['contradicted']}. The point stays as the search chose it.", style="red")
+        )
+        if answer["safer"] is not None:
+            safer = answer["safer"]
+            parts.append(
+                Text(
+                    f"next safer point: {safer['number']} ({safer['cut']}, {safer['codec']} {safer['rate']})"
+                    f" → splitpoint export {answer['directory']} --point {safer['number']} --out DIR"
+                )
+            )
+    where = answer["directory"]
+    parts.append(Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR"))
+    return parts
+
+
+def _nothing_fits(answer: Mapping[str, Any]) -> list[RenderableType]:
+    parts: list[RenderableType] = [
+        Text(f"\nNo candidate meets {answer['need']}.", style="bold"),
+        _points(answer["nearest"], title="Nearest"),
+    ]
+    if answer["would_fit"]:
+        parts.append(Text("would fit with " + ", or ".join(answer["would_fit"])))
+    return parts
+
+
+def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
+    """Points (rows of `planner.rows.point_row`) with units; every figure's origin stands in the title."""
+    metric = rows[0]["metric"] if rows else "quality"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("cut", overflow="fold", max_width=24)
+    table.add_column("codec", overflow="fold", max_width=16)
+    for name in ("payload", "one-time", "latency"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(metric, no_wrap=True)
+    table.add_column("note", overflow="fold")
+    for row in rows:
+        codec = row["codec"] if row["rate"] == "-" else f"{row['codec']} {row['rate']}"
+        table.add_row(
+            "" if row["number"] is None else str(row["number"]),
+            row["cut"],
+            codec,
+            format_bytes(row["payload_bytes"]),
+            format_bytes(row["side_bytes"]),
+            format_seconds(row["latency_s"]),
+            f"{row['value']:.2f} [{row['low']:.2f},{row['high']:.2f}]",
+            ", ".join(row["notes"]),
+            style="bold" if "recommended" in row["notes"] else "",
+        )
+    return table
+
+
+def _plot(rows: Sequence[Mapping[str, Any]], *, deadline_s: float | None, width: int) -> Text:
+    """Latency against payload; the recommended point has a star."""
+    points = [
+        (row["latency_s"], row["payload_bytes"], f"{row['number']}{'★' if 'recommended' in row['notes'] else ''}")
+        for row in rows
+    ]
+    return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))
+
+
+def _cuts(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Cuts (rows of `planner.rows.cut_row`); the bar is the bytes against the largest."""
+    largest = max((row["bytes"] for row in rows), default=1)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("after node", overflow="fold", max_width=24)
+    table.add_column("tensor", overflow="fold", max_width=16)
+    for name in ("shape", "FLOPs", "cum.", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    before = 0
+    for row in rows:
+        table.add_row(
+            str(row["index"]),
+            row["after"],
+            "+".join(row["tensors"]),
+            " ".join("x".join(map(str, shape[1:])) for shape in row["shapes"]),
+            format_flops(row["head_macs"] - before),
+            format_fraction(row["head_share"]),
+            format_bytes(row["bytes"]),
+            bar(row["bytes"] / largest),
+        )
+        before = row["head_macs"]
+    return table
+
+
+def profile_summary(summary: Mapping[str, Any]) -> RenderableType:
+    """A measured profile: totals, then the slowest operators."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="slowest operators", title_justify="left")
+    table.add_column("node", overflow="fold")
+    table.add_column("type")
+    for name in ("FLOPs", "weights", "time", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in summary["slowest"]:
+        table.add_row(
+            row["name"],
+            row["op_type"],
+            "not counted" if row["macs"] is None else format_flops(row["macs"]),
+            format_bytes(row["weight_bytes"]),
+            format_seconds(row["seconds"]),
+            format_fraction(row["share"]),
+        )
+    return Group(Text("\n".join(summary["lines"])), table)
+
+
+def profiles_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Shipped profiles by kind."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("kind", "name", "description"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(row["kind"], row["name"], row["description"])
+    return table
+
+
+def check_line(check: Check) -> Text:
+    """One check of `planner.verify`."""
+    mark, style = MARKS[check.status]
+    return Text.assemble((f"{mark} ", style), f"{check.name:<12} ", check.text)

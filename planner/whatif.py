@@ -1,0 +1,57 @@
+"""What would be recommended at other link rates, from the points that were measured: nothing is measured again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from splitpoint.planner.cost import ANSWER_BYTES
+from splitpoint.planner.decide import decide
+from splitpoint.planner.flow import Outcome
+from splitpoint.planner.rows import place
+from splitpoint.planner.types import Evaluated
+from splitpoint.profiles.link import FixedLink, downlink_s, uplink_s
+
+__all__ = ["RATES_BIT_S", "at_link", "by_rate"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+RATES_BIT_S = tuple(float(rate) for rate in np.logspace(5, 9, 25))  # 100 kbit/s to 1 Gbit/s, six a decade
+
+
+def at_link(point: Evaluated, link: FixedLink) -> Evaluated:
+    """The same point over another link."""
+    if point.candidate.placement == "device":
+        return point
+    link_s = uplink_s(link, 8 * point.cost.payload_bytes) + downlink_s(link, 8 * ANSWER_BYTES)
+    return dataclasses.replace(point, cost=dataclasses.replace(point.cost, link_s=link_s))
+
+
+def by_rate(outcome: Outcome) -> list[dict[str, Any]]:
+    """Recommendations by uplink rate, equal neighbours merged: from_bit_s, to_bit_s, what (None: nothing fits)."""
+    link = outcome.problem.link
+    if not isinstance(link, FixedLink):
+        return []
+    ranges: list[dict[str, Any]] = []
+    for rate in RATES_BIT_S:
+        other = msgspec.structs.replace(link, uplink_bit_s=rate)
+        moved = [at_link(point, other) for point in outcome.points]
+        best = decide(moved, outcome.problem.needs, outcome.problem.config.objectives).recommended
+        what = None if best is None else _text(best)
+        if ranges and ranges[-1]["what"] == what:
+            ranges[-1]["to_bit_s"] = rate
+        else:
+            ranges.append({"from_bit_s": rate, "to_bit_s": rate, "what": what})
+    return ranges
+
+
+def _text(point: Evaluated) -> str:
+    if point.candidate.placement == "device":
+        return place(point)
+    return f"{place(point)}, {point.candidate.codec} {point.label}"
