@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 from splitpoint.profiles.device import Device
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files import Source, decode_sources, decode_yaml, read_yaml
-from splitpoint.profiles.link import Link
+from splitpoint.profiles.link import Link, TraceLink
+from splitpoint.profiles.link_trace import filled
 
 __all__ = ["ProfileKind", "Shipped", "list_profiles", "load_device", "load_link", "load_server", "sources"]
 
@@ -49,9 +50,9 @@ def load_server(name: str | os.PathLike[str]) -> Device:
 
 
 def load_link(name: str | os.PathLike[str]) -> Link:
-    """The link of that name or in that file."""
+    """The link of that name or in that file; a trace's recording is read, relative to the file."""
     link: Link = _load(name, "link", _LINK)
-    return link
+    return filled(link, Path(name).parent, str(name)) if isinstance(link, TraceLink) else link
 
 
 def list_profiles() -> tuple[Shipped, ...]:
@@ -61,6 +62,8 @@ def list_profiles() -> tuple[Shipped, ...]:
         for name, text in sorted(_texts(kind).items()):
             shape: Any = _LINK if kind == "link" else Device
             profile: Device | Link = decode_yaml(text, shape, where=f"{name}.yaml")
+            if isinstance(profile, TraceLink):
+                profile = filled(profile, Path(), f"{name}.yaml")
             found.append(Shipped(kind=kind, name=name, profile=profile))
     return tuple(found)
 
