@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
-from networks import NETWORKS, macs, network
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+
+from splitpoint.benchmarks.networks import NETWORKS, macs, network
 from splitpoint.profiles.catalog import load_device, load_server
-from splitpoint.profiles.device import Compute, Device, OpWork, Published, predict_run_s
+from splitpoint.profiles.device import Compute, Device, Published, predict_run_s
 from splitpoint.profiles.errors import ProfileError
 
 FIELDS = (
@@ -56,16 +56,32 @@ def fit(device: Device, known: dict[str, float]) -> Device:
         errors = [math.log(predict_run_s(candidate, ops) / p.seconds) for ops, p in zip(work, points, strict=True)]
         return np.concatenate([np.array(errors) / LATENCY_SIGMA, (theta - centre) / sigma])
 
-    return with_values(least_squares(residuals, centre, xtol=1e-12).x)
+    return with_values(_least_squares(residuals, centre))
 
 
 def errors(device: Device, points: Sequence[Published]) -> list[tuple[Published, float]]:
     """Each point whose network can be counted, with predicted / measured - 1."""
-    return [(p, predict_run_s(device, work(p)) / p.seconds - 1) for p in points if p.net in NETWORKS]
+    return [(p, predict_run_s(device, network(p.net)) / p.seconds - 1) for p in points if p.net in NETWORKS]
 
 
-def work(point: Published) -> tuple[OpWork, ...]:
-    return network(point.net)
+def _least_squares(
+    residuals: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Levenberg and Marquardt with a numeric Jacobian; residuals are of order one and parameters are logarithms."""
+    theta, damping = start, 1e-3
+    r = residuals(theta)
+    for _ in range(200):
+        jacobian = np.stack([(residuals(theta + h) - r) / 1e-6 for h in 1e-6 * np.eye(len(theta))], axis=1)
+        normal = jacobian.T @ jacobian
+        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -jacobian.T @ r)
+        moved = residuals(theta + step)
+        if moved @ moved < r @ r:
+            theta, r, damping = theta + step, moved, damping / 3
+            if np.abs(step).max() < 1e-9:
+                break
+        else:
+            damping *= 4
+    return theta
 
 
 def _prior(field: str, scale: float) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from counting import Net, divisible
+from splitpoint.benchmarks.counting import Net, divisible
+from splitpoint.benchmarks.yolo import YOLO
 from splitpoint.profiles.device import OpWork
-from yolo import YOLO
 
 __all__ = ["NETWORKS", "macs", "network"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from counting import Net, divisible
+from splitpoint.benchmarks.counting import Net, divisible
 
 __all__ = ["YOLO"]
 

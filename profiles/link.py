@@ -87,11 +87,10 @@ def uplink_delay(link: Link, bits: float, *, seed: int = 0, n_draws: int = DRAWS
     reason = infeasible(link, bits)
     if reason is not None:
         return link_delay.point(math.inf, reason)
-    rng = np.random.default_rng(seed)
     mean_bit_s = mean_rate_bit_s(link)
     n, air_bit = packets(link, bits), wire_bit(link, bits)
     fixed_s = link.rtt_s / 2 + _cold_s(link, n, air_bit / mean_bit_s) + _silence_s(link, n, air_bit / mean_bit_s)
-    return link_delay.shifted(_air(link, air_bit, n, rng, n_draws), fixed_s)
+    return link_delay.shifted(_air(link, air_bit, n, seed, n_draws), fixed_s)
 
 
 def infeasible(link: Link, bits: float) -> str | None:
@@ -191,15 +190,17 @@ def slow_start_s(n: int, packet_s: float, rtt_s: float) -> float:
     return idle_s
 
 
-def _air(link: Link, air_bit: float, n: int, rng: np.random.Generator, n_draws: int) -> Delay:
+def _air(link: Link, air_bit: float, n: int, seed: int, n_draws: int) -> Delay:
     """Seconds on air and of repeated packets."""
     if isinstance(link, FixedLink | AwgnLink):
         once_s = air_bit / mean_rate_bit_s(link)
         if link.loss == 0:
             return link_delay.point(once_s)
+        rng = np.random.default_rng(seed)
         mean_s = once_s / (1 - link.loss) + link.rtt_s * (mean_rounds(n, link.loss) - 1)
         return link_delay.lost(n, once_s / n, link.loss, link.rtt_s, mean_s, rng, n_draws)
     # Where the rate varies, a lost packet costs its share of the message's air time and the round trip, on average.
+    rng = np.random.default_rng(seed)
     again_s = link.rtt_s * (mean_rounds(n, link.loss) - 1)
     repeated_bit = air_bit / (1 - link.loss)
     if isinstance(link, TraceLink):

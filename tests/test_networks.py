@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from splitpoint.benchmarks import networks
 from splitpoint.profiles.catalog import list_profiles
 from splitpoint.profiles.device import Device, predict_run_s
 
 DEVICES = [shipped.profile for shipped in list_profiles() if isinstance(shipped.profile, Device)]
 FITTED = [device for device in DEVICES if device.fitted_on]
-
-
-@pytest.fixture(scope="module")
-def networks() -> Iterator[ModuleType]:
-    """benchmarks/networks.py: scripts that stand side by side, not a package."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-        yield importlib.import_module("networks")
 
 
 @pytest.mark.parametrize(
@@ -43,11 +33,11 @@ def networks() -> Iterator[ModuleType]:
         ("yolo11x-640", 97450, 0.05),  # 194.9
     ],
 )
-def test_counts_agree_with_the_papers(networks: ModuleType, net: str, mmacs: float, tolerance: float) -> None:
+def test_counts_agree_with_the_papers(net: str, mmacs: float, tolerance: float) -> None:
     assert networks.macs(net) / 1e6 == pytest.approx(mmacs, rel=tolerance)
 
 
-def test_parameters_agree_with_the_papers(networks: ModuleType) -> None:
+def test_parameters_agree_with_the_papers() -> None:
     def parameters(net: str) -> float:
         return sum(op.weight_bytes for op in networks.network(net)) / 4e6
 
@@ -57,7 +47,7 @@ def test_parameters_agree_with_the_papers(networks: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("device", FITTED, ids=lambda device: device.name)
-def test_a_profile_predicts_the_points_it_was_fitted_on(networks: ModuleType, device: Device) -> None:
+def test_a_profile_predicts_the_points_it_was_fitted_on(device: Device) -> None:
     for point in device.fitted_on:
         predicted_s = predict_run_s(device, networks.network(point.net))
         assert abs(math.log(predicted_s / point.seconds)) < math.log(1.35), point.net
