@@ -6,10 +6,8 @@ fusible pair inside, so head and tail cut from it give the same bits as the whol
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +31,7 @@ def __dir__() -> list[str]:
 OLDEST_OPSET: Final = 13  # below it, codecs' QuantizeLinear with an axis does not exist
 TARGET_OPSET: Final = 17
 CONVERSION_TOLERANCE: Final = 1e-5  # of the largest output; a converted model does the same arithmetic in other ops
+SHAPE_ELEMENTS: Final = 1024  # constants up to this size may be shapes, which inference needs to know
 PROTOBUF_LIMIT: Final = (1 << 31) - (1 << 20)  # bytes; protobuf holds less than 2 GiB
 
 _KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
@@ -272,9 +271,7 @@ def _tidy(model: ir.Model) -> ir.Model:
         for value in (*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)):
             value.metadata_props.clear()
             value.doc_string = None
-    if any(value.shape is None for node in model.graph for value in node.outputs):
-        with _quiet("onnx_ir"):
-            passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    _infer_missing(model)
     weights = sorted(model.graph.initializers.items())
     model.graph.initializers.clear()
     model.graph.initializers.update(weights)
@@ -285,12 +282,28 @@ def _tidy(model: ir.Model) -> ir.Model:
     return model
 
 
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _infer_missing(model: ir.Model) -> None:
+    """Ask ONNX for types and shapes that ORT has not written: sequences, and what depends on data."""
+    graph = model.graph
+    missing = [value for node in graph for value in node.outputs if value.name and None in (value.type, value.shape)]
+    if not missing:
+        return
+    large = [value for value in graph.initializers.values() if _elements(value) > SHAPE_ELEMENTS]
+    small = [value for value in graph.initializers.values() if _elements(value) <= SHAPE_ELEMENTS]
+    view = ir.GraphView([*graph.inputs, *large], graph.outputs, nodes=list(graph), initializers=small, name=graph.name)
+    proto = onnx.ModelProto(
+        ir_version=model.ir_version,
+        graph=ir.serde.serialize_graph(view),  # type: ignore[arg-type]  # see profiles.wire
+        opset_import=[onnx.helper.make_opsetid(domain, version) for domain, version in graph.opset_imports.items()],
+    )
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    kinds = {info.name: info.type for info in (*inferred.value_info, *inferred.output)}
+    for value in missing:
+        kind = kinds.get(value.name or "")
+        if kind is not None:
+            value.type = value.type or ir.serde.deserialize_type_proto_for_type(kind)
+            value.shape = value.shape or ir.serde.deserialize_type_proto_for_shape(kind)
+
+
+def _elements(value: ir.Value) -> int:
+    return 0 if value.const_value is None else value.const_value.size

@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
 from splitpoint.profiles.canonical import canonicalize, parse_model, random_feeds, read_model, to_bytes
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.macs import count_macs, op_class
 from splitpoint.profiles.model import ModelGraph, Node, Tensor
-from splitpoint.profiles.runtime import open_session
+from splitpoint.profiles.runtime import Array, open_session
 
 __all__ = ["captures", "load_graph", "load_model", "tensor_of"]
 
@@ -110,7 +111,7 @@ def _subgraph_reads(node: ir.Node) -> Iterator[ir.Value]:
 
 def _build(model: ir.Model, *, name: str, source: str, source_sha256: str) -> ModelGraph:
     data = to_bytes(model)
-    _check_runs(data, at=source)
+    ran = _run_once(data, at=source)
     tensors: dict[str, Tensor] = {}
     depends: set[ir.Value] = set(model.graph.inputs)
     for value in model.graph.inputs:
@@ -151,8 +152,8 @@ def _build(model: ir.Model, *, name: str, source: str, source_sha256: str) -> Mo
         name=name,
         sha256=hashlib.sha256(data).hexdigest(),
         model=model,
-        inputs=_all_known(model.graph.inputs, tensors, at=source),
-        outputs=_all_known(model.graph.outputs, tensors, at=source),
+        inputs=tuple(tensors[value.name or ""] for value in model.graph.inputs),
+        outputs=tuple(_output(value, tensors, ran, at=source) for value in model.graph.outputs),
         tensors=tensors,
         nodes=tuple(nodes),
         opset=model.graph.opset_imports[""],
@@ -195,21 +196,20 @@ def _note(tensors: dict[str, Tensor], value: ir.Value) -> None:
         tensors[tensor.name] = tensor
 
 
-def _all_known(values: Sequence[ir.Value], tensors: Mapping[str, Tensor], *, at: str) -> tuple[Tensor, ...]:
-    found = []
-    for value in values:
-        name = value.name or ""
-        if name not in tensors:
-            raise ProfileError(
-                f"the shape of {name!r} is not known before the model runs: {value.type}, shape {value.shape}",
-                at=at,
-                fix="export the model without operators whose output size depends on the data",
-            )
-        found.append(tensors[name])
-    return tuple(found)
+def _output(value: ir.Value, tensors: Mapping[str, Tensor], ran: Mapping[str, Array], *, at: str) -> Tensor:
+    """The output as a tensor; where its size depends on the data (detections), of the size that one run gave."""
+    name = value.name or ""
+    if name in tensors:
+        return tensors[name]
+    array = ran[name]
+    if not isinstance(array, np.ndarray):
+        raise ProfileError(
+            f"output {name!r} is not a tensor: {value.type}", at=at, fix="export a model that gives tensors"
+        )
+    return Tensor(name=name, shape=array.shape, dtype=array.dtype.name, elements=array.size, bytes=array.nbytes)
 
 
-def _check_runs(data: bytes, *, at: str) -> None:
-    """Run once: finds shapes that do not fit one another and kernels that ORT does not have."""
+def _run_once(data: bytes, *, at: str) -> dict[str, Array]:
+    """Outputs for a random input: finds shapes that do not fit one another and kernels that ORT does not have."""
     session = open_session(data, level="basic", name=at)
-    session.run(random_feeds(session.inputs))
+    return session.run(random_feeds(session.inputs))

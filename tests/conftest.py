@@ -1,0 +1,74 @@
+"""Fixtures that several test files share: the networks of tests/nets.py and their exported graphs."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import hypothesis
+import pytest
+
+from splitpoint.profiles.graph import load_graph
+from splitpoint.profiles.model import ModelGraph
+
+# Times depend on what else the machine does; a slow example is no failure.
+hypothesis.settings.register_profile("splitpoint", deadline=None)
+hypothesis.settings.load_profile("splitpoint")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave slow tests out unless -m asks for them."""
+    if not config.option.markexpr:
+        config.option.markexpr = "not slow"
+
+
+@pytest.fixture(scope="session")
+def nets() -> ModuleType:
+    """tests/nets.py, which importlib mode does not let tests import by name."""
+    return _sibling("nets")
+
+
+@pytest.fixture(scope="session")
+def strategies() -> ModuleType:
+    """tests/strategies.py."""
+    return _sibling("strategies")
+
+
+@pytest.fixture(scope="session")
+def exported(nets: ModuleType) -> Callable[..., bytes]:
+    """`exported("resnet18", input_side, **options)`: the torch network as ONNX, each exported once a session."""
+    from splitpoint.profiles.torch_model import export_module
+
+    @functools.cache
+    def export(name: str, input_side: int, **options: Any) -> bytes:
+        return export_module(getattr(nets, name)(**options), (1, 3, input_side, input_side))
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def torch_graph(exported: Callable[..., bytes]) -> Callable[..., ModelGraph]:
+    """As `exported`, in canonical form."""
+
+    @functools.cache
+    def load(name: str, input_side: int, **options: Any) -> ModelGraph:
+        return load_graph(exported(name, input_side, **options), name=name)
+
+    return load
+
+
+def _sibling(name: str) -> ModuleType:
+    full = f"splitpoint_tests_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
