@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from splitpoint.codecs.protocol import Array
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.codecs.jit import Kernel
 from splitpoint.codecs.layout import (
     channels,
     check_tensors,
     from_channels,
     join_side,
-    rows_of,
     split_side,
     symbol_spec,
     to_channels,
@@ -55,9 +55,12 @@ class HuffmanCoder:
 
     name = "huffman"
 
-    def __init__(self, *, specs: tuple[TensorSpec, ...], first: int, lengths: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, *, specs: tuple[TensorSpec, ...], first: int, rows: NDArray[np.int64], lengths: NDArray[np.uint8]
+    ) -> None:
         self.specs = specs
         self.first = first
+        self.rows = rows
         self.lengths = lengths
         self._spec = symbol_spec(specs)
         self._codes, self._lookup, self._limit, self._base, self._order = _canonical(lengths)
@@ -69,7 +72,7 @@ class HuffmanCoder:
         symbols = to_channels(tensors[spec.name], spec)
         width = raw_bits(spec)
         fallback = self._prefers_fallback(symbols, width)
-        rows = rows_of(spec, len(self.lengths), fallback=fallback)
+        rows = self._rows(fallback)
         out = np.zeros((symbols.size * (MAX_LENGTH + width) + 31) // 32 + 2, np.uint32)
         assert spec.low is not None
         bits = _encode(symbols, rows, self.first, self.lengths, self._codes, spec.low, width, int(fallback), out)
@@ -82,7 +85,7 @@ class HuffmanCoder:
         if not data:
             raise PayloadError("huffman payload is empty")
         words = np.frombuffer(data + bytes(8 + -len(data) % 4), ">u4").astype(np.uint32)
-        rows = rows_of(spec, len(self.lengths), fallback=bool(data[0] >> 7))
+        rows = self._rows(bool(data[0] >> 7))
         symbols = np.empty(channels(spec), np.int32)
         assert spec.low is not None
         bits = _decode(
@@ -98,23 +101,27 @@ class HuffmanCoder:
 
     def bits(self, symbols: NDArray[np.int32], *, fallback: bool) -> int:
         """Sum of code lengths of `symbols` (channels, positions), escapes and their raw bits included."""
-        rows = rows_of(self._spec, len(self.lengths), fallback=fallback)
+        rows = self._rows(fallback)
         return int(_cost(symbols, rows, self.first, self.lengths, raw_bits(self._spec)))
 
     def arrays(self) -> dict[str, Array]:
         """First symbol and code lengths."""
-        return {"first": np.array([self.first], np.int64), "lengths": self.lengths}
+        first = np.array([self.first], np.int64)
+        return {"first": first, "rows": self.rows.astype(np.uint16), "lengths": self.lengths}
 
     @classmethod
     def from_arrays(cls, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> HuffmanCoder:
         """Rebuild; raises `CodecError` unless every row is a complete prefix code."""
         lengths = arrays["lengths"]
-        first = check_counts(specs, arrays["first"], lengths, "uint8")
+        counts = check_counts(specs, arrays, "lengths", "uint8")
         used = lengths > 0
         kraft = np.where(used, 2.0 ** -lengths.astype(np.float64), 0).sum(axis=1)
         if int(lengths.max()) > MAX_LENGTH or not used[:, -1].all() or not (kraft == 1).all():
             raise CodecError("huffman coder: the stored lengths are no complete prefix code with an escape")
-        return cls(specs=specs, first=first, lengths=lengths)
+        return cls(specs=specs, first=counts.first, rows=counts.rows, lengths=lengths)
+
+    def _rows(self, fallback: bool) -> NDArray[np.int64]:
+        return np.full_like(self.rows, len(self.lengths) - 1) if fallback else self.rows
 
     def _prefers_fallback(self, symbols: NDArray[np.int32], width: int) -> bool:
         if len(self.lengths) == 1:
@@ -131,7 +138,9 @@ class Huffman:
     def fit(self, specs: Sequence[TensorSpec], samples: Mapping[str, Array]) -> HuffmanCoder:
         """Count the calibration symbols and build the codes."""
         counts = count_symbols(specs, samples[symbol_spec(specs).name], per_channel=self.per_channel)
-        return HuffmanCoder(specs=tuple(specs), first=counts.first, lengths=code_lengths(counts.values))
+        return HuffmanCoder(
+            specs=tuple(specs), first=counts.first, rows=counts.rows, lengths=code_lengths(counts.values)
+        )
 
 
 def _canonical(lengths: NDArray[np.uint8]) -> tuple[Array, Array, Array, Array, Array]:

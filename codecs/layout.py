@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.codecs.protocol import Array, CodecError, PayloadError, TensorSpec
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "join_side",
     "raw_from_bytes",
     "raw_to_bytes",
-    "rows_of",
     "side_bytes",
     "split_side",
     "symbol_spec",
@@ -116,11 +116,3 @@ def from_channels(symbols: NDArray[np.int32], spec: TensorSpec) -> Array:
     axis = spec.channel_axis
     moved = (spec.shape[axis], *spec.shape[:axis], *spec.shape[axis + 1 :])
     return np.ascontiguousarray(np.moveaxis(symbols.astype(spec.dtype).reshape(moved), 0, axis))
-
-
-def rows_of(spec: TensorSpec, tables: int, *, fallback: bool) -> NDArray[np.int64]:
-    """Which table codes each channel: its own, or the last one (the global fallback; the only one per tensor)."""
-    count, _ = channels(spec)
-    if fallback or tables == 1:
-        return np.full(count, tables - 1, np.int64)
-    return np.arange(count, dtype=np.int64)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
+
 from splitpoint.codecs.layout import check_tensors, from_channels, join_side, split_side, symbol_spec, to_channels
 from splitpoint.codecs.protocol import Array, CodecError, PayloadError, TensorSpec
 

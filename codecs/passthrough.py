@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 
 import numpy as np
+
 from splitpoint.codecs.preset import CoderFit, channel_axis, check_activations
 from splitpoint.codecs.protocol import Array, Boundary, Context, FitError, FittedCodec, Need, Rate, TensorSpec
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
+
 from splitpoint.codecs.protocol import CodecError, PayloadError, Rate
 
 __all__ = ["PICTURES", "Picture", "PictureCodec"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
+
 from splitpoint.codecs.graphs import Graph
 from splitpoint.codecs.protocol import (
     Array,
@@ -26,6 +27,7 @@ __all__ = [
     "CoderFit",
     "FittedQuantizer",
     "FittedTransform",
+    "Layout",
     "Preset",
     "Quantizer",
     "Transform",
@@ -39,6 +41,14 @@ def __dir__() -> list[str]:
     return __all__
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How coefficients are arranged."""
+
+    axis: int | None  # along which statistics differ: the channels
+    group: int | None = None  # channels come in groups of this many, one spatial frequency after another
+
+
 class FittedTransform(Protocol):
     """A linear map of one tensor, as ONNX operators."""
 
@@ -48,8 +58,13 @@ class FittedTransform(Protocol):
         ...
 
     @property
-    def channel_axis(self) -> int | None:
-        """Axis of the coefficients along which statistics differ."""
+    def layout(self) -> Layout:
+        """Where the channels are."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the fit."""
         ...
 
     @property
@@ -117,8 +132,8 @@ class Quantizer(Protocol):
         """Why such coefficients cannot be quantized, or None."""
         ...
 
-    def fit(self, coefficients: Array, axis: int | None, rate: Rate, context: Context) -> FittedQuantizer:
-        """Fit to coefficients (N, ...) with channels along `axis`; raises `FitError`."""
+    def fit(self, coefficients: Array, layout: Layout, rate: Rate, context: Context) -> FittedQuantizer:
+        """Fit to coefficients (N, ...); raises `FitError`."""
         ...
 
 
@@ -168,7 +183,7 @@ class Preset:
         if not 0 <= rate < len(self.rates):
             raise CodecError(f"{self.name} has rates 0..{len(self.rates) - 1}, not {rate}")
         transform, coefficients = _prepared(self.transform, activations, context)
-        quantizer = self.quantizer.fit(coefficients, transform.channel_axis, self.rates[rate], context)
+        quantizer = self.quantizer.fit(coefficients, transform.layout, self.rates[rate], context)
         specs = quantizer.specs
 
         partial = Graph()
@@ -196,6 +211,7 @@ class Preset:
             encoder_macs=transform.macs,
             decoder_macs=transform.macs,
             weight_bytes=encode.weight_bytes + decode.weight_bytes,
+            notes=transform.notes,
         )
 
 
@@ -256,7 +272,13 @@ def _prepared(transform: Transform, activations: Array, context: Context) -> tup
 
 
 def _context_key(context: Context) -> tuple[object, ...]:
-    arrays = [context.labels, context.sensitivity, context.layer_input, *context.layer_weights.values()]
+    arrays = [
+        context.labels,
+        context.sensitivity,
+        context.gradients,
+        context.layer_input,
+        *context.layer_weights.values(),
+    ]
     digests = tuple(None if x is None else _digest(x) for x in arrays)
     return (context.low, context.high, context.seed, *digests)
 

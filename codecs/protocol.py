@@ -72,6 +72,7 @@ class TensorSpec:
     low: int | None = None
     high: int | None = None
     channel_axis: int | None = None  # the axis along which statistics differ, when there is one
+    group: int | None = None  # channels come in groups of this many (components of one spatial frequency after another)
     side: bool = False  # side information (ranges), not symbols
 
     @property
@@ -97,6 +98,7 @@ class Context:
     seed: int = 0
     labels: Array | None = None  # (N,) int64
     sensitivity: Array | None = None  # (C,) diagonal or (C, C): E[J^T J] of the top logits per channel
+    gradients: Array | None = None  # (M, C, H, W) of the top logits at calibration inputs; tells frequencies apart too
     layer_input: Array | None = None  # (N, Q, H', W') input of the layer that makes the tensor
     layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
@@ -153,6 +155,7 @@ class FittedCodec:
     encoder_macs: int = 0
     decoder_macs: int = 0
     weight_bytes: int = 0  # initializers that the two graphs add to head and tail
+    notes: tuple[str, ...] = ()  # what a user should know of this fit, one sentence each
 
 
 class Codec(Protocol):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from splitpoint.codecs.graphs import Graph
+from splitpoint.codecs.preset import Layout
 from splitpoint.codecs.protocol import Array, Context, Rate, TensorSpec
 from splitpoint.codecs.quantize_range import HALF_MAX, check_half
 
@@ -48,7 +50,7 @@ class Half:
         """Any tensor will do."""
         return None
 
-    def fit(self, coefficients: Array, axis: int | None, rate: Rate, context: Context) -> FittedHalf:
+    def fit(self, coefficients: Array, layout: Layout, rate: Rate, context: Context) -> FittedHalf:
         """Refuse what fp16 cannot hold."""
-        check_half(coefficients, axis)
-        return FittedHalf(shape=(1, *coefficients.shape[1:]), axis=axis)
+        check_half(coefficients, layout.axis)
+        return FittedHalf(shape=(1, *coefficients.shape[1:]), axis=layout.axis)

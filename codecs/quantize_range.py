@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from splitpoint.codecs.graphs import Graph
-from splitpoint.codecs.preset import per_channel_shape
+from splitpoint.codecs.preset import Layout, per_channel_shape
 from splitpoint.codecs.protocol import Array, Context, FitError, Rate, TensorSpec
 from splitpoint.codecs.quantize_uniform import BITS, bit_rates
 
@@ -123,11 +124,11 @@ class Range:
             return f"ranges per channel of {shape} would be longer than the symbols"
         return None
 
-    def fit(self, coefficients: Array, axis: int | None, rate: Rate, context: Context) -> FittedRange:
+    def fit(self, coefficients: Array, layout: Layout, rate: Rate, context: Context) -> FittedRange:
         """Nothing to fit; refuses what fp16 cannot hold."""
-        check_half(coefficients, axis)
+        check_half(coefficients, layout.axis)
         shape = (1, *coefficients.shape[1:])
-        return FittedRange(shape=shape, axis=axis, bits=int(rate.value), per_channel=self.per_channel)
+        return FittedRange(shape=shape, axis=layout.axis, bits=int(rate.value), per_channel=self.per_channel)
 
 
 def _outward(graph: Graph, values: str, *, output: str, down: bool) -> str:

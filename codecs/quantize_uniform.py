@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from splitpoint.codecs.graphs import Graph
-from splitpoint.codecs.preset import per_channel_shape
+from splitpoint.codecs.preset import Layout, per_channel_shape
 from splitpoint.codecs.protocol import Array, Context, Rate, TensorSpec
 
 __all__ = ["BITS", "FittedUniform", "Uniform", "bit_rates"]
@@ -76,9 +77,9 @@ class Uniform:
             return f"no channel axis in {shape} for ranges per channel"
         return None
 
-    def fit(self, coefficients: Array, axis: int | None, rate: Rate, context: Context) -> FittedUniform:
+    def fit(self, coefficients: Array, layout: Layout, rate: Rate, context: Context) -> FittedUniform:
         """Take the calibration ranges."""
-        axis = axis if axis is not None else None
+        axis = layout.axis
         others = tuple(i for i in range(coefficients.ndim) if not (self.per_channel and i == axis))
         low = np.clip(coefficients.min(axis=others), context.low, context.high).astype(np.float64)
         high = np.clip(coefficients.max(axis=others), context.low, context.high).astype(np.float64)
@@ -86,7 +87,7 @@ class Uniform:
         used = axis if self.per_channel else None
         return FittedUniform(
             shape=(1, *coefficients.shape[1:]),
-            axis=axis,
+            axis=layout.axis,
             bits=bits,
             low=per_channel_shape(low.astype(np.float32), coefficients.ndim, used),
             step=per_channel_shape(((high - low) / ((1 << bits) - 1)).astype(np.float32), coefficients.ndim, used),

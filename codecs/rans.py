@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.codecs.jit import Kernel
 from splitpoint.codecs.layout import (
     channels,
     check_tensors,
     from_channels,
     join_side,
-    rows_of,
     split_side,
     symbol_spec,
     to_channels,
@@ -61,9 +61,12 @@ class RansCoder:
 
     name = "rans"
 
-    def __init__(self, *, specs: tuple[TensorSpec, ...], first: int, table: NDArray[np.uint16]) -> None:
+    def __init__(
+        self, *, specs: tuple[TensorSpec, ...], first: int, rows: NDArray[np.int64], table: NDArray[np.uint16]
+    ) -> None:
         self.specs = specs
         self.first = first
+        self.rows = rows
         self.table = table
         self._spec = symbol_spec(specs)
         self._start = np.zeros((table.shape[0], table.shape[1] + 1), np.int32)
@@ -82,7 +85,7 @@ class RansCoder:
         symbols = to_channels(tensors[spec.name], spec)
         width = raw_bits(spec)
         fallback = len(self.table) > 1 and self.bits(symbols, fallback=True) < self.bits(symbols, fallback=False)
-        rows = rows_of(spec, len(self.table), fallback=fallback)
+        rows = self._rows(fallback)
         assert spec.low is not None
         out = np.zeros(symbols.size * 6 + 8, np.uint8)  # a symbol or half an escape gives at most two bytes
         begin = _encode(symbols, rows, self.first, self.table, self._start, spec.low, width, int(fallback), out)
@@ -94,7 +97,7 @@ class RansCoder:
         spec = self._spec
         if len(data) < 4:
             raise PayloadError(f"rans payload: expected at least 4 bytes, got {len(data)}")
-        rows = rows_of(spec, len(self.table), fallback=bool(data[0] >> 7))
+        rows = self._rows(bool(data[0] >> 7))
         symbols = np.empty(channels(spec), np.int32)
         assert spec.low is not None
         left = _decode(
@@ -108,21 +111,25 @@ class RansCoder:
 
     def bits(self, symbols: NDArray[np.int32], *, fallback: bool) -> float:
         """Sum of -log2 of the table's own probabilities of `symbols` (channels, positions), to 1/256 bit a symbol."""
-        rows = rows_of(self._spec, len(self.table), fallback=fallback)
+        rows = self._rows(fallback)
         return float(_cost(symbols, rows, self.first, self.table, self._cost256, 256 * raw_bits(self._spec))) / 256
 
     def arrays(self) -> dict[str, Array]:
         """First symbol and frequencies."""
-        return {"first": np.array([self.first], np.int64), "table": self.table}
+        first = np.array([self.first], np.int64)
+        return {"first": first, "rows": self.rows.astype(np.uint16), "table": self.table}
 
     @classmethod
     def from_arrays(cls, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> RansCoder:
         """Rebuild; raises `CodecError` unless every row sums to 2^14 and has an escape."""
         table = arrays["table"]
-        first = check_counts(specs, arrays["first"], table, "uint16")
+        counts = check_counts(specs, arrays, "table", "uint16")
         if not (table.sum(axis=1, dtype=np.int64) == 1 << SCALE).all() or not (table[:, -1] > 0).all():
             raise CodecError(f"rans coder: the stored frequencies do not sum to {1 << SCALE} with an escape")
-        return cls(specs=specs, first=first, table=table)
+        return cls(specs=specs, first=counts.first, rows=counts.rows, table=table)
+
+    def _rows(self, fallback: bool) -> NDArray[np.int64]:
+        return np.full_like(self.rows, len(self.table) - 1) if fallback else self.rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +141,7 @@ class Rans:
     def fit(self, specs: Sequence[TensorSpec], samples: Mapping[str, Array]) -> RansCoder:
         """Count the calibration symbols and quantize their probabilities."""
         counts = count_symbols(specs, samples[symbol_spec(specs).name], per_channel=self.per_channel)
-        return RansCoder(specs=tuple(specs), first=counts.first, table=frequencies(counts.values))
+        return RansCoder(specs=tuple(specs), first=counts.first, rows=counts.rows, table=frequencies(counts.values))
 
 
 @Kernel

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from splitpoint.codecs.layout import check_tensors, raw_from_bytes, raw_to_bytes
 from splitpoint.codecs.protocol import Array, PayloadError, TensorSpec
 

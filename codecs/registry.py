@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from splitpoint.codecs.context import ContextCode
 from splitpoint.codecs.huffman import Huffman
 from splitpoint.codecs.packed import Packed
 from splitpoint.codecs.passthrough import PassThrough
@@ -13,10 +14,12 @@ from splitpoint.codecs.preset import Preset
 from splitpoint.codecs.protocol import Codec, CodecError
 from splitpoint.codecs.quantize_float16 import Half
 from splitpoint.codecs.quantize_range import Range
+from splitpoint.codecs.quantize_step import Step
 from splitpoint.codecs.quantize_uniform import Uniform
 from splitpoint.codecs.rans import Rans
 from splitpoint.codecs.raw import Raw
 from splitpoint.codecs.transform_identity import Identity
+from splitpoint.codecs.transform_spectral import Spectral
 
 __all__ = ["CODEC_IDS", "REGISTRY", "get"]
 
@@ -43,6 +46,10 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="uniform-channel-huffman", transform=Identity(), quantizer=Uniform(per_channel=True), coder=Huffman()),
     Preset(name="brito-sq", transform=Identity(), quantizer=Uniform(), coder=Huffman(per_channel=False)),
     Preset(name="range-zstd", transform=Identity(), quantizer=Range(), coder=Packed()),
+    Preset(name="kltq-ctx", transform=Spectral(), quantizer=Step(), coder=ContextCode()),
+    Preset(name="kltq-rans", transform=Spectral(), quantizer=Step(), coder=Rans()),
+    Preset(name="step-ctx", transform=Identity(), quantizer=Step(), coder=ContextCode()),
+    Preset(name="step-rans", transform=Identity(), quantizer=Step(), coder=Rans()),
     Preset(name="range-rans", transform=Identity(), quantizer=Range(), coder=Rans()),
 )
 
@@ -58,6 +65,10 @@ CODEC_IDS: Mapping[str, int] = {
     "brito-sq": 8,
     "range-zstd": 9,
     "range-rans": 10,
+    "kltq-ctx": 11,
+    "kltq-rans": 12,
+    "step-ctx": 13,
+    "step-rans": 14,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,

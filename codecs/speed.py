@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
+
+from splitpoint.codecs.context import ContextCode
 from splitpoint.codecs.huffman import Huffman
 from splitpoint.codecs.packed import Packed
 from splitpoint.codecs.picture import PICTURES, Picture
@@ -31,7 +33,13 @@ PICTURE_RATE = 6  # index: about the quality that a network needs
 BUDGET_S = 0.08  # seconds a direction
 MOST_RUNS = 20
 
-MEASURED: Mapping[str, CoderFit] = {"raw": Raw(), "zstd": Packed(), "huffman": Huffman(), "rans": Rans()}
+MEASURED: Mapping[str, CoderFit] = {
+    "raw": Raw(),
+    "zstd": Packed(),
+    "huffman": Huffman(),
+    "rans": Rans(),
+    "context": ContextCode(),
+}
 
 
 def measure_coders() -> dict[str, tuple[float, float]]:

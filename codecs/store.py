@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from splitpoint.codecs.context import ContextCoder
 from splitpoint.codecs.huffman import HuffmanCoder
 from splitpoint.codecs.packed import PackedCoder
 from splitpoint.codecs.protocol import Array, CodecError, Coder, TensorSpec
@@ -36,6 +38,7 @@ CODERS: Mapping[str, Any] = {
     "raw": RawCoder,
     "zstd": PackedCoder,
     "huffman": HuffmanCoder,
+    "context": ContextCoder,
     "rans": RansCoder,
 }
 
@@ -140,6 +143,8 @@ def _spec(item: object) -> TensorSpec:
             or bounds[0] > bounds[1]
         ):
             raise CodecError(f"codec file: range {bounds} of a {item['dtype']} tensor")
+    if item["group"] is not None and not _whole(item["group"], 1, MAX_ELEMENTS):
+        raise CodecError(f"codec file: group {item['group']!r}")
     if axis is not None and not _whole(axis, 0, len(shape) - 1):
         raise CodecError(f"codec file: channel axis {axis!r} of shape {shape}")
     return TensorSpec(**{**item, "shape": tuple(shape)})

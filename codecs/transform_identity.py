@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from splitpoint.codecs.graphs import Graph
-from splitpoint.codecs.preset import channel_axis
+from splitpoint.codecs.preset import Layout, channel_axis
 from splitpoint.codecs.protocol import Array, Context, Need
 
 __all__ = ["FittedIdentity", "Identity"]
@@ -20,9 +20,10 @@ class FittedIdentity:
     """Coefficients are the tensor."""
 
     shape: tuple[int, ...]
-    channel_axis: int | None
+    layout: Layout
     macs: int = 0
     identity: bool = True
+    notes: tuple[str, ...] = ()
 
     def encode(self, graph: Graph, x: str) -> str:
         """Nothing to append."""
@@ -46,4 +47,4 @@ class Identity:
     def fit(self, activations: Array, context: Context) -> FittedIdentity:
         """Nothing to fit."""
         shape = (1, *activations.shape[1:])
-        return FittedIdentity(shape=shape, channel_axis=channel_axis(shape))
+        return FittedIdentity(shape=shape, layout=Layout(axis=channel_axis(shape)))

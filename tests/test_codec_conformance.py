@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+
 from splitpoint.codecs import container
 from splitpoint.codecs.protocol import Array, CodecError, Context, FitError, FittedCodec, PayloadError
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
@@ -176,7 +177,7 @@ class TestEveryCodec:
         with pytest.raises(CodecError, match="missing"):
             coder.encode({})
         with pytest.raises(CodecError, match="expected"):
-            coder.encode({**tensors, name: tensors[name][..., :1]})
+            coder.encode({**tensors, name: tensors[name][:, :1]})
 
     def test_every_truncation_and_flip_is_caught_by_the_checksum(self, codec: str) -> None:
         fit = fitted(codec, 0)
