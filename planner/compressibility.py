@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 BITS = (2, 3, 4, 5, 6, 7, 8)
 FINE = 1 << 15  # bins; at least a quarter of them cover the final range, 32 for each step of 8 bits
 SHOWN = 32  # bins of the histogram that is drawn
+LEAST_VECTORS = 4  # positions a channel; from fewer a covariance looks far more compressible than it is
 MOST_CHANNELS = 2048  # a larger covariance (fully connected layers) would take more memory than the network
 
 
@@ -44,8 +45,9 @@ class Compressibility:
     sqnr_db: Mapping[int, float]  # signal power over error power; infinite where there is no error
     histogram: tuple[int, ...]  # SHOWN equal bins from low to high
     channels: int
-    spectrum: Floats | None  # (C,) eigenvalues of the channel covariance, falling; None above MOST_CHANNELS
-    correlation: float | None  # mean |correlation| of two channels that vary; None with fewer than two
+    # (C,) eigenvalues of the channel covariance, falling; None above MOST_CHANNELS and below LEAST_VECTORS a channel
+    spectrum: Floats | None
+    correlation: float | None  # mean |correlation| of two channels that vary; None where the spectrum is, or below two
     _bins: _Bins
     _power: float  # mean square
 
@@ -181,7 +183,7 @@ class Accumulator:
         )
 
     def _channel_statistics(self, positions: int) -> tuple[Floats | None, float | None]:
-        if self._products is None:
+        if self._products is None or positions < LEAST_VECTORS * self._channels:
             return None, None
         mean = self._sum / positions
         covariance = self._products / positions - np.outer(mean, mean)

@@ -37,6 +37,7 @@ Floats = NDArray[np.float64]
 TOP = 5  # logits that can become the answer
 INPUTS = 16  # as DESIGN's static tables: more move the ranking of channels little
 STEP = 0.1  # perturbation in standard deviations of the channel: the size of 5-bit quantization noise
+INPUT = -1  # the "call" whose result is the network's input
 SAME = 1e-3  # relative error up to which a tensor of the module is the cut's: ORT fuses and reorders sums
 
 
@@ -94,18 +95,20 @@ def sensitivity_torch(
 ) -> Floats:
     """(C, C): M of the cut whose tensor is `activations` (N, C, ...) for the network's `inputs`, (1, ...) each.
 
-    The cut is found in the module as the first result of any torch function that equals the activations. Raises
-    `PlannerError` when none does: the exporter made the tensor otherwise, and only the diagonal can be had.
+    The cut is found in the module as its input or the first result of any torch function that equals the activations.
+    Raises `PlannerError` when none does: the exporter made the tensor otherwise, and only the diagonal can be had.
+    It runs on one thread: one input at a time gains little from more, and the sums do not depend on the cores.
     """
     import torch
 
-    call = _find(module, inputs, activations)
     channels = activations.shape[axis]
     total = np.zeros((channels, channels))
     used = min(len(inputs), count)
-    was_training = module.training
+    was_training, threads = module.training, torch.get_num_threads()
     module.eval()
+    torch.set_num_threads(1)
     try:
+        call = _find(module, inputs, activations)
         for x in inputs[:used]:
             taken: list[torch.Tensor] = []
 
@@ -132,6 +135,7 @@ def sensitivity_torch(
                 total += jacobian @ jacobian.T
     finally:
         module.train(was_training)
+        torch.set_num_threads(threads)
     return total / used
 
 
@@ -144,7 +148,7 @@ def _relative(change: Floats) -> Floats:
 
 
 def _find(module: nn.Module, inputs: Sequence[Array], activations: Array) -> int:
-    """Number of the torch function call whose result equals the activations on the first two inputs."""
+    """Number of the torch function call (or INPUT) whose result equals the activations on the first two inputs."""
     import torch
 
     candidates: set[int] | None = None
@@ -185,7 +189,7 @@ def _find(module: nn.Module, inputs: Sequence[Array], activations: Array) -> int
 
 
 def _watch(module: nn.Module, x: Array, visit: Callable[[int, torch.Tensor], torch.Tensor]) -> Any:
-    """Run the module; `visit` sees, and may replace, every tensor that a torch function called by it gives."""
+    """Run the module; `visit` sees, and may replace, its input and what every torch function called by it gives."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -207,8 +211,9 @@ def _watch(module: nn.Module, x: Array, visit: Callable[[int, torch.Tensor], tor
                 return type(value)(self._visited(item) for item in value)
             return value
 
+    entry = visit(INPUT, torch.from_numpy(np.ascontiguousarray(x)))
     with Watch():
-        return module(torch.from_numpy(np.ascontiguousarray(x)))
+        return module(entry)
 
 
 def _first(output: Any) -> torch.Tensor:

@@ -117,8 +117,13 @@ def test_a_constant_tensor_costs_nothing() -> None:
         assert got.klt_estimated_bit(20) == 0
 
 
-def test_wide_tensors_have_no_covariance_and_tokens_have_their_features_last() -> None:
-    assert of(RNG.normal(size=(3, 5000))).spectrum is None
+def test_without_enough_vectors_there_is_no_covariance() -> None:
+    wide, few, enough = of(RNG.normal(size=(3, 5000))), of(RNG.normal(size=(10, 3))), of(RNG.normal(size=(12, 3)))
+    assert (wide.spectrum, few.spectrum, few.components(0.95), few.klt_estimated_bit(20)) == (None,) * 4
+    assert enough.components(1.0) == 3
+
+
+def test_tokens_have_their_features_last() -> None:
     assert of(RNG.normal(size=(3, 7, 12))).channels == 12
 
 

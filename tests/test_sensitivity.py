@@ -90,6 +90,12 @@ def test_linear_tail_has_its_weights_as_jacobian() -> None:
     assert np.allclose(got, 36 * centered.T @ centered, rtol=1e-5)
 
 
+def test_the_input_itself_is_a_cut() -> None:
+    module, inputs = Linear().eval(), images(2, channels=4)
+    at_input = sensitivity_torch(module, inputs, np.concatenate(inputs), top=3)
+    assert np.allclose(at_input, 4 * sensitivity_torch(module, inputs, at_cut(module, inputs), top=3), rtol=1e-5)
+
+
 def test_one_position_makes_the_estimate_exact_for_a_linear_tail() -> None:
     module, inputs = Linear().eval(), images(4, channels=4, side=1)
     weight = module.weight.detach().numpy().astype(np.float64)
