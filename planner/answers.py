@@ -62,7 +62,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         "need": needs_text(problem.needs, problem.metric),
         "notes": [*problem.notes, *_warnings(outcome)],
         "baselines": [
-            point_row(point, number=None, notes=(label, *_misses(point, problem.needs)))
+            point_row(point, number=None, label=label, notes=_misses(point, problem.needs))
             for label, point in outcome.baselines
         ],
         "front": [
@@ -279,5 +279,6 @@ def _stored_row(row: Mapping[str, str], *, recommended: bool) -> Document:
         **row,
         **{name: float(row[name]) for name in numbers},
         "number": int(row["number"]),
+        "label": None,
         "notes": ["recommended"] if recommended else [],
     }

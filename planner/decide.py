@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "Violation",
     "decide",
+    "misses_quality",
     "objective_rows",
     "recommend",
     "violations",
@@ -104,11 +105,7 @@ def recommend(front: Sequence[Evaluated], needs: Requirements) -> tuple[Evaluate
     floor = needs.max_drop is not None or needs.min_agreement is not None
     if needs.deadline_s is not None:
         best = min(front, key=lambda p: (p.cost.payload_bytes, p.accuracy.drop, p.cost.latency_s))
-        sends = (
-            "it sends nothing and meets"
-            if best.cost.payload_bytes == 0
-            else "it sends the fewest bytes of all that meet"
-        )
+        sends = "nothing, alone" if best.cost.payload_bytes == 0 else "the fewest bytes"
         return best, f"it sends {sends} of all that meet the deadline{' and the quality floor' if floor else ''}"
     best = min(front, key=lambda p: (p.cost.latency_s, p.accuracy.drop))
     return best, f"it is the fastest{' of all that meet the quality floor' if floor else ''}"
@@ -137,6 +134,11 @@ def violations(point: Evaluated, needs: Requirements) -> tuple[Violation, ...]:
         short = needs.min_agreement - value
         found.append(Violation(name=accuracy.metric, text=f"{accuracy.metric} by {short:.3f}", excess=short))
     return tuple(found)
+
+
+def misses_quality(point: Evaluated, needs: Requirements) -> bool:
+    """Whether `point` misses the quality floor, whatever it costs."""
+    return any(v.name in ("drop", point.accuracy.metric) for v in violations(point, needs))
 
 
 def _would_fit(points: Sequence[Evaluated], needs: Requirements) -> tuple[str, ...]:

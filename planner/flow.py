@@ -25,7 +25,7 @@ from splitpoint.planner.config import PlanConfig, requirements
 from splitpoint.planner.cost import CodingWork, Party, cost_of_picture, cost_of_split, cost_on_device, party, work_of
 from splitpoint.planner.cuts import CutList, enumerate_cuts
 from splitpoint.planner.data import Dataset, Split, check_labels, inputs, split_three
-from splitpoint.planner.decide import Decision, decide
+from splitpoint.planner.decide import Decision, decide, misses_quality
 from splitpoint.planner.evaluate import Evaluator
 from splitpoint.planner.host import measure_host
 from splitpoint.planner.loaders import load_data
@@ -66,7 +66,7 @@ def __dir__() -> list[str]:
 
 GIVEN = "given"  # the variant that the user gave
 STARTING_SHARE = 0.5  # of the evaluations go to the table's own front before the sampler proposes
-BASELINE_PICTURES = ("png", "jpeg", "jpeg-420", "webp")  # always measured, at every quality
+BASELINE_PICTURES = ("png", "jpeg", "jpeg-420", "webp")  # always measured
 BASELINE_SPLIT = "raw"  # uncompressed: what Neurosurgeon (Kang 2017) chooses among
 
 
@@ -294,19 +294,29 @@ class _Pricer:
             fitted = self._bench.fit(cut, candidate.codec, candidate.rate)
             tables = len(save_coders([codec.coder for codec in fitted]))
             self._work[candidate] = work_of(fitted, table_bytes=tables)
-        if candidate.cut not in self._peaks:
-            self._peaks[candidate.cut] = peak_bytes(graph, cut)
+        return self._split(cut, self._work[candidate], payload_bytes)
+
+    def uncompressed(self, cut: Cut) -> Cost:
+        """The cost of sending the cut's tensors as they are: nothing to fit."""
+        symbols = tuple((BASELINE_SPLIT, self._problem.graph.tensors[name].elements) for name in cut.tensors)
+        work = CodingWork(symbols=symbols, encoder=(), decoder=(), side_bytes=0, weight_bytes=0)
+        return self._split(cut, work, cut.bytes)
+
+    def _split(self, cut: Cut, work: CodingWork, payload_bytes: float) -> Cost:
+        graph, name = self._problem.graph, table.cut_name(cut)
+        if name not in self._peaks:
+            self._peaks[name] = peak_bytes(graph, cut)
         return cost_of_split(
             graph=graph,
             cut=cut,
-            work=self._work[candidate],
+            work=work,
             payload_bytes=payload_bytes,
-            peak_bytes=self._peaks[candidate.cut],
+            peak_bytes=self._peaks[name],
             prepare_symbols=self._pixels,
             edge=self._edge,
             server=self._server,
             host=self._host,
-            link=link,
+            link=self._problem.link,
         )
 
 
@@ -348,23 +358,24 @@ def _baselines(
     if problem.spec.kind == "image" and problem.spec.channels == 3:
         pictures = []
         for name in BASELINE_PICTURES:
-            if PICTURES[name].refuses() is None:
-                for rate in range(len(PICTURES[name].rates)):
-                    pictures.append(
-                        measure(Candidate(variant=GIVEN, placement="server", cut="", codec=name, rate=rate))
-                    )
+            if PICTURES[name].refuses() is not None:
+                continue
+            # Best quality first, until the quality floor is missed: worse pictures would miss it too.
+            for rate in reversed(range(len(PICTURES[name].rates))):
+                picture = measure(Candidate(variant=GIVEN, placement="server", cut="", codec=name, rate=rate))
+                pictures.append(picture)
+                if misses_quality(picture, problem.needs):
+                    break
         measured += pictures
         rows.append(("send PNG", next(p for p in pictures if p.candidate.codec == "png")))
         lossy = [p for p in pictures if p.candidate.codec != "png"]
         best = decide(lossy, problem.needs, ("payload", "drop"))
-        rows.append(("send JPEG/WebP", best.recommended or best.nearest[0]))
-    raw = [
-        Candidate(variant=GIVEN, placement="split", cut=table.cut_name(cut), codec=BASELINE_SPLIT, rate=0)
-        for cut in cuts
-    ]
-    fastest = min(raw, key=lambda c: pricer.price(c, pricer.cuts[c.cut].bytes).latency_s)
-    uncompressed = measure(fastest)
-    rows.append(("best uncompressed split", uncompressed))
+        rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
+    fastest = min(cuts, key=lambda cut: pricer.uncompressed(cut).latency_s)
+    uncompressed = measure(
+        Candidate(variant=GIVEN, placement="split", cut=table.cut_name(fastest), codec=BASELINE_SPLIT, rate=0)
+    )
+    rows.append(("uncompressed split", uncompressed))
     measured.append(uncompressed)
     step(f"{len(measured)} measured")
     return rows, measured

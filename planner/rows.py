@@ -25,11 +25,14 @@ def place(point: Evaluated) -> str:
     return candidate.cut
 
 
-def point_row(point: Evaluated, *, number: int | None, notes: Iterable[str] = ()) -> dict[str, Any]:
-    """A point as plain values: SI numbers, each said to be measured or modelled."""
+def point_row(
+    point: Evaluated, *, number: int | None, label: str | None = None, notes: Iterable[str] = ()
+) -> dict[str, Any]:
+    """A point as plain values: SI numbers, each said to be measured or modelled; `label` names a baseline."""
     candidate, cost, accuracy = point.candidate, point.cost, point.accuracy
     return {
         "number": number,
+        "label": label,
         "variant": candidate.variant,
         "placement": candidate.placement,
         "cut": place(point),

@@ -94,10 +94,9 @@ def tabulate(
 ) -> Iterator[list[Entry]]:
     """The table, one (cut, codec) at a time; a rate that cannot be fitted is left out."""
     for cut in cuts:
-        rows = bench.activations(cut, "calibration")[:PROBE_INPUTS]
-        exact = [bench.tail(cut, row) for row in rows]
+        probe = _Probe(bench, cut)
         for codec in codecs:
-            yield list(_entries(bench, cut, codec, rows, exact, price, variant))
+            yield list(_entries(probe, codec, price, variant))
 
 
 def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count: int) -> list[Candidate]:
@@ -123,29 +122,41 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
     return [entries[i] for i in picks]
 
 
+class _Probe:
+    """The probe inputs at one cut: payload sizes and output errors, each distinct reconstruction run once."""
+
+    def __init__(self, bench: Workbench, cut: Cut) -> None:
+        self.bench, self.cut = bench, cut
+        self._rows = bench.activations(cut, "calibration")[:PROBE_INPUTS]
+        self._exact = [bench.tail(cut, row) for row in self._rows]
+        self._errors: dict[tuple[int, bytes], float] = {}
+
+    def look(self, codec: str, rate: int) -> tuple[float, float]:
+        """Mean payload bytes and mean relative error of the outputs; raises `FitError`."""
+        fitted = self.bench.fit(self.cut, codec, rate)
+        sizes, errors = [], []
+        for i, row in enumerate(self._rows):
+            payload = self.bench.encode(self.cut, fitted, row)
+            coded = self.bench.decode(self.cut, fitted, payload)
+            if (i, coded.key) not in self._errors:
+                outputs = self.bench.tail(self.cut, coded.tensors)
+                self._errors[i, coded.key] = relative_error(outputs, self._exact[i])
+            sizes.append(len(payload))
+            errors.append(self._errors[i, coded.key])
+        return float(np.mean(sizes)), float(np.mean(errors))
+
+
 def _entries(
-    bench: Workbench,
-    cut: Cut,
-    codec: Codec,
-    rows: Sequence[dict[str, Array]],
-    exact: Sequence[Sequence[Array]],
-    price: Callable[[Cut, Candidate, float], Cost],
-    variant: str,
+    probe: _Probe, codec: Codec, price: Callable[[Cut, Candidate, float], Cost], variant: str
 ) -> Iterator[Entry]:
-    tensors = [bench.graph.tensors[name] for name in cut.tensors]
+    cut = probe.cut
+    tensors = [probe.bench.graph.tensors[name] for name in cut.tensors]
     if any(codec.refuses(tensor.shape, tensor.dtype) for tensor in tensors):
         return
     for rate in range(len(codec.rates)):
         candidate = Candidate(variant=variant, placement="split", cut=cut_name(cut), codec=codec.name, rate=rate)
         try:
-            fitted = bench.fit(cut, codec.name, rate)
+            payload_bytes, error = probe.look(codec.name, rate)
         except FitError:
             continue
-        payloads = [bench.encode(cut, fitted, row) for row in rows]
-        outputs = [bench.tail(cut, bench.decode(cut, fitted, payload).tensors) for payload in payloads]
-        yield Entry(
-            candidate=candidate,
-            cut=cut,
-            cost=price(cut, candidate, float(np.mean([len(payload) for payload in payloads]))),
-            error=float(np.mean([relative_error(y, y0) for y, y0 in zip(outputs, exact, strict=True)])),
-        )
+        yield Entry(candidate=candidate, cut=cut, cost=price(cut, candidate, payload_bytes), error=error)

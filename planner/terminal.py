@@ -35,6 +35,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+STAR = "★"  # the recommended point
 MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "warning": ("!", "yellow"), "not made": ("-", "dim")}
 
 
@@ -61,6 +62,7 @@ class StageBars:
             TextColumn("{task.description}"),
             console=self._console,
             transient=True,
+            disable=not self._console.is_terminal,
         )
 
         def step(text: str) -> None:
@@ -202,36 +204,46 @@ def _nothing_fits(answer: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
-    """Points (rows of `planner.rows.point_row`) with units; every figure's origin stands in the title."""
+    """Points (rows of `planner.rows.point_row`) with units; where the figures come from stands in the title."""
     metric = rows[0]["metric"] if rows else "quality"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("#", justify="right")
-    table.add_column("cut", overflow="fold", max_width=24)
-    table.add_column("codec", overflow="fold", max_width=16)
-    for name in ("payload", "one-time", "latency"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(metric, no_wrap=True)
-    table.add_column("note", overflow="fold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("#", justify="right", no_wrap=True, min_width=2)
+    table.add_column("cut", no_wrap=True, overflow="ellipsis", min_width=8, max_width=28)
+    table.add_column("codec", no_wrap=True, overflow="ellipsis", min_width=8, max_width=32)
+    for name in ("payload", "+ once", "latency"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=7)
+    table.add_column(metric, no_wrap=True, min_width=16)
+    table.add_column("", no_wrap=True, min_width=max((_width(row) for row in rows), default=0))
     for row in rows:
-        codec = row["codec"] if row["rate"] == "-" else f"{row['codec']} {row['rate']}"
+        codec = row["codec"] if row["rate"] in ("-", "lossless") else f"{row['codec']} {row['rate']}"
+        number = "" if row["number"] is None else str(row["number"])
         table.add_row(
-            "" if row["number"] is None else str(row["number"]),
-            row["cut"],
+            number,
+            row["cut"] if row["label"] is None else row["label"],
             codec,
             format_bytes(row["payload_bytes"]),
             format_bytes(row["side_bytes"]),
             format_seconds(row["latency_s"]),
             f"{row['value']:.2f} [{row['low']:.2f},{row['high']:.2f}]",
-            ", ".join(row["notes"]),
+            " ".join(_short(note) for note in row["notes"]),
             style="bold" if "recommended" in row["notes"] else "",
         )
     return table
 
 
+def _width(row: Mapping[str, Any]) -> int:
+    return len(" ".join(_short(note) for note in row["notes"]))
+
+
+def _short(note: str) -> str:
+    """A note as narrow tables show it."""
+    return STAR if note == "recommended" else note.replace("misses ", "✗ ")
+
+
 def _plot(rows: Sequence[Mapping[str, Any]], *, deadline_s: float | None, width: int) -> Text:
     """Latency against payload; the recommended point has a star."""
     points = [
-        (row["latency_s"], row["payload_bytes"], f"{row['number']}{'★' if 'recommended' in row['notes'] else ''}")
+        (row["latency_s"], row["payload_bytes"], f"{row['number']}{STAR if 'recommended' in row['notes'] else ''}")
         for row in rows
     ]
     return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import pack, unpack
-from splitpoint.codecs.protocol import Array, Codec, Context, FittedCodec
+from splitpoint.codecs.protocol import Array, Context, FittedCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.expose import expose
@@ -70,6 +70,7 @@ class Workbench:
         self._activations: _Cache[tuple[tuple[str, ...], str], list[dict[str, Array]]] = _Cache(
             ACTIVATION_BUDGET_BYTES, lambda rows: sum(a.nbytes for row in rows for a in row.values())
         )
+        self._stacked: tuple[tuple[str, ...], dict[str, Array]] | None = None
         self._fitted: dict[tuple[tuple[str, ...], str, int], tuple[FittedCodec, ...]] = {}
 
     @property
@@ -125,16 +126,18 @@ class Workbench:
         """The codec fitted on the calibration set, one per crossing tensor; raises `FitError`."""
         key = (cut.tensors, codec, rate)
         if key not in self._fitted:
-            rows = self.activations(cut, "calibration")
+            stacked = self._calibration(cut)
             self._fitted[key] = tuple(
-                REGISTRY[codec].fit(np.concatenate([row[name] for row in rows]), rate, self._contexts(name))
-                for name in cut.tensors
+                REGISTRY[codec].fit(stacked[name], rate, self._contexts(name)) for name in cut.tensors
             )
         return self._fitted[key]
 
-    def codec(self, name: str) -> Codec:
-        """The codec of that name."""
-        return REGISTRY[name]
+    def _calibration(self, cut: Cut) -> dict[str, Array]:
+        """Calibration activations (N, ...) by crossing tensor; those of the last cut are kept."""
+        if self._stacked is None or self._stacked[0] != cut.tensors:
+            rows = self.activations(cut, "calibration")
+            self._stacked = (cut.tensors, {name: np.concatenate([row[name] for row in rows]) for name in cut.tensors})
+        return self._stacked[1]
 
     def encode(self, cut: Cut, fitted: Sequence[FittedCodec], tensors: Mapping[str, Array]) -> bytes:
         """One input's crossing tensors as one container: the bytes that would be sent."""

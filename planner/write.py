@@ -238,7 +238,7 @@ def _front_csv(outcome: Outcome, front: Sequence[Evaluated]) -> str:
     for point in outcome.points:
         row = point_row(point, number=front.index(point) + 1 if point in front else None)
         parts = {f"{name}_s": seconds for name, seconds in row.pop("latency_parts_s").items()}
-        del row["notes"]
+        del row["notes"], row["label"]
         rows.append(row | parts)
     rows.sort(key=lambda row: (row["number"] is None, row["number"] or 0, row["payload_bytes"], row["latency_s"]))
     text = io.StringIO()
