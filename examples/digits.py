@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.planner.data import Dataset, Sample
 from splitpoint.profiles.inputs import InputSpec, preprocess
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
 from splitpoint.planner.data import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import InputSpec

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.planner.types import PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import InputSpec, preprocess

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.planner.data import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import InputSpec, read_picture

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["InputSpec", "Picture", "check_against", "guess_spec", "guess_specs", "preprocess", "read_picture"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from splitpoint.planner.data import Dataset, Sample, check_labels, inputs, split_three
 from splitpoint.planner.loaders import load_data, load_factory
 from splitpoint.planner.types import PlannerError

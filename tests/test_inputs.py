@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import InputSpec, check_against, guess_spec, guess_specs, preprocess, read_picture
 

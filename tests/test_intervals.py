@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats  # type: ignore[import-untyped]  # scipy ships no types
+
 from splitpoint.planner.intervals import Interval, cluster_mean, paired_drop, proportion, tango, wilson
 
 WIDE = (-math.inf, math.inf)
