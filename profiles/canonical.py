@@ -85,6 +85,7 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[i
     _fix_inputs(model, input_shapes or {}, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
+    passes.NameFixPass()(model)  # ORT refuses two nodes of one name
     model = _convert_opset(model, at=at)
     # Once is enough: ORT repeats its rules itself until nothing changes (a test optimizes again and compares).
     return _tidy(parse_model(optimize_basic(to_bytes(model), name=at), at=at))

@@ -55,7 +55,7 @@ def export_torch(spec: str, input_shape: tuple[int, ...]) -> bytes:
 
 def load_module(spec: str) -> nn.Module:
     """Import and call the factory; the module is put in eval mode. Raises `ProfileError`."""
-    torch = _torch()
+    torch = _torch(spec)
     path, _, name = spec.rpartition(":")
     module = _import(path, at=spec)
     factory = getattr(module, name, None)
@@ -75,7 +75,7 @@ def load_module(spec: str) -> nn.Module:
 
 def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = "torch module") -> bytes:
     """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv")."""
-    torch = _torch()
+    torch = _torch(at)
     example = torch.zeros(input_shape)
     was_training = module.training
     module.eval()
@@ -84,6 +84,8 @@ def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = 
             program = torch.onnx.export(
                 module, (example,), input_names=["input"], opset_version=TORCH_OPSET, dynamo=True, verbose=False
             )
+    except ImportError as error:
+        raise ProfileError(f"exporting a torch module needs more than torch: {error}", at=at, fix=_INSTALL) from error
     except (RuntimeError, TypeError, ValueError) as error:  # the exporter's errors are RuntimeErrors
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ProfileError(
@@ -113,11 +115,11 @@ def torch_macs(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int
         return {name: int(count) for name, count in analysis.by_operator().items()}
 
 
-def _torch() -> ModuleType:
+def _torch(at: str | None = None) -> ModuleType:
     try:
         return importlib.import_module("torch")
     except ModuleNotFoundError as error:
-        raise ProfileError("planning a torch module needs torch", fix=_INSTALL) from error
+        raise ProfileError("planning a torch module needs torch", at=at, fix=_INSTALL) from error
 
 
 def _import(path: str, *, at: str) -> ModuleType:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx
+import onnx.helper
+import onnx.numpy_helper
 import onnx.parser
 import torch
 from torch import Tensor, nn
@@ -48,6 +51,26 @@ def mobilenet_v2(width: float = 1.0, classes: int = 1000) -> nn.Module:
 def from_text(text: str) -> bytes:
     """A serialized model from ONNX's textual form."""
     model: bytes = onnx.parser.parse_model(text).SerializeToString(deterministic=True)
+    return model
+
+
+def with_weights(text: str) -> bytes:
+    """As `from_text`, the values declared in <...> without data filled with seeded numbers."""
+    proto = onnx.parser.parse_model(text)
+    inputs = {value.name for value in proto.graph.input}
+    given = {weight.name for weight in proto.graph.initializer}
+    made = {name for node in proto.graph.node for name in node.output}
+    rng = np.random.default_rng(0)
+    for value in proto.graph.value_info:
+        if value.name not in inputs | given | made:
+            kind = value.type.tensor_type
+            shape = [dim.dim_value for dim in kind.shape.dim]
+            numbers = 4 * rng.standard_normal(shape)
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            clean = numbers.astype(dtype) if dtype.kind == "f" else np.abs(numbers).astype(dtype)
+            proto.graph.initializer.append(onnx.numpy_helper.from_array(clean, value.name))
+    del proto.graph.value_info[:]
+    model: bytes = proto.SerializeToString(deterministic=True)
     return model
 
 

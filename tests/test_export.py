@@ -8,7 +8,6 @@ from types import ModuleType
 import hypothesis
 import numpy as np
 import onnx
-import onnx.numpy_helper
 import pytest
 from hypothesis import strategies as st
 
@@ -22,7 +21,7 @@ from splitpoint.profiles.runtime import Array, open_session
 
 HEADER = '<ir_version: 8, opset_import: ["": 17]>'
 RESIDUAL = """ g (float[1,2,4,4] x) => (float[1,3] y)
-<float[2,2,1,1] w = {0.5, -1.0, 2.0, 0.25}> {
+<float[2,2,1,1] w = {0.5, -1.0, 2.0, 0.25}, float[32,3] v> {
   a = Conv(x, w)  b = Relu(a)  c = Conv(b, w)  d = Add(b, c)  e = Relu(d)  f = Flatten(e)  y = MatMul(f, v)
 }"""
 NETWORKS = [
@@ -57,10 +56,7 @@ def check_all_cuts(graph: ModelGraph) -> int:
 
 @pytest.fixture(scope="module")
 def residual(nets: ModuleType) -> ModelGraph:
-    proto = onnx.load_model_from_string(nets.from_text(HEADER + RESIDUAL))
-    values = np.random.default_rng(0).standard_normal((32, 3)).astype(np.float32)
-    proto.graph.initializer.append(onnx.numpy_helper.from_array(values, "v"))
-    return load_graph(proto.SerializeToString())
+    return load_graph(nets.with_weights(HEADER + RESIDUAL))
 
 
 def cut_at(graph: ModelGraph, tensor: str) -> Cut:
