@@ -154,7 +154,7 @@ NETWORKS: Mapping[str, Callable[[], Net]] = {
     "mobilenet-v2-1.4-224": lambda: _mobilenet_v2(224, 1.4),
     "resnet18-224": lambda: _resnet(224, (2, 2, 2, 2), bottleneck=False),
     "resnet18-256": lambda: _resnet(256, (2, 2, 2, 2), bottleneck=False),
-    "resnet34-256": lambda: _resnet(256, (3, 4, 6, 3), bottleneck=False),
+    "resnet34-224": lambda: _resnet(224, (3, 4, 6, 3), bottleneck=False),
     "resnet50-224": lambda: _resnet(224, (3, 4, 6, 3), bottleneck=True, stride_in_3x3=False),
     "resnet50-v1.5-224": lambda: _resnet(224, (3, 4, 6, 3), bottleneck=True),
     "resnet50-256": lambda: _resnet(256, (3, 4, 6, 3), bottleneck=True),

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["Machine", "this_machine"]
+__all__ = ["Machine", "differences", "this_machine"]
 
 
 def __dir__() -> list[str]:
@@ -20,6 +20,14 @@ def __dir__() -> list[str]:
 
 
 _FINGERPRINT_DIGITS = 12  # of a SHA-256 in hexadecimal: 48 bits, enough to tell machines apart, short enough to print
+
+_COMPARED = {
+    "cpu": "processor",
+    "onnxruntime": "ONNX Runtime",
+    "threads": "threads",
+    "provider": "execution provider",
+    "precision": "precision",
+}
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -43,8 +51,17 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @property
     def fingerprint(self) -> str:
         """What must be equal for seconds to be comparable: CPU, ORT version, threads, provider, precision."""
-        parts = (self.cpu, self.onnxruntime, str(self.threads), self.provider, self.precision)
+        parts = [str(getattr(self, field)) for field in _COMPARED]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_FINGERPRINT_DIGITS]
+
+
+def differences(measured: Machine, wanted: Machine) -> list[str]:
+    """Why seconds of `measured` do not hold for `wanted`, such as "threads 4, not 2"; empty when they compare."""
+    return [
+        f"{name} {getattr(measured, field)}, not {getattr(wanted, field)}"
+        for field, name in _COMPARED.items()
+        if getattr(measured, field) != getattr(wanted, field)
+    ]
 
 
 def this_machine(

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import yaml
+
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["dump", "load"]
@@ -41,9 +42,11 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own class attribute, replaced so that ours do not leak
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases to collections: a few lines of them can unfold to gigabytes."""
+        """Refuse tags, and aliases to collections: a few lines of those can unfold to gigabytes."""
         alias = self.check_event(yaml.AliasEvent)
         event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML has no signature for it
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise yaml.composer.ComposerError(None, None, f"the tag {event.tag} is not allowed", event.start_mark)
         node = super().compose_node(parent, index)
         if alias and not isinstance(node, yaml.ScalarNode):
             raise yaml.composer.ComposerError(None, None, "an alias may stand for a scalar only", event.start_mark)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from splitpoint.profiles import files
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.units import BitRate, ByteCount, NonNegativeSeconds
@@ -87,7 +88,12 @@ table: {a: 1e6, b: 2 Mbit/s}
         ("2: x", "expected text as a key", None),
         ("- 1", "Expected `object`, got `array`", None),
         ("", "Expected `object`, got `null`", None),
-        ("link: !!python/object:os.system {}", "could not determine a constructor", None),
+        (
+            "link: !!python/object:os.system {}",
+            "the tag tag:yaml.org,2002:python/object:os.system is not allowed",
+            None,
+        ),
+        ("link: {uplink: !!int abc}", "the tag tag:yaml.org,2002:int is not allowed", None),
         ("\0", "unacceptable character", None),
         ("[" * 3000, "nested too deeply", None),
     ],
@@ -121,6 +127,16 @@ def test_a_tag_picks_the_struct_and_a_slip_is_named() -> None:
         files.decode_yaml("shape: {side: 2}", Drawing, where="f.yaml")
     with pytest.raises(ProfileError, match=r"unknown field 'side' - at `\$.shape`"):
         files.decode_yaml("shape: {kind: circle, side: 2}", Drawing, where="f.yaml")
+
+
+@given(st.text(st.sampled_from("link:uplink{}[]&*!|>-%@`#'\"\\\n 0123456789.eE~?,<\t"), max_size=60))
+def test_any_text_is_a_value_or_a_profile_error(text: str) -> None:
+    try:
+        value = read(text)
+    except ProfileError as error:
+        assert error.message.startswith("f.yaml")  # noqa: PT017 - either outcome is right, an escape is not
+    else:
+        assert isinstance(value, Outer)
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from splitpoint.profiles import files
-from splitpoint.profiles.machine import Machine, this_machine
+from splitpoint.profiles.machine import Machine, differences, this_machine
 
 
 def test_this_machine_is_complete_and_survives_a_file() -> None:
@@ -32,4 +33,11 @@ def test_fingerprint_changes_with_what_changes_seconds(field: str, value: object
     machine = this_machine(threads=2, runtime_version="1.31.1")
     other = msgspec.structs.replace(machine, **{field: value})
     assert (other.fingerprint == machine.fingerprint) is same
+    assert (differences(machine, other) == []) is same
     assert len(machine.fingerprint) == 12
+
+
+def test_differences_are_named() -> None:
+    machine = this_machine(threads=2, runtime_version="1.31.1")
+    other = msgspec.structs.replace(machine, threads=4, precision="int8")
+    assert differences(machine, other) == ["threads 2, not 4", "precision fp32, not int8"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
-from splitpoint.benchmarks import networks
-from splitpoint.profiles.catalog import list_profiles
-from splitpoint.profiles.device import Device, predict_run_s
+from splitpoint.benchmarks import make_trace, networks, profiles
+from splitpoint.profiles.catalog import list_profiles, load_link
+from splitpoint.profiles.device import Device, Memory, predict_run_s
+from splitpoint.profiles.link import TraceLink
 
 DEVICES = [shipped.profile for shipped in list_profiles() if isinstance(shipped.profile, Device)]
 FITTED = [device for device in DEVICES if device.fitted_on]
@@ -57,3 +59,21 @@ def test_a_profile_predicts_the_points_it_was_fitted_on(device: Device) -> None:
 def test_fitted_and_held_out_points_are_different_measurements(device: Device) -> None:
     fitted = {(point.net, point.seconds) for point in device.fitted_on}
     assert not fitted & {(point.net, point.seconds) for point in device.check_points}
+
+
+def test_the_document_shows_what_the_profiles_predict() -> None:
+    assert profiles.text() in profiles.DOCUMENT.read_text()
+
+
+def test_the_cliff_is_what_makes_vgg16_slow_on_the_edge_tpu() -> None:
+    coral = next(device for device in DEVICES if device.name == "coral-dev-board")
+    whole = predict_run_s(coral, networks.network("vgg16-224"))
+    flat = predict_run_s(msgspec.structs.replace(coral, memory=Memory()), networks.network("vgg16-224"))
+    assert whole == pytest.approx(0.343, rel=0.15)
+    assert whole > 8 * flat
+
+
+def test_the_shipped_trace_is_the_generators() -> None:
+    link = load_link("trace-walk")
+    assert isinstance(link, TraceLink)
+    assert [rate / 1e6 for rate in link.rates_bit_s] == pytest.approx(make_trace.rates_mbit_s())
