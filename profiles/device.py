@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.units import (
     ByteCount,

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import inspect as shapes
+
 from splitpoint.profiles import units, yaml12
 from splitpoint.profiles.errors import ProfileError
 
