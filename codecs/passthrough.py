@@ -7,8 +7,8 @@ import hashlib
 
 import numpy as np
 
-from splitpoint.codecs.preset import CoderFit, channel_axis, check_activations
-from splitpoint.codecs.protocol import Array, Boundary, Context, FitError, FittedCodec, Need, Rate, TensorSpec
+from splitpoint.codecs.preset import CoderFit, channel_axis, check_request
+from splitpoint.codecs.protocol import Array, Boundary, Context, FittedCodec, Need, Rate, TensorSpec
 
 __all__ = ["PassThrough"]
 
@@ -38,11 +38,7 @@ class PassThrough:
 
     def fit(self, activations: Array, rate: int, context: Context) -> FittedCodec:
         """Fit the coder to (N, ...) of one of `dtypes`; raises `FitError`."""
-        shape, dtype = (1, *activations.shape[1:]), str(activations.dtype)
-        check_activations(activations, self.name)
-        refusal = self.refuses(shape, dtype)
-        if refusal is not None:
-            raise FitError(refusal)
+        shape, dtype = check_request(self, activations, rate), str(activations.dtype)
         limits = np.iinfo(dtype) if activations.dtype.kind in "iu" and activations.dtype.itemsize == 1 else None
         spec = TensorSpec(
             name="x",

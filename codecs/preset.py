@@ -13,6 +13,7 @@ from splitpoint.codecs.graphs import Graph
 from splitpoint.codecs.protocol import (
     Array,
     Boundary,
+    Codec,
     CodecError,
     Coder,
     Context,
@@ -33,7 +34,10 @@ __all__ = [
     "Transform",
     "channel_axis",
     "check_activations",
+    "check_request",
+    "clamp",
     "per_channel_shape",
+    "prepare",
 ]
 
 
@@ -175,14 +179,8 @@ class Preset:
 
     def fit(self, activations: Array, rate: int, context: Context) -> FittedCodec:
         """Fit to `activations` (N, ...), float32; raises `FitError`."""
-        shape = (1, *activations.shape[1:])
-        check_activations(activations, self.name)
-        refusal = self.refuses(shape, str(activations.dtype))
-        if refusal is not None:
-            raise FitError(refusal)
-        if not 0 <= rate < len(self.rates):
-            raise CodecError(f"{self.name} has rates 0..{len(self.rates) - 1}, not {rate}")
-        transform, coefficients = _prepared(self.transform, activations, context)
+        shape = check_request(self, activations, rate)
+        transform, coefficients = prepare(self.transform, activations, context)
         quantizer = self.quantizer.fit(coefficients, transform.layout, self.rates[rate], context)
         specs = quantizer.specs
 
@@ -194,7 +192,7 @@ class Preset:
         encode, decode = Graph(), Graph()
         quantizer.encode(encode, transform.encode(encode, "x"))
         y = transform.decode(decode, quantizer.decode(decode))
-        _clamp(decode, y, context, output="y")
+        clamp(decode, y, context, output="y")
         crossing = {spec.name: (spec.dtype, spec.shape) for spec in specs}
         encoder = encode.model({"x": ("float32", shape)}, crossing)
         decoder = decode.model(crossing, {"y": ("float32", shape)})
@@ -229,6 +227,18 @@ def per_channel_shape(values: Array, ndim: int, axis: int | None) -> Array:
     return values.reshape(tuple(-1 if i == axis else 1 for i in range(ndim)))
 
 
+def check_request(codec: Codec, activations: Array, rate: int) -> tuple[int, ...]:
+    """The shape of one input; raises `FitError` for what the codec refuses, `CodecError` for an unknown rate."""
+    shape = (1, *activations.shape[1:])
+    check_activations(activations, codec.name)
+    refusal = codec.refuses(shape, str(activations.dtype))
+    if refusal is not None:
+        raise FitError(refusal)
+    if not 0 <= rate < len(codec.rates):
+        raise CodecError(f"{codec.name} has rates 0..{len(codec.rates) - 1}, not {rate}")
+    return shape
+
+
 def check_activations(activations: Array, name: str) -> None:
     """Raise `FitError` for no inputs, NaN, infinity, or magnitudes whose differences overflow float32."""
     if activations.ndim < 2 or len(activations) == 0 or activations.size == 0:
@@ -252,7 +262,7 @@ _MEMORY: dict[tuple[Transform, str, bytes], tuple[FittedTransform, Array]] = {}
 _MEMORY_ENTRIES = 2  # rates and presets of one tensor follow one another
 
 
-def _prepared(transform: Transform, activations: Array, context: Context) -> tuple[FittedTransform, Array]:
+def prepare(transform: Transform, activations: Array, context: Context) -> tuple[FittedTransform, Array]:
     """The fitted transform and the calibration coefficients; kept for the next rate at the same tensor."""
     key = (transform, _digest(activations), repr(_context_key(context)).encode())
     found = _MEMORY.get(key)
@@ -289,7 +299,7 @@ def _digest(x: Array) -> str:
     return state.hexdigest()
 
 
-def _clamp(graph: Graph, y: str, context: Context, output: Literal["y"]) -> None:
+def clamp(graph: Graph, y: str, context: Context, output: Literal["y"]) -> None:
     """Clip to the range that the activation is known to have (ReLU, ReLU6)."""
     low = graph.constant(np.float32(context.low)) if np.isfinite(context.low) else ""
     high = graph.constant(np.float32(context.high)) if np.isfinite(context.high) else ""

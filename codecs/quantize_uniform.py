@@ -14,19 +14,51 @@ from splitpoint.codecs.graphs import Graph
 from splitpoint.codecs.preset import Layout, per_channel_shape
 from splitpoint.codecs.protocol import Array, Context, Rate, TensorSpec
 
-__all__ = ["BITS", "FittedUniform", "Uniform", "bit_rates"]
+__all__ = ["BITS", "FittedUniform", "Uniform", "bit_rates", "clipped_ranges"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+CLIP_FACTORS = tuple(np.geomspace(0.05, 0.95, 24))
+CLIP_SAMPLES = 20_000  # of a channel
 BITS = (2, 3, 4, 5, 6, 7, 8)  # Brito, section IV
 
 
 def bit_rates(bits: tuple[int, ...] = BITS) -> tuple[Rate, ...]:
     """Rates labelled "2 bit", "3 bit", ..."""
     return tuple(Rate(label=f"{n} bit", value=n) for n in bits)
+
+
+def clipped_ranges(values: Array, bits: int, *, per_channel: bool) -> tuple[Array, Array]:
+    """(low, high) of least mean squared error among shrunken minimum-maximum ranges; a row of `values` a channel.
+
+    Both bounds are moved toward the median by factors of a grid, first together, then one after the other.
+    """
+    rows = values.reshape(len(values), -1) if per_channel else values.reshape(1, -1)
+    rows = rows[:, :: max(1, rows.shape[1] // CLIP_SAMPLES)].astype(np.float32)
+    middle = np.median(rows, axis=1)
+    below, above = middle - rows.min(axis=1), rows.max(axis=1) - middle
+    best_low, best_high = np.ones(len(rows)), np.ones(len(rows))
+    least = _clip_errors(rows, middle - below, middle + above, bits)
+    for moves in ((True, True), (True, False), (False, True)):
+        for factor in CLIP_FACTORS:
+            trial_low = factor * np.ones_like(best_low) if moves[0] else best_low
+            trial_high = factor * np.ones_like(best_high) if moves[1] else best_high
+            error = _clip_errors(rows, middle - trial_low * below, middle + trial_high * above, bits)
+            better = error < least
+            least = np.where(better, error, least)
+            best_low, best_high = np.where(better, trial_low, best_low), np.where(better, trial_high, best_high)
+    low, high = middle - best_low * below, middle + best_high * above
+    return (low, high) if per_channel else (low[0], high[0])
+
+
+def _clip_errors(rows: Array, low: Array, high: Array, bits: int) -> Array:
+    step = np.maximum((high - low) / ((1 << bits) - 1), np.finfo(np.float32).tiny).astype(np.float32)[:, None]
+    low = low.astype(np.float32)[:, None]
+    coded = np.clip(np.rint((rows - low) / step), 0, (1 << bits) - 1) * step + low
+    return np.asarray(np.square(rows - coded).mean(axis=1, dtype=np.float64))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,6 +96,7 @@ class Uniform:
     """Uniform quantization with static minimum-maximum ranges."""
 
     per_channel: bool = False
+    clip: bool = False  # ranges of least mean squared error instead of minimum and maximum
     bits: tuple[int, ...] = BITS
 
     @property
@@ -81,9 +114,12 @@ class Uniform:
         """Take the calibration ranges."""
         axis = layout.axis
         others = tuple(i for i in range(coefficients.ndim) if not (self.per_channel and i == axis))
-        low = np.clip(coefficients.min(axis=others), context.low, context.high).astype(np.float64)
-        high = np.clip(coefficients.max(axis=others), context.low, context.high).astype(np.float64)
         bits = int(rate.value)
+        low, high = coefficients.min(axis=others), coefficients.max(axis=others)
+        if self.clip:
+            low, high = clipped_ranges(np.moveaxis(coefficients, axis or 0, 0), bits, per_channel=self.per_channel)
+        low = np.clip(low, context.low, context.high).astype(np.float64)
+        high = np.clip(high, context.low, context.high).astype(np.float64)
         used = axis if self.per_channel else None
         return FittedUniform(
             shape=(1, *coefficients.shape[1:]),

@@ -7,19 +7,27 @@ from collections.abc import Mapping
 
 from splitpoint.codecs.context import ContextCode
 from splitpoint.codecs.huffman import Huffman
+from splitpoint.codecs.lossy import LossyPreset
+from splitpoint.codecs.lossy_tiles import LossyTiles
 from splitpoint.codecs.packed import Packed
 from splitpoint.codecs.passthrough import PassThrough
 from splitpoint.codecs.picture import PICTURES
 from splitpoint.codecs.preset import Preset
 from splitpoint.codecs.protocol import Codec, CodecError
 from splitpoint.codecs.quantize_float16 import Half
+from splitpoint.codecs.quantize_lloyd import Lloyd
 from splitpoint.codecs.quantize_range import Range
 from splitpoint.codecs.quantize_step import Step
 from splitpoint.codecs.quantize_uniform import Uniform
+from splitpoint.codecs.quantize_vector import Vector
 from splitpoint.codecs.rans import Rans
 from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.tiles import Tiles
 from splitpoint.codecs.transform_identity import Identity
+from splitpoint.codecs.transform_pca import BlockPca
 from splitpoint.codecs.transform_spectral import Spectral
+from splitpoint.codecs.transform_subset import ChannelSubset
+from splitpoint.codecs.trellis import Trellis
 
 __all__ = ["CODEC_IDS", "REGISTRY", "get"]
 
@@ -45,6 +53,26 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="uniform-zstd", transform=Identity(), quantizer=Uniform(), coder=Packed()),
     Preset(name="uniform-channel-huffman", transform=Identity(), quantizer=Uniform(per_channel=True), coder=Huffman()),
     Preset(name="brito-sq", transform=Identity(), quantizer=Uniform(), coder=Huffman(per_channel=False)),
+    Preset(name="brito-lloyd", transform=Identity(), quantizer=Lloyd(), coder=Huffman(per_channel=False)),
+    LossyPreset(name="brito-tcq", transform=Identity(), coder=Trellis(coder=Huffman(per_channel=False))),
+    Preset(name="brito-vq", transform=Identity(), quantizer=Vector(), coder=Huffman(per_channel=False)),
+    Preset(
+        name="uniform-clip-rans", transform=Identity(), quantizer=Uniform(per_channel=True, clip=True), coder=Rans()
+    ),
+    Preset(name="assine-pca", transform=BlockPca(keep=0.99), quantizer=Uniform(), coder=Huffman()),
+    Preset(
+        name="assine-pca-groups",
+        transform=BlockPca(channels=16, side=2, keep=0.99),
+        quantizer=Uniform(),
+        coder=Huffman(),
+    ),
+    Preset(name="choi-tiles", transform=ChannelSubset(), quantizer=Range(), coder=Tiles(kind="png")),
+    Preset(name="choi-tiles-webp", transform=ChannelSubset(), quantizer=Range(), coder=Tiles(kind="webp")),
+    Preset(name="choi-tiles-jxl", transform=ChannelSubset(), quantizer=Range(), coder=Tiles(kind="jxl")),
+    Preset(name="tiles-webp", transform=Identity(), quantizer=Range(), coder=Tiles(kind="webp")),
+    LossyPreset(name="lossy-tiles-jpeg", transform=Identity(), coder=LossyTiles(kind="jpeg")),
+    LossyPreset(name="lossy-tiles-webp", transform=Identity(), coder=LossyTiles(kind="webp")),
+    LossyPreset(name="lossy-tiles-avif", transform=Identity(), coder=LossyTiles(kind="avif")),
     Preset(name="range-zstd", transform=Identity(), quantizer=Range(), coder=Packed()),
     Preset(name="kltq-ctx", transform=Spectral(), quantizer=Step(), coder=ContextCode()),
     Preset(name="kltq-rans", transform=Spectral(), quantizer=Step(), coder=Rans()),
@@ -69,6 +97,19 @@ CODEC_IDS: Mapping[str, int] = {
     "kltq-rans": 12,
     "step-ctx": 13,
     "step-rans": 14,
+    "brito-lloyd": 15,
+    "brito-tcq": 16,
+    "brito-vq": 17,
+    "uniform-clip-rans": 18,
+    "assine-pca": 19,
+    "assine-pca-groups": 20,
+    "choi-tiles": 21,
+    "choi-tiles-webp": 22,
+    "choi-tiles-jxl": 23,
+    "tiles-webp": 24,
+    "lossy-tiles-jpeg": 25,
+    "lossy-tiles-webp": 26,
+    "lossy-tiles-avif": 27,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,

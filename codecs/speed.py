@@ -17,6 +17,7 @@ from splitpoint.codecs.preset import CoderFit
 from splitpoint.codecs.protocol import TensorSpec
 from splitpoint.codecs.rans import Rans
 from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.tiles import Tiles
 
 __all__ = ["measure_coders", "measure_pictures"]
 
@@ -39,6 +40,8 @@ MEASURED: Mapping[str, CoderFit] = {
     "huffman": Huffman(),
     "rans": Rans(),
     "context": ContextCode(),
+    "tile-png": Tiles(kind="png"),
+    "tile-webp": Tiles(kind="webp"),
 }
 
 

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from splitpoint.codecs.context import ContextCoder
-from splitpoint.codecs.huffman import HuffmanCoder
-from splitpoint.codecs.packed import PackedCoder
+from splitpoint.codecs.lossless import LOSSLESS
+from splitpoint.codecs.lossy_tiles import LossyTileCoder
 from splitpoint.codecs.protocol import Array, CodecError, Coder, TensorSpec
-from splitpoint.codecs.rans import RansCoder
-from splitpoint.codecs.raw import RawCoder
+from splitpoint.codecs.trellis import TrellisCoder
 
 __all__ = ["CODERS", "load_coders", "npz_bytes", "save_coders"]
 
@@ -35,11 +33,11 @@ DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "uint3
 
 
 CODERS: Mapping[str, Any] = {
-    "raw": RawCoder,
-    "zstd": PackedCoder,
-    "huffman": HuffmanCoder,
-    "context": ContextCoder,
-    "rans": RansCoder,
+    **LOSSLESS,
+    "trellis": TrellisCoder,
+    "lossy-tile-jpeg": LossyTileCoder,
+    "lossy-tile-webp": LossyTileCoder,
+    "lossy-tile-avif": LossyTileCoder,
 }
 
 
@@ -120,6 +118,8 @@ def _coder(arrays: dict[str, Array]) -> Coder:
         coder: Coder = kind.from_arrays(specs, arrays)
     except KeyError as error:
         raise CodecError(f"codec file: coder {description['coder']!r} has no array {error}") from None
+    if coder.name != description["coder"]:
+        raise CodecError(f"codec file: coder {coder.name!r} under the name {description['coder']!r}")
     return coder
 
 

@@ -22,7 +22,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-MAX_COLUMNS = 257  # 256 symbols and the escape
+MAX_COLUMNS = 1025  # 1024 symbols and the escape
+GRID_COLUMNS = 257  # of an alphabet too large for that: its tails go by escape
 MAX_TABLES = 256  # beside the global one: more would be longer than what they save
 
 
@@ -49,9 +50,9 @@ def count_symbols(specs: Sequence[TensorSpec], samples: Array, *, per_channel: b
     if by_channel.size == 0:
         raise CodecError(f"no calibration symbols for {spec.name!r}")
     first, last = int(by_channel.min()), int(by_channel.max())
-    if last - first + 2 > MAX_COLUMNS:  # the tails of an unbounded grid go by escape
-        first = max(first, min(-(MAX_COLUMNS // 2) + 1, last - MAX_COLUMNS + 2))
-        last = min(last, first + MAX_COLUMNS - 2)
+    if last - first + 2 > MAX_COLUMNS:
+        first = max(first, min(-(GRID_COLUMNS // 2) + 1, last - GRID_COLUMNS + 2))
+        last = min(last, first + GRID_COLUMNS - 2)
     columns = last - first + 2
     rows = _cluster(by_channel, spec) if per_channel else np.zeros(len(by_channel), np.int64)
     index = by_channel - first

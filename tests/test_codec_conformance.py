@@ -16,8 +16,9 @@ from splitpoint.codecs import container
 from splitpoint.codecs.protocol import Array, CodecError, Context, FitError, FittedCodec, PayloadError
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
 from splitpoint.codecs.store import load_coders, save_coders
+from splitpoint.codecs.tiles import missing
 
-SHAPE = (12, 8, 8, 8)
+SHAPE = (208, 8, 8, 8)  # enough for 50 vectors of 2 for each of 1,024 codewords
 PLAN = b"planhash"
 FLIPS = 10_000
 RECOMPUTED = 300
@@ -72,8 +73,8 @@ class Ends:
         return np.asarray(self.session(self.fit.decoder).run(["y"], dict(tensors))[0])
 
 
-ALL = [(name, rate) for name, codec in REGISTRY.items() for rate in sorted({0, len(codec.rates) - 1})]
-ONE = sorted(REGISTRY)
+HERE = [name for name in sorted(REGISTRY) if name != "choi-tiles-jxl" or missing("jxl") is None]
+ALL = [(name, rate) for name in HERE for rate in sorted({0, len(REGISTRY[name].rates) - 1})]
 
 
 @pytest.mark.parametrize(("codec", "rate"), ALL)
@@ -120,13 +121,17 @@ class TestEveryCodecAtItsExtremeRates:
     def test_fitting_constants_and_single_positions(self, codec: str, rate: int) -> None:
         x = activations(codec)
         for data in (np.zeros_like(x), np.full_like(x, 3), x[:1]):
+            if codec == "brito-vq" and len(data) == 1:
+                with pytest.raises(FitError, match="training vectors"):
+                    REGISTRY[codec].fit(data, rate, context(codec, data))
+                continue
             fit = REGISTRY[codec].fit(data, rate, context(codec, data))
             tensors = Ends(fit).tensors(data[:1])
             decoded = load_coders(save_coders([fit.coder]))[0].decode(fit.coder.encode(tensors))
             assert np.isfinite(Ends(fit).tensor(decoded)).all()
 
 
-@pytest.mark.parametrize("codec", ONE)
+@pytest.mark.parametrize("codec", HERE)
 class TestEveryCodec:
     def test_is_registered_under_its_name_with_its_own_id(self, codec: str) -> None:
         assert REGISTRY[codec].name == codec
@@ -182,19 +187,23 @@ class TestEveryCodec:
     def test_every_truncation_and_flip_is_caught_by_the_checksum(self, codec: str) -> None:
         fit = fitted(codec, 0)
         payload = fit.coder.encode(Ends(fit).tensors(activations(codec)[:1]))
-        about = {"codec_id": CODEC_IDS[codec], "rate": 0, "plan_hash": PLAN}
-        stream = container.pack([payload], **about)
-        assert container.unpack(stream, **about, count=1) == [payload]
+        number = CODEC_IDS[codec]
+
+        def unpack(data: bytes) -> list[bytes]:
+            return container.unpack(data, codec_id=number, rate=0, plan_hash=PLAN, count=1)
+
+        stream = container.pack([payload], codec_id=number, rate=0, plan_hash=PLAN)
+        assert unpack(stream) == [payload]
         assert len(stream) - len(payload) <= 20
         for end in range(len(stream)):
             with pytest.raises(PayloadError):
-                container.unpack(stream[:end], **about, count=1)
+                unpack(stream[:end])
         generator = np.random.default_rng(2)
         for bit in generator.integers(0, 8 * len(stream), FLIPS):
             broken = bytearray(stream)
             broken[bit // 8] ^= 1 << (bit % 8)
             with pytest.raises(PayloadError):
-                container.unpack(bytes(broken), **about, count=1)
+                unpack(bytes(broken))
 
     def test_faults_behind_a_right_checksum_end_in_an_error_or_a_right_shaped_result(self, codec: str) -> None:
         fit = fitted(codec, 0)

@@ -1,0 +1,46 @@
+"""The lossless coders by name, for what is built on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from splitpoint.codecs.context import ContextCoder
+from splitpoint.codecs.huffman import HuffmanCoder
+from splitpoint.codecs.packed import PackedCoder
+from splitpoint.codecs.protocol import Array, CodecError, Coder, TensorSpec
+from splitpoint.codecs.rans import RansCoder
+from splitpoint.codecs.raw import RawCoder
+from splitpoint.codecs.tiles import TileCoder
+
+__all__ = ["LOSSLESS", "rebuild"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+LOSSLESS: Mapping[str, Any] = {
+    "raw": RawCoder,
+    "zstd": PackedCoder,
+    "huffman": HuffmanCoder,
+    "rans": RansCoder,
+    "context": ContextCoder,
+    "tile-png": TileCoder,
+    "tile-webp": TileCoder,
+    "tile-jxl": TileCoder,
+}
+
+
+def rebuild(name: str, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> Coder:
+    """A coder from its stored arrays; raises `CodecError` for an unknown name or bad arrays."""
+    kind = LOSSLESS.get(name)
+    if kind is None:
+        raise CodecError(f"unknown coder {name!r}; known: {', '.join(sorted(LOSSLESS))}")
+    try:
+        coder: Coder = kind.from_arrays(specs, arrays)
+    except KeyError as error:
+        raise CodecError(f"coder {name!r} has no array {error}") from None
+    if coder.name != name:
+        raise CodecError(f"the stored coder is {coder.name!r}, its description says {name!r}")
+    return coder
