@@ -7,6 +7,7 @@ the cut's tensors, and nothing else is needed; weights that both sides read are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import onnx
@@ -14,10 +15,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from splitpoint.planner.types import Cut, PlannerError
-from splitpoint.profiles.canonical import to_bytes
+from splitpoint.profiles.canonical import to_bytes, write_model
 from splitpoint.profiles.model import ModelGraph
 
-__all__ = ["codec_prefix", "join_decoder", "join_encoder", "split", "split_models", "whole_bytes"]
+__all__ = ["codec_prefix", "join_decoder", "join_encoder", "split", "split_models", "whole_bytes", "write_split"]
 
 
 def __dir__() -> list[str]:
@@ -51,6 +52,14 @@ def split_models(graph: ModelGraph, cut: Cut) -> tuple[ir.Model, ir.Model]:
     head = _extract(graph, inputs, cut.tensors, cut=cut, expected=head_names)
     tail = _extract(graph, cut.tensors, outputs, cut=cut, expected=tail_names)
     return head, tail
+
+
+def write_split(graph: ModelGraph, cut: Cut, folder: Path) -> tuple[Path, Path]:
+    """Write ``head.onnx`` and ``tail.onnx``; the weights of a side above 2 GB go to ``<side>.onnx.data``."""
+    paths = folder / "head.onnx", folder / "tail.onnx"
+    for side, path in zip(split_models(graph, cut), paths, strict=True):
+        write_model(side, path)
+    return paths
 
 
 def codec_prefix(index: int) -> str:

@@ -7,6 +7,9 @@ fusible pair inside, so head and tail cut from it give the same bits as the whol
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -18,10 +21,19 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx_ir.passes import common as passes
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.runtime import Array, IoSpec, open_session, optimize_basic
-from splitpoint.profiles.wire import message_chunks, weight_bytes
+from splitpoint.profiles.input_shapes import fix_inputs
+from splitpoint.profiles.runtime import (
+    Array,
+    IoSpec,
+    Level,
+    Session,
+    open_session,
+    optimize_basic,
+    optimize_basic_file,
+)
+from splitpoint.profiles.wire import PROTOBUF_LIMIT, message_chunks, skeleton, weight_bytes, write_external
 
-__all__ = ["canonicalize", "parse_model", "random_feeds", "read_model", "to_bytes"]
+__all__ = ["canonicalize", "open_model", "parse_model", "random_feeds", "read_model", "to_bytes", "write_model"]
 
 
 def __dir__() -> list[str]:
@@ -32,7 +44,6 @@ OLDEST_OPSET: Final = 13  # below it, codecs' QuantizeLinear with an axis does n
 TARGET_OPSET: Final = 17
 CONVERSION_TOLERANCE: Final = 1e-5  # of the largest output; a converted model does the same arithmetic in other ops
 SHAPE_ELEMENTS: Final = 1024  # constants up to this size may be shapes, which inference needs to know
-PROTOBUF_LIMIT: Final = (1 << 31) - (1 << 20)  # bytes; protobuf holds less than 2 GiB
 
 _KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
 
@@ -78,16 +89,20 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[i
 
     Raises `ProfileError` when the input's shape cannot be fixed or ORT cannot load or run the model.
     """
-    if weight_bytes(model) > PROTOBUF_LIMIT:
-        raise ProfileError("models above 2 GB need external data on disk", at=at, fix="give the model as a file")
-    ir.external_data.load_to_model(model)
+    large = weight_bytes(model) > PROTOBUF_LIMIT
+    if not large:
+        ir.external_data.load_to_model(model)
+    if model.functions:
+        passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
-    _fix_inputs(model, input_shapes or {}, at=at)
+    fix_inputs(model, input_shapes or {}, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
     passes.NameFixPass()(model)  # ORT refuses two nodes of one name
-    model = _convert_opset(model, at=at)
     # Once is enough: ORT repeats its rules itself until nothing changes (a test optimizes again and compares).
+    if large:
+        return _tidy(_optimized_large(model, at=at))
+    model = _convert_opset(model, at=at)
     return _tidy(parse_model(optimize_basic(to_bytes(model), name=at), at=at))
 
 
@@ -95,8 +110,30 @@ def to_bytes(model: ir.Model) -> bytes:
     """Serialize; equal models give equal bytes. Raises `ProfileError` above protobuf's 2 GB."""
     size = weight_bytes(model)
     if size > PROTOBUF_LIMIT:
-        raise ProfileError(f"{size / 1e9:.1f} GB of weights do not fit one ONNX file without external data")
+        raise ProfileError(
+            f"{size / 1e9:.1f} GB of weights do not fit one ONNX message",
+            fix="write the model to a file with its weights beside it (profiles.canonical.write_model)",
+        )
     return b"".join(message_chunks(model))
+
+
+def write_model(model: ir.Model, path: Path) -> None:
+    """Write to `path`; above 2 GB the weights go to ``<path>.data`` beside it."""
+    if weight_bytes(model) > PROTOBUF_LIMIT:
+        write_external(model, path)
+        return
+    with path.open("wb") as stream:
+        stream.writelines(message_chunks(model))
+
+
+def open_model(
+    model: ir.Model, *, level: Level = "all", threads: int | None = None, name: str | None = None
+) -> Session:
+    """A session of `model`, whatever its size; weights above 2 GB are mapped, not copied into a message."""
+    if weight_bytes(model) <= PROTOBUF_LIMIT:
+        return open_session(to_bytes(model), level=level, threads=threads, name=name)
+    data, weights = _mapped(model)
+    return open_session(data, level=level, threads=threads, name=name, weights=weights)
 
 
 def random_feeds(inputs: tuple[IoSpec, ...], *, seed: int = 0) -> dict[str, Array]:
@@ -150,72 +187,6 @@ def _external_files(model: ir.Model, path: Path) -> list[Path]:
     return list(files)
 
 
-def _fix_inputs(model: ir.Model, input_shapes: Mapping[str, tuple[int, ...]], *, at: str) -> None:
-    names = [value.name for value in model.graph.inputs]
-    unknown = sorted(set(input_shapes) - {name for name in names if name})
-    if unknown:
-        raise ProfileError(f"the model has no input {unknown[0]!r}", at=at, fix=f"its inputs are {names}")
-    typed = [value for value in model.graph.inputs if isinstance(value.type, ir.TensorType) and value.dtype]
-    if not typed:
-        raise ProfileError(
-            "the model has no tensor input of known type, so nothing can be sent",
-            at=f"{at}, inputs {names}",
-            fix="export the part of the model that starts at a tensor",
-        )
-    for value in model.graph.inputs:
-        if value in typed:
-            value.shape = ir.Shape(_fixed_shape(value, input_shapes.get(value.name or ""), at=at))
-        else:
-            raise ProfileError(f"input {value.name!r} is no tensor of known type: {value.type}", at=at)
-    # Shapes of the old batch size would contradict the new one: all are inferred again.
-    inputs = set(model.graph.inputs)
-    for graph in model.graphs():
-        for node in graph:
-            for output in node.outputs:
-                if output not in inputs:
-                    output.shape = None
-
-
-def _fixed_shape(value: ir.Value, given: tuple[int, ...] | None, *, at: str) -> tuple[int, ...]:
-    where = f"{at}, input {value.name!r}"
-    if value.shape is None:
-        if given is None:
-            raise ProfileError(
-                f"the rank of input {value.name!r} is not known",
-                at=where,
-                fix=f"give its shape: input_shapes={{{value.name!r}: (1, 3, 224, 224)}}",
-            )
-        return given
-    dims = list(value.shape.dims)
-    text = "[" + ", ".join("?" if _symbol(dim) is None else str(_symbol(dim)) for dim in dims) + "]"
-    if given is not None:
-        fits = len(given) == len(dims) and all(
-            not isinstance(dim, int) or dim == size for dim, size in zip(dims, given, strict=True)
-        )
-        if not fits:
-            raise ProfileError(f"the shape given, {list(given)}, does not fit the model's {text}", at=where)
-        if any(size < 1 for size in given):
-            raise ProfileError(f"the shape given, {list(given)}, has a dimension below 1", at=where)
-        return given
-    batch_fixed = [1 if index == 0 and not isinstance(dim, int) else dim for index, dim in enumerate(dims)]
-    fixed = tuple(dim for dim in batch_fixed if isinstance(dim, int))
-    if len(fixed) < len(dims):
-        free = [f"{i} ({_symbol(dim) or '?'})" for i, dim in enumerate(batch_fixed) if not isinstance(dim, int)]
-        example = tuple(dim if isinstance(dim, int) else 224 for dim in batch_fixed)
-        raise ProfileError(
-            f"input {value.name!r} has the shape {text}: dimension {' and '.join(free)} is not fixed",
-            at=where,
-            fix=f"give its shape, such as input_shapes={{{value.name!r}: {example}}}",
-        )
-    if any(dim < 1 for dim in fixed):
-        raise ProfileError(f"input {value.name!r} has an empty dimension: {text}", at=where)
-    return fixed
-
-
-def _symbol(dim: int | ir.SymbolicDim) -> int | str | None:
-    return dim if isinstance(dim, int) else dim.value
-
-
 def _refuse_unknown_operators(model: ir.Model, *, at: str) -> None:
     known = _KNOWN_DOMAINS | {function.domain for function in model.functions.values()}
     nodes = [node for node in ir.traversal.RecursiveGraphIterator(model.graph) if node.domain not in known]
@@ -226,6 +197,26 @@ def _refuse_unknown_operators(model: ir.Model, *, at: str) -> None:
             at=f"{at}, node {nodes[0].name or nodes[0].outputs[0].name!r}",
             fix="export the model with standard ONNX operators, or cut the part behind it off before planning",
         )
+
+
+def _optimized_large(model: ir.Model, *, at: str) -> ir.Model:
+    """The model folded by ORT, its weights in a temporary file that is removed with it."""
+    folder = Path(tempfile.mkdtemp(prefix="splitpoint-"))
+    try:
+        data, weights = _mapped(model)
+        optimize_basic_file(data, weights, folder / "basic.onnx", name=at)
+        folded = parse_model((folder / "basic.onnx").read_bytes(), at=at)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    ir.external_data.set_base_dir(folded.graph, folder)
+    weakref.finalize(folded, shutil.rmtree, folder)
+    return folded
+
+
+def _mapped(model: ir.Model) -> tuple[bytes, dict[str, Array]]:
+    data, outside = skeleton(model, location="weights")
+    return data, {value.name or "": value.const_value.numpy() for value in outside if value.const_value is not None}
 
 
 def _convert_opset(model: ir.Model, *, at: str) -> ir.Model:

@@ -15,11 +15,12 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from splitpoint.profiles.canonical import canonicalize, parse_model, random_feeds, read_model, to_bytes
+from splitpoint.profiles.canonical import canonicalize, open_model, parse_model, random_feeds, read_model
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.macs import count_macs, op_class
 from splitpoint.profiles.model import ModelGraph, Node, Tensor
-from splitpoint.profiles.runtime import Array, open_session
+from splitpoint.profiles.runtime import Array
+from splitpoint.profiles.wire import message_chunks
 
 __all__ = ["captures", "load_graph", "load_model", "tensor_of"]
 
@@ -110,8 +111,7 @@ def _subgraph_reads(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def _build(model: ir.Model, *, name: str, source: str, source_sha256: str) -> ModelGraph:
-    data = to_bytes(model)
-    ran = _run_once(data, at=source)
+    ran = _run_once(model, at=source)
     tensors: dict[str, Tensor] = {}
     depends: set[ir.Value] = set(model.graph.inputs)
     for value in model.graph.inputs:
@@ -150,7 +150,7 @@ def _build(model: ir.Model, *, name: str, source: str, source_sha256: str) -> Mo
         )
     return ModelGraph(
         name=name,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=_sha256(model),
         model=model,
         inputs=tuple(tensors[value.name or ""] for value in model.graph.inputs),
         outputs=tuple(_output(value, tensors, ran, at=source) for value in model.graph.outputs),
@@ -209,7 +209,14 @@ def _output(value: ir.Value, tensors: Mapping[str, Tensor], ran: Mapping[str, Ar
     return Tensor(name=name, shape=array.shape, dtype=array.dtype.name, elements=array.size, bytes=array.nbytes)
 
 
-def _run_once(data: bytes, *, at: str) -> dict[str, Array]:
+def _run_once(model: ir.Model, *, at: str) -> dict[str, Array]:
     """Outputs for a random input: finds shapes that do not fit one another and kernels that ORT does not have."""
-    session = open_session(data, level="basic", name=at)
+    session = open_model(model, level="basic", name=at)
     return session.run(random_feeds(session.inputs))
+
+
+def _sha256(model: ir.Model) -> str:
+    digest = hashlib.sha256()
+    for chunk in message_chunks(model):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -109,8 +109,9 @@ def open_session(
     profile_to: Path | None = None,
     optimized_to: Path | None = None,
     name: str | None = None,
+    weights: Mapping[str, Array] | None = None,
 ) -> Session:
-    """Load a model from bytes or, needed above 2 GB of external data, from its file.
+    """Load a model from bytes or from its file; `weights` are those that the bytes declare as external data.
 
     `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file; `optimized_to`
     receives the graph that ORT really runs; `name` is what errors call the model. Raises `ProfileError`.
@@ -120,7 +121,7 @@ def open_session(
     if profile_to is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_to)
-    return Session(_load(model, options, label), name=label, threads=threads, level=level)
+    return Session(_load(model, options, label, weights), name=label, threads=threads, level=level)
 
 
 def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
@@ -137,15 +138,17 @@ def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
         return target.read_bytes()
 
 
-def optimize_basic_file(model: Path, target: Path, *, name: str | None = None) -> None:
-    """As `optimize_basic`, from file to file, weights in ``<target>.data``: for models above 2 GB."""
+def optimize_basic_file(
+    skeleton: bytes, weights: Mapping[str, Array], target: Path, *, name: str = "model in memory"
+) -> None:
+    """As `optimize_basic` for models above 2 GB: the result goes to `target`, its weights to ``<target>.data``."""
     options = _options(level="basic", threads=1, optimized_to=target)
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", target.name + ".data")
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE_BYTES)
     )
-    _load(model, options, name or str(model))
+    _load(skeleton, options, name, weights)
 
 
 def ort_version() -> str:
@@ -166,8 +169,13 @@ def _options(*, level: Level, threads: int | None, optimized_to: Path | None = N
     return options
 
 
-def _load(model: bytes | Path, options: ort.SessionOptions, name: str) -> ort.InferenceSession:
+def _load(
+    model: bytes | Path, options: ort.SessionOptions, name: str, weights: Mapping[str, Array] | None = None
+) -> ort.InferenceSession:
     ort.set_default_logger_severity(_SILENT)
+    if weights:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
     providers: Sequence[str] = [PROVIDER]
     try:
         return ort.InferenceSession(str(model) if isinstance(model, Path) else model, options, providers=providers)
