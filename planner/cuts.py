@@ -1,15 +1,18 @@
-"""Every place where one tensor separates a network into a head and a tail, and why the other places do not.
+"""Every place where one tensor, or up to k, separates a network into a head and a tail, and why others do not.
 
 One sweep over the nodes in execution order keeps the set of live tensors: made before, read after. Every node of a
 canonical graph lies on a path to an output, so a tensor that all paths cross is alone exactly once, right after its
-maker, in any execution order. Linear in the edges; no search per tensor.
+maker, in any execution order. Linear in the edges; no search per tensor. Frontiers of several tensors lie between
+these places (planner.frontiers).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+from splitpoint.planner.frontiers import Frontier, find_frontiers
 from splitpoint.planner.types import Cut, Rejected
 from splitpoint.profiles.graph import captures
 from splitpoint.profiles.model import ModelGraph, Node
@@ -32,39 +35,63 @@ class CutList:
     rejected: tuple[Rejected, ...]
 
 
-def enumerate_cuts(graph: ModelGraph) -> CutList:
-    """Every single-tensor cut of `graph`. The input itself is cut 0; "all on the device" is no cut."""
-    cuts: list[Cut] = []
-    rejected: list[Rejected] = []
+def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
+    """Every cut of at most `k` tensors. The input itself is cut 0; "all on the device" is no cut.
+
+    A weight that two nodes share counts with the first of them, so a head of several tensors that holds only the
+    second is given without it.
+    """
     order = execution_order(graph.nodes)
     capturing = _capturing(graph, order)
-    macs = parameters = weight_bytes = 0
+    totals = _Totals(graph, order)
+    found: list[Frontier] = []
+    rejected: list[Rejected] = []
     for done, live in _places(graph, order):
-        if done:
-            node = order[done - 1]
-            macs += node.macs or 0
-            parameters += node.parameters
-            weight_bytes += node.weight_bytes
-        after = order[done - 1].name if done else "input"
-        reason = _refusal(graph, live, done, capturing)
+        reason = _refusal(graph, live, done, capturing, k)
         if reason is not None:
-            rejected.append(Rejected(tensors=live, after=after, reason=reason))
-            continue
-        tensor = graph.tensors[live[0]]
-        cuts.append(
-            Cut(
-                index=len(cuts),
-                tensors=live,
-                after=after,
-                head=tuple(sorted(node.index for node in order[:done])),
-                elements=tensor.elements,
-                bytes=tensor.bytes,
-                head_macs=macs,
-                head_parameters=parameters,
-                head_weight_bytes=weight_bytes,
-            )
+            rejected.append(Rejected(tensors=live, after=totals.after(done), reason=reason))
+        elif len(live) == 1:
+            found.append(Frontier(tensors=live, head=tuple(range(done))))
+    if k > 1:
+        several = find_frontiers(graph, order, [len(single.head) for single in found], k=k)
+        found += [frontier for frontier in several.found if all(name in graph.tensors for name in frontier.tensors)]
+        found.sort(key=lambda frontier: (frontier.head[-1:], len(frontier.head)))
+        for first, last in several.skipped:
+            reason = f"too many sets of nodes up to {order[last].name!r} to try all that send 2..{k} tensors"
+            rejected.append(Rejected(tensors=(), after=totals.after(first), reason=reason))
+    cuts = tuple(totals.cut(index, frontier) for index, frontier in enumerate(found))
+    return CutList(cuts=cuts, rejected=tuple(rejected))
+
+
+class _Totals:
+    """Sums over heads: cumulative over the first nodes of the order, added up for other heads."""
+
+    def __init__(self, graph: ModelGraph, order: Sequence[Node]) -> None:
+        self._graph = graph
+        self._order = order
+        self._macs = [0, *itertools.accumulate(node.macs or 0 for node in order)]
+        self._parameters = [0, *itertools.accumulate(node.parameters for node in order)]
+        self._weight_bytes = [0, *itertools.accumulate(node.weight_bytes for node in order)]
+
+    def after(self, done: int) -> str:
+        return self._order[done - 1].name if done else "input"
+
+    def cut(self, index: int, frontier: Frontier) -> Cut:
+        tensors = [self._graph.tensors[name] for name in frontier.tensors]
+        done = len(frontier.head)
+        head = [self._order[place] for place in frontier.head]
+        first = frontier.head[-1:] in ((), (done - 1,))  # the first nodes of the order, none left out
+        return Cut(
+            index=index,
+            tensors=frontier.tensors,
+            after=head[-1].name if head else "input",
+            head=tuple(sorted(node.index for node in head)),
+            elements=sum(tensor.elements for tensor in tensors),
+            bytes=sum(tensor.bytes for tensor in tensors),
+            head_macs=self._macs[done] if first else sum(node.macs or 0 for node in head),
+            head_parameters=self._parameters[done] if first else sum(node.parameters for node in head),
+            head_weight_bytes=self._weight_bytes[done] if first else sum(node.weight_bytes for node in head),
         )
-    return CutList(cuts=tuple(cuts), rejected=tuple(rejected))
 
 
 def execution_order(nodes: Sequence[Node]) -> list[Node]:
@@ -116,7 +143,7 @@ def _capturing(graph: ModelGraph, order: Sequence[Node]) -> dict[str, tuple[int,
 
 
 def _refusal(
-    graph: ModelGraph, live: tuple[str, ...], done: int, capturing: Mapping[str, tuple[int, Node]]
+    graph: ModelGraph, live: tuple[str, ...], done: int, capturing: Mapping[str, tuple[int, Node]], k: int
 ) -> str | None:
     outputs = {tensor.name for tensor in graph.outputs}
     made = [name for name in live if name in outputs]
@@ -125,7 +152,7 @@ def _refusal(
     unknown = [name for name in live if name not in graph.tensors]
     if unknown:
         return f"{unknown[0]!r} is not a tensor of known shape and type"
-    if len(live) == 1:
+    if len(live) <= k:
         return None
     for name in live:
         place, reader = capturing.get(name, (-1, None))
