@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import statistics
 import tempfile
 import time
@@ -184,18 +185,18 @@ def attribution(graph: ModelGraph, running: onnx.ModelProto) -> dict[str, str]:
 
 # Operators that ORT's fused nodes are called by when a convolution or a product is inside.
 _HEAVY: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "QLinearMatMul", "QGemm"})
-_SUFFIXES: Final = ("", "_nchwc", "_bn_nchwc")  # what ORT's NCHWc transformer appends to a tensor's name
+# What ORT appends to the name of a node or tensor that it replaces: the blocked layout, a BatchNorm made a
+# convolution, a number that keeps new names apart.
+_ADDED: Final = re.compile(r"(_bn)?(_nchwc)?(_token_\d+)?$")
 
 
 def _named_source(runner: onnx.NodeProto, by_name: Mapping[str, Node], makers: Mapping[str, Node]) -> Node | None:
-    if runner.name in by_name:
-        return by_name[runner.name]
-    for suffix in _SUFFIXES:
-        if runner.name.endswith(suffix):
-            tensor = runner.name.removesuffix(suffix)
-            if tensor in makers:
-                return makers[tensor]
-    return next((makers[name] for name in runner.output if name in makers), None)
+    for name in (runner.name, *runner.output):
+        for original in (name, _ADDED.sub("", name, count=1)):
+            found = by_name.get(original) or makers.get(original)
+            if found is not None:
+                return found
+    return None
 
 
 def _unclaimed_upstream(source: Node, makers: Mapping[str, Node], claimed: set[str]) -> Node | None:

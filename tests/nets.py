@@ -48,6 +48,18 @@ def mobilenet_v2(width: float = 1.0, classes: int = 1000) -> nn.Module:
     return _seeded(lambda: _MobileNetV2(width, classes))
 
 
+def shufflenet_v2(width: Sequence[int] = (24, 116, 232, 464, 1024), classes: int = 1000) -> nn.Module:
+    """ShuffleNetV2 1.0x (Ma 2018): split, transform one half, concatenate, shuffle channels."""
+    return _seeded(lambda: _ShuffleNetV2(width, classes))
+
+
+def vit(
+    dim: int = 384, depth: int = 12, heads: int = 6, patch: int = 16, side: int = 224, classes: int = 1000
+) -> nn.Module:
+    """A vision transformer (Dosovitskiy 2020), ViT-S/16 by default, with torch's scaled dot-product attention."""
+    return _seeded(lambda: _ViT(dim, depth, heads, patch, side, classes))
+
+
 def from_text(text: str) -> bytes:
     """A serialized model from ONNX's textual form."""
     model: bytes = onnx.parser.parse_model(text).SerializeToString(deterministic=True)
@@ -251,3 +263,88 @@ class _MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x).mean((2, 3)))
+
+
+class _Shuffle(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+class _ShuffleUnit(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.stride = stride
+        self.left = nn.Sequential(
+            *_conv_bn(inputs, inputs, 3, stride, groups=inputs), *_conv_bn(inputs, half, 1), nn.ReLU()
+        )
+        self.right = nn.Sequential(
+            *_conv_bn(inputs if stride > 1 else half, half, 1),
+            nn.ReLU(),
+            *_conv_bn(half, half, 3, stride, groups=half),
+            *_conv_bn(half, half, 1),
+            nn.ReLU(),
+        )
+        self.shuffle = _Shuffle()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride > 1:
+            return self.shuffle(torch.cat([self.left(x), self.right(x)], 1))
+        kept, changed = x.chunk(2, 1)
+        return self.shuffle(torch.cat([kept, self.right(changed)], 1))
+
+
+class _ShuffleNetV2(nn.Module):
+    def __init__(self, width: Sequence[int], classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [*_conv_bn(3, width[0], 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        for inputs, outputs, depth in zip(width, width[1:4], (4, 8, 4), strict=False):
+            layers.append(_ShuffleUnit(inputs, outputs, 2))
+            layers += [_ShuffleUnit(outputs, outputs, 1) for _ in range(depth - 1)]
+        self.features = nn.Sequential(*layers, *_conv_bn(width[3], width[4], 1), nn.ReLU())
+        self.head = nn.Linear(width[4], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
+class _Attention(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, tokens, dim = x.shape
+        qkv = self.qkv(x).view(n, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        return self.out(mixed.transpose(1, 2).reshape(n, tokens, dim))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(dim), _Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class _ViT(nn.Module):
+    def __init__(self, dim: int, depth: int, heads: int, patch: int, side: int, classes: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, dim, patch, patch)
+        self.token = nn.Parameter(0.02 * torch.randn(1, 1, dim))
+        self.places = nn.Parameter(0.02 * torch.randn(1, 1 + (side // patch) ** 2, dim))
+        self.encoders = nn.Sequential(*(_Encoder(dim, heads) for _ in range(depth)), nn.LayerNorm(dim))
+        self.head = nn.Linear(dim, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), patches], 1) + self.places
+        return self.head(self.encoders(tokens)[:, 0])
