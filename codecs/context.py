@@ -81,6 +81,11 @@ class ContextCoder:
         tensors[self._spec.name] = from_channels(symbols + self.model.centers[:, None], self._spec)
         return tensors
 
+    def bits(self, tensors: Mapping[str, Array]) -> float:
+        """Sum of -log2 of the coder's own probabilities for these symbols, to 1/1024 bit."""
+        symbols = to_channels(tensors[self._spec.name], self._spec) - self.model.centers[:, None]
+        return self._run(kernel.TRAIN, symbols, np.zeros(1, np.uint8)) / 1024
+
     def arrays(self) -> dict[str, Array]:
         """The model."""
         return {field.name: getattr(self.model, field.name) for field in dataclasses.fields(Model)}

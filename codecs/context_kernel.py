@@ -95,7 +95,7 @@ def code(
     """Code `symbols` (channels, positions in rows of `width`); adapts `state`, `seen` and `weights` in place.
 
     ENCODE writes `data` and gives its length; DECODE reads `data` and gives the bytes read, -1 for no payload of this
-    coder; TRAIN gives the cost in 1/65536 nats times 256, roughly.
+    coder; TRAIN gives the sum of -log2 of the probabilities in 1/1024 bit, and is the only mode with a float in it.
     """
     channels, positions = symbols.shape
     size = len(data)
@@ -112,6 +112,7 @@ def code(
     base3 = base2 + 16 * 12 * 3 * 6
     base4 = base3 + 16 * 5 * 6 * 6
     expected = np.int64(256)
+    cost = 0.0
     for channel in range(channels):
         kind = np.int64(classes[channel])
         for position in range(positions):
@@ -164,6 +165,8 @@ def code(
                 p = np.int64(squash[dot + 2048])
                 bound = (span >> 16) * p
                 more = value < bound if mode == 1 else magnitude > node
+                if mode == 2:
+                    cost -= np.log2((p if more else 65536 - p) / 65536)
                 if more:
                     span = bound
                 else:
@@ -214,6 +217,7 @@ def code(
             sign = np.int64(symbols[channel, position]) < 0
             while stage < 3:
                 bound = span >> 1
+                cost += 1
                 if mode == 1:
                     bit = value < bound
                 elif stage == 0:
@@ -290,4 +294,4 @@ def code(
                     data[at] = (end >> (32 - 8 * byte)) & 255
                     at += 1
                 break
-    return at
+    return np.int64(cost * 1024) if mode == 2 else at

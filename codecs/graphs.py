@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from splitpoint.codecs.protocol import Array
+from splitpoint.codecs.protocol import Array, GraphRunner
 
 if TYPE_CHECKING:
     import onnx
@@ -79,11 +79,14 @@ class Graph:
         self,
         inputs: Mapping[str, Array],
         outputs: Mapping[str, tuple[str, tuple[int, ...]]],
+        runner: GraphRunner | None = None,
     ) -> dict[str, Array]:
-        """Run on whole batches by onnx's reference evaluator (numpy): how `fit` sees what the device will see."""
+        """Run on whole batches, without a `runner` by onnx's reference evaluator: how `fit` sees what a device does."""
+        described = {name: (str(x.dtype), x.shape) for name, x in inputs.items()}
+        if runner is not None:
+            return runner(self.model(described, outputs, batch="N"), inputs)
         from onnx.reference import ReferenceEvaluator
 
-        described = {name: (str(x.dtype), x.shape) for name, x in inputs.items()}
         evaluator = ReferenceEvaluator(self._proto(described, outputs, "N"))
         values = evaluator.run(list(outputs), dict(inputs))
         return dict(zip(outputs, (np.asarray(value) for value in values), strict=True))

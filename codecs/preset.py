@@ -186,7 +186,7 @@ class Preset:
 
         partial = Graph()
         quantizer.encode(partial, "coefficients")
-        samples = partial.run({"coefficients": coefficients}, {s.name: (s.dtype, s.shape) for s in specs})
+        samples = partial.run({"coefficients": coefficients}, {s.name: (s.dtype, s.shape) for s in specs}, context.run)
         coder = self.coder.fit(specs, samples)
 
         encode, decode = Graph(), Graph()
@@ -259,7 +259,7 @@ def check_activations(activations: Array, name: str) -> None:
 MAX_MAGNITUDE = 1e30  # beyond it squares and differences leave float32
 
 _MEMORY: dict[tuple[Transform, str, bytes], tuple[FittedTransform, Array]] = {}
-_MEMORY_ENTRIES = 2  # rates and presets of one tensor follow one another
+MEMORY_BYTES = 1 << 30  # of coefficients kept for other rates and presets at the same tensor, oldest dropped first
 
 
 def prepare(transform: Transform, activations: Array, context: Context) -> tuple[FittedTransform, Array]:
@@ -273,11 +273,11 @@ def prepare(transform: Transform, activations: Array, context: Context) -> tuple
         else:
             graph = Graph()
             output = graph.op("Identity", fitted.encode(graph, "x"), output="coefficients")
-            coefficients = graph.run({"x": activations}, {output: ("float32", fitted.shape)})[output]
+            coefficients = graph.run({"x": activations}, {output: ("float32", fitted.shape)}, context.run)[output]
         found = fitted, coefficients
-        while len(_MEMORY) >= _MEMORY_ENTRIES:
-            del _MEMORY[next(iter(_MEMORY))]
         _MEMORY[key] = found
+        while len(_MEMORY) > 1 and sum(kept.nbytes for _, kept in _MEMORY.values()) > MEMORY_BYTES:
+            del _MEMORY[next(iter(_MEMORY))]
     return found
 
 

@@ -16,7 +16,7 @@ Boundaries (what crosses from the ONNX graphs to the coder):
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -31,6 +31,7 @@ __all__ = [
     "Context",
     "FitError",
     "FittedCodec",
+    "GraphRunner",
     "Need",
     "PayloadError",
     "Rate",
@@ -43,6 +44,7 @@ def __dir__() -> list[str]:
 
 
 Array = NDArray[Any]
+GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX model, inputs -> outputs, whole batches
 Boundary = Literal["symbols", "float32", "channel_symbols"]
 Need = Literal["labels", "gradients", "layer"]
 
@@ -99,6 +101,7 @@ class Context:
     labels: Array | None = None  # (N,) int64
     sensitivity: Array | None = None  # (C,) diagonal or (C, C): E[J^T J] of the top logits per channel
     gradients: Array | None = None  # (M, C, H, W) of the top logits at calibration inputs; tells frequencies apart too
+    run: GraphRunner | None = None  # runs fit-time graphs; None: onnx's reference evaluator, many times slower
     layer_input: Array | None = None  # (N, Q, H', W') input of the layer that makes the tensor
     layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 

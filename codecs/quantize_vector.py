@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.graphs import Graph
+from splitpoint.codecs.jit import Kernel
 from splitpoint.codecs.preset import Layout
 from splitpoint.codecs.protocol import Array, Context, FitError, Rate, TensorSpec
 
@@ -25,21 +26,22 @@ def __dir__() -> list[str]:
 # (samples a vector, codewords): 0.5 to 5 bit a sample.
 BOOKS = ((8, 16), (8, 64), (4, 16), (4, 64), (4, 256), (2, 64), (2, 256), (2, 1024))
 VECTORS_A_CODEWORD = 50  # training vectors, at least
-MOST_VECTORS_A_CODEWORD = 150  # more are not used
-ROUNDS = 10  # Lloyd rounds after each split
+MOST_VECTORS_A_CODEWORD = 100  # more are not used
+ROUNDS = 6  # Lloyd rounds after each split
 SPLIT = 0.01  # of the spread: distance between the two halves of a codeword
 MOST_SCORES = 1 << 26  # vectors x codewords that the search holds at once, 4 bytes each
 
 
 def train_codebook(vectors: NDArray[np.float32], codewords: int) -> NDArray[np.float32]:
     """A codebook (codewords, d) for `vectors` (n, d) by splitting; empty cells restart at half of the fullest one."""
-    x = vectors.astype(np.float32)
+    x = np.ascontiguousarray(vectors, np.float32)
     spread = x.std(axis=0) + np.float32(1e-12)
     book = x.mean(axis=0, keepdims=True)
+    nearest = np.zeros(len(x), np.int64)
     while len(book) < codewords:
         book = np.concatenate([book - SPLIT * spread, book + SPLIT * spread]).astype(np.float32)
         for _ in range(ROUNDS):
-            nearest = np.argmax(x @ book.T - 0.5 * np.square(book).sum(axis=1), axis=1)
+            _nearest(x, book, 0.5 * np.square(book, dtype=np.float64).sum(axis=1), nearest)
             counts = np.bincount(nearest, minlength=len(book))
             sums = np.stack([np.bincount(nearest, weights=column, minlength=len(book)) for column in x.T], axis=1)
             means = sums / np.maximum(counts, 1)[:, None]
@@ -120,3 +122,18 @@ class Vector:
         if len(vectors) > most:
             vectors = vectors[np.random.default_rng(context.seed).choice(len(vectors), most, replace=False)]
         return FittedVector(shape=(1, *coefficients.shape[1:]), book=train_codebook(vectors, k))
+
+
+@Kernel
+def _nearest(vectors: Array, book: Array, halves: Array, nearest: Array) -> None:
+    """Fill `nearest` with argmax of x.c - |c|^2 / 2."""
+    size = vectors.shape[1]
+    for row in range(len(vectors)):
+        best, place = -np.inf, 0
+        for word in range(len(book)):
+            score = -halves[word]
+            for i in range(size):
+                score += vectors[row, i] * book[word, i]
+            if score > best:
+                best, place = score, word
+        nearest[row] = place
