@@ -264,6 +264,8 @@ def _tidy(model: ir.Model) -> ir.Model:
             value.metadata_props.clear()
             value.doc_string = None
     _infer_missing(model)
+    for value in model.graph.initializers.values():
+        _unpack(value)
     weights = sorted(model.graph.initializers.items())
     model.graph.initializers.clear()
     model.graph.initializers.update(weights)
@@ -272,6 +274,13 @@ def _tidy(model: ir.Model) -> ir.Model:
     model.model_version = None
     model.graph.name = "model"
     return model
+
+
+def _unpack(value: ir.Value) -> None:
+    """Hold a weight as an array rather than inside a protobuf message, which copies it at every look."""
+    tensor = value.const_value
+    if tensor is not None and tensor.dtype != ir.DataType.STRING and not isinstance(tensor, ir.ExternalTensor):
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def _infer_missing(model: ir.Model) -> None:

@@ -7,10 +7,12 @@ weights go to a second file beside the model (ONNX's external data), which has n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -21,8 +23,11 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Chunk = bytes | memoryview
+
 PROTOBUF_LIMIT: Final = (1 << 31) - (1 << 20)  # bytes of weights; a message holds less than 2 GiB, graph included
 SMALL_BYTES: Final = 1 << 10  # weights up to this size stay in the model: shapes and axes must be known to load it
+NATIVE: Final = sys.byteorder == "little"  # as ONNX stores numbers
 ALIGNMENT: Final = 1 << 12  # of weights in a data file, so that they can be mapped to memory as they are
 
 # Field numbers of onnx.proto, as tags of length-delimited fields: number << 3 | 2.
@@ -31,7 +36,7 @@ _GRAPH_INITIALIZER: Final = bytes([5 << 3 | 2])
 _TENSOR_RAW_DATA: Final = bytes([9 << 3 | 2])
 
 
-def message_chunks(model: ir.Model) -> Iterator[bytes]:
+def message_chunks(model: ir.Model) -> Iterator[Chunk]:
     """The serialized model as chunks to be written one after the other; equal models give equal bytes.
 
     Weights stand in the order of `graph.initializers` and are read one at a time. The model has no local functions.
@@ -44,7 +49,7 @@ def message_chunks(model: ir.Model) -> Iterator[bytes]:
     yield body
     for header, value in zip(headers, outside, strict=True):
         yield header
-        yield _tensor(value).tobytes()
+        yield _payload(value)
 
 
 def skeleton(
@@ -73,7 +78,7 @@ def write_external(model: ir.Model, path: Path) -> None:
         for value in outside:
             position += stream.write(bytes(-position % ALIGNMENT))
             offsets[value.name or ""] = position
-            position += stream.write(_tensor(value).tobytes())
+            position += stream.write(_payload(value))
     path.write_bytes(skeleton(model, location=data_path(path).name, offsets=offsets)[0])
 
 
@@ -147,6 +152,15 @@ def _tensor(value: ir.Value) -> ir.TensorProtocol:
     tensor = value.const_value
     assert tensor is not None  # _divide chose it for having one
     return tensor
+
+
+def _payload(value: ir.Value) -> Chunk:
+    """The weight's bytes; those of an array in memory are not copied."""
+    tensor = _tensor(value)
+    array = tensor.raw if isinstance(tensor, ir.Tensor) else None
+    if isinstance(array, np.ndarray) and array.nbytes == tensor.nbytes and array.flags.c_contiguous and NATIVE:
+        return array.reshape(-1).view(np.uint8).data
+    return tensor.tobytes()
 
 
 def _nbytes(value: ir.Value) -> int:
