@@ -117,6 +117,7 @@ class Outcome:
     cuts: CutList
     searched: tuple[Cut, ...]
     table_size: int
+    left_out: dict[str, str]  # codec -> why it was not searched
     baselines: tuple[tuple[str, Evaluated], ...]  # label -> point, in the order of every table
     points: tuple[Evaluated, ...]  # all that were measured
     decision: Decision
@@ -210,7 +211,7 @@ def plan(problem: Problem, *, stored_profile: Path | None = None, progress: Prog
         threads=problem.threads,
     )
     pricer = _Pricer(problem, bench, edge, server, profile.host, cuts.cuts)
-    entries, searched, codecs = _fit_table(problem, bench, cuts.cuts, pricer, progress)
+    entries, searched, codecs, left_out = _fit_table(problem, bench, cuts.cuts, pricer, progress)
     evaluator = Evaluator(bench, problem.split.search, problem.metric, pricer.cuts, pricer.price)
     with progress.stage("baselines", None) as step:
         baselines, measured = _baselines(problem, evaluator, pricer, cuts.cuts, step)
@@ -245,6 +246,7 @@ def plan(problem: Problem, *, stored_profile: Path | None = None, progress: Prog
         cuts=cuts,
         searched=tuple(searched),
         table_size=len(entries),
+        left_out=left_out,
         baselines=tuple(baselines),
         points=tuple(points),
         decision=decision,
@@ -322,23 +324,28 @@ class _Pricer:
 
 def _fit_table(
     problem: Problem, bench: Workbench, cuts: Sequence[Cut], pricer: _Pricer, progress: Progress
-) -> tuple[list[table.Entry], list[Cut], list[Codec]]:
+) -> tuple[list[table.Entry], list[Cut], list[Codec], dict[str, str]]:
     search_config = problem.config.search
     names = search_config.codecs or tuple(REGISTRY)
     codecs = [get_codec(name) for name in names]
-    codecs = [codec for codec in codecs if not codec.needs]
-    searched = table.promising(bench, cuts, limit=search_config.max_cuts)
+    searched = table.promising(bench, cuts, limit=search_config.max_cuts, ceiling_bit=_picture_bit(problem))
     entries: list[table.Entry] = []
+    left_out = {codec.name: f"needs {', '.join(sorted(codec.needs))}" for codec in codecs if codec.needs}
     with progress.stage("codecs", len(searched) * len(codecs)) as step:
         rows = table.tabulate(
-            bench, searched, codecs, lambda cut, candidate, size: pricer.price(candidate, size), variant=GIVEN
+            bench,
+            searched,
+            codecs,
+            lambda cut, candidate, size: pricer.price(candidate, size),
+            variant=GIVEN,
+            left_out=left_out,
         )
         for row in rows:
             entries += row
             step("")
         used = len({entry.candidate.codec for entry in entries})
         step(f"{used} presets fitted at {len(searched)} of {len(cuts)} cuts, {len(entries)} candidates")
-    return entries, searched, codecs
+    return entries, searched, codecs, left_out
 
 
 def _baselines(
@@ -379,6 +386,16 @@ def _baselines(
     measured.append(uncompressed)
     step(f"{len(measured)} measured")
     return rows, measured
+
+
+def _picture_bit(problem: Problem) -> float:
+    """Bits of a calibration picture as JPEG of the highest quality; infinite for tensors."""
+    pictures = [sample.picture for sample in problem.split.calibration.samples[: table.PROBE_INPUTS]]
+    if problem.spec.channels != 3 or any(picture is None for picture in pictures):
+        return np.inf
+    codec = PICTURES["jpeg"]
+    sizes = [len(codec.encode(p, len(codec.rates) - 1)) for p in pictures if p is not None]
+    return 8 * float(np.mean(sizes))
 
 
 def _options(

@@ -1,14 +1,17 @@
-"""The table of what can be looked up: for every promising cut, codec and rate its cost and a first look at its loss.
+"""The table from which the search starts: for every promising cut, codec and rate an estimated cost and loss.
 
-Costs are exact functions of real payload lengths; the first look runs a few calibration inputs through the bitstream
-and the tail and keeps the relative error of the outputs, so that the search starts from the table's own Pareto front.
+A first look runs a few calibration inputs through the real bitstream and tail at two rates of each codec; payload and
+output error of the other rates are interpolated on log scales. Estimates
+order the search and are never shown: what is shown was measured by `planner.evaluate`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +20,7 @@ from splitpoint.planner.accuracy import relative_error
 from splitpoint.planner.front import pareto
 from splitpoint.planner.types import Candidate, Cost, Cut
 from splitpoint.planner.workbench import Workbench
+from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["PROBE_INPUTS", "Entry", "cut_name", "promising", "starting_points", "tabulate"]
 
@@ -27,7 +31,9 @@ def __dir__() -> list[str]:
 
 PROBE_INPUTS = 2  # calibration inputs of the first look
 PROBE_BITS = 4  # uniform bits at which cuts are compared before any codec is fitted
-SLACK = 1.25  # a deeper cut stays although an earlier one has fewer bits, up to this factor
+PROBE_RATES = (0.25, 0.75)  # of the way from a codec's coarsest rate to its finest
+LEAST_ERROR = 1e-9  # float32 noise: below it an error is as good as none
+SLACK = 1.5  # a deeper cut stays although an earlier one has fewer bits, up to this factor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +42,8 @@ class Entry:
 
     candidate: Candidate
     cut: Cut
-    cost: Cost  # with the probe inputs' payload
-    error: float  # relative error of the outputs on the probe inputs
+    cost: Cost  # with the estimated payload
+    error: float  # estimated relative error of the outputs
 
 
 def cut_name(cut: Cut) -> str:
@@ -45,19 +51,21 @@ def cut_name(cut: Cut) -> str:
     return "+".join(cut.tensors)
 
 
-def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int) -> list[Cut]:
+def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int, ceiling_bit: float = np.inf) -> list[Cut]:
     """At most `limit` cuts that no earlier cut beats in entropy (at 4 bits, zero-order, summed over the tensors).
 
     Head time grows along the network and, with a server faster than the device, so does the total, so an earlier cut
-    of fewer bits dominates. `SLACK` keeps near ties, since equal bits do not mean equal loss.
+    of fewer bits dominates. `SLACK` keeps near ties, since equal bits do not mean equal loss. A cut above `ceiling_bit`
+    (a picture of high quality) loses to sending the picture, in bits and in head time; the cut of fewest bits stays.
     """
     bits = estimated_bits(bench, cuts)
     order = sorted(range(len(cuts)), key=lambda i: (cuts[i].head_macs, len(cuts[i].head)))
     best, kept = np.inf, []
     for i in order:
-        if bits[i] <= SLACK * best:
+        if bits[i] <= SLACK * best and bits[i] <= ceiling_bit:
             kept.append(i)
         best = min(best, bits[i])
+    kept = kept or [int(np.argmin(bits))]
     while len(kept) > limit:  # thin where bits change least from one kept cut to the next
         steps = [abs(np.log(bits[a] / bits[b])) for a, b in itertools.pairwise(kept)]
         kept.pop(int(np.argmin(steps[:-1])) + 1 if len(steps) > 1 else 0)
@@ -91,12 +99,21 @@ def tabulate(
     price: Callable[[Cut, Candidate, float], Cost],
     *,
     variant: str,
+    left_out: dict[str, str],
 ) -> Iterator[list[Entry]]:
-    """The table, one (cut, codec) at a time; a rate that cannot be fitted is left out."""
+    """The table, one (cut, codec) at a time; a rate that cannot be fitted is left out.
+
+    A codec whose seconds nobody has measured (a profile stored by an older version) goes to `left_out` with the reason.
+    """
     for cut in cuts:
         probe = _Probe(bench, cut)
         for codec in codecs:
-            yield list(_entries(probe, codec, price, variant))
+            if codec.name not in left_out:
+                try:
+                    yield list(_entries(probe, codec, price, variant))
+                except ProfileError as error:
+                    left_out[codec.name] = error.message
+                    yield []
 
 
 def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count: int) -> list[Candidate]:
@@ -153,10 +170,25 @@ def _entries(
     tensors = [probe.bench.graph.tensors[name] for name in cut.tensors]
     if any(codec.refuses(tensor.shape, tensor.dtype) for tensor in tensors):
         return
-    for rate in range(len(codec.rates)):
-        candidate = Candidate(variant=variant, placement="split", cut=cut_name(cut), codec=codec.name, rate=rate)
-        try:
-            payload_bytes, error = probe.look(codec.name, rate)
-        except FitError:
-            continue
-        yield Entry(candidate=candidate, cut=cut, cost=price(cut, candidate, payload_bytes), error=error)
+
+    def candidate(rate: int) -> Candidate:
+        return Candidate(variant=variant, placement="split", cut=cut_name(cut), codec=codec.name, rate=rate)
+
+    seen: dict[int, tuple[float, float]] = {}
+    for rate in sorted({round(share * (len(codec.rates) - 1)) for share in PROBE_RATES}):
+        with contextlib.suppress(FitError):
+            seen[rate] = probe.look(codec.name, rate)
+    for rate in range(len(codec.rates)) if seen else ():
+        payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
+        nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate
+        yield Entry(candidate=candidate(rate), cut=cut, cost=price(cut, candidate(nearest), payload_bytes), error=error)
+
+
+def _interpolate(rate: int, seen: Mapping[int, float]) -> float:
+    """Log-linear through the two looks, also beyond them; constant from one."""
+    rates = sorted(seen)
+    logs = [math.log(max(seen[r], LEAST_ERROR)) for r in rates]
+    if len(rates) == 1:
+        return math.exp(logs[0])
+    slope = (logs[-1] - logs[0]) / (rates[-1] - rates[0])
+    return math.exp(logs[0] + slope * (rate - rates[0]))

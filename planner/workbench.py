@@ -32,6 +32,8 @@ def __dir__() -> list[str]:
 
 ACTIVATION_BUDGET_BYTES = 3 * 2**30  # activations kept in memory; older ones are computed again
 SESSION_BUDGET = 96  # open ORT sessions of heads, tails and codec graphs
+CALIBRATION_ELEMENTS = 4_000_000  # at a cut: a large map has enough vectors in few inputs
+LEAST_CALIBRATION = 6  # inputs, however large the map
 PLACEHOLDER_HASH = bytes(8)  # payloads of the search belong to no plan yet; their length is the same
 
 K = TypeVar("K", bound=Hashable)
@@ -128,16 +130,23 @@ class Workbench:
         if key not in self._fitted:
             stacked = self._calibration(cut)
             self._fitted[key] = tuple(
-                REGISTRY[codec].fit(stacked[name], rate, self._contexts(name)) for name in cut.tensors
+                REGISTRY[codec].fit(stacked[name], rate, self._context(name)) for name in cut.tensors
             )
         return self._fitted[key]
 
     def _calibration(self, cut: Cut) -> dict[str, Array]:
         """Calibration activations (N, ...) by crossing tensor; those of the last cut are kept."""
         if self._stacked is None or self._stacked[0] != cut.tensors:
-            rows = self.activations(cut, "calibration")
+            enough = max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements)
+            rows = _spread(self.activations(cut, "calibration"), enough)
             self._stacked = (cut.tensors, {name: np.concatenate([row[name] for row in rows]) for name in cut.tensors})
         return self._stacked[1]
+
+    def _context(self, tensor: str) -> Context:
+        return dataclasses.replace(self._contexts(tensor), run=self._run_once)
+
+    def _run_once(self, model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return open_session(model, level="all", threads=self._threads).run(feeds)
 
     def encode(self, cut: Cut, fitted: Sequence[FittedCodec], tensors: Mapping[str, Array]) -> bytes:
         """One input's crossing tensors as one container: the bytes that would be sent."""
@@ -198,6 +207,13 @@ def activation_range(graph: ModelGraph, tensor: str) -> Context:
 def _constant(value: object) -> float | None:
     constant = getattr(value, "const_value", None)
     return None if constant is None else float(constant.numpy())
+
+
+def _spread(rows: Sequence[dict[str, Array]], count: int) -> list[dict[str, Array]]:
+    """At most `count` rows, evenly spaced."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 class _Cache(Generic[K, V]):
