@@ -1,0 +1,72 @@
+"""Predicted halves: shares of the profile, exact at the anchors, between them interpolated, whole at the ends."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
+from splitpoint.planner.cuts import enumerate_cuts
+from splitpoint.profiles.device import Compute, Device, Runtime
+from splitpoint.profiles.graph import load_graph
+from splitpoint.profiles.machine import this_machine
+from splitpoint.profiles.model import ModelGraph, ModelProfile, NodeTiming, Samples
+
+SECONDS = (1.0, 2.0, 3.0, 4.0)  # of the four nodes
+
+
+@pytest.fixture(scope="module")
+def graph(nets: ModuleType) -> ModelGraph:
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,4] x) => (float[1,4] y)'
+    return load_graph(nets.from_text(text + " { a = Sigmoid(x)  b = Tanh(a)  c = Sin(b)  y = Cos(c) }"))
+
+
+@pytest.fixture(scope="module")
+def profile(graph: ModelGraph) -> ModelProfile:
+    rates = dict.fromkeys(("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s"), 1e9)
+    runtime = Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32")
+    compute = Compute(**rates, node_overhead_s=0.0, run_overhead_s=0.0)
+    return ModelProfile(
+        format=1,
+        model=graph.name,
+        model_sha256=graph.sha256,
+        machine=this_machine(threads=1),
+        measured="2026-01-01",
+        whole=Samples(n=1, min_s=10.0, median_s=10.0, mad_s=0.0),
+        nodes=tuple(NodeTiming(name=n.name, seconds=s) for n, s in zip(graph.nodes, SECONDS, strict=True)),
+        host=Device(name="host", description="", runtime=runtime, compute=compute),
+        retest_error=0.0,
+    )
+
+
+def test_shares_without_anchors(graph: ModelGraph, profile: ModelProfile) -> None:
+    halves = predict_halves(graph, profile, enumerate_cuts(graph).cuts)
+    assert [(half.head_s, half.tail_s) for half in halves] == [(0, 10), (1, 9), (3, 7), (6, 4)]
+
+
+def test_anchors_are_met_and_interpolated_between(graph: ModelGraph, profile: ModelProfile) -> None:
+    cuts = enumerate_cuts(graph).cuts
+    anchors = [
+        Anchor(cut=cuts[3], measured=Halves(head_s=7.2, tail_s=5.2)),  # ratios 1.2 and 1.3
+        Anchor(cut=cuts[1], measured=Halves(head_s=1.5, tail_s=9.0)),  # ratios 1.5 and 1.0
+    ]
+    halves = predict_halves(graph, profile, cuts, anchors)
+    assert (halves[3].head_s, halves[3].tail_s) == pytest.approx((7.2, 5.2))
+    assert (halves[1].head_s, halves[1].tail_s) == pytest.approx((1.5, 9.0))
+    # At 3 of 10 seconds, two fifths of the way from 1 to 6.
+    assert halves[2].head_s == pytest.approx(3 * (1.5 + 0.4 * (1.2 - 1.5)))
+    assert halves[2].tail_s == pytest.approx(7 * (1.0 + 0.4 * (1.3 - 1.0)))
+    assert halves[0] == Halves(head_s=0.0, tail_s=10.0)
+
+
+def test_anchors_at_the_ends_say_nothing(graph: ModelGraph, profile: ModelProfile) -> None:
+    cuts = enumerate_cuts(graph).cuts
+    useless = Anchor(cut=cuts[0], measured=Halves(head_s=0.5, tail_s=10.0))
+    assert predict_halves(graph, profile, cuts, [useless]) == predict_halves(graph, profile, cuts)
+
+
+def test_anchors_divide_the_time_evenly(graph: ModelGraph, profile: ModelProfile) -> None:
+    cuts = enumerate_cuts(graph).cuts
+    assert [cut.tensors for cut in choose_anchors(graph, profile, cuts)] == [("b",), ("c",)]
+    assert len(choose_anchors(graph, profile, cuts[:2])) == 1
