@@ -33,8 +33,8 @@ HOMES = {  # a library with one home
 }
 # Seconds to import, or not in the base install: only inside the functions that need them.
 LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "skimage", "sklearn", "torch", "torch_pruning"}
-# Used where it is installed and refused with the pip command where not.
-OPTIONAL = {"pillow_jxl"}
+# Used where it is installed: a codec that says how to install it, and a tool that a benchmark is compared with.
+OPTIONAL = {"pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
 # Dependencies that are used without being imported, and the word by which their file uses them.
 NOT_IMPORTED = {
@@ -166,7 +166,7 @@ def test_a_library_has_one_home(library: str) -> None:
 def test_heavy_libraries_are_imported_inside_functions() -> None:
     wrong = [
         f"{name_of(path)}:{found.line} {found.module}"
-        for path in sources(*ROOMS, "examples", "benchmarks")
+        for path in sources(*ROOMS, "examples")
         for found in imports(path)
         if found.at_top and found.module.split(".")[0] in LAZY
     ]

@@ -96,7 +96,7 @@ def test_every_command_and_option_exists(document: str) -> None:
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S))
     known, wrong = options(), []
     for code in (*"\n".join(shell).replace("\\\n", " ").splitlines(), *inline):
-        for command, rest in re.findall(r"(?:^|[\s;&|])splitpoint ([a-z]+)([^;&|#]*)", code):
+        for command, rest in re.findall(r"(?:^|[;&|$])\s*splitpoint ([a-z]+)([^;&|#]*)", code):
             given = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
             if command not in known or given - known[command]:
                 wrong.append(f"splitpoint {command}{rest}".strip())
