@@ -9,7 +9,7 @@ from splitpoint.codecs.picture import PICTURES
 from splitpoint.codecs.protocol import Array, FitError
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.accuracy import Metric, Observed, judge
-from splitpoint.planner.data import Dataset
+from splitpoint.planner.data import Dataset, Sample
 from splitpoint.planner.types import Accuracy, Candidate, Cost, Cut, Evaluated
 from splitpoint.planner.workbench import PLACEHOLDER_HASH, Workbench
 from splitpoint.profiles.inputs import preprocess
@@ -68,37 +68,34 @@ class Evaluator:
     def reference(self) -> list[list[Array]]:
         """Outputs of the unsplit network on every input."""
         if self._reference is None:
-            self._reference = [self._bench.whole(x) for x in self._bench.inputs("search")]
+            self._reference = self._bench.map(self._bench.whole, self._bench.inputs("search"))
         return self._reference
 
     def _split(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
-        cut = self._cuts[candidate.cut]
-        fitted = self._bench.fit(cut, candidate.codec, candidate.rate)
-        outputs, sizes = [], []
-        for row in self._bench.activations(cut, "search"):
-            payload = self._bench.encode(cut, fitted, row)
-            coded = self._bench.decode(cut, fitted, payload)
-            key = (candidate.cut, coded.key)
-            if key in self._tails:
-                self.reused += 1
-            else:
-                self.runs += 1
-                self._tails[key] = self._bench.tail(cut, coded.tensors)
-            outputs.append(self._tails[key])
-            sizes.append(len(payload))
-        return outputs, sizes
+        bench, cut = self._bench, self._cuts[candidate.cut]
+        fitted = bench.fit(cut, candidate.codec, candidate.rate)
+        coded = bench.map(
+            lambda row: bench.decode(cut, fitted, bench.encode(cut, fitted, row)), bench.activations(cut, "search")
+        )
+        new = {c.key: c for c in coded if (candidate.cut, c.key) not in self._tails}
+        outputs = bench.map(lambda c: bench.tail(cut, c.tensors), new.values())
+        self._tails |= {(candidate.cut, key): y for key, y in zip(new, outputs, strict=True)}
+        self.runs += len(new)
+        self.reused += len(coded) - len(new)
+        return [self._tails[candidate.cut, c.key] for c in coded], [len(c.payload) for c in coded]
 
     def _pictures(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
         codec, spec = PICTURES[candidate.codec], self._dataset.spec
         identifier = CODEC_IDS[candidate.codec]
-        outputs, sizes = [], []
-        for sample in self._dataset.samples:
+
+        def send(sample: Sample) -> tuple[list[Array], int]:
             if sample.picture is None:
                 raise ValueError(f"{sample.name}: {candidate.codec} needs pictures, the input is a tensor")
             part = codec.encode(sample.picture, candidate.rate)
             payload = pack([part], codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH)
             (received,) = unpack(payload, codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH, count=1)
-            outputs.append(self._bench.whole(preprocess(codec.decode(received, spec.height_width), spec)))
-            sizes.append(len(payload))
-            self.runs += 1
-        return outputs, sizes
+            return self._bench.whole(preprocess(codec.decode(received, spec.height_width), spec)), len(payload)
+
+        sent = self._bench.map(send, self._dataset.samples)
+        self.runs += len(sent)
+        return [outputs for outputs, _ in sent], [size for _, size in sent]

@@ -150,16 +150,16 @@ class _Probe:
 
     def look(self, codec: str, rate: int) -> tuple[float, float]:
         """Mean payload bytes and mean relative error of the outputs; raises `FitError`."""
-        fitted = self.bench.fit(self.cut, codec, rate)
-        sizes, errors = [], []
-        for i, row in enumerate(self._rows):
-            payload = self.bench.encode(self.cut, fitted, row)
-            coded = self.bench.decode(self.cut, fitted, payload)
+        bench, cut = self.bench, self.cut
+        fitted = bench.fit(cut, codec, rate)
+
+        def one(i: int) -> tuple[int, float]:
+            coded = bench.decode(cut, fitted, bench.encode(cut, fitted, self._rows[i]))
             if (i, coded.key) not in self._errors:
-                outputs = self.bench.tail(self.cut, coded.tensors)
-                self._errors[i, coded.key] = relative_error(outputs, self._exact[i])
-            sizes.append(len(payload))
-            errors.append(self._errors[i, coded.key])
+                self._errors[i, coded.key] = relative_error(bench.tail(cut, coded.tensors), self._exact[i])
+            return len(coded.payload), self._errors[i, coded.key]
+
+        sizes, errors = zip(*bench.map(one, range(len(self._rows))), strict=True)
         return float(np.mean(sizes)), float(np.mean(errors))
 
 

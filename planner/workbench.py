@@ -6,10 +6,12 @@ I/O and caches live here so that `planner.accuracy` and `planner.cost` stay pure
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -38,6 +40,8 @@ PLACEHOLDER_HASH = bytes(8)  # payloads of the search belong to no plan yet; the
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +70,8 @@ class Workbench:
         self.graph = graph
         self._inputs = inputs
         self._threads = threads
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
+        self._lock = threading.RLock()
         self._contexts = contexts or (lambda tensor: activation_range(graph, tensor))
         self._pairs: dict[tuple[str, ...], tuple[bytes | None, bytes]] = {}
         self._sessions: _Cache[Hashable, Session] = _Cache(SESSION_BUDGET, lambda _: 1)
@@ -93,6 +99,13 @@ class Workbench:
                 self._pairs[cut.tensors] = split(self.graph, cut)
         return self._pairs[cut.tensors]
 
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Apply `function` to each item, on as many inputs at once as there are threads; results in order.
+
+        One thread an input is up to twice as fast as all threads on one input, and equal bits either way.
+        """
+        return list(self._pool.map(function, items))
+
     def activations(self, cut: Cut, subset: str) -> list[dict[str, Array]]:
         """Crossing tensors of every input of `subset`."""
         key = (cut.tensors, subset)
@@ -102,14 +115,14 @@ class Workbench:
                 rows = [{self.input_name: x} for x in self.inputs(subset)]
             else:
                 session = self._session(("head", cut.tensors), lambda: head)
-                rows = [session.run({self.input_name: x}) for x in self.inputs(subset)]
+                rows = self.map(lambda x: session.run({self.input_name: x}), self.inputs(subset))
             self._activations.put(key, rows)
         return rows
 
     def sweep(self, cuts: Sequence[Cut], subset: str, count: int) -> Iterator[dict[str, Array]]:
         """All tensors of all `cuts` for the first `count` inputs of `subset`, each from one run of the network."""
         names = sorted({name for cut in cuts for name in cut.tensors} - {self.input_name})
-        session = open_session(expose(self._whole_bytes(), names), level="all", threads=self._threads)
+        session = open_session(expose(self._whole_bytes(), names), level="all", threads=1)
         for x in itertools.islice(self.inputs(subset), count):
             yield {self.input_name: x, **session.run({self.input_name: x})}
 
@@ -182,14 +195,14 @@ class Workbench:
         return whole_bytes(self.graph)
 
     def _graph_session(self, model: bytes) -> Session:
-        # Codec graphs take microseconds: a second thread only adds its wake-up.
-        return self._session(("codec", hashlib.sha256(model).digest()), lambda: model, threads=1)
+        return self._session(("codec", hashlib.sha256(model).digest()), lambda: model)
 
-    def _session(self, key: Hashable, model: Callable[[], bytes], *, threads: int | None = None) -> Session:
-        if (session := self._sessions.get(key)) is None:
-            session = open_session(model(), level="all", threads=threads or self._threads)
-            self._sessions.put(key, session)
-        return session
+    def _session(self, key: Hashable, model: Callable[[], bytes]) -> Session:
+        with self._lock:
+            if (session := self._sessions.get(key)) is None:
+                session = open_session(model(), level="all", threads=1)
+                self._sessions.put(key, session)
+            return session
 
 
 def activation_range(graph: ModelGraph, tensor: str) -> Context:
