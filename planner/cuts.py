@@ -56,8 +56,8 @@ def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
         several = find_frontiers(graph, order, [len(single.head) for single in found], k=k)
         found += [frontier for frontier in several.found if all(name in graph.tensors for name in frontier.tensors)]
         found.sort(key=lambda frontier: (frontier.head[-1:], len(frontier.head)))
-        for first, last in several.skipped:
-            reason = f"too many sets of nodes up to {order[last].name!r} to try all that send 2..{k} tensors"
+        for first, last, size in several.skipped:
+            reason = f"too many nodes up to {order[last].name!r}: heads that end in more than {size} were not tried"
             rejected.append(Rejected(tensors=(), after=totals.after(first), reason=reason))
     cuts = tuple(totals.cut(index, frontier) for index, frontier in enumerate(found))
     return CutList(cuts=cuts, rejected=tuple(rejected))

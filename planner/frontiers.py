@@ -36,10 +36,13 @@ class Frontier:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Frontiers:
-    """Frontiers of 2..k tensors, and the segments (places of first and last node) that have too many sets to try."""
+    """Frontiers of 2..k tensors, and the segments with too many sets of last nodes to try all.
+
+    A skipped segment is the places of its first and last node and the size up to which sets were tried.
+    """
 
     found: tuple[Frontier, ...]
-    skipped: tuple[tuple[int, int], ...]
+    skipped: tuple[tuple[int, int, int], ...]
 
 
 def find_frontiers(graph: ModelGraph, order: Sequence[Node], singles: Sequence[int], *, k: int) -> Frontiers:
@@ -51,13 +54,13 @@ def find_frontiers(graph: ModelGraph, order: Sequence[Node], singles: Sequence[i
     """
     relations = _Relations(graph, order)
     found: list[Frontier] = []
-    skipped: list[tuple[int, int]] = []
+    skipped: list[tuple[int, int, int]] = []
     for start, stop in itertools.pairwise(sorted({0, *singles, len(order)})):
-        if sum(math.comb(stop - start, size) for size in range(1, k + 1)) > MAX_HEADS:
-            skipped.append((start, stop - 1))
-            continue
         before = (1 << start) - 1
-        heads = _heads(relations.above, before, range(start, stop), k)
+        size = _affordable(stop - start, k)
+        if size < k:
+            skipped.append((start, stop - 1, size))
+        heads = _heads(relations.above, before, range(start, stop), size)
         if start == 0:
             heads.add(0)
         entering = relations.crossing(before, relations.made_before(start), len(relations.readers))
@@ -68,6 +71,12 @@ def find_frontiers(graph: ModelGraph, order: Sequence[Node], singles: Sequence[i
                 places = tuple(place for place in range(head.bit_length()) if head >> place & 1)
                 found.append(Frontier(tensors=tuple(tensors), head=places))
     return Frontiers(found=tuple(found), skipped=tuple(skipped))
+
+
+def _affordable(nodes: int, k: int) -> int:
+    """The largest size up to `k` at which trying all sets of the nodes is no more than MAX_HEADS tries."""
+    tries = itertools.accumulate(math.comb(nodes, size) for size in range(1, k + 1))
+    return sum(count <= MAX_HEADS for count in tries)
 
 
 class _Relations:
@@ -115,5 +124,6 @@ def _heads(above: Sequence[int], before: int, places: range, k: int) -> set[int]
                 if left > 1:
                     extend(larger, place + 1, left - 1)
 
-    extend(before, places.start, k)
+    if k > 0:
+        extend(before, places.start, k)
     return found

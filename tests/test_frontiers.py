@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from splitpoint.planner import frontiers
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
-from splitpoint.planner.mincut import optimum
+from splitpoint.planner.mincut import gain_of_several, optimum
 from splitpoint.profiles.canonical import random_feeds
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.model import ModelGraph
@@ -118,6 +118,22 @@ def test_two_tensors_win_where_two_branches_shrink(branches: ModelGraph) -> None
     assert best.tensors == ("u",)
 
 
+def test_a_gain_is_reported_where_single_tensors_do_not_hold_the_optimum(branches: ModelGraph) -> None:
+    send_s = {name: 1e-3 * tensor.bytes for name, tensor in branches.tensors.items()}
+    costs = {"head_s": [0.001] * 6 + [10.0], "tail_s": [0.0001] * 7, "send_s": send_s}
+    singles = enumerate_cuts(branches).cuts
+    send_s["u"] *= 1.2
+    gain = gain_of_several(branches, singles, **costs)
+    assert gain is not None
+    assert set(gain.best.tensors) == {"p", "q"}
+    assert gain.single_s == pytest.approx(6 * 0.001 + 0.0001 + send_s["u"])
+    assert 0.1 < gain.fraction < 0.2
+    assert "sending 2 tensors together ('p', 'q')" in str(gain)
+    assert gain_of_several(branches, enumerate_cuts(branches, k=2).cuts, **costs) is None
+    del send_s["p"], send_s["s"]
+    assert gain_of_several(branches, singles, **costs) is None
+
+
 def test_pairs_lie_between_single_cuts(branches: ModelGraph) -> None:
     assert [cut.tensors for cut in enumerate_cuts(branches).cuts] == [("x",), ("a",), ("u",)]
     pairs = [set(cut.tensors) for cut in enumerate_cuts(branches, k=2).cuts if len(cut.tensors) == 2]
@@ -148,8 +164,12 @@ def test_two_inputs_are_a_cut_of_two(nets: ModuleType) -> None:
     assert (cuts[0].tensors, cuts[0].head, cuts[0].after) == (("x", "z"), (), "input")
 
 
-def test_a_segment_with_too_many_sets_says_so(branches: ModelGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frontiers, "MAX_HEADS", 3)
+def test_a_segment_with_too_many_sets_says_so_and_tries_smaller_ones(
+    branches: ModelGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontiers, "MAX_HEADS", 5)  # of the five nodes between a and u: alone, not in pairs
     result = enumerate_cuts(branches, k=2)
-    assert [cut.tensors for cut in result.cuts] == [("x",), ("a",), ("u",)]
-    assert any("too many sets of nodes" in place.reason for place in result.rejected)
+    assert {cut.tensors for cut in result.cuts} == {("x",), ("a",), ("u",), *(("a", name) for name in "pqst")}
+    (place,) = result.rejected
+    assert (place.after, place.tensors) == (branches.nodes[0].name, ())
+    assert place.reason.endswith("heads that end in more than 1 were not tried")
