@@ -35,7 +35,7 @@ SLOWEST = 250  # a probability moves by at least 1/250 of its error; 120 and 60 
 SPEED = 6  # of the mixing weights; 2 and 14 gave the same length within 0.5 %
 FIRST_WEIGHT = (1 << 16) * 3 // 10  # of each of the five predictions
 TRAINING_SYMBOLS = 3_000_000  # about half a second
-MOST_BYTES_A_SYMBOL = 36  # 20 questions at up to 12 bits and 36 plain bits
+MOST_BYTES_A_SYMBOL = 36  # 20 questions at up to 12 bits, 36 plain bits, a sign at up to 6
 SLACK_BYTES = 64
 
 
@@ -177,7 +177,7 @@ def _modes(together: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _classes(magnitude: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
-    """Half-octaves of the mean magnitude, by integers: class 0 below 2^-5.5, class 15 from 2^2 on."""
+    """Half-octaves of the mean magnitude: class 0 below 2^-5.5, class 19 from 2^3.5 on."""
     squared = (magnitude.astype(np.float64) / count) ** 2
-    edges = np.exp2(np.arange(-11, 4, dtype=np.float64))
+    edges = np.exp2(np.arange(-11, 8, dtype=np.float64))
     return np.searchsorted(edges, squared, side="right").astype(np.uint8)

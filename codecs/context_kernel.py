@@ -1,7 +1,7 @@
 """The loops of the context coder: integer arithmetic only, so that every machine writes the same bytes.
 
 A magnitude is coded as answers to "larger than 0? than 1? ...", each with a probability mixed from five adaptive ones
-(logistic mixing as in Mahoney's lpaq); then the sign, at one bit. The arithmetic coder keeps 40 bits of range.
+(logistic mixing as in Mahoney's lpaq); then the sign. The arithmetic coder keeps 40 bits of range.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def __dir__() -> list[str]:
 
 
 INPUTS = 5  # probabilities that are mixed
-NODES = 6  # questions with their own statistics; later ones share the last
-CLASSES = 16  # of a channel's mean magnitude
+NODES = 14  # questions with their own statistics; later ones share the last
+OWN = 7  # of each channel: six questions, and the sign
+CLASSES = 20  # of a channel's mean magnitude
 SPACE = 8  # classes of magnitudes around, in the same channel
 ACROSS = 6  # classes of magnitudes at the same position, in the channels before
 GROUP = 5  # classes of magnitudes at the same position, one group of channels before
@@ -51,9 +52,8 @@ ENCODE, DECODE, TRAIN = 0, 1, 2
 
 def contexts(channels: int) -> int:
     """Number of adaptive probabilities."""
-    return NODES * (
-        channels + CLASSES * SPACE * ACROSS + CLASSES * LEVEL * 3 + CLASSES * GROUP * ACROSS + CLASSES * LEVEL * SPACE
-    )
+    shared = SPACE * ACROSS + LEVEL * 3 + GROUP * ACROSS + LEVEL * SPACE
+    return OWN * channels + NODES * CLASSES * shared
 
 
 @functools.cache
@@ -107,10 +107,10 @@ def code(
     level = np.zeros(positions, np.int64)
     index = np.zeros(5, np.int64)
     logits = np.zeros(5, np.int64)
-    base1 = channels * 6
-    base2 = base1 + 16 * 8 * 6 * 6
-    base3 = base2 + 16 * 12 * 3 * 6
-    base4 = base3 + 16 * 5 * 6 * 6
+    base1 = channels * 7
+    base2 = base1 + 20 * 8 * 6 * 14
+    base3 = base2 + 20 * 12 * 3 * 14
+    base4 = base3 + 20 * 5 * 6 * 14
     expected = np.int64(256)
     cost = 0.0
     for channel in range(channels):
@@ -144,20 +144,22 @@ def code(
             height = 0
             while height < 11 and ratio >= 4 + 2 * height + (height * height >> 1):
                 height += 1
-            index[0] = channel * 6
-            index[1] = base1 + ((kind * 8 + space) * 6 + across) * 6
-            index[2] = base2 + ((kind * 12 + height) * 3 + (one if one < 2 else 2)) * 6
-            index[3] = base3 + ((kind * 5 + same) * 6 + across) * 6
-            index[4] = base4 + ((kind * 12 + height) * 8 + space) * 6
+            index[0] = channel * 7
+            index[1] = base1 + ((kind * 8 + space) * 6 + across) * 14
+            index[2] = base2 + ((kind * 12 + height) * 3 + (one if one < 2 else 2)) * 14
+            index[3] = base3 + ((kind * 5 + same) * 6 + across) * 14
+            index[4] = base4 + ((kind * 12 + height) * 8 + space) * 14
 
             magnitude = abs(np.int64(symbols[channel, position]))
             node = np.int64(0)
             more: Any = True
             while more and node < 20:
-                leaf: Any = min(node, 5)
-                row = kind * 6 + leaf
-                dot: Any = np.int64(0)
-                for i in range(5):
+                leaf: Any = min(node, 13)
+                row = kind * 14 + leaf
+                place: Any = index[0] + min(node, 5)
+                logits[0] = stretch[np.int64(state[place]) >> 4]
+                dot: Any = logits[0] * weights[row, 0]
+                for i in range(1, 5):
                     logits[i] = stretch[np.int64(state[index[i] + leaf]) >> 4]
                     dot += logits[i] * weights[row, i]
                 dot >>= 16
@@ -197,7 +199,7 @@ def code(
                 for i in range(5):
                     heavy = weights[row, i] + ((logits[i] * error * speed + (1 << 17)) >> 18)
                     weights[row, i] = min(max(heavy, -16777216), 16777216)
-                    place = index[i] + leaf
+                    place = index[i] + (leaf if i > 0 else min(node, 5))
                     count = seen[place]
                     old = np.int64(state[place])
                     fresh = old + (((65535 if more else 0) - old) * steps[count] >> 16)
@@ -206,7 +208,7 @@ def code(
                         seen[place] = count + 1
                 if more:
                     node += 1
-            # What follows costs one bit a decision: Exp-Golomb of (magnitude - UNARY), then the sign.
+            # Exp-Golomb of (magnitude - UNARY) at one bit a decision, then the sign by the channel's own statistics.
             rest = magnitude - 20 if node == 20 else np.int64(-1)
             stage, bits, exponent, number = 0 if node == 20 else 2, np.int64(0), np.int64(0), np.int64(0)
             if stage == 2 and node == 0:
@@ -216,8 +218,9 @@ def code(
                     bits += 1
             sign = np.int64(symbols[channel, position]) < 0
             while stage < 3:
-                bound = span >> 1
-                cost += 1
+                place = channel * 7 + 6
+                p = np.int64(state[place]) if stage == 2 else np.int64(32768)
+                bound = (span >> 16) * p
                 if mode == 1:
                     bit = value < bound
                 elif stage == 0:
@@ -226,6 +229,8 @@ def code(
                     bit = ((rest + 1) >> (exponent - 1)) & 1 == 1
                 else:
                     bit = sign
+                if mode == 2:
+                    cost -= np.log2((p if bit else 65536 - p) / 65536)
                 if bit:
                     span = bound
                 else:
@@ -271,6 +276,11 @@ def code(
                 else:
                     sign = bit
                     stage = 3
+                    count = seen[place]
+                    fresh = p + (((65535 if bit else 0) - p) * steps[count] >> 16)
+                    state[place] = min(max(fresh, 1024), 64512)
+                    if count < slowest:
+                        seen[place] = count + 1
             if mode == 1:
                 symbols[channel, position] = -node if sign and node > 0 else node
                 magnitude = node

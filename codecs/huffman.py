@@ -1,7 +1,7 @@
 """Canonical Huffman coding with static tables, one a tensor or one a channel with a global fallback.
 
 A payload is one flag bit (1: the fallback codes every channel), the codes, zero bits to the next byte; its length is
-exactly the sum of its code lengths. A code is read by a table of 10 bits, longer ones by their canonical limits.
+exactly the sum of its code lengths. A code is read by a table of 8 bits, longer ones by their canonical limits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def __dir__() -> list[str]:
 
 MAX_LENGTH = 30  # bits; counts are scaled to a sum of at most 2^20 < Fibonacci(31), so no code is longer
 MAX_SUM = 1 << 20
-PEEK = 10  # bits of the first look-up
+PEEK = 8  # bits of the first look-up: longer tables leave the cache when there is one a channel
 
 
 def code_lengths(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -71,11 +71,14 @@ class HuffmanCoder:
         spec = self._spec
         symbols = to_channels(tensors[spec.name], spec)
         width = raw_bits(spec)
-        fallback = self._prefers_fallback(symbols, width)
+        fallback = False
+        if len(self.lengths) > 1:
+            own, shared = _costs(symbols, self.rows, self.first, self.lengths, width)
+            fallback = bool(shared < own)
         rows = self._rows(fallback)
         out = np.zeros((symbols.size * (MAX_LENGTH + width) + 31) // 32 + 2, np.uint32)
         assert spec.low is not None
-        bits = _encode(symbols, rows, self.first, self.lengths, self._codes, spec.low, width, int(fallback), out)
+        bits = _encode(symbols, rows, self.first, self._codes, spec.low, width, int(fallback), out)
         return join_side(self.specs, tensors) + out[: (bits + 31) // 32].astype(">u4").tobytes()[: (bits + 7) // 8]
 
     def decode(self, payload: bytes) -> dict[str, Array]:
@@ -101,8 +104,7 @@ class HuffmanCoder:
 
     def bits(self, symbols: NDArray[np.int32], *, fallback: bool) -> int:
         """Sum of code lengths of `symbols` (channels, positions), escapes and their raw bits included."""
-        rows = self._rows(fallback)
-        return int(_cost(symbols, rows, self.first, self.lengths, raw_bits(self._spec)))
+        return int(_costs(symbols, self.rows, self.first, self.lengths, raw_bits(self._spec))[int(fallback)])
 
     def arrays(self) -> dict[str, Array]:
         """First symbol and code lengths."""
@@ -123,11 +125,6 @@ class HuffmanCoder:
     def _rows(self, fallback: bool) -> NDArray[np.int64]:
         return np.full_like(self.rows, len(self.lengths) - 1) if fallback else self.rows
 
-    def _prefers_fallback(self, symbols: NDArray[np.int32], width: int) -> bool:
-        if len(self.lengths) == 1:
-            return False
-        return self.bits(symbols, fallback=True) < self.bits(symbols, fallback=False)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Huffman:
@@ -146,12 +143,12 @@ class Huffman:
 def _canonical(lengths: NDArray[np.uint8]) -> tuple[Array, Array, Array, Array, Array]:
     """What encoding and decoding look up.
 
-    Codes (T, A); the first look-up (T, 2^PEEK) of symbol * 64 + length; per length the end of its codes, left-aligned
-    to 32 bits, and (rank - code) (T, 33); symbols by (length, symbol) (T, A).
+    Code << 5 | length (T, A); the first look-up (T, 2^PEEK), symbol << 5 | length; per length the end of its codes,
+    left-aligned to 32 bits, and (rank - code) (T, 33); symbols by (length, symbol) (T, A).
     """
     tables, columns = lengths.shape
-    codes = np.zeros((tables, columns), np.uint32)
-    lookup = np.zeros((tables, 1 << PEEK), np.int32)
+    codes = np.zeros((tables, columns), np.int64)
+    lookup = np.zeros((tables, 1 << PEEK), np.uint16)
     limit = np.zeros((tables, 33), np.int64)
     base = np.zeros((tables, 33), np.int64)
     order = np.zeros((tables, columns), np.int32)
@@ -206,12 +203,12 @@ def _fill(lengths: Array, codes: Array, lookup: Array, limit: Array, base: Array
             base[t, length] = rank - code
             for symbol in range(columns):
                 if lengths[t, symbol] == length:
-                    codes[t, symbol] = code
+                    codes[t, symbol] = code << 5 | length
                     order[t, rank] = symbol
                     if length <= PEEK:
                         start = code << (PEEK - length)
                         for slot in range(start, start + (1 << (PEEK - length))):
-                            lookup[t, slot] = symbol * 64 + length
+                            lookup[t, slot] = symbol << 5 | length
                     code += 1
                     rank += 1
             limit[t, length] = code << (32 - length)
@@ -219,34 +216,41 @@ def _fill(lengths: Array, codes: Array, lookup: Array, limit: Array, base: Array
 
 
 @Kernel
-def _cost(symbols: Array, rows: Array, first: int, lengths: Array, width: int) -> int:
-    escape = lengths.shape[1] - 1
-    bits = 0
+def _costs(symbols: Array, rows: Array, first: int, lengths: Array, width: int) -> Array:
+    """Bits by each channel's own table, and by the last one."""
+    escape, last = lengths.shape[1] - 1, len(lengths) - 1
+    total = np.zeros(2, np.int64)
     for channel in range(symbols.shape[0]):
         row = rows[channel]
+        own, shared = np.int64(0), np.int64(0)
         for position in range(symbols.shape[1]):
             index = symbols[channel, position] - first
-            if index < 0 or index >= escape or lengths[row, index] == 0:
-                bits += lengths[row, escape] + width
-            else:
-                bits += lengths[row, index]
-    return bits
+            if index < 0 or index > escape:
+                index = escape
+            a, b = np.int64(lengths[row, index]), np.int64(lengths[last, index])
+            own += a if a > 0 and index != escape else lengths[row, escape] + width
+            shared += b if b > 0 and index != escape else lengths[last, escape] + width
+        total[0] += own
+        total[1] += shared
+    return total
 
 
 @Kernel
 def _encode(
-    symbols: Array, rows: Array, first: int, lengths: Array, codes: Array, low: int, width: int, flag: int, out: Array
+    symbols: Array, rows: Array, first: int, codes: Array, low: int, width: int, flag: int, out: Array
 ) -> np.int64:
     """Write the flag and the codes into 32-bit words, first bit highest; gives the number of bits."""
-    escape = lengths.shape[1] - 1
+    escape = codes.shape[1] - 1
     held, count, word = np.int64(flag), np.int64(1), 0  # `count` < 32 bits wait in `held`
     for channel in range(symbols.shape[0]):
         row = rows[channel]
         for position in range(symbols.shape[1]):
             index = symbols[channel, position] - first
-            if index < 0 or index >= escape or lengths[row, index] == 0:
-                held = (held << np.int64(lengths[row, escape])) | np.int64(codes[row, escape])
-                count += lengths[row, escape]
+            entry = np.int64(codes[row, index]) if 0 <= index < escape else np.int64(0)
+            if entry == 0:
+                entry = np.int64(codes[row, escape])
+                held = held << (entry & 31) | entry >> 5
+                count += entry & 31
                 if count >= 32:
                     count -= 32
                     out[word] = (held >> count) & 0xFFFFFFFF
@@ -255,8 +259,8 @@ def _encode(
                 held = (held << width) | (symbols[channel, position] - low)
                 count += width
             else:
-                held = (held << np.int64(lengths[row, index])) | np.int64(codes[row, index])
-                count += lengths[row, index]
+                held = held << (entry & 31) | entry >> 5
+                count += entry & 31
             if count >= 32:
                 count -= 32
                 out[word] = (held >> count) & 0xFFFFFFFF
@@ -273,31 +277,37 @@ def _decode(
 ) -> np.int64:  # fmt: skip
     """Fill `symbols`; gives the bits read, -1 when they run out. `words` has two zero words behind the data."""
     escape = lengths.shape[1] - 1
-    at = np.int64(1)
+    held, count, word = np.int64(words[0]) & 0x7FFFFFFF, np.int64(31), 1  # `count` >= 32 bits wait at a code's start
     for channel in range(symbols.shape[0]):
         row = rows[channel]
         for position in range(symbols.shape[1]):
-            if at >= bits:
-                return np.int64(-1)
-            word, offset = at >> 5, at & 31
-            window = (((np.int64(words[word]) << 32) | np.int64(words[word + 1])) >> (32 - offset)) & 0xFFFFFFFF
-            entry = np.int64(lookup[row, window >> (32 - PEEK)])
+            if count < 32:
+                if word >= len(words):
+                    return np.int64(-1)
+                held = held << 32 | np.int64(words[word])
+                count += 32
+                word += 1
+            entry = np.int64(lookup[row, (held >> (count - PEEK)) & ((1 << PEEK) - 1)])
             if entry:
-                index = entry >> 6
-                at += entry & 63
+                index = entry >> 5
+                count -= entry & 31
             else:
+                window = (held >> (count - 32)) & 0xFFFFFFFF
                 length = PEEK + 1
                 while length < 32 and window >= limit[row, length]:
                     length += 1
                 index = np.int64(order[row, (window >> (32 - length)) + base[row, length]])
-                at += length
+                count -= length
             if index == escape:
-                if at + width > bits:
-                    return np.int64(-1)
-                word, offset = at >> 5, at & 31
-                window = (((np.int64(words[word]) << 32) | np.int64(words[word + 1])) >> (32 - offset)) & 0xFFFFFFFF
-                symbols[channel, position] = low + (window >> (32 - width))
-                at += width
+                if count < 32:
+                    if word >= len(words):
+                        return np.int64(-1)
+                    held = held << 32 | np.int64(words[word])
+                    count += 32
+                    word += 1
+                symbols[channel, position] = low + ((held >> (count - width)) & ((1 << width) - 1))
+                count -= width
             else:
                 symbols[channel, position] = first + index
+    at = 32 * word - count
     return at if at <= bits else np.int64(-1)

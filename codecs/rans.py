@@ -84,7 +84,10 @@ class RansCoder:
         spec = self._spec
         symbols = to_channels(tensors[spec.name], spec)
         width = raw_bits(spec)
-        fallback = len(self.table) > 1 and self.bits(symbols, fallback=True) < self.bits(symbols, fallback=False)
+        fallback = False
+        if len(self.table) > 1:
+            own, shared = _costs(symbols, self.rows, self.first, self.table, self._cost256, 256 * width)
+            fallback = bool(shared < own)
         rows = self._rows(fallback)
         assert spec.low is not None
         out = np.zeros(symbols.size * 6 + 8, np.uint8)  # a symbol or half an escape gives at most two bytes
@@ -111,8 +114,8 @@ class RansCoder:
 
     def bits(self, symbols: NDArray[np.int32], *, fallback: bool) -> float:
         """Sum of -log2 of the table's own probabilities of `symbols` (channels, positions), to 1/256 bit a symbol."""
-        rows = self._rows(fallback)
-        return float(_cost(symbols, rows, self.first, self.table, self._cost256, 256 * raw_bits(self._spec))) / 256
+        costs = _costs(symbols, self.rows, self.first, self.table, self._cost256, 256 * raw_bits(self._spec))
+        return float(costs[int(fallback)]) / 256
 
     def arrays(self) -> dict[str, Array]:
         """First symbol and frequencies."""
@@ -145,17 +148,27 @@ class Rans:
 
 
 @Kernel
-def _cost(symbols: Array, rows: Array, first: int, table: Array, cost: Array, raw: int) -> int:
-    escape = table.shape[1] - 1
-    total = 0
+def _costs(symbols: Array, rows: Array, first: int, table: Array, cost: Array, raw: int) -> Array:
+    """Bits / 256 by each channel's own table, and by the last one."""
+    escape, last = table.shape[1] - 1, len(table) - 1
+    total = np.zeros(2, np.int64)
     for channel in range(symbols.shape[0]):
         row = rows[channel]
+        own, shared = np.int64(0), np.int64(0)
         for position in range(symbols.shape[1]):
             index = symbols[channel, position] - first
-            if index < 0 or index >= escape or table[row, index] == 0:
-                total += cost[row, escape] + raw
+            if index < 0 or index > escape:
+                index = escape
+            if index != escape and table[row, index] > 0:
+                own += cost[row, index]
             else:
-                total += cost[row, index]
+                own += cost[row, escape] + raw
+            if index != escape and table[last, index] > 0:
+                shared += cost[last, index]
+            else:
+                shared += cost[last, escape] + raw
+        total[0] += own
+        total[1] += shared
     return total
 
 

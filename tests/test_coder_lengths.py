@@ -100,7 +100,8 @@ def test_context_payloads_are_within_a_range_of_their_information(of: TensorSpec
     coder = ContextCode().fit((of,), {"symbols": symbols(of, 0)})
     one = {"symbols": symbols(of, 5, 1, wide)}
     information = coder.bits(one)
-    assert information - 1 <= 8 * len(coder.encode(one)) <= information + ARITHMETIC_SLACK_BITS
+    # The decoder reads zeros behind the end, so where a payload ends is itself worth up to a byte.
+    assert information - 8 <= 8 * len(coder.encode(one)) <= information + ARITHMETIC_SLACK_BITS
 
 
 def test_a_foreign_tensor_takes_the_global_fallback() -> None:

@@ -1,0 +1,122 @@
+"""Each coder against the entropy of its symbols, and its time against a numpy copy of the same fp32 tensor."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.codecs.context import ContextCode
+from splitpoint.codecs.huffman import Huffman
+from splitpoint.codecs.packed import Packed
+from splitpoint.codecs.preset import CoderFit, Layout
+from splitpoint.codecs.protocol import Context, Rate, TensorSpec
+from splitpoint.codecs.rans import Rans
+from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.tiles import Tiles
+from splitpoint.codecs.trellis import Trellis
+
+__all__ = ["AIMS", "table"]
+
+Array = NDArray[Any]
+SHAPES = ((1, 112, 14, 14), (1, 64, 56, 56))
+BITS = 4
+ROUNDS = 30
+AIMS = {"huffman": 20, "rans": 80, "context": 1200, "trellis": 500}  # times a copy, each way
+CODERS: dict[str, CoderFit] = {
+    "raw": Raw(),
+    "zstd -3": Packed(),
+    "zstd -1": Packed(level=1),
+    "huffman": Huffman(),
+    "huffman, one table": Huffman(per_channel=False),
+    "rans": Rans(),
+    "rans, one table": Rans(per_channel=False),
+    "context": ContextCode(),
+    "tile-png": Tiles(kind="png"),
+    "tile-webp": Tiles(kind="webp"),
+}
+
+
+def table(say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Rows by coder and shape; all timed round-robin with the copy, the least of all rounds."""
+    rows: list[dict[str, Any]] = []
+    for shape in SHAPES:
+        symbols, activations = _symbols(shape)
+        spec = TensorSpec(name="symbols", shape=shape, dtype="uint8", low=0, high=(1 << BITS) - 1, channel_axis=1)
+        tensor = activations[:1].copy()
+        calls: dict[str, Callable[[], Any]] = {"copy": tensor.copy}
+        lengths: dict[str, int] = {}
+        for name, kind in CODERS.items():
+            coder = kind.fit((spec,), {"symbols": symbols[1:]})
+            one = {"symbols": symbols[:1]}
+            payload = coder.encode(one)
+            lengths[name] = len(payload)
+            calls[name + " encode"] = functools.partial(coder.encode, one)
+            calls[name + " decode"] = functools.partial(coder.decode, payload)
+        for bits in (1, 2, 4):
+            name = f"trellis, {bits} bit"
+            float_spec = TensorSpec(name="x", shape=shape, dtype="float32", channel_axis=1)
+            rate = Rate(label="", value=bits)
+            lossy = Trellis(coder=Huffman(per_channel=False)).fit(
+                float_spec, activations[1:], Layout(axis=1), rate, Context()
+            )
+            payload = lossy.encode({"x": tensor})
+            lengths[name] = len(payload)
+            calls[name + " encode"] = functools.partial(lossy.encode, {"x": tensor})
+            calls[name + " decode"] = functools.partial(lossy.decode, payload)
+        least = _least(calls)
+        counts = np.bincount(symbols[0].ravel())
+        p = counts[counts > 0] / counts.sum()
+        entropy = float(-(p * np.log2(p)).sum())
+        copy_us = 1e6 * least["copy"]
+        say(
+            f"{shape}: {tensor.size} symbols of {BITS} bit, zero-order entropy {entropy:.3f} bit, copy {copy_us:.1f} us"
+        )
+        say(f"  {'coder':20} {'bit/symbol':>10} {'encode':>9} {'decode':>9} (times a copy) {'MB/s of fp32':>14}   aim")
+        for name, length in lengths.items():
+            encode_s, decode_s = least[name + " encode"], least[name + " decode"]
+            aim = next((value for key, value in AIMS.items() if name.startswith(key)), None)
+            row = {
+                "shape": shape,
+                "coder": name,
+                "entropy_bits": round(entropy, 4),
+                "bits": round(8 * length / tensor.size, 4),
+                "copy_s": least["copy"],
+                "encode_s": encode_s,
+                "decode_s": decode_s,
+                "encode_copies": round(encode_s / least["copy"], 1),
+                "decode_copies": round(decode_s / least["copy"], 1),
+                "aim_copies": aim,
+            }
+            rows.append(row)
+            speed = f"{tensor.nbytes / encode_s / 1e6:,.0f} / {tensor.nbytes / decode_s / 1e6:,.0f}"
+            say(
+                f"  {name:20} {row['bits']:10.3f} {row['encode_copies']:9,.1f} {row['decode_copies']:9,.1f} "
+                f"{'':14} {speed:>15}   {aim or '-'}"
+            )
+    return rows
+
+
+def _symbols(shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Laplacian maps with a spread a channel, smooth in space: (16, ...) symbols and the values behind them."""
+    generator = np.random.default_rng(0)
+    spread = np.exp(generator.uniform(-1.2, 1.2, (1, shape[1], 1, 1)))
+    values = generator.laplace(scale=1, size=(16, *shape[1:]))
+    smooth = (values + np.roll(values, 1, 2) + np.roll(values, 1, 3)) * spread
+    return np.clip(np.rint(smooth) + 8, 0, 15).astype(np.uint8), smooth.astype(np.float32)
+
+
+def _least(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    for call in calls.values():
+        call()
+    least = dict.fromkeys(calls, float("inf"))
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            least[name] = min(least[name], time.perf_counter() - begin)
+    return least
