@@ -100,9 +100,8 @@ def assine(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
         )
         rows.append(report(curve, truth, exact))
         c = rows[-1]["chosen"]
-        say(
-            f"{network.names[cut]:9} {activations.shape[1:]!s:14} {c['bytes']:8,.0f} bytes, {c['drop_points']:+.1f} points"
-        )
+        shape = str(activations.shape[1:])
+        say(f"{network.names[cut]:9} {shape:14} {c['bytes']:8,.0f} bytes, drop {c['drop_points']:+.1f} points")
     rows.append(report(measure_picture(network, "jpeg", pictures, _prepare), truth, exact))
     c = rows[-1]["chosen"]
     say(f"{'JPEG':9} {'':14} {c['bytes']:8,.0f} bytes, drop {c['drop_points']:+.1f} points")

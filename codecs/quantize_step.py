@@ -2,6 +2,11 @@
 
 The bin around zero is wider than a step, the others are one step wide; values come back where the calibration values of
 a bin lie on average. Rates are steps, as multiples of the coefficients' standard deviation on calibration data.
+
+Tried and left out (2026-11, spectral coefficients of EfficientNet-Lite0 at blocks 10 and 14, 100 calibration images):
+thresholds that weigh each channel's rates (rate-distortion optimization toward zero) save 7 % at the same squared error
+and nothing at the same divergence of the outputs; dependent quantization (two step grids, 4 or 8 states driven by the
+parities, Viterbi with rates by state) saves 4 % more at the same squared error and needs the search on the device.
 """
 
 from __future__ import annotations
