@@ -127,13 +127,25 @@ def write_model(model: ir.Model, path: Path) -> None:
 
 
 def open_model(
-    model: ir.Model, *, level: Level = "all", threads: int | None = None, name: str | None = None
+    model: ir.Model,
+    *,
+    level: Level = "all",
+    threads: int | None = None,
+    profile_to: Path | None = None,
+    optimized_to: Path | None = None,
+    name: str | None = None,
 ) -> Session:
-    """A session of `model`, whatever its size; weights above 2 GB are mapped, not copied into a message."""
-    if weight_bytes(model) <= PROTOBUF_LIMIT:
-        return open_session(to_bytes(model), level=level, threads=threads, name=name)
-    data, weights = _mapped(model)
-    return open_session(data, level=level, threads=threads, name=name, weights=weights)
+    """As `runtime.open_session`, whatever the size; weights above 2 GB are mapped, not copied into a message."""
+    data, weights = (to_bytes(model), None) if weight_bytes(model) <= PROTOBUF_LIMIT else _mapped(model)
+    return open_session(
+        data,
+        level=level,
+        threads=threads,
+        profile_to=profile_to,
+        optimized_to=optimized_to,
+        name=name,
+        weights=weights,
+    )
 
 
 def random_feeds(inputs: tuple[IoSpec, ...], *, seed: int = 0) -> dict[str, Array]:

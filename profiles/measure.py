@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import onnx
 
-from splitpoint.profiles.canonical import random_feeds, to_bytes
+from splitpoint.profiles.canonical import open_model, random_feeds
 from splitpoint.profiles.device import Device
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.micro import micro_benchmarks
@@ -62,13 +62,12 @@ def measure_profile(graph: ModelGraph, *, host: Device, threads: int, rounds: in
 
     The retest error compares the minima of even and odd rounds: what a second measurement would differ by.
     """
-    model = to_bytes(graph.model)
-    plain = open_session(model, level="all", threads=threads, name=graph.name)
+    plain = open_model(graph.model, level="all", threads=threads, name=graph.name)
     feeds = random_feeds(plain.inputs)
     with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
         optimized = Path(folder) / "optimized.onnx"
-        profiled = open_session(
-            model,
+        profiled = open_model(
+            graph.model,
             level="all",
             threads=threads,
             profile_to=Path(folder) / "profile",

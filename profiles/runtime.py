@@ -114,10 +114,13 @@ def open_session(
     """Load a model from bytes or from its file; `weights` are those that the bytes declare as external data.
 
     `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file; `optimized_to`
-    receives the graph that ORT really runs; `name` is what errors call the model. Raises `ProfileError`.
+    receives the graph that ORT really runs, its weights in ``<optimized_to>.data``; `name` is what errors call the
+    model. Raises `ProfileError`.
     """
     label = name or (str(model) if isinstance(model, Path) else "model in memory")
     options = _options(level=level, threads=threads, optimized_to=optimized_to)
+    if optimized_to is not None:
+        _keep_weights_apart(options, optimized_to)
     if profile_to is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_to)
@@ -144,10 +147,7 @@ def optimize_basic_file(
     """As `optimize_basic` for models above 2 GB: the result goes to `target`, its weights to ``<target>.data``."""
     options = _options(level="basic", threads=1, optimized_to=target)
     options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", target.name + ".data")
-    options.add_session_config_entry(
-        "session.optimized_model_external_initializers_min_size_in_bytes", str(LARGE_BYTES)
-    )
+    _keep_weights_apart(options, target)
     _load(skeleton, options, name, weights)
 
 
@@ -167,6 +167,12 @@ def _options(*, level: Level, threads: int | None, optimized_to: Path | None = N
     if optimized_to is not None:
         options.optimized_model_filepath = str(optimized_to)
     return options
+
+
+def _keep_weights_apart(options: ort.SessionOptions, target: Path) -> None:
+    prefix = "session.optimized_model_external_initializers_"
+    options.add_session_config_entry(prefix + "file_name", target.name + ".data")
+    options.add_session_config_entry(prefix + "min_size_in_bytes", str(LARGE_BYTES))
 
 
 def _load(

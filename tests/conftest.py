@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from splitpoint.profiles.device import Compute, Device, Runtime
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.model import ModelGraph
 
@@ -60,6 +61,15 @@ def torch_graph(exported: Callable[..., bytes]) -> Callable[..., ModelGraph]:
         return load_graph(exported(name, input_side, **options), name=name)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def host() -> Device:
+    """A device with made-up rates, for what needs one but not its numbers."""
+    runtime = Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32")
+    rates = dict.fromkeys(("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s"), 1e9)
+    compute = Compute(**rates, node_overhead_s=1e-6, run_overhead_s=1e-6)
+    return Device(name="host", description="for tests", runtime=runtime, compute=compute)
 
 
 def _sibling(name: str) -> ModuleType:

@@ -8,7 +8,7 @@ import pytest
 
 from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
 from splitpoint.planner.cuts import enumerate_cuts
-from splitpoint.profiles.device import Compute, Device, Runtime
+from splitpoint.profiles.device import Device
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.model import ModelGraph, ModelProfile, NodeTiming, Samples
@@ -23,10 +23,7 @@ def graph(nets: ModuleType) -> ModelGraph:
 
 
 @pytest.fixture(scope="module")
-def profile(graph: ModelGraph) -> ModelProfile:
-    rates = dict.fromkeys(("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s"), 1e9)
-    runtime = Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32")
-    compute = Compute(**rates, node_overhead_s=0.0, run_overhead_s=0.0)
+def profile(graph: ModelGraph, host: Device) -> ModelProfile:
     return ModelProfile(
         format=1,
         model=graph.name,
@@ -35,7 +32,7 @@ def profile(graph: ModelGraph) -> ModelProfile:
         measured="2026-01-01",
         whole=Samples(n=1, min_s=10.0, median_s=10.0, mad_s=0.0),
         nodes=tuple(NodeTiming(name=n.name, seconds=s) for n, s in zip(graph.nodes, SECONDS, strict=True)),
-        host=Device(name="host", description="", runtime=runtime, compute=compute),
+        host=host,
         retest_error=0.0,
     )
 

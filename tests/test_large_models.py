@@ -15,8 +15,10 @@ from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes, write_split
 from splitpoint.profiles import canonical, wire
 from splitpoint.profiles.canonical import open_model, random_feeds
+from splitpoint.profiles.device import Device
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.graph import load_graph, load_model
+from splitpoint.profiles.measure import measure_profile
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.runtime import open_session
 
@@ -39,7 +41,7 @@ def check(graph: ModelGraph, folder: Path) -> None:
 
 
 def test_the_path_for_large_models_on_a_small_one(
-    nets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nets: ModuleType, host: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]> g (float[N,64] x) => (float[N,64] y)
       <float[64,64] a, float[64,64] b, float[64] c>
@@ -53,6 +55,7 @@ def test_the_path_for_large_models_on_a_small_one(
     assert [node.op_type for node in graph.nodes] == [node.op_type for node in small.nodes]
     assert (graph.macs, graph.parameters, graph.sha256) == (small.macs, small.parameters, small.sha256)
     check(graph, tmp_path)
+    assert len(measure_profile(graph, host=host, threads=1, rounds=2).nodes) == len(graph.nodes)
     onnx.checker.check_model(tmp_path / "tail.onnx")
     written = onnx.load(tmp_path / "tail.onnx", load_external_data=False)
     assert [w.data_location for w in written.graph.initializer] == [TensorProto.EXTERNAL]

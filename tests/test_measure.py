@@ -12,7 +12,7 @@ import pytest
 
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
-from splitpoint.profiles.device import Compute, Device, Runtime
+from splitpoint.profiles.device import Compute, Device
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.measure import (
     attribution,
@@ -25,20 +25,6 @@ from splitpoint.profiles.measure import (
 from splitpoint.profiles.model import ModelGraph, ModelProfile
 from splitpoint.profiles.runtime import open_session
 
-HOST = Device(
-    name="host",
-    description="for the test",
-    runtime=Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32"),
-    compute=Compute(
-        dense_macs_s=1e9,
-        pointwise_macs_s=1e9,
-        depthwise_macs_s=1e9,
-        matmul_macs_s=1e9,
-        bytes_s=1e9,
-        node_overhead_s=1e-6,
-        run_overhead_s=1e-6,
-    ),
-)
 NETWORKS = [
     ("resnet18", 64, {"width": 8, "classes": 10}),
     ("densenet121", 64, {"growth": 4, "stem": 8, "stages": (3, 4, 3, 3), "classes": 10}),
@@ -67,19 +53,19 @@ def test_every_multiply_add_has_a_runner_and_every_runner_a_source(
     assert len(owners) == len(set(owners)) == len(products)
 
 
-def test_shares_add_up_and_are_of_this_model(nets: ModuleType) -> None:
+def test_shares_add_up_and_are_of_this_model(nets: ModuleType, host: Device) -> None:
     text = """<ir_version: 8, opset_import: ["": 17]> g (float[1,8,32,32] x) => (float[1,8,32,32] y)
       <float[8,8,3,3] w, float[8,8,1,1] v>
       { a = Conv <pads = [1, 1, 1, 1]> (x, w)  b = Relu(a)  c = Conv(b, v)  y = Sigmoid(c) }"""
     graph = load_graph(nets.with_weights(text), name="tiny")
-    profile = measure_profile(graph, host=HOST, threads=1, rounds=4)
+    profile = measure_profile(graph, host=host, threads=1, rounds=4)
     assert [timing.name for timing in profile.nodes] == [node.name for node in graph.nodes]
     seconds = {node.op_type: timing.seconds for node, timing in zip(graph.nodes, profile.nodes, strict=True)}
     assert sum(timing.seconds for timing in profile.nodes) == pytest.approx(profile.whole.min_s)
     assert seconds["Conv"] > 0
     assert seconds["Relu"] == 0  # ORT runs it inside the convolution
     assert profile.whole.n == 4
-    assert (profile.model, profile.model_sha256, profile.host) == ("tiny", graph.sha256, HOST)
+    assert (profile.model, profile.model_sha256, profile.host) == ("tiny", graph.sha256, host)
     assert profile.machine.threads == 1
     assert msgspec.yaml.decode(msgspec.yaml.encode(profile), type=ModelProfile) == profile
 
