@@ -25,6 +25,7 @@ def __dir__() -> list[str]:
 
 
 OPSET = 13
+CHUNK_ELEMENTS = 1 << 22  # of inputs evaluated at once: intermediates stay within some tens of megabytes
 IR_VERSION = 7  # the version that came with opset 13; any newer runtime reads it
 
 
@@ -81,15 +82,15 @@ class Graph:
         outputs: Mapping[str, tuple[str, tuple[int, ...]]],
         runner: GraphRunner | None = None,
     ) -> dict[str, Array]:
-        """Run on whole batches, without a `runner` by onnx's reference evaluator: how `fit` sees what a device does."""
+        """Run a few inputs at a time, by onnx's reference evaluator without a `runner`: how `fit` sees what runs."""
         described = {name: (str(x.dtype), x.shape) for name, x in inputs.items()}
-        if runner is not None:
-            return runner(self.model(described, outputs, batch="N"), inputs)
-        from onnx.reference import ReferenceEvaluator
-
-        evaluator = ReferenceEvaluator(self._proto(described, outputs, "N"))
-        values = evaluator.run(list(outputs), dict(inputs))
-        return dict(zip(outputs, (np.asarray(value) for value in values), strict=True))
+        if runner is None:
+            runner = _evaluate
+        model = self.model(described, outputs, batch="N")
+        count = len(next(iter(inputs.values())))
+        step = max(1, CHUNK_ELEMENTS * count // max(sum(x.size for x in inputs.values()), 1))
+        parts = [runner(model, {name: x[i : i + step] for name, x in inputs.items()}) for i in range(0, count, step)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
     def _proto(
         self,
@@ -116,6 +117,15 @@ class Graph:
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"codec_{stem}_{self._count}"
+
+
+def _evaluate(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """A model by onnx's reference evaluator, in numpy."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(model)
+    values = evaluator.run(None, dict(inputs))
+    return dict(zip(evaluator.output_names, (np.asarray(value) for value in values), strict=True))
 
 
 def _onnx_type(dtype: str) -> int:

@@ -9,11 +9,14 @@ import numpy as np
 from splitpoint.codecs.graphs import Graph
 from splitpoint.codecs.protocol import Array
 
-__all__ = ["Maps", "maps_of"]
+__all__ = ["MOST_ELEMENTS", "Maps", "maps_of"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+MOST_ELEMENTS = 1 << 23  # of the calibration tensors that statistics are made of: 64 MB in float64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +83,8 @@ class Maps:
         return graph.reshape(x, (self.channels, height * width))
 
     def padded_maps(self, tensors: Array) -> Array:
-        """The same padding of calibration tensors (N, ...), for statistics: (N, C, H', W')."""
+        """The same padding of calibration tensors (N, ...), for statistics: (n, C, H', W') of evenly spaced n <= N."""
+        tensors = tensors[:: max(1, -(-tensors.size // MOST_ELEMENTS))]
         x = np.moveaxis(tensors, 2, 1)[..., None] if self.tokens else tensors
         (height, width), (tall, wide) = self.size, self.padded
         return np.pad(x, ((0, 0), (0, 0), (0, tall - height), (0, wide - width)), mode="edge")

@@ -29,7 +29,7 @@ VECTORS_A_CODEWORD = 50  # training vectors, at least
 MOST_VECTORS_A_CODEWORD = 100  # more are not used
 ROUNDS = 6  # Lloyd rounds after each split
 SPLIT = 0.01  # of the spread: distance between the two halves of a codeword
-MOST_SCORES = 1 << 26  # vectors x codewords that the search holds at once, 4 bytes each
+MOST_SCORES = 1 << 24  # vectors x codewords that the search holds at once, 4 bytes each
 
 
 def train_codebook(vectors: NDArray[np.float32], codewords: int) -> NDArray[np.float32]:

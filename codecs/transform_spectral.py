@@ -187,8 +187,9 @@ class Spectral:
 
 def _spectrum(maps: Maps, matrix: Array, tensors: Array) -> Array:
     """Block DCT of (N, ...): (N, P, K, C), float64."""
-    (down, across), n = maps.blocks, len(tensors)
+    (down, across) = maps.blocks
     x = maps.padded_maps(tensors).astype(np.float64)
+    n = len(x)
     blocks = x.reshape(n, maps.channels, down, maps.rows, across, maps.columns).transpose(0, 2, 4, 3, 5, 1)
     return np.asarray(matrix @ blocks.reshape(n, down * across, maps.rows * maps.columns, maps.channels))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.graphs import Graph
-from splitpoint.codecs.maps import Maps, maps_of
+from splitpoint.codecs.maps import MOST_ELEMENTS, Maps, maps_of
 from splitpoint.codecs.preset import Layout
 from splitpoint.codecs.protocol import Array, Context, FitError, Need
 
@@ -100,10 +100,12 @@ class ChannelSubset:
             raise FitError("channel selection needs the layer's input (Context.layer_input)")
         if len(context.layer_input) != len(activations):
             raise FitError(f"{len(context.layer_input)} layer inputs for {len(activations)} activations")
+        stride = max(1, -(-max(activations.size, context.layer_input.size) // MOST_ELEMENTS))
+        activations, layer_input = activations[::stride], context.layer_input[::stride]
         channels = activations.shape[1]
         count = max(1, min(1 << round(np.log2(max(channels * self.share, 1))), channels))
         # Eq. (3) takes the channel of the highest total again and again: the order of the totals.
-        total = correlations(activations, context.layer_input).sum(axis=1)
+        total = correlations(activations, layer_input).sum(axis=1)
         selected = np.argsort(-total, kind="stable")[:count].astype(np.int64)
         z = activations.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
         mean = z.mean(axis=1, keepdims=True)
