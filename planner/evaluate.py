@@ -28,15 +28,26 @@ class Evaluator:
     """Measures candidates on the search set; `price` turns a mean payload into a cost."""
 
     def __init__(
-        self, bench: Workbench, dataset: Dataset, metric: Metric, cuts: Mapping[str, Cut], price: Price
+        self,
+        bench: Workbench,
+        dataset: Dataset,
+        metric: Metric,
+        cuts: Mapping[str, Cut],
+        price: Price,
+        *,
+        reference: Callable[[], list[list[Array]]] | None = None,
     ) -> None:
-        """`cuts` maps the names that candidates use to cuts."""
+        """`cuts` maps the names that candidates use to cuts.
+
+        `reference` gives the outputs of the given network on the same inputs; None: this is the given network.
+        """
         self._bench = bench
         self._dataset = dataset
         self._metric = metric
         self._cuts = cuts
         self._price = price
-        self._reference: list[list[Array]] | None = None
+        self._elsewhere = reference
+        self._whole: list[list[Array]] | None = None
         self._tails: dict[tuple[str, bytes], list[Array]] = {}
         self.runs = 0  # inputs that went through a tail
         self.reused = 0  # inputs whose reconstruction had been seen
@@ -44,7 +55,7 @@ class Evaluator:
     def evaluate(self, candidate: Candidate) -> Evaluated | None:
         """Measure one candidate; None when its codec cannot be fitted to this cut."""
         if candidate.placement == "device":
-            outputs, sizes = self.reference, [0] * len(self._dataset)
+            outputs, sizes = self.whole, [0] * len(self._dataset)
             label = "-"
         elif candidate.placement == "server":
             outputs, sizes = self._pictures(candidate)
@@ -66,10 +77,15 @@ class Evaluator:
 
     @property
     def reference(self) -> list[list[Array]]:
-        """Outputs of the unsplit network on every input."""
-        if self._reference is None:
-            self._reference = self._bench.map(self._bench.whole, self._bench.inputs("search"))
-        return self._reference
+        """Outputs of the given, unsplit network on every input: what agreement and drop are against."""
+        return self.whole if self._elsewhere is None else self._elsewhere()
+
+    @property
+    def whole(self) -> list[list[Array]]:
+        """Outputs of this network, unsplit, on every input."""
+        if self._whole is None:
+            self._whole = self._bench.map(self._bench.whole, self._bench.inputs("search"))
+        return self._whole
 
     def _split(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
         bench, cut = self._bench, self._cuts[candidate.cut]

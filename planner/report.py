@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from splitpoint.codecs.protocol import Array
 from splitpoint.codecs.store import npz_bytes
 from splitpoint.planner.accuracy import Metric, Observed, judge
 from splitpoint.planner.data import Dataset, Sample, network_input
-from splitpoint.planner.plan import Plan
+from splitpoint.planner.plan import WHOLE, Plan
 from splitpoint.planner.types import Accuracy
-from splitpoint.profiles.runtime import Session
+from splitpoint.profiles.runtime import open_session
 
-__all__ = ["plan_input", "report_bytes", "run_report"]
+__all__ = ["REFERENCE", "plan_input", "report_bytes", "run_report"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+REFERENCE = "reference.npz"  # what the given network gives for the report inputs, where the plan runs another one
 
 
 def report_bytes(dataset: Dataset) -> bytes:
@@ -30,20 +34,16 @@ def report_bytes(dataset: Dataset) -> bytes:
     return npz_bytes(arrays)
 
 
-def run_report(
-    plan: Plan, dataset: Dataset, whole: Session, metric: Metric, *, advance: Callable[[], None] = lambda: None
-) -> Accuracy:
-    """Every report input through `plan.head`, its bytes through `plan.tail`, against the unsplit network."""
-    model = plan.file.model
+def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
+    """Every report input through `plan.head`, its bytes through `plan.tail`, against the given network unsplit."""
     observed = []
-    for sample in dataset.samples:
+    for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
         payload = plan.head(plan_input(plan, sample))
         y = plan.tail(payload)
-        exact = whole.run({model.input.name: network_input(sample, dataset.spec)})
         observed.append(
             Observed(
                 outputs=list(y.values()) if isinstance(y, dict) else [y],
-                reference=[exact[tensor.name] for tensor in model.outputs],
+                reference=reference,
                 label=sample.label,
                 group=sample.group,
                 payload_bytes=0 if plan.file.placement == "device" else len(payload),
@@ -51,6 +51,20 @@ def run_report(
         )
         advance()
     return judge(observed, metric, "report")
+
+
+def _references(plan: Plan, dataset: Dataset) -> Iterator[list[Array]]:
+    """The given network's outputs for each input: stored, or from whole.onnx when that is the given network."""
+    model = plan.file.model
+    if REFERENCE in plan.file.files:
+        with np.load(plan.path(REFERENCE), allow_pickle=False) as stored:
+            arrays = [stored[f"out{i}"] for i in range(len(model.outputs))]
+        yield from (list(row) for row in zip(*arrays, strict=True))
+        return
+    whole = open_session(plan.path(WHOLE), level="all")
+    for sample in dataset.samples:
+        exact = whole.run({model.input.name: network_input(sample, dataset.spec)})
+        yield [exact[tensor.name] for tensor in model.outputs]
 
 
 def plan_input(plan: Plan, sample: Sample) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,7 +20,17 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["IoSpec", "Level", "Session", "open_session", "optimize_basic", "optimize_basic_file", "ort_version"]
+__all__ = [
+    "IoSpec",
+    "Level",
+    "Session",
+    "open_session",
+    "optimize_basic",
+    "optimize_basic_file",
+    "ort_version",
+    "to_float16",
+    "to_int8",
+]
 
 
 def __dir__() -> list[str]:
@@ -149,6 +159,55 @@ def optimize_basic_file(
     options.add_session_config_entry("session.disable_prepacking", "1")
     _keep_weights_apart(options, target)
     _load(skeleton, options, name, weights)
+
+
+def to_float16(model: bytes, *, name: str = "model in memory") -> bytes:
+    """The model with fp16 weights and activations; inputs and outputs keep their types. Raises `ProfileError`."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        changed = convert_float_to_float16(onnx.load_model_from_string(model), keep_io_types=True)
+    except _ORT_ERRORS as error:
+        raise ProfileError(f"ONNX Runtime cannot convert the model to fp16: {_brief(error)}", at=name) from error
+    data: bytes = changed.SerializeToString(deterministic=True)
+    return data
+
+
+def to_int8(model: bytes, feeds: Iterable[Mapping[str, Array]], *, name: str = "model in memory") -> bytes:
+    """The model in int8 QDQ form: weights by channel, activations by their extremes over `feeds`.
+
+    Both are signed, ORT's first recommendation. Raises `ProfileError`.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # ORT ships no types
+        def __init__(self) -> None:
+            self._feeds = iter(feeds)
+
+        def get_next(self) -> dict[str, Array] | None:
+            found = next(self._feeds, None)
+            return None if found is None else dict(found)
+
+    proto = onnx.load_model_from_string(model)
+    # Shapes are inferred and constants folded already; without this mark ORT logs that somebody should.
+    proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
+        target = Path(folder) / "int8.onnx"
+        try:
+            quantization.quantize_static(
+                proto,
+                str(target),
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )
+        except _ORT_ERRORS as error:
+            raise ProfileError(f"ONNX Runtime cannot quantize the model: {_brief(error)}", at=name) from error
+        return target.read_bytes()
 
 
 def ort_version() -> str:
