@@ -32,9 +32,7 @@ def __dir__() -> list[str]:
 LARGEST_BLOCK = 8
 CHANNEL_FLOOR = 0.1  # added to S / (trace(S) / C): gradients say nothing of large errors. 0.3: 2 % more bytes, 0.6: 4 %
 FREQUENCY_FLOOR = 0.1  # added to w_k / mean(w_k)
-FREQUENCY_FALL = 1.5  # w_k = (1 + |k|)^-1.5 without gradients: 1 % more bytes than with measured w_k, at both cuts tried
-    1.5  # w_k = (1 + |k|)^-1.5 without gradients: what both cuts below measured, 1 % more bytes than theirs
-)
+FREQUENCY_FALL = 1.5  # w_k = (1 + |k|)^-1.5 without gradients: 1 % more bytes than measured w_k, at two cuts
 ENOUGH_VECTORS = 4  # calibration vectors a dimension; below, the covariance is shrunk toward its diagonal
 MOST_VECTORS = 200_000  # of a covariance estimate
 
