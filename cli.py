@@ -66,6 +66,17 @@ def plan_command(
         str | None, typer.Option(help="Weights and live activations of the head, such as 64MB. [default: none]")
     ] = None,
     confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
+    deadline_share: Annotated[
+        str | None, typer.Option(help="Share of the draws in which the deadline holds, such as 99%. [default: mean]")
+    ] = None,
+    max_energy: Annotated[
+        str | None, typer.Option(help="Largest energy of the device, such as 50mJ. [default: none]")
+    ] = None,
+    max_cost: Annotated[
+        str | None, typer.Option(help='Largest price of a request, such as "0.00001 USD". [default: none]')
+    ] = None,
+    min_frame_rate: Annotated[str | None, typer.Option(help="Least frames a second, such as 10fps.")] = None,
+    server_load: Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")] = None,
     evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
     profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
@@ -81,6 +92,10 @@ def plan_command(
         "max_payload": _count(max_payload, "--max-payload"),
         "max_device_memory": _count(max_device_memory, "--max-device-memory"),
         "confident": confident or None,
+        "deadline_share": _quantity(deadline_share, "fraction", "--deadline-share"),
+        "max_energy": _quantity(max_energy, "j", "--max-energy"),
+        "max_cost": _quantity(max_cost, "usd", "--max-cost"),
+        "min_frame_rate": _quantity(min_frame_rate, "per_s", "--min-frame-rate"),
     }
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
@@ -96,7 +111,13 @@ def plan_command(
         search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
         **{
             name: value
-            for name, value in {"device": device, "server": server, "link": link, "threads": threads}.items()
+            for name, value in {
+                "device": device,
+                "server": server,
+                "link": link,
+                "threads": threads,
+                "server_load": _quantity(server_load, "per_s", "--server-load"),
+            }.items()
             if value is not None
         },
     )

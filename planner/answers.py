@@ -15,7 +15,7 @@ from splitpoint.planner.decide import violations
 from splitpoint.planner.flow import Outcome
 from splitpoint.planner.plan import Plan
 from splitpoint.planner.planfile import AccuracyReport, PlanFile, PointFile, Requirements
-from splitpoint.planner.rows import cut_row, place, point_row, rejected_row
+from splitpoint.planner.rows import PARTS, cut_row, place, point_row, rejected_row
 from splitpoint.planner.types import Evaluated
 from splitpoint.planner.verify import Check
 from splitpoint.planner.whatif import by_rate
@@ -28,8 +28,10 @@ from splitpoint.profiles.units import (
     format_bytes,
     format_flops,
     format_fraction,
+    format_joules,
     format_macs,
     format_seconds,
+    format_usd,
 )
 
 __all__ = [
@@ -107,14 +109,21 @@ def contradiction(report: AccuracyReport, needs: Requirements) -> str | None:
 def needs_text(needs: Requirements, metric: str) -> str:
     """The requirements on one line, units on everything."""
     parts = [
-        None if needs.deadline_s is None else f"latency <= {format_seconds(needs.deadline_s)}",
+        None if needs.deadline_s is None else f"latency <= {format_seconds(needs.deadline_s)}{_share(needs)}",
+        None if needs.min_frame_rate is None else f"frame rate >= {needs.min_frame_rate:g}/s",
         None if needs.max_drop is None else f"{metric} drop <= {100 * needs.max_drop:.1f} %",
         None if needs.min_agreement is None else f"{metric} >= {needs.min_agreement:.2f}",
         None if needs.max_payload_bytes is None else f"payload <= {format_bytes(needs.max_payload_bytes)}",
         None if needs.max_head_bytes is None else f"device memory <= {format_bytes(needs.max_head_bytes)}",
+        None if needs.max_energy_j is None else f"energy <= {format_joules(needs.max_energy_j)}",
+        None if needs.max_usd is None else f"cost <= {format_usd(needs.max_usd)}",
         "95 % bound" if needs.confident else None,
     ]
     return " · ".join(part for part in parts if part is not None)
+
+
+def _share(needs: Requirements) -> str:
+    return "" if needs.deadline_share is None else f" in {format_fraction(needs.deadline_share)} of the draws"
 
 
 def profile_answer(graph: ModelGraph, profile: ModelProfile) -> Document:
@@ -270,7 +279,7 @@ def _report(report: AccuracyReport, groups: int) -> Document:
 
 
 def _parts(cost: Mapping[str, Any], latency_s: float) -> Document:
-    parts = {name: cost[f"{name}_s"] for name in ("prepare", "head", "encode", "link", "decode", "tail")}
+    parts = {name: cost[f"{name}_s"] for name in PARTS}
     return {"latency_s": latency_s, **{f"{name}_s": seconds for name, seconds in parts.items()}}
 
 

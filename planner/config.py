@@ -12,9 +12,18 @@ from splitpoint.planner.planfile import Requirements
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files import read_yaml
 from splitpoint.profiles.inputs import InputSpec
-from splitpoint.profiles.units import ByteCount, Fraction, NonNegativeSeconds
+from splitpoint.profiles.units import ByteCount, Fraction, Joules, NonNegativeSeconds, PerSecond, UsdPerRequest
 
-__all__ = ["DataConfig", "Need", "PlanConfig", "SearchConfig", "read_config", "requirements"]
+__all__ = [
+    "DataConfig",
+    "Need",
+    "OtherModel",
+    "PlanConfig",
+    "PruneConfig",
+    "SearchConfig",
+    "read_config",
+    "requirements",
+]
 
 
 def __dir__() -> list[str]:
@@ -24,7 +33,8 @@ def __dir__() -> list[str]:
 DEFAULT_AGREEMENT = 0.90  # floor without labels
 DEFAULT_DROP = 0.01  # floor with labels: one point
 
-Objective = Literal["latency", "payload", "drop", "energy"]
+Objective = Literal["latency", "payload", "drop", "energy", "cost"]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1, extra={"kind": "fraction"})]
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,11 +50,31 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What a plan must meet; what is left out is no limit, but there is always a quality floor."""
 
     deadline: NonNegativeSeconds | None = None
+    deadline_share: Share | None = None  # of the draws in which the deadline must hold; default: on average
+    min_frame_rate: PerSecond | None = None  # of a stream whose stages work on successive frames at once
     max_drop: Fraction | None = None
     min_agreement: Fraction | None = None
     max_payload: ByteCount | None = None
     max_device_memory: ByteCount | None = None
+    max_energy: Joules | None = None  # of the device, each inference
+    max_cost: UsdPerRequest | None = None  # of server and link, each request
     confident: bool = False  # bind the 95 % bound of the quality instead of its estimate
+
+
+class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another network or export for the same task, searched beside the given one: another width, another input size."""
+
+    name: str  # its label on the front
+    model: str
+    input: InputSpec | None = None  # the given network's where it is left out
+
+
+class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pruned heads of a torch model: this share of the filters before each cut is removed."""
+
+    ratios: tuple[Annotated[float, msgspec.Meta(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
+    cuts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # nodes after which the cut comes: `splitpoint cuts`
+    correct: bool = True  # the layers after the cut by least squares on the calibration set
 
 
 class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,10 +91,14 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
     input: InputSpec | None = None
+    models: tuple[OtherModel, ...] = ()  # searched together with `model`, which quality is measured against
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)
+    prune: PruneConfig | None = None
     data: DataConfig
     device: str = "host"
     server: str = "host"
     link: str = "wifi-5"
+    server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
     need: Need = Need()
     objectives: tuple[Objective, ...] = ("latency", "payload", "drop")
     search: SearchConfig = SearchConfig()
@@ -89,6 +123,7 @@ def read_config(path: Path) -> PlanConfig:
     return msgspec.structs.replace(
         config,
         model=paths.resolve(config.model),
+        models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
         data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),
@@ -99,7 +134,8 @@ def read_config(path: Path) -> PlanConfig:
 def requirements(need: Need, *, labelled: bool) -> Requirements:
     """The limits to bind, with the default quality floor: 1 point of top-1 with labels, 0.90 agreement without.
 
-    Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured.
+    Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured, and when a
+    share is asked of no deadline.
     """
     if need.max_drop is not None and not labelled:
         raise ProfileError(
@@ -107,6 +143,8 @@ def requirements(need: Need, *, labelled: bool) -> Requirements:
             at="$.need.max_drop",
             fix="use min_agreement (agreement with the unsplit network), or give a labelled folder",
         )
+    if need.deadline_share is not None and need.deadline is None:
+        raise ProfileError("a share of the draws needs a deadline", at="$.need.deadline_share", fix="add deadline")
     floor = need.max_drop is not None or need.min_agreement is not None
     return Requirements(
         deadline_s=need.deadline,
@@ -115,4 +153,8 @@ def requirements(need: Need, *, labelled: bool) -> Requirements:
         max_payload_bytes=need.max_payload,
         max_head_bytes=need.max_device_memory,
         confident=need.confident,
+        deadline_share=need.deadline_share,
+        min_frame_rate=need.min_frame_rate,
+        max_energy_j=need.max_energy,
+        max_usd=need.max_cost,
     )

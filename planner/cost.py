@@ -1,7 +1,8 @@
 """What a candidate costs: a pure function of frozen inputs whose parts add up. No I/O, no ONNX Runtime, no search.
 
-latency = prepare + head + encode + link + decode + tail, all of one inference on an idle device, link and server.
-The link part is the payload's way up and the answer's way down, half a round trip each (see profiles/link.py).
+latency = prepare + head + encode + link + wait + decode + tail, of one inference on an idle device and link; wait is
+the queue of a shared server. The link part is the payload's way up and the answer's way down, half a round trip each
+(see profiles/link.py). Energy is the device's: its idle power over the whole latency, what computing adds, the radio.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.protocol import FittedCodec
+from splitpoint.planner.channel import ANSWER_BYTES, Channel, send
+from splitpoint.planner.limits import stored_scale
 from splitpoint.planner.types import Cost, Cut, How
 from splitpoint.profiles.device import Device, OpWork, predict_s, serial_s
-from splitpoint.profiles.link import Link, downlink_s, uplink_s
+from splitpoint.profiles.link_energy import compute_j, link_usd, radio_j, server_usd, wait_j
+from splitpoint.profiles.machine import check_settings
 from splitpoint.profiles.model import ModelGraph, ModelProfile, Node
 
 __all__ = [
-    "ANSWER_BYTES",
     "PREPROCESS",
     "CodingWork",
     "Party",
@@ -27,6 +30,7 @@ __all__ = [
     "cost_of_split",
     "cost_on_device",
     "op_work",
+    "over",
     "party",
     "work_of",
 ]
@@ -36,7 +40,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-ANSWER_BYTES = 64  # what the server sends back: a class, a score, a few boxes; one packet on every link
 PREPROCESS = "preprocess"  # the name under which resizing and normalization are measured, per pixel
 
 
@@ -61,12 +64,22 @@ class CodingWork:
     symbols: tuple[tuple[str, int], ...]  # (coder, symbols it codes) per crossing tensor
     encoder: tuple[OpWork, ...]
     decoder: tuple[OpWork, ...]
-    side_bytes: int  # one-time: tables and added weights
-    weight_bytes: int
+    table_bytes: int  # one-time: codec.npz
+    weight_bytes: int  # one-time: added to the graphs
+
+    @property
+    def side_bytes(self) -> int:
+        """Everything the codec adds once."""
+        return self.table_bytes + self.weight_bytes
 
 
 def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
-    """`device` running `graph`: profiled where the model profile was measured on it, else modelled."""
+    """`device` running `graph`: profiled where the model profile was measured on it, else modelled.
+
+    Raises `ProfileError` when both are of one processor with different threads, provider or precision.
+    """
+    if device.machine is not None:
+        check_settings(profile.machine, device.machine, what=f"the model profile of {profile.model}", at=device.name)
     if device.fingerprint is not None and device.fingerprint == profile.machine.fingerprint:
         seconds = {timing.name: timing.seconds for timing in profile.nodes}
         node_s = np.array([seconds[node.name] for node in graph.nodes])
@@ -100,7 +113,7 @@ def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
         symbols=tuple((codec.coder.name, sum(spec.elements for spec in codec.coder.specs)) for codec in fitted),
         encoder=tuple(op for codec in fitted for op in _graph_ops(codec, codec.encoder, codec.encoder_macs)),
         decoder=tuple(op for codec in fitted for op in _graph_ops(codec, codec.decoder, codec.decoder_macs)),
-        side_bytes=table_bytes + sum(codec.weight_bytes for codec in fitted),
+        table_bytes=table_bytes,
         weight_bytes=sum(codec.weight_bytes for codec in fitted),
     )
 
@@ -116,39 +129,53 @@ def cost_of_split(
     edge: Party,
     server: Party,
     host: Device,
-    link: Link,
+    channel: Channel,
 ) -> Cost:
     """A cut inside the network (or at its input): the device prepares, runs the head and encodes."""
     tail = [node.index for node in graph.nodes if node.index not in set(cut.head)]
     encode_s = sum(serial_s(edge.device, host, name, n, direction="encode") for name, n in work.symbols)
     decode_s = sum(serial_s(server.device, host, name, n, direction="decode") for name, n in work.symbols)
-    return _cost(
-        edge=edge,
-        server=server,
+    scale = stored_scale(edge.device, graph)
+    cost = Cost(
         prepare_s=_prepare_s(edge.device, host, prepare_symbols),
         head_s=edge.seconds(cut.head),
         # The codec's graph is part of head.onnx: its operators cost, another run's overhead does not.
         encode_s=encode_s + float(predict_s(edge.device, work.encoder).sum()),
-        link_s=_link_s(link, payload_bytes),
+        link_s=0.0,
         decode_s=decode_s + float(predict_s(server.device, work.decoder).sum()),
         tail_s=server.seconds(tail),
+        how=_how(edge, server),
         payload_bytes=payload_bytes,
         side_bytes=work.side_bytes,
         head_bytes=cut.head_weight_bytes + work.weight_bytes,
-        head_peak_bytes=peak_bytes,
+        head_peak_bytes=round(scale * (peak_bytes + work.weight_bytes)),
+        head_file_bytes=round(scale * (cut.head_weight_bytes + work.weight_bytes)) + work.table_bytes,
     )
+    return over(cost, channel, edge.device, server.device)
 
 
 def cost_on_device(*, graph: ModelGraph, peak_bytes: int, prepare_symbols: int, edge: Party, host: Device) -> Cost:
     """Do not split: the whole model on the device, nothing sent."""
-    return _cost(
-        edge=edge,
-        server=None,
+    weight_bytes = sum(node.weight_bytes for node in graph.nodes)
+    scale = stored_scale(edge.device, graph)
+    cost = Cost(
         prepare_s=_prepare_s(edge.device, host, prepare_symbols),
         head_s=edge.seconds([node.index for node in graph.nodes]),
-        head_bytes=sum(node.weight_bytes for node in graph.nodes),
-        head_peak_bytes=peak_bytes,
+        encode_s=0.0,
+        link_s=0.0,
+        decode_s=0.0,
+        tail_s=0.0,
+        how=edge.how,
+        payload_bytes=0.0,
+        side_bytes=0,
+        head_bytes=weight_bytes,
+        head_peak_bytes=round(scale * peak_bytes),
+        head_file_bytes=round(scale * weight_bytes),
+        radio_j=0.0,
+        server_usd=0.0,
+        link_usd=0.0,
     )
+    return _powered(cost, edge.device)
 
 
 def cost_of_picture(
@@ -161,60 +188,57 @@ def cost_of_picture(
     edge: Party,
     server: Party,
     host: Device,
-    link: Link,
+    channel: Channel,
 ) -> Cost:
     """Do not split: the coded picture to the server, which prepares it and runs the whole model."""
-    return _cost(
-        edge=edge,
-        server=server,
+    cost = Cost(
         prepare_s=_prepare_s(server.device, host, prepare_symbols),
+        prepared_by="server",
+        head_s=0.0,
         encode_s=serial_s(edge.device, host, coder, pixels, direction="encode"),
-        link_s=_link_s(link, payload_bytes),
+        link_s=0.0,
         decode_s=serial_s(server.device, host, coder, pixels, direction="decode"),
         tail_s=server.seconds([node.index for node in graph.nodes]),
+        how=_how(edge, server),
         payload_bytes=payload_bytes,
+        side_bytes=0,
+        head_bytes=0,
+        head_peak_bytes=0,
     )
+    return over(cost, channel, edge.device, server.device)
 
 
-def _cost(
-    *,
-    edge: Party,
-    server: Party | None,
-    prepare_s: float,
-    head_s: float = 0.0,
-    encode_s: float = 0.0,
-    link_s: float = 0.0,
-    decode_s: float = 0.0,
-    tail_s: float = 0.0,
-    payload_bytes: float = 0.0,
-    side_bytes: int = 0,
-    head_bytes: int = 0,
-    head_peak_bytes: int = 0,
-) -> Cost:
-    parties = [edge] if server is None else [edge, server]
-    power = edge.device.power
-    return Cost(
-        prepare_s=prepare_s,
-        head_s=head_s,
-        encode_s=encode_s,
-        link_s=link_s,
-        decode_s=decode_s,
-        tail_s=tail_s,
-        how="modelled" if any(p.how == "modelled" for p in parties) else "profiled",
-        payload_bytes=payload_bytes,
-        side_bytes=side_bytes,
-        head_bytes=head_bytes,
-        head_peak_bytes=head_peak_bytes,
-        energy_j=None if power is None else (power.active_w - power.idle_w) * (head_s + encode_s),
+def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
+    """`cost` with its payload sent over `channel`: seconds, queue, radio, money and whether it can arrive at all."""
+    sent, link = send(channel, cost.payload_bytes, cost.server_s), channel.link
+    up_bits = 8 * cost.payload_bytes
+    cost = dataclasses.replace(
+        cost,
+        link_s=sent.link_s,
+        wait_s=sent.wait_s,
+        deadline_link_s=sent.deadline_s,
+        air_s=sent.air_s,
+        infeasible=sent.infeasible,
+        radio_j=radio_j(link, up_bits, 8 * ANSWER_BYTES),
+        server_usd=server_usd(server, cost.server_s),
+        link_usd=link_usd(link, cost.payload_bytes + ANSWER_BYTES),
     )
+    return _powered(cost, edge)
+
+
+def _powered(cost: Cost, device: Device) -> Cost:
+    """`cost` with the device's energy, which a request without an answer does not have."""
+    if cost.infeasible is not None:
+        return dataclasses.replace(cost, compute_j=None, idle_j=None)
+    return dataclasses.replace(cost, compute_j=compute_j(device, cost.device_s), idle_j=wait_j(device, cost.latency_s))
+
+
+def _how(edge: Party, server: Party) -> How:
+    return "modelled" if "modelled" in (edge.how, server.how) else "profiled"
 
 
 def _prepare_s(device: Device, host: Device, symbols: int) -> float:
     return serial_s(device, host, PREPROCESS, symbols, direction="encode") if symbols else 0.0
-
-
-def _link_s(link: Link, payload_bytes: float) -> float:
-    return uplink_s(link, 8 * payload_bytes) + downlink_s(link, 8 * ANSWER_BYTES)
 
 
 def _graph_ops(codec: FittedCodec, model: bytes | None, macs: int) -> list[OpWork]:

@@ -14,9 +14,10 @@ import numpy as np
 from splitpoint.planner.front import knee, pareto
 from splitpoint.planner.planfile import Requirements
 from splitpoint.planner.types import Evaluated
-from splitpoint.profiles.units import format_bytes, format_seconds
+from splitpoint.profiles.units import format_bytes, format_joules, format_seconds, format_usd
 
 __all__ = [
+    "CONSTRAINTS",
     "OBJECTIVES",
     "Decision",
     "Violation",
@@ -38,7 +39,24 @@ OBJECTIVES: dict[str, Callable[[Evaluated], float]] = {
     "payload": lambda point: math.log10(max(1.0, point.cost.payload_bytes)),
     "drop": lambda point: point.accuracy.drop,
     "energy": lambda point: math.inf if point.cost.energy_j is None else point.cost.energy_j,
+    "cost": lambda point: math.inf if point.cost.usd is None else point.cost.usd,
 }
+CONSTRAINTS = (
+    "infeasible",
+    "latency",
+    "frame rate",
+    "payload",
+    "device memory",
+    "device flash",
+    "energy",
+    "cost",
+    "drop",
+    "top1",
+    "agreement",
+    "fidelity",
+)  # every name that a violation can have
+INFEASIBLE = 1e3  # excess of what can never work: behind every near miss, and finite for the sampler
+UNKNOWN = 1.0  # excess of a limit on what is not known: twice the limit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,15 +136,35 @@ def violations(point: Evaluated, needs: Requirements) -> tuple[Violation, ...]:
     value = accuracy.low if needs.confident else accuracy.value
     found = []
 
-    def over(name: str, got: float, limit: float | None, text: Callable[[float], str]) -> None:
-        if limit is not None and got > limit:
-            found.append(
-                Violation(name=name, text=f"{name} by {text(got - limit)}", excess=(got - limit) / max(limit, 1e-9))
+    def over(name: str, got: float | None, limit: float | None, text: Callable[[float], str], of: str = "") -> None:
+        if limit is None or (got is not None and got <= limit):
+            return
+        if got is None:
+            found.append(Violation(name=name, text=f"{name}, which is not known", excess=UNKNOWN))
+            return
+        found.append(
+            Violation(
+                name=name,
+                text=f"{name} by {text(got - limit)}{of}",
+                excess=min(INFEASIBLE, (got - limit) / max(limit, 1e-9)),
             )
+        )
 
-    over("latency", cost.latency_s, needs.deadline_s, format_seconds)
+    if cost.infeasible is not None:
+        found.append(Violation(name="infeasible", text=f"infeasible: {cost.infeasible}", excess=INFEASIBLE))
+    else:
+        over("latency", cost.deadline_latency_s, needs.deadline_s, format_seconds)
+        over("energy", cost.energy_j, needs.max_energy_j, format_joules)
+        over("cost", cost.usd, needs.max_usd, format_usd)
+        if needs.min_frame_rate is not None and cost.frame_rate < needs.min_frame_rate:
+            short = needs.min_frame_rate - cost.frame_rate
+            found.append(
+                Violation(name="frame rate", text=f"frame rate by {short:.3g}/s", excess=short / needs.min_frame_rate)
+            )
     over("payload", cost.payload_bytes, needs.max_payload_bytes, format_bytes)
-    over("device memory", cost.head_peak_bytes, needs.max_head_bytes, format_bytes)
+    memory = [limit for limit in (needs.max_head_bytes, needs.device_memory_bytes) if limit is not None]
+    over("device memory", cost.head_peak_bytes, min(memory, default=None), format_bytes, _has(needs, "memory"))
+    over("device flash", cost.head_file_bytes, needs.device_flash_bytes, format_bytes, _has(needs, "flash"))
     if needs.max_drop is not None and drop > needs.max_drop + 1e-12:
         points = 100 * (drop - needs.max_drop)
         found.append(Violation(name="drop", text=f"drop by {points:.1f} points", excess=drop - needs.max_drop))
@@ -134,6 +172,15 @@ def violations(point: Evaluated, needs: Requirements) -> tuple[Violation, ...]:
         short = needs.min_agreement - value
         found.append(Violation(name=accuracy.metric, text=f"{accuracy.metric} by {short:.3f}", excess=short))
     return tuple(found)
+
+
+def _has(needs: Requirements, kind: str) -> str:
+    """What the device has, when it is the device's limit that binds."""
+    limit = needs.device_memory_bytes if kind == "memory" else needs.device_flash_bytes
+    asked = needs.max_head_bytes if kind == "memory" else None
+    if limit is None or (asked is not None and asked < limit):
+        return ""
+    return f" ({needs.device} has {format_bytes(limit)})"
 
 
 def misses_quality(point: Evaluated, needs: Requirements) -> bool:
@@ -148,18 +195,28 @@ def _would_fit(points: Sequence[Evaluated], needs: Requirements) -> tuple[str, .
         return all(violation.name == name for violation in violations(point, needs))
 
     def least(name: str, got: Callable[[Evaluated], float]) -> float | None:
-        return min((got(point) for point in points if others_met(point, name)), default=None)
+        found = min((got(point) for point in points if others_met(point, name)), default=math.inf)
+        return None if math.isinf(found) else found
 
-    latency_s = least("latency", lambda p: p.cost.latency_s)
+    latency_s = least("latency", lambda p: p.cost.deadline_latency_s)
+    energy_j = least("energy", lambda p: math.inf if p.cost.energy_j is None else p.cost.energy_j)
+    usd = least("cost", lambda p: math.inf if p.cost.usd is None else p.cost.usd)
+    rate = least("frame rate", lambda p: -p.cost.frame_rate)
+    flash = least("device flash", lambda p: p.cost.head_file_bytes)
     payload = least("payload", lambda p: p.cost.payload_bytes)
     memory = least("device memory", lambda p: p.cost.head_peak_bytes)
     drop = least("drop", lambda p: p.accuracy.drop)
+    memory_binds = needs.max_head_bytes is not None or needs.device_memory_bytes is not None
     metric = points[0].accuracy.metric
     value = least(metric, lambda p: -p.accuracy.value)
     texts = [
         None if latency_s is None or needs.deadline_s is None else f"latency <= {format_seconds(latency_s)}",
         None if payload is None or needs.max_payload_bytes is None else f"payload <= {format_bytes(payload)}",
-        None if memory is None or needs.max_head_bytes is None else f"device memory of {format_bytes(memory)}",
+        None if memory is None or not memory_binds else f"device memory of {format_bytes(memory)}",
+        None if flash is None or needs.device_flash_bytes is None else f"flash of {format_bytes(flash)}",
+        None if energy_j is None or needs.max_energy_j is None else f"energy <= {format_joules(energy_j)}",
+        None if usd is None or needs.max_usd is None else f"cost <= {format_usd(usd)}",
+        None if rate is None or needs.min_frame_rate is None else f"frame rate >= {-rate:.3g}/s",
         None if drop is None or needs.max_drop is None else f"drop <= {100 * drop:.1f} %",
         None if value is None or needs.min_agreement is None else f"{metric} >= {-value:.2f}",
     ]

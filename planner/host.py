@@ -42,6 +42,7 @@ def measure_host(machine: Machine, *, name: str = "host", description: str = "th
         memory=Memory(),
         serial=Serial(coders=coders),
         fingerprint=machine.fingerprint,
+        machine=machine,
     )
 
 

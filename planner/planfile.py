@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from splitpoint.planner.types import How, Placement
+from splitpoint.planner.types import Cost, How, Placement
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import InputSpec
 from splitpoint.profiles.machine import Machine
@@ -36,6 +36,7 @@ FORMAT = "1.0"
 
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
 class IOTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,12 +90,22 @@ class CostReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     side_bytes: Annotated[int, msgspec.Meta(ge=0)]
     head_bytes: Annotated[int, msgspec.Meta(ge=0)]
     head_peak_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    energy_j: NonNegative | None
+    head_file_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    prepared_by: Literal["device", "server"]
+    wait_s: NonNegative
+    air_s: NonNegative
+    deadline_link_s: NonNegative | None
+    infeasible: str | None
+    compute_j: NonNegative | None
+    radio_j: NonNegative | None
+    idle_j: NonNegative | None
+    server_usd: NonNegative | None
+    link_usd: NonNegative | None
 
     @property
     def latency_s(self) -> float:
-        """End to end."""
-        return self.prepare_s + self.head_s + self.encode_s + self.link_s + self.decode_s + self.tail_s
+        """End to end, on average."""
+        return Cost(**msgspec.structs.asdict(self)).latency_s
 
 
 class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +133,13 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_payload_bytes: NonNegative | None
     max_head_bytes: NonNegative | None
     confident: bool
+    deadline_share: Share | None = None  # of the draws in which the deadline must hold; None: on average
+    min_frame_rate: NonNegative | None = None
+    max_energy_j: NonNegative | None = None
+    max_usd: NonNegative | None = None
+    device: str = ""  # whose limits the next two are
+    device_memory_bytes: NonNegative | None = None
+    device_flash_bytes: NonNegative | None = None
 
 
 class ProfileSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

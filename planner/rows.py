@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from splitpoint.planner.types import Cut, Evaluated, Rejected
 from splitpoint.profiles.model import ModelGraph
 
-__all__ = ["bar", "cut_row", "place", "point_row", "rejected_row"]
+__all__ = ["PARTS", "bar", "cut_row", "place", "point_row", "rejected_row"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+PARTS = ("prepare", "head", "encode", "link", "wait", "decode", "tail")  # of the latency, in their order
 
 
 def place(point: Evaluated) -> str:
@@ -40,15 +44,18 @@ def point_row(
         "rate": point.label,
         "payload_bytes": cost.payload_bytes,
         "payload_how": "measured",
-        "latency_s": cost.latency_s,
+        "latency_s": _finite(cost.latency_s),  # None: infeasible
+        "deadline_latency_s": _finite(cost.deadline_latency_s),
         "latency_how": cost.how,
-        "latency_parts_s": {
-            part: getattr(cost, f"{part}_s") for part in ("prepare", "head", "encode", "link", "decode", "tail")
-        },
+        "latency_parts_s": {part: _finite(getattr(cost, f"{part}_s")) for part in PARTS},
+        "infeasible": cost.infeasible,
+        "frame_rate": _finite(cost.frame_rate),
         "energy_j": cost.energy_j,
+        "usd": cost.usd,
         "side_bytes": cost.side_bytes,
         "head_bytes": cost.head_bytes,
         "head_peak_bytes": cost.head_peak_bytes,
+        "head_file_bytes": cost.head_file_bytes,
         "metric": accuracy.metric,
         "value": accuracy.value,
         "low": accuracy.low,
@@ -61,6 +68,10 @@ def point_row(
         "set": accuracy.subset,
         "notes": list(notes),
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def cut_row(graph: ModelGraph, cut: Cut) -> dict[str, Any]:

@@ -6,10 +6,11 @@ This is the only home of optuna.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from splitpoint.planner.decide import OBJECTIVES, violations
+from splitpoint.planner.decide import CONSTRAINTS, OBJECTIVES, violations
 from splitpoint.planner.planfile import Requirements
 from splitpoint.planner.types import Candidate, Evaluated
 
@@ -75,7 +76,8 @@ def search(
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue
         missed = {violation.name: violation.excess for violation in violations(point, needs)}
-        for name in ("latency", "payload", "device memory", "drop", "top1", "agreement", "fidelity"):
+        for name in CONSTRAINTS:
             trial.set_constraint(name, missed.get(name, 0.0))
-        study.tell(trial, [OBJECTIVES[name](point) for name in objectives])
+        # The sampler wants finite values; an infeasible point is told by its constraint.
+        study.tell(trial, [min(OBJECTIVES[name](point), sys.float_info.max) for name in objectives])
     return [point for point in seen.values() if point is not None]

@@ -126,8 +126,8 @@ def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count
     rows = np.array([[e.cost.latency_s, e.cost.payload_bytes, e.error] for e in entries])
     front = [entry for entry, keep in zip(entries, pareto(rows), strict=True) if keep]
     front.sort(key=lambda e: (e.cost.payload_bytes, e.cost.latency_s))
-    in_time = [e for e in front if deadline_s is None or e.cost.latency_s <= deadline_s]
-    late = [e for e in front if deadline_s is not None and e.cost.latency_s > deadline_s]
+    in_time = [e for e in front if deadline_s is None or e.cost.deadline_latency_s <= deadline_s]
+    late = [e for e in front if deadline_s is not None and e.cost.deadline_latency_s > deadline_s]
     chosen = _spread(in_time, count)
     return [entry.candidate for entry in chosen + _spread(late, max(0, count - len(chosen)))]
 

@@ -36,6 +36,8 @@ def __dir__() -> list[str]:
 
 
 STAR = "★"  # the recommended point
+# Missed requirements in narrow tables; a missed quality floor is "lossy" under every metric.
+SHORT = {"latency": "late", "payload": "large", "device memory": "memory", "energy": "energy", "cost": "cost"}
 MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "warning": ("!", "yellow"), "not made": ("-", "dim")}
 
 
@@ -151,7 +153,9 @@ def _origin(answer: Mapping[str, Any]) -> str:
 
 def _parts_text(parts: Mapping[str, float]) -> str:
     named = [
-        f"{name.removesuffix('_s')} {format_seconds(value)}" for name, value in parts.items() if name != "latency_s"
+        f"{name.removesuffix('_s')} {format_seconds(value)}"
+        for name, value in parts.items()
+        if name != "latency_s" and (value or name != "wait_s")
     ]
     return f"  {format_seconds(parts['latency_s'])} = " + " + ".join(named)
 
@@ -212,7 +216,7 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
     table.add_column("codec", no_wrap=True, overflow="ellipsis", min_width=8, max_width=32)
     for name in ("payload", "+ once", "latency"):
         table.add_column(name, justify="right", no_wrap=True, min_width=7)
-    table.add_column(metric, no_wrap=True, min_width=16)
+    table.add_column(f"{metric} 95 %", no_wrap=True, min_width=14)
     table.add_column("", no_wrap=True, min_width=max((_width(row) for row in rows), default=0))
     for row in rows:
         codec = row["codec"] if row["rate"] in ("-", "lossless") else f"{row['codec']} {row['rate']}"
@@ -223,8 +227,8 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
             codec,
             format_bytes(row["payload_bytes"]),
             format_bytes(row["side_bytes"]),
-            format_seconds(row["latency_s"]),
-            f"{row['value']:.2f} [{row['low']:.2f},{row['high']:.2f}]",
+            "never" if row["latency_s"] is None else format_seconds(row["latency_s"]),
+            f"{row['value']:.2f} {row['low']:.2f}-{row['high']:.2f}",
             " ".join(_short(note) for note in row["notes"]),
             style="bold" if "recommended" in row["notes"] else "",
         )
@@ -237,7 +241,10 @@ def _width(row: Mapping[str, Any]) -> int:
 
 def _short(note: str) -> str:
     """A note as narrow tables show it."""
-    return STAR if note == "recommended" else note.replace("misses ", "✗ ")
+    if note == "recommended":
+        return STAR
+    missed = note.removeprefix("misses ")
+    return note if missed == note else SHORT.get(missed, "lossy")
 
 
 def _plot(rows: Sequence[Mapping[str, Any]], *, deadline_s: float | None, width: int) -> Text:

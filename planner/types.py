@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from splitpoint.profiles.link_queue import throughput_s
+
 __all__ = [
     "Accuracy",
     "Candidate",
@@ -85,7 +87,10 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """Seconds, bytes and joules of one inference; the parts add up."""
+    """Seconds, bytes, joules and money of one inference; the parts add up.
+
+    A request that can never be answered has `infeasible` and infinite `link_s`.
+    """
 
     prepare_s: float  # preprocessing of the input, on whichever side does it
     head_s: float
@@ -98,12 +103,61 @@ class Cost:
     side_bytes: int  # one-time: codec.npz and added weights
     head_bytes: int  # weights the device stores
     head_peak_bytes: int  # weights and live activations, over the execution order
-    energy_j: float | None = None  # of the device; None where the profile has no power numbers
+    head_file_bytes: int = 0  # weights and coder tables of head.onnx and codec.npz, as the device stores them
+    prepared_by: Literal["device", "server"] = "device"
+    wait_s: float = 0.0  # mean, in the queue of a shared server
+    air_s: float = 0.0  # that the message keeps the link busy; part of link_s but for a duty cycle's silence
+    deadline_link_s: float | None = None  # link and queue in the share of draws a deadline asks for; None: the means
+    infeasible: str | None = None  # why the message can never arrive
+    compute_j: float | None = None  # what computing adds on the device; None where a profile has no figures
+    radio_j: float | None = None
+    idle_j: float | None = None  # of being on from the first to the last second
+    server_usd: float | None = None
+    link_usd: float | None = None
 
     @property
     def latency_s(self) -> float:
-        """End to end."""
-        return self.prepare_s + self.head_s + self.encode_s + self.link_s + self.decode_s + self.tail_s
+        """End to end, on average."""
+        return self._computing_s + self.link_s + self.wait_s
+
+    @property
+    def deadline_latency_s(self) -> float:
+        """End to end in the share of the draws that a deadline asks for; the mean where it asks for none."""
+        return self.latency_s if self.deadline_link_s is None else self._computing_s + self.deadline_link_s
+
+    @property
+    def device_s(self) -> float:
+        """That the device computes."""
+        return self.head_s + self.encode_s + (self.prepare_s if self.prepared_by == "device" else 0.0)
+
+    @property
+    def server_s(self) -> float:
+        """That the server computes."""
+        return self.decode_s + self.tail_s + (self.prepare_s if self.prepared_by == "server" else 0.0)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second of device, link and server working on successive frames at once."""
+        return throughput_s({"device": self.device_s, "link": self.air_s, "server": self.server_s})
+
+    @property
+    def energy_j(self) -> float | None:
+        """Of the device, from the first to the last second; None where a part is not known."""
+        return _sum(self.compute_j, self.radio_j, self.idle_j)
+
+    @property
+    def usd(self) -> float | None:
+        """Of one request; None where a part is not known."""
+        return _sum(self.server_usd, self.link_usd)
+
+    @property
+    def _computing_s(self) -> float:
+        return self.prepare_s + self.head_s + self.encode_s + self.decode_s + self.tail_s
+
+
+def _sum(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

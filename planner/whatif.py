@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from splitpoint.planner.cost import ANSWER_BYTES
+from splitpoint.planner.channel import Channel
+from splitpoint.planner.cost import over
 from splitpoint.planner.decide import decide
 from splitpoint.planner.flow import Outcome
 from splitpoint.planner.rows import place
 from splitpoint.planner.types import Evaluated
-from splitpoint.profiles.link import FixedLink, downlink_s, uplink_s
+from splitpoint.profiles.device import Device
+from splitpoint.profiles.link import FixedLink
 
 __all__ = ["RATES_BIT_S", "at_link", "by_rate"]
 
@@ -25,12 +27,11 @@ def __dir__() -> list[str]:
 RATES_BIT_S = tuple(float(rate) for rate in np.logspace(5, 9, 25))  # 100 kbit/s to 1 Gbit/s, six a decade
 
 
-def at_link(point: Evaluated, link: FixedLink) -> Evaluated:
-    """The same point over another link."""
+def at_link(point: Evaluated, channel: Channel, edge: Device, server: Device) -> Evaluated:
+    """The same point over another channel."""
     if point.candidate.placement == "device":
         return point
-    link_s = uplink_s(link, 8 * point.cost.payload_bytes) + downlink_s(link, 8 * ANSWER_BYTES)
-    return dataclasses.replace(point, cost=dataclasses.replace(point.cost, link_s=link_s))
+    return dataclasses.replace(point, cost=over(point.cost, channel, edge, server))
 
 
 def by_rate(outcome: Outcome) -> list[dict[str, Any]]:
@@ -40,8 +41,8 @@ def by_rate(outcome: Outcome) -> list[dict[str, Any]]:
         return []
     ranges: list[dict[str, Any]] = []
     for rate in RATES_BIT_S:
-        other = msgspec.structs.replace(link, uplink_bit_s=rate)
-        moved = [at_link(point, other) for point in outcome.points]
+        other = dataclasses.replace(outcome.problem.channel, link=msgspec.structs.replace(link, uplink_bit_s=rate))
+        moved = [at_link(point, other, outcome.edge.device, outcome.server.device) for point in outcome.points]
         best = decide(moved, outcome.problem.needs, outcome.problem.config.objectives).recommended
         what = None if best is None else _text(best)
         if ranges and ranges[-1]["what"] == what:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine import Machine
 from splitpoint.profiles.units import (
     ByteCount,
     ByteRate,
@@ -140,6 +141,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     price: Price | None = None
     serial: Serial = Serial()
     fingerprint: str | None = None  # of the machine, for a measured device
+    machine: Machine | None = None
     fitted_on: tuple[Published, ...] = ()
     check_points: tuple[Published, ...] = ()  # published, and not used to fit
 

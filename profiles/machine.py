@@ -12,7 +12,9 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["Machine", "differences", "this_machine"]
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["Machine", "check_settings", "differences", "this_machine"]
 
 
 def __dir__() -> list[str]:
@@ -62,6 +64,20 @@ def differences(measured: Machine, wanted: Machine) -> list[str]:
         for field, name in _COMPARED.items()
         if getattr(measured, field) != getattr(wanted, field)
     ]
+
+
+def check_settings(measured: Machine, wanted: Machine, *, what: str, at: str) -> None:
+    """Refuse seconds of one processor for other threads, another provider or precision; raises `ProfileError`.
+
+    Two processors are not compared: there the planner models instead.
+    """
+    settings = [text for text in differences(measured, wanted) if not text.startswith("ONNX Runtime ")]
+    if measured.cpu == wanted.cpu and settings:
+        raise ProfileError(
+            f"{what} does not hold here: it was measured with {' and '.join(settings)}",
+            at=at,
+            fix=f"measure it again with --threads {wanted.threads}, or use {measured.threads} threads everywhere",
+        )
 
 
 def this_machine(

@@ -28,6 +28,7 @@ __all__ = [
     "MacCount",
     "MacRate",
     "NonNegativeSeconds",
+    "PerSecond",
     "PositiveSeconds",
     "UnitError",
     "UsdPerByte",
@@ -42,6 +43,7 @@ __all__ = [
     "format_macs_s",
     "format_rate",
     "format_seconds",
+    "format_usd",
     "format_watts",
     "parse",
 ]
@@ -118,6 +120,9 @@ KINDS: Mapping[str, Kind] = {
         # 1 MAC = 2 FLOP
         units={**_scaled("MAC/s", _LARGE), **_scaled("FLOP/s", _LARGE, 0.5), **_scaled("FLOPS", _LARGE, 0.5)},
     ),
+    "per_s": Kind(
+        noun="a number a second", example="10 /s", units={"/s": 1.0, "fps": 1.0, "/min": 1 / 60, "/h": 1 / 3600}
+    ),
     "fraction": Kind(noun="a fraction", example="1 %", units={"%": 0.01, "": 1.0}),
     "usd_byte": Kind(
         noun="a price per byte",
@@ -141,6 +146,7 @@ JoulesPerBit = Annotated[float, Meta(ge=0, extra={"kind": "j_bit"})]
 MacCount = Annotated[float, Meta(gt=0, extra={"kind": "macs"})]
 MacRate = Annotated[float, Meta(gt=0, extra={"kind": "macs_s"})]
 Fraction = Annotated[float, Meta(ge=0, le=1, extra={"kind": "fraction"})]
+PerSecond = Annotated[float, Meta(ge=0, extra={"kind": "per_s"})]
 UsdPerByte = Annotated[float, Meta(ge=0, extra={"kind": "usd_byte"})]
 UsdPerSecond = Annotated[float, Meta(ge=0, extra={"kind": "usd_s"})]
 UsdPerRequest = Annotated[float, Meta(ge=0, extra={"kind": "usd"})]
@@ -261,6 +267,11 @@ def format_fraction(fraction: float) -> str:
 def format_joules(joules: float) -> str:
     """Joules for people: ``0.02`` is "20 mJ"."""
     return _format(joules, "J", {"k": 1e3, **_SMALL_SHOWN})
+
+
+def format_usd(usd: float) -> str:
+    """Money for people: ``0.00002`` is "0.00002 USD"."""
+    return f"{usd:.3g} USD" if usd >= 1e-4 or usd == 0 else f"{usd * 1e6:.3g} USD per million"
 
 
 def format_watts(watts: float) -> str:
