@@ -62,7 +62,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
     return {
         "header": _header(outcome),
         "need": needs_text(problem.needs, problem.metric),
-        "notes": [*problem.notes, *_warnings(outcome)],
+        "notes": [*problem.notes, *outcome.notes, *_warnings(outcome)],
         "baselines": [
             point_row(point, number=None, label=label, notes=_misses(point, problem.needs))
             for label, point in outcome.baselines
@@ -89,8 +89,8 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         "contradicted": None if report is None else contradiction(report, problem.needs),
         "safer": None if plan is None else _safer(outcome),
         "evaluated": len(outcome.points),
-        "tail_runs": outcome.evaluator.runs,
-        "tail_reused": outcome.evaluator.reused,
+        "tail_runs": outcome.tail_runs,
+        "tail_reused": outcome.tail_reused,
         "directory": None if plan is None else str(directory),
     }
 

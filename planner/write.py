@@ -25,31 +25,37 @@ from splitpoint.codecs.store import load_coders, save_coders
 from splitpoint.planner.build import device_files, picture_files, split_files
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.flow import Outcome
+from splitpoint.planner.lab import Lab
 from splitpoint.planner.loaders import load_npz
-from splitpoint.planner.plan import CODEC, PLAN, REPORT, WHOLE, Plan
+from splitpoint.planner.plan import CODEC, PLAN, REPORT, WHOLE, Plan, sha256_file
 from splitpoint.planner.planfile import (
     FORMAT,
     AccuracyReport,
     CodecChoice,
     CostReport,
     CutChoice,
-    IOTensor,
-    ModelSource,
     PlanFile,
     PointFile,
     ProfileSource,
     SearchReport,
 )
-from splitpoint.planner.report import report_bytes, run_report
+from splitpoint.planner.report import REFERENCE, run_report
 from splitpoint.planner.rows import point_row
-from splitpoint.planner.table import cut_name
 from splitpoint.planner.types import Evaluated, PlannerError
+from splitpoint.planner.variant_files import (
+    VARIANTS,
+    io_tensor,
+    model_source,
+    reference_bytes,
+    stored_variant,
+    stored_variants,
+    variant_files,
+)
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files import dump_yaml, read_yaml
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.machine import this_machine
-from splitpoint.profiles.model import ModelGraph, Tensor
-from splitpoint.profiles.runtime import open_session
+from splitpoint.profiles.model import ModelGraph
 
 __all__ = ["CONFIG", "FRONT", "POINT", "POINTS", "export_point", "write_plan"]
 
@@ -69,18 +75,20 @@ def write_plan(
 
     The report set runs through the written files before they are moved into place.
     """
-    problem, front = outcome.problem, outcome.decision.front
+    front = outcome.decision.front
     points = front if point in front else (point, *front)
+    lab = outcome.lab(point.candidate.variant)
+    others = any(p.candidate.variant != outcome.labs[0].variant.name for p in points)
+    reference = reference_bytes(outcome.labs[0]) if others else None
     with _placed(directory) as folder:
-        graph = problem.graph
-        shared = {WHOLE: device_files(graph)["head.onnx"], REPORT: report_bytes(problem.split.report)}
-        _write_all(folder, shared)
-        (folder / CONFIG).write_text(dump_yaml(problem.config))
+        shared = variant_files(lab, None if lab is outcome.labs[0] else reference)
+        _write_all(folder, shared | stored_variants(outcome.labs, points, reference))
+        (folder / CONFIG).write_text(dump_yaml(outcome.problem.config))
         (folder / FRONT).write_text(_front_csv(outcome, points))
         for number, other in enumerate(points, start=1):
             _write_point(folder / POINTS / str(number), outcome, other, number)
-        template = _template(outcome, shared)
-        _finish(folder, template, graph, folder / POINTS / str(points.index(point) + 1), advance)
+        template = _template(outcome, lab, shared)
+        _finish(folder, template, lab.graph, folder / POINTS / str(points.index(point) + 1), advance)
     return Plan.load(directory)
 
 
@@ -94,16 +102,25 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
     if not (chosen / POINT).is_file():
         known = sorted(int(p.name) for p in (source / POINTS).iterdir() if p.name.isdigit())
         raise ProfileError(f"no point {number} in this plan", at=str(source), fix=f"points: {known[0]} to {known[-1]}")
-    whole = plan.path(WHOLE).read_bytes()
-    graph = load_graph(whole, name=plan.file.model.name, source=plan.file.model.source)
-    if graph.sha256 != plan.file.model.sha256:
-        raise ProfileError("the canonical form of whole.onnx changed", at=str(source / WHOLE), fix="plan again")
+    variant = read_yaml(chosen / POINT, PointFile).variant
+    origin, template = source, plan.file
+    if (source / VARIANTS).is_dir():
+        origin, said = stored_variant(source, variant)
+        template = msgspec.structs.replace(template, model=said.model, input=said.input)
+    elif variant != plan.file.variant:
+        raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
+    graph = load_graph((origin / WHOLE).read_bytes(), name=template.model.name, source=template.model.source)
+    if graph.sha256 != template.model.sha256:
+        raise ProfileError("the canonical form of whole.onnx changed", at=str(origin / WHOLE), fix="plan again")
+    kept = [name for name in (WHOLE, REPORT, REFERENCE) if (origin / name).is_file()]
     with _placed(directory) as folder:
-        for name in (WHOLE, REPORT, CONFIG, FRONT):
-            shutil.copy2(source / name, folder / name)
-        shutil.copytree(source / POINTS, folder / POINTS)
-        kept = {name: plan.file.files[name] for name in (WHOLE, REPORT)}
-        template = msgspec.structs.replace(plan.file, files=kept, created=_now())
+        for path in (*(origin / name for name in kept), source / CONFIG, source / FRONT):
+            shutil.copy2(path, folder / path.name)
+        for name in (POINTS, VARIANTS):
+            if (source / name).is_dir():
+                shutil.copytree(source / name, folder / name)
+        hashes = {name: sha256_file(folder / name) for name in kept}
+        template = msgspec.structs.replace(template, files=hashes, created=_now())
         _finish(folder, template, graph, folder / POINTS / str(number), advance)
     return Plan.load(directory)
 
@@ -129,8 +146,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input)
-    whole = open_session(folder / WHOLE, level="all")
-    accuracy = run_report(plan, dataset, whole, chosen.search.metric, advance=advance)
+    accuracy = run_report(plan, dataset, chosen.search.metric, advance=advance)
     report = AccuracyReport(**dataclasses.asdict(accuracy))
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=report)))
 
@@ -156,14 +172,17 @@ def _running_files(graph: ModelGraph, chosen: PointFile, point: Path) -> dict[st
 def _write_point(folder: Path, outcome: Outcome, point: Evaluated, number: int) -> None:
     """One point of the front: what it is, its coder tables and its codec graphs."""
     files: dict[str, bytes] = {}
-    candidate, graph = point.candidate, outcome.problem.graph
+    candidate = point.candidate
+    lab = outcome.lab(candidate.variant)
     cut_choice = None
     boundary: str = "none" if candidate.placement == "device" else "picture"
     if candidate.placement == "split":
-        cut = next(cut for cut in outcome.cuts.cuts if cut_name(cut) == candidate.cut)
-        fitted = outcome.bench.fit(cut, candidate.codec, candidate.rate)
+        cut = lab.pricer.cuts[candidate.cut]
+        fitted = lab.bench.fit(cut, candidate.codec, candidate.rate)
         boundary = fitted[0].boundary
-        cut_choice = CutChoice(tensors=tuple(_io(graph.tensors[name]) for name in cut.tensors), after=cut.after)
+        cut_choice = CutChoice(
+            tensors=tuple(io_tensor(lab.graph.tensors[name]) for name in cut.tensors), after=cut.after
+        )
         files[CODEC] = save_coders([codec.coder for codec in fitted])
         for i, codec in enumerate(fitted):
             files |= {f"encoder{i}.onnx": codec.encoder} if codec.encoder is not None else {}
@@ -187,10 +206,10 @@ def _write_point(folder: Path, outcome: Outcome, point: Evaluated, number: int) 
     _write_all(folder, {POINT: dump_yaml(chosen).encode(), **files})
 
 
-def _template(outcome: Outcome, shared: Mapping[str, bytes]) -> PlanFile:
+def _template(outcome: Outcome, lab: Lab, shared: Mapping[str, bytes]) -> PlanFile:
     """Everything of plan.yaml that does not depend on the point; the first point's values hold the place."""
     problem, profile = outcome.problem, outcome.profile
-    config, graph = problem.config, problem.graph
+    config = problem.config
     some = outcome.points[0]
     return PlanFile(
         format=FORMAT,
@@ -200,15 +219,8 @@ def _template(outcome: Outcome, shared: Mapping[str, bytes]) -> PlanFile:
         placement="device",
         variant=some.candidate.variant,
         files={name: hashlib.sha256(data).hexdigest() for name, data in shared.items()},
-        model=ModelSource(
-            name=graph.name,
-            source=graph.source,
-            source_sha256=graph.source_sha256,
-            sha256=graph.sha256,
-            input=_io(graph.inputs[0]),
-            outputs=tuple(_io(tensor) for tensor in graph.outputs),
-        ),
-        input=problem.spec,
+        model=model_source(lab.graph),
+        input=lab.variant.spec,
         cut=None,
         codec=CodecChoice(name="-", id=0, rate=0, rate_label="-", boundary="none", needs_splitpoint=()),
         predicted=CostReport(**dataclasses.asdict(some.cost)),
@@ -280,11 +292,8 @@ def _placed(directory: Path) -> Iterator[Path]:
 def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-
-
-def _io(tensor: Tensor) -> IOTensor:
-    return IOTensor(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
 
 
 def _source(name: str, profile: msgspec.Struct) -> ProfileSource:
