@@ -368,6 +368,21 @@ def test_an_interrupted_plan_leaves_the_old_one(
     assert [path.name for path in tmp_path.iterdir()] == ["plan"]
 
 
+def test_a_killed_plan_leaves_the_old_one(home: Path, split_plan: Path, tmp_path: Path, run: Run) -> None:
+    out = Path(shutil.copytree(split_plan, tmp_path / "plan"))
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    arguments = ["plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", out]
+    code = (
+        "import os, signal, splitpoint.planner.write as write; from splitpoint.cli import main\n"
+        "write.run_report = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"main({[str(argument) for argument in arguments]!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=200, capture_output=True)
+    assert done.returncode == -9
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert run("verify", out)[0] == 0
+
+
 def test_a_full_disk_leaves_the_old_plan(
     home: Path, split_plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:

@@ -12,9 +12,7 @@ points = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=25)
 def test_front_equals_the_definition(rows):
     table = np.array(rows, float)
     kept = {tuple(row) for row in table[pareto(table)]}
-    dominated = {
-        tuple(a) for a in table if any((np.array(b) <= a).all() and (np.array(b) < a).any() for b in table)
-    }
+    dominated = {tuple(a) for a in table if any((np.array(b) <= a).all() and (np.array(b) < a).any() for b in table)}
     assert kept == {tuple(row) for row in table} - dominated
     assert len(table[pareto(table)]) == len(kept)  # of equal rows one stays
 
