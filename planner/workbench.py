@@ -17,15 +17,16 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import pack, unpack
-from splitpoint.codecs.protocol import Array, Context, FittedCodec
+from splitpoint.codecs.protocol import Array, Codec, Context, FittedCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
+from splitpoint.planner.context import Contexts, spread
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.expose import expose
 from splitpoint.planner.types import Cut
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.runtime import Session, open_session
 
-__all__ = ["ACTIVATION_BUDGET_BYTES", "Coded", "Workbench", "activation_range"]
+__all__ = ["ACTIVATION_BUDGET_BYTES", "Coded", "Workbench"]
 
 
 def __dir__() -> list[str]:
@@ -62,9 +63,13 @@ class Workbench:
         inputs: Mapping[str, Callable[[], Iterator[Array]]],
         *,
         threads: int,
-        contexts: Callable[[str], Context] | None = None,
+        labels: Array | None = None,
+        seed: int = 0,
     ) -> None:
-        """`inputs` maps a set's name ("calibration", "search", "report") to a maker of its (1, ...) arrays."""
+        """`inputs` maps a set's name ("calibration", "search", "report") to a maker of its (1, ...) arrays.
+
+        `labels` (N,) are those of the calibration set.
+        """
         if len(graph.inputs) != 1:
             raise ValueError(f"{graph.name}: expected one input, got {len(graph.inputs)}")
         self.graph = graph
@@ -72,13 +77,14 @@ class Workbench:
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._lock = threading.RLock()
-        self._contexts = contexts or (lambda tensor: activation_range(graph, tensor))
+        calibration = lambda: self.inputs("calibration")  # noqa: E731  a set may be missing where nothing is fitted
+        self._contexts = Contexts(graph, calibration, labels=labels, seed=seed, threads=threads)
         self._pairs: dict[tuple[str, ...], tuple[bytes | None, bytes]] = {}
         self._sessions: _Cache[Hashable, Session] = _Cache(SESSION_BUDGET, lambda _: 1)
         self._activations: _Cache[tuple[tuple[str, ...], str], list[dict[str, Array]]] = _Cache(
             ACTIVATION_BUDGET_BYTES, lambda rows: sum(a.nbytes for row in rows for a in row.values())
         )
-        self._stacked: tuple[tuple[str, ...], dict[str, Array]] | None = None
+        self._stacked: tuple[tuple[str, ...], list[int], dict[str, Array]] | None = None
         self._fitted: dict[tuple[tuple[str, ...], str, int], tuple[FittedCodec, ...]] = {}
 
     @property
@@ -137,26 +143,36 @@ class Workbench:
         outputs = session.run({self.input_name: x})
         return [outputs[tensor.name] for tensor in self.graph.outputs]
 
+    def prepare(self, cuts: Sequence[Cut], codecs: Sequence[Codec]) -> dict[str, str]:
+        """Have what `codecs` use beside activations at `cuts`; gives "codec at cuts" -> what it needs and cannot have.
+
+        Without it a codec that weights its noise by sensitivity is fitted without.
+        """
+        return self._contexts.prepare(cuts, codecs)
+
     def fit(self, cut: Cut, codec: str, rate: int) -> tuple[FittedCodec, ...]:
         """The codec fitted on the calibration set, one per crossing tensor; raises `FitError`."""
         key = (cut.tensors, codec, rate)
         if key not in self._fitted:
-            stacked = self._calibration(cut)
+            chosen, stacked = self._calibration(cut)
             self._fitted[key] = tuple(
-                REGISTRY[codec].fit(stacked[name], rate, self._context(name)) for name in cut.tensors
+                REGISTRY[codec].fit(stacked[name], rate, self._context(codec, cut, name, chosen))
+                for name in cut.tensors
             )
         return self._fitted[key]
 
-    def _calibration(self, cut: Cut) -> dict[str, Array]:
-        """Calibration activations (N, ...) by crossing tensor; those of the last cut are kept."""
+    def _calibration(self, cut: Cut) -> tuple[list[int], dict[str, Array]]:
+        """Which calibration inputs are used, and activations (N, ...) by tensor; those of the last cut are kept."""
         if self._stacked is None or self._stacked[0] != cut.tensors:
             enough = max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements)
-            rows = _spread(self.activations(cut, "calibration"), enough)
-            self._stacked = (cut.tensors, {name: np.concatenate([row[name] for row in rows]) for name in cut.tensors})
-        return self._stacked[1]
+            rows = self.activations(cut, "calibration")
+            chosen = spread(len(rows), enough)
+            stacked = {name: np.concatenate([rows[i][name] for i in chosen]) for name in cut.tensors}
+            self._stacked = (cut.tensors, chosen, stacked)
+        return self._stacked[1:]
 
-    def _context(self, tensor: str) -> Context:
-        return dataclasses.replace(self._contexts(tensor), run=self._run_once)
+    def _context(self, codec: str, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
+        return dataclasses.replace(self._contexts(REGISTRY[codec], cut, tensor, rows), run=self._run_once)
 
     def _run_once(self, model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
         return open_session(model, level="all", threads=self._threads).run(feeds)
@@ -203,30 +219,6 @@ class Workbench:
                 session = open_session(model(), level="all", threads=1)
                 self._sessions.put(key, session)
             return session
-
-
-def activation_range(graph: ModelGraph, tensor: str) -> Context:
-    """The range a cut tensor is known to have because an activation made it: ReLU [0, inf), Clip [min, max]."""
-    value = next((v for node in graph.model.graph for v in node.outputs if v.name == tensor), None)
-    node = None if value is None else value.producer()
-    if node is None or node.op_type not in ("Relu", "Clip"):
-        return Context()
-    if node.op_type == "Relu":
-        return Context(low=0.0)
-    low, high = (_constant(node.inputs[i]) if i < len(node.inputs) else None for i in (1, 2))
-    return Context(low=-np.inf if low is None else low, high=np.inf if high is None else high)
-
-
-def _constant(value: object) -> float | None:
-    constant = getattr(value, "const_value", None)
-    return None if constant is None else float(constant.numpy())
-
-
-def _spread(rows: Sequence[dict[str, Array]], count: int) -> list[dict[str, Array]]:
-    """At most `count` rows, evenly spaced."""
-    if len(rows) <= count:
-        return list(rows)
-    return [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 class _Cache(Generic[K, V]):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from splitpoint.planner.sensitivity import sensitivity_diagonal, sensitivity_torch
+from splitpoint.planner.gradients import gradients_torch
+from splitpoint.planner.sensitivity import sensitivity_diagonal
 from splitpoint.planner.types import PlannerError
 from splitpoint.profiles.torch_model import export_module
 
@@ -65,6 +66,13 @@ class Tail(nn.Module):
         return y
 
 
+def channel_matrix(module: Any, inputs: list[Array], activations: Array, **options: Any) -> Array:
+    """M (C, C), the mean over inputs of the gradients' products."""
+    rows = gradients_torch(module, inputs, {"cut": activations}, count=len(inputs), **options).found["cut"]
+    flat = rows.astype(np.float64).transpose(1, 0, 2, 3).reshape(rows.shape[1], -1)
+    return np.asarray(flat @ flat.T / len(inputs))
+
+
 class Linear(nn.Module):
     """Every logit is a sum of channels over all positions, so the Jacobian is the weight, whatever the input."""
 
@@ -84,7 +92,7 @@ class Linear(nn.Module):
 
 def test_linear_tail_has_its_weights_as_jacobian() -> None:
     module, inputs = Linear().eval(), images(3, channels=4)
-    got = sensitivity_torch(module, inputs, at_cut(module, inputs), top=3)
+    got = channel_matrix(module, inputs, at_cut(module, inputs), top=3)
     weight = module.weight.detach().numpy().astype(np.float64)
     centered = weight - weight.mean(axis=0)
     assert np.allclose(got, 36 * centered.T @ centered, rtol=1e-5)
@@ -92,8 +100,8 @@ def test_linear_tail_has_its_weights_as_jacobian() -> None:
 
 def test_the_input_itself_is_a_cut() -> None:
     module, inputs = Linear().eval(), images(2, channels=4)
-    at_input = sensitivity_torch(module, inputs, np.concatenate(inputs), top=3)
-    assert np.allclose(at_input, 4 * sensitivity_torch(module, inputs, at_cut(module, inputs), top=3), rtol=1e-5)
+    at_input = channel_matrix(module, inputs, np.concatenate(inputs), top=3)
+    assert np.allclose(at_input, 4 * channel_matrix(module, inputs, at_cut(module, inputs), top=3), rtol=1e-5)
 
 
 def test_one_position_makes_the_estimate_exact_for_a_linear_tail() -> None:
@@ -107,7 +115,7 @@ def test_one_position_makes_the_estimate_exact_for_a_linear_tail() -> None:
 def test_jacobian_is_that_of_finite_differences_through_in_place_and_residual_operators() -> None:
     module, inputs = seeded(Residual), images(1)
     a = at_cut(module, inputs)
-    got = sensitivity_torch(module, inputs, a, top=6)
+    got = channel_matrix(module, inputs, a, top=6)
     tail = Tail(module).double()
     base = torch.from_numpy(a).double()
     jacobian = np.empty((6, *a.shape[1:]))
@@ -125,7 +133,7 @@ def test_jacobian_is_that_of_finite_differences_through_in_place_and_residual_op
 def test_estimated_diagonal_agrees_with_the_exact_one() -> None:
     module, inputs = seeded(Residual), images(200)
     a = at_cut(module, inputs)
-    exact = np.diag(sensitivity_torch(module, inputs, a, count=200))
+    exact = np.diag(channel_matrix(module, inputs, a))
     tail = export_module(Tail(module), (1, 8, 6, 6))
     got = sensitivity_diagonal(tail, a, count=200, threads=1)
     assert np.corrcoef(got, exact)[0, 1] > 0.95
@@ -134,12 +142,35 @@ def test_estimated_diagonal_agrees_with_the_exact_one() -> None:
     assert few[0] == few[1] != few[2]
 
 
-def test_a_tensor_that_the_module_does_not_make_is_refused() -> None:
+def test_gradients_at_several_cuts_come_from_one_run() -> None:
+    module, inputs = seeded(Residual), images(3)
+    a = at_cut(module, inputs)
+    both = gradients_torch(module, inputs, {"input": np.concatenate(inputs), "cut": a}, top=4).found
+    assert both["input"].shape == (12, 3, 6, 6)
+    for name, activations in (("input", np.concatenate(inputs)), ("cut", a)):
+        alone = gradients_torch(module, inputs, {name: activations}, top=4).found[name]
+        assert np.array_equal(both[name], alone)
+
+
+def test_a_tensor_that_the_module_does_not_make_has_no_gradients() -> None:
     module, inputs = seeded(Residual), images(2)
-    with pytest.raises(PlannerError, match="the nearest differs"):
-        sensitivity_torch(module, inputs, at_cut(module, inputs) + 1)
-    with pytest.raises(PlannerError, match="none has its shape"):
-        sensitivity_torch(module, inputs, np.zeros((2, 5, 6, 6), np.float32))
+    a = at_cut(module, inputs)
+    got = gradients_torch(module, inputs, {"cut": a, "moved": a + 1, "narrow": a[:, :5]})
+    assert set(got.found) == {"cut"}
+    assert "the nearest differs" in got.missing["moved"]
+    assert "none has its shape" in got.missing["narrow"]
+
+
+def test_a_module_that_answers_otherwise_is_refused() -> None:
+    module, inputs = seeded(Residual), images(2)
+    with torch.inference_mode():
+        answers = np.concatenate([module(torch.from_numpy(x)).numpy() for x in inputs])
+    targets = {"cut": at_cut(module, inputs)}
+    assert gradients_torch(module, inputs, targets, answers=answers).found
+    with pytest.raises(PlannerError, match="differs from the network's"):
+        gradients_torch(module, inputs, targets, answers=answers + 1)
+    with pytest.raises(PlannerError, match="6 numbers, the network 5"):
+        gradients_torch(module, inputs, targets, answers=answers[:, :5])
 
 
 def test_a_constant_channel_gets_a_sensitivity_too() -> None:
