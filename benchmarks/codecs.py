@@ -127,9 +127,11 @@ DRAWN = (
 
 
 def useful_rates(name: str) -> Sequence[int]:
-    """Rates worth measuring: of the steps, those between hopeless and needless."""
-    count = len(REGISTRY[name].rates)
-    return range(3, count - 1) if count > 10 else range(count)
+    """Rates worth measuring, between hopeless and needless."""
+    if name.startswith(("kltq", "step")):
+        return range(4, 11)
+    first = 0 if name in ("brito-tcq", "brito-lloyd") else 1 if name == "range-rans" else 2
+    return range(len(REGISTRY[name].rates))[first : first + 6]
 
 
 def layer_input(network: Network, cut: int, inputs: Array) -> Array:
