@@ -69,7 +69,7 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
         pruned, reasons = pruned_graphs(problem.graph, config.prune, problem.split.calibration)
         notes += reasons
         variants += [
-            Variant(name=p.name, kind="pruned", graph=p.graph, split=problem.split, after=frozenset({p.after}))
+            Variant(name=p.name, kind="pruned", graph=p.graph, split=problem.split, after=frozenset(p.after))
             for p in pruned
         ]
     names = [variant.name for variant in variants]

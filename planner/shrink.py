@@ -1,0 +1,217 @@
+"""Remove filters from a torch network through its dependency graph, and correct the layers that read what is left.
+
+Filters are ranked by the L1 norm of their weights (Li 2017), summed over the layers that share them: those that meet in
+an addition lose the same channels. What a pruned network computes differently is then made up for, as far as a linear
+layer can: its weights are fitted by least squares to the original's outputs (He 2017, eq. 3).
+torch and torch-pruning are imported inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.profiles.errors import ProfileError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["correct_layers", "remove_filters"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Floats = NDArray[np.float64]
+ROWS: Final = 20_000  # of a least-squares problem: 9 for each unknown of a 3x3 layer with 256 inputs
+BATCH: Final = 32  # calibration inputs at once
+RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # tried, as shares of the mean power of the layer's inputs
+# What torch-pruning's graph reader raises at operators it does not know (ShuffleNet's channel shuffle: a division by 0).
+_UNFOLLOWED: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
+
+
+def remove_filters(
+    module: nn.Module, layers: Sequence[str], ratio: float, example: torch.Tensor
+) -> tuple[dict[str, list[int]], list[str]]:
+    """Remove `ratio` of the filters of each of the convolutions `layers`, in place, with all that depends on them.
+
+    Gives the output channels removed by layer, layers outside `layers` that share them included, and which were left
+    alone and why. A shared group is pruned once. Raises `ProfileError` when torch-pruning is missing.
+    """
+    pruning = _torch_pruning()
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)  # the dependency graph is read off autograd's
+    try:
+        graph = pruning.DependencyGraph().build_dependency(module, example_inputs=example, verbose=False)
+    except _UNFOLLOWED as error:
+        raise ProfileError(f"torch-pruning cannot follow this network's channels: {error!r}") from error
+    names = {layer: name for name, layer in module.named_modules()}
+    removed: dict[str, list[int]] = {}
+    left: list[str] = []
+    for name in layers:
+        root: Any = module.get_submodule(name)
+        count = round(ratio * int(root.weight.shape[0]))
+        if name in removed or count == 0:
+            continue
+        norms = _l1_norms(pruning, graph, root)
+        weakest = sorted(np.argsort(norms, kind="stable")[:count].tolist())
+        group = graph.get_pruning_group(root, pruning.prune_conv_out_channels, weakest)
+        if not graph.check_pruning_group(group):
+            left.append(f"{name}: nothing would be left of a layer that depends on it")
+            continue
+        members = [
+            (names[dep.target.module], list(map(int, idxs)))
+            for dep, idxs in group
+            if graph.is_out_channel_pruning_fn(dep.handler) and _is_filter(dep.target.module)
+        ]
+        group.prune()
+        for member, idxs in members:
+            removed.setdefault(member, []).extend(idxs)
+    return removed, left
+
+
+def correct_layers(
+    pruned: nn.Module,
+    original: nn.Module,
+    layers: Sequence[str],
+    removed: Mapping[str, Sequence[int]],
+    inputs: torch.Tensor,
+) -> dict[str, float]:
+    """Fit each of `layers` (convolutions without groups, linear layers), in order, to the original's outputs, in place.
+
+    `inputs` (N, ...) are calibration inputs. Gives the relative error of each layer's outputs that is left on inputs it
+    was not fitted to. The fit stays near the sliced weights where the inputs say little; how near is chosen on every
+    other input.
+    """
+    errors = {}
+    for name in layers:
+        layer = pruned.get_submodule(name)
+        gone = set(removed.get(name, ()))
+        x, y, even = _samples(pruned, original, name, inputs)
+        y = y[:, [i for i in range(y.shape[1]) if i not in gone]]
+        errors[name] = _refit(layer, x, y, even)
+    return errors
+
+
+def _refit(layer: Any, x: Floats, y: Floats, even: NDArray[np.bool_]) -> float:
+    """Solve for the weights; `x` (rows, inputs) with a last column of ones, `y` (rows, outputs)."""
+    import torch
+
+    weight = layer.weight.detach().double().numpy()
+    bias = np.zeros(len(weight)) if layer.bias is None else layer.bias.detach().double().numpy()
+    start = np.concatenate([weight.reshape(len(weight), -1), bias[:, None]], axis=1).T  # (inputs + 1, outputs)
+    rest = y - x @ start
+    ridges = {ridge: _ridge(x[even], rest[even], ridge) for ridge in RIDGES}
+    losses = {ridge: float(((rest[~even] - x[~even] @ change) ** 2).sum()) for ridge, change in ridges.items()}
+    best = min(losses, key=lambda ridge: losses[ridge])
+    unchanged = float((rest[~even] ** 2).sum())
+    power = float((y[~even] ** 2).sum()) or 1.0
+    if losses[best] >= unchanged:
+        return float(np.sqrt(unchanged / power))
+    fitted = start + _ridge(x, rest, best)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(fitted[:-1].T.reshape(weight.shape)))
+        constant = torch.from_numpy(fitted[-1].copy()).to(layer.weight.dtype)
+        layer.bias = torch.nn.Parameter(constant)
+    return float(np.sqrt(losses[best] / power))
+
+
+def _ridge(x: Floats, y: Floats, ridge: float) -> Floats:
+    """argmin_D ||y - x D||^2 + ridge * mean power of x * rows * ||D||^2."""
+    gram = x.T @ x
+    return np.asarray(np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), x.T @ y))
+
+
+def _samples(
+    pruned: nn.Module, original: nn.Module, name: str, inputs: torch.Tensor
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """What the layer reads in the pruned network and gives in the original one, and which rows are of even inputs."""
+    import torch
+
+    layer = pruned.get_submodule(name)
+    share = max(1, ROWS // len(inputs))
+    xs, ys, even = [], [], []
+    with torch.no_grad(), _Tap(layer) as reads, _Tap(original.get_submodule(name)) as gives:
+        for start in range(0, len(inputs), BATCH):
+            batch = inputs[start : start + BATCH]
+            pruned(batch)
+            original(batch)
+            x, y = _rows(layer, reads.input), _outputs(gives.output)  # (B, positions, inputs), (B, positions, outputs)
+            picks = np.unique(np.linspace(0, x.shape[1] - 1, min(share, x.shape[1])).round().astype(int))
+            for i in range(len(batch)):
+                ones = np.ones((len(picks), 1))
+                xs.append(np.concatenate([x[i, picks].double().numpy(), ones], axis=1))
+                ys.append(y[i, picks].double().numpy())
+                even.append(np.full(len(picks), (start + i) % 2 == 0))
+    return np.concatenate(xs), np.concatenate(ys), np.concatenate(even)
+
+
+def _rows(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    """(B, positions, inputs): what each output of the layer is a weighted sum of."""
+    import torch
+
+    if isinstance(layer, torch.nn.Conv2d):
+        columns = torch.nn.functional.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]  # a padding given as text is refused by unfold
+        return columns.transpose(1, 2)
+    return x.reshape(len(x), -1, x.shape[-1])
+
+
+def _outputs(y: torch.Tensor) -> torch.Tensor:
+    """(B, positions, outputs)."""
+    return y.flatten(2).transpose(1, 2) if y.ndim == 4 else y.reshape(len(y), -1, y.shape[-1])
+
+
+class _Tap:
+    """The last input and output of a layer."""
+
+    input: torch.Tensor
+    output: torch.Tensor
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._layer = layer
+
+    def __enter__(self) -> _Tap:
+        self._handle = self._layer.register_forward_hook(self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.remove()
+
+    def _note(self, layer: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        self.input, self.output = given[0], result
+
+
+def _l1_norms(pruning: ModuleType, graph: Any, root: Any) -> Floats:
+    """(channels,): L1 norm of each filter of `root` and of the filters that go with it."""
+    channels = int(root.weight.shape[0])
+    norms = np.zeros(channels)
+    whole = graph.get_pruning_group(root, pruning.prune_conv_out_channels, list(range(channels)))
+    for item in whole:
+        dep, idxs = item
+        layer = dep.target.module
+        if graph.is_out_channel_pruning_fn(dep.handler) and _is_filter(layer):
+            weights = layer.weight.detach().abs().double().flatten(1).sum(1).numpy()
+            np.add.at(norms, list(map(int, item.root_idxs)), weights[list(map(int, idxs))])
+    return norms
+
+
+def _is_filter(layer: object) -> bool:
+    import torch
+
+    return isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
+
+
+def _torch_pruning() -> ModuleType:
+    try:
+        import torch_pruning
+    except ModuleNotFoundError as error:
+        raise ProfileError("pruning needs torch-pruning", fix=_INSTALL) from error
+    pruning: ModuleType = torch_pruning
+    return pruning
