@@ -1,4 +1,4 @@
-"""Lossy image coding of tiled channels: 8 bits with per-input fp16 ranges, then JPEG, WebP or AVIF at a quality."""
+"""Lossy coding of tiled channels: 8 bits with per-input fp16 ranges, then JPEG, WebP, AVIF or HEVC at a quality."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from splitpoint.codecs.hevc import SMALLEST_SIDE
 from splitpoint.codecs.layout import channels, check_tensors
 from splitpoint.codecs.preset import Layout
 from splitpoint.codecs.protocol import Array, CodecError, Coder, Context, FitError, PayloadError, Rate, TensorSpec
@@ -37,6 +38,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "jpeg": {"optimize": True},
     "webp": {"method": 4},
     "avif": {"speed": 8, "max_threads": 1},
+    "hevc": {},
 }
 LEVELS = 255
 
@@ -131,6 +133,8 @@ class LossyTiles:
         """Nothing to fit; raises `FitError` for what fp16 ranges or the format cannot hold."""
         check_half(coefficients, layout.axis)
         check_tiles(spec)
-        if spec.elements == 0:
-            raise FitError("an empty tensor")
+        if self.kind == "hevc" and min(picture_size(spec)) < SMALLEST_SIDE:
+            raise FitError(
+                f"hevc takes pictures from {SMALLEST_SIDE} pixels a side, the tiles make {picture_size(spec)}"
+            )
         return LossyTileCoder(specs=(spec,), kind=self.kind, quality=int(rate.value))

@@ -38,6 +38,7 @@ CODERS: Mapping[str, Any] = {
     "lossy-tile-jpeg": LossyTileCoder,
     "lossy-tile-webp": LossyTileCoder,
     "lossy-tile-avif": LossyTileCoder,
+    "lossy-tile-hevc": LossyTileCoder,
 }
 
 

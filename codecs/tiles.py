@@ -2,7 +2,7 @@
 
 The grid is 2^ceil(log2(C)/2) tiles wide and 2^floor(log2(C)/2) high (the paper prints the exponents); channels up to
 the next power of two are tiles of zeros. Lossless: PNG, WebP, and JPEG XL when the Pillow plugin is there (it stands in
-for the paper's FLIF). Lossy, at 8 bits with per-input ranges: JPEG, WebP and AVIF.
+for the paper's FLIF). Lossy, at 8 bits with per-input ranges: JPEG, WebP, AVIF and HEVC (PyAV).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from splitpoint.codecs.hevc import decode_grey, encode_grey, missing_hevc
 from splitpoint.codecs.layout import channels, check_tensors, from_channels, join_side, split_side, symbol_spec
 from splitpoint.codecs.protocol import Array, CodecError, FitError, PayloadError, TensorSpec
 
@@ -29,7 +30,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Format = Literal["png", "webp", "jxl", "jpeg", "avif"]
+Format = Literal["png", "webp", "jxl", "jpeg", "avif", "hevc"]
 
 PILLOW: Mapping[str, str] = {"png": "PNG", "webp": "WEBP", "jxl": "JXL", "jpeg": "JPEG", "avif": "AVIF"}
 FEATURE: Mapping[str, str] = {"png": "zlib", "webp": "webp", "jpeg": "jpg", "avif": "avif"}
@@ -53,11 +54,15 @@ def missing(kind: str) -> str | None:
     if kind == "jxl":
         found = importlib.util.find_spec("pillow_jxl") is not None
         return None if found else "the JPEG XL plugin is not installed: pip install pillow-jxl-plugin"
+    if kind == "hevc":
+        return missing_hevc()
     return None if features.check(FEATURE[kind]) else f"this Pillow was built without {kind}"
 
 
 def encode_picture(picture: NDArray[np.uint8], kind: str, options: Mapping[str, Any]) -> bytes:
-    """A grey picture (H, W) as a file of `kind`."""
+    """A grey picture (H, W) as a file of `kind`; HEVC takes the one option "quality", 0..100 for crf 51..0."""
+    if kind == "hevc":
+        return encode_grey(picture, round(51 * (100 - int(options["quality"])) / 100))
     _plugin(kind)
     image = Image.fromarray(picture)
     if kind in ("webp", "avif"):  # neither has a grey mode: equal channels cost next to nothing
@@ -69,6 +74,8 @@ def encode_picture(picture: NDArray[np.uint8], kind: str, options: Mapping[str, 
 
 def decode_picture(data: bytes, kind: str, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The grey picture (H, W) of `size`; raises `PayloadError`, before decoding when the size inside is another."""
+    if kind == "hevc":
+        return decode_grey(data, size)
     _plugin(kind)
     try:
         with warnings.catch_warnings():

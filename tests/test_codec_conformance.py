@@ -73,7 +73,8 @@ class Ends:
         return np.asarray(self.session(self.fit.decoder).run(["y"], dict(tensors))[0])
 
 
-HERE = [name for name in sorted(REGISTRY) if name != "choi-tiles-jxl" or missing("jxl") is None]
+OPTIONAL = {"choi-tiles-jxl": "jxl", "lossy-tiles-hevc": "hevc"}  # need what is not installed everywhere
+HERE = [name for name in sorted(REGISTRY) if name not in OPTIONAL or missing(OPTIONAL[name]) is None]
 ALL = [(name, rate) for name in HERE for rate in sorted({0, len(REGISTRY[name].rates) - 1})]
 
 
@@ -239,6 +240,18 @@ class TestEveryCodec:
                 else:
                     assert np.isfinite(values).all()
         assert seen > 0  # at least the truncated ones
+
+
+@pytest.mark.parametrize(("codec", "kind"), sorted(OPTIONAL.items()))
+def test_what_is_not_installed_is_said_with_the_pip_command(codec: str, kind: str) -> None:
+    reason = missing(kind)
+    x = activations(codec)
+    if reason is None:
+        assert REGISTRY[codec].fit(x, 0, context(codec, x)).coder.specs
+    else:
+        assert "pip install" in reason
+        with pytest.raises(FitError, match="pip install"):
+            REGISTRY[codec].fit(x, 0, context(codec, x))
 
 
 def test_unknown_codecs_get_a_suggestion() -> None:
