@@ -57,12 +57,14 @@ def load_module(spec: str) -> nn.Module:
     """Import and call the factory; the module is put in eval mode. Raises `ProfileError`."""
     torch = _torch(spec)
     path, _, name = spec.rpartition(":")
-    module = _import(path, at=spec)
+    with _silence():  # imports and factories like to report what they load
+        module = _import(path, at=spec)
     factory = getattr(module, name, None)
     if factory is None:
         public = ", ".join(sorted(key for key in vars(module) if not key.startswith("_"))[:8])
         raise ProfileError(f"{path!r} has no {name!r}", at=spec, fix=f"it has: {public}")
-    made = factory if isinstance(factory, torch.nn.Module) else factory()
+    with _silence():
+        made = factory if isinstance(factory, torch.nn.Module) else factory()
     if not isinstance(made, torch.nn.Module):
         raise ProfileError(
             f"the factory gave a {type(made).__name__}, not a torch.nn.Module",
@@ -106,7 +108,8 @@ def torch_macs(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int
     """MACs of one inference by operator ("conv", "linear", "matmul", ...), counted by fvcore (its flops are MACs)."""
     torch = _torch()
     try:
-        from fvcore.nn import FlopCountAnalysis
+        with _silence():  # importing it calls what torch deprecates
+            from fvcore.nn import FlopCountAnalysis
     except ModuleNotFoundError as error:
         raise ProfileError("counting a torch module needs fvcore", fix=_INSTALL) from error
     with _silence(), torch.no_grad():

@@ -6,6 +6,7 @@ Weights are random but scaled so that activations neither vanish nor explode: cu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,6 +97,8 @@ def _seeded(make: Callable[[], nn.Module]) -> nn.Module:
             if isinstance(layer, nn.BatchNorm2d):  # statistics as after training, not the identity
                 nn.init.uniform_(layer.weight, 0.8, 1.2)
                 nn.init.normal_(layer.bias, 0.0, 0.1)
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
                 nn.init.normal_(layer.running_mean, 0.0, 0.1)
                 nn.init.uniform_(layer.running_var, 0.8, 1.2)
     return module.eval()
@@ -115,7 +118,7 @@ class _Basic(nn.Module):
         same = stride == 1 and inputs == width
         self.skip = nn.Identity() if same else nn.Sequential(*_conv_bn(inputs, width, 1, stride))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return torch.relu(self.body(x) + self.skip(x))
 
 
@@ -134,7 +137,7 @@ class _Bottleneck(nn.Module):
         same = stride == 1 and inputs == 4 * width
         self.skip = nn.Identity() if same else nn.Sequential(*_conv_bn(inputs, 4 * width, 1, stride))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return torch.relu(self.body(x) + self.skip(x))
 
 
@@ -154,7 +157,7 @@ class _ResNet(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.head(self.blocks(self.stem(x)).mean((2, 3)))
 
 
@@ -191,7 +194,7 @@ class _DenseLayer(nn.Module):
             nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False),
         )
 
-    def forward(self, features: list[Tensor]) -> Tensor:
+    def forward(self, features: list[Tensor]) -> Any:
         return self.body(torch.cat(features, 1))
 
 
@@ -200,7 +203,7 @@ class _DenseStage(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(_DenseLayer(inputs + i * growth, growth) for i in range(depth))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         features = [x]
         for layer in self.layers:
             features.append(layer(features))
@@ -222,7 +225,7 @@ class _DenseNet(nn.Module):
         self.features = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU())
         self.head = nn.Linear(channels, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.head(self.features(x).mean((2, 3)))
 
 
@@ -235,7 +238,7 @@ class _InvertedResidual(nn.Module):
         self.body = nn.Sequential(*first, *middle, *_conv_bn(hidden, outputs, 1))
         self.same = stride == 1 and inputs == outputs
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x + self.body(x) if self.same else self.body(x)
 
 
@@ -261,12 +264,12 @@ class _MobileNetV2(nn.Module):
         self.features = nn.Sequential(*layers, *_conv_bn(channels, last, 1), nn.ReLU6())
         self.head = nn.Linear(last, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.head(self.features(x).mean((2, 3)))
 
 
 class _Shuffle(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         n, c, h, w = x.shape
         return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
 
@@ -288,7 +291,7 @@ class _ShuffleUnit(nn.Module):
         )
         self.shuffle = _Shuffle()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         if self.stride > 1:
             return self.shuffle(torch.cat([self.left(x), self.right(x)], 1))
         kept, changed = x.chunk(2, 1)
@@ -305,7 +308,7 @@ class _ShuffleNetV2(nn.Module):
         self.features = nn.Sequential(*layers, *_conv_bn(width[3], width[4], 1), nn.ReLU())
         self.head = nn.Linear(width[4], classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.head(self.features(x).mean((2, 3)))
 
 
@@ -316,7 +319,7 @@ class _Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         n, tokens, dim = x.shape
         qkv = self.qkv(x).view(n, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         mixed = nn.functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
@@ -330,7 +333,7 @@ class _Encoder(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
@@ -344,7 +347,7 @@ class _ViT(nn.Module):
         self.encoders = nn.Sequential(*(_Encoder(dim, heads) for _ in range(depth)), nn.LayerNorm(dim))
         self.head = nn.Linear(dim, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         patches = self.patches(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(len(x), -1, -1), patches], 1) + self.places
         return self.head(self.encoders(tokens)[:, 0])

@@ -31,8 +31,8 @@ def random_models(draw: st.DrawFn) -> bytes:
             nodes.append(helper.make_node("Split", [first], [f"{out}a", f"{out}b"], name=f"{name}s", axis=1))
             nodes.append(helper.make_node("Concat", [f"{out}b", f"{out}a"], [out], name=name, axis=1))
         elif kind == "pool":
-            options = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
-            nodes.append(helper.make_node("MaxPool", [first], [out], name=name, **options))
+            pads = [1, 1, 1, 1]
+            nodes.append(helper.make_node("MaxPool", [first], [out], name=name, kernel_shape=[3, 3], pads=pads))
         else:
             nodes.append(helper.make_node(kind.capitalize(), [first], [out], name=name))
         tensors.append(out)

@@ -30,7 +30,12 @@ NETWORKS = [
     ("densenet121", 64, {"growth": 4, "stem": 8, "stages": (3, 4, 3, 3), "classes": 10}),
     ("mobilenet_v2", 64, {"width": 0.25, "classes": 10}),
 ]
-FULL_SIZE = [("resnet18", 224, {}), ("vgg16", 224, {}), ("densenet121", 224, {})]
+FullSize = tuple[str, int, dict[str, object]]
+FULL_SIZE: list[FullSize] = [("resnet18", 224, {}), ("vgg16", 224, {}), ("densenet121", 224, {})]
+    ("resnet18", 224, {}),
+    ("vgg16", 224, {}),
+    ("densenet121", 224, {}),
+]
 
 
 def run(model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable
@@ -120,18 +121,20 @@ def test_two_tensors_win_where_two_branches_shrink(branches: ModelGraph) -> None
 
 def test_a_gain_is_reported_where_single_tensors_do_not_hold_the_optimum(branches: ModelGraph) -> None:
     send_s = {name: 1e-3 * tensor.bytes for name, tensor in branches.tensors.items()}
-    costs = {"head_s": [0.001] * 6 + [10.0], "tail_s": [0.0001] * 7, "send_s": send_s}
+    check = functools.partial(
+        gain_of_several, branches, head_s=[0.001] * 6 + [10.0], tail_s=[0.0001] * 7, send_s=send_s
+    )
     singles = enumerate_cuts(branches).cuts
     send_s["u"] *= 1.2
-    gain = gain_of_several(branches, singles, **costs)
+    gain = check(singles)
     assert gain is not None
     assert set(gain.best.tensors) == {"p", "q"}
     assert gain.single_s == pytest.approx(6 * 0.001 + 0.0001 + send_s["u"])
     assert 0.1 < gain.fraction < 0.2
     assert "sending 2 tensors together ('p', 'q')" in str(gain)
-    assert gain_of_several(branches, enumerate_cuts(branches, k=2).cuts, **costs) is None
+    assert check(enumerate_cuts(branches, k=2).cuts) is None
     del send_s["p"], send_s["s"]
-    assert gain_of_several(branches, singles, **costs) is None
+    assert check(singles) is None
 
 
 def test_pairs_lie_between_single_cuts(branches: ModelGraph) -> None:

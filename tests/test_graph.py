@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -133,9 +133,9 @@ def test_an_output_whose_size_depends_on_data_is_allowed(nets: ModuleType) -> No
     assert graph.uncounted == {"NonZero": 1}
 
 
-def refused(path: Path, **options: dict[str, tuple[int, ...]]) -> str:
+def refused(path: Path, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> str:
     with pytest.raises(ProfileError) as caught:
-        load_model(path, **options)
+        load_model(path, input_shapes=input_shapes)
     text = str(caught.value)
     assert str(path) in text
     assert "\n  fix   " in text

@@ -31,6 +31,7 @@ class Net(nn.Module):
         return torch.relu(self.stem(x))
 
 def make():
+    print("loading weights")
     torch.manual_seed(0)
     return Net()
 

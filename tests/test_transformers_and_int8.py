@@ -57,7 +57,7 @@ def test_blocks_of_a_transformer_are_cuts(vit: ModelGraph) -> None:
     exact_at_every_cut(vit)
 
 
-class _Images(quantization.CalibrationDataReader):
+class _Images(quantization.CalibrationDataReader):  # type: ignore[misc]  # ORT has no types
     def __init__(self, shape: tuple[int, ...]) -> None:
         rng = np.random.default_rng(0)
         self._rows = iter([{"input": rng.standard_normal(shape).astype(np.float32)} for _ in range(4)])
