@@ -32,10 +32,6 @@ NETWORKS = [
 ]
 FullSize = tuple[str, int, dict[str, object]]
 FULL_SIZE: list[FullSize] = [("resnet18", 224, {}), ("vgg16", 224, {}), ("densenet121", 224, {})]
-    ("resnet18", 224, {}),
-    ("vgg16", 224, {}),
-    ("densenet121", 224, {}),
-]
 
 
 def run(model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
