@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-EXTRAS = ("fvcore", "matplotlib", "onnxscript", "optuna", "pytest", "sklearn", "torch")
+EXTRAS = ("fvcore", "matplotlib", "onnxscript", "optuna", "pytest", "sklearn", "torch", "torch_pruning")
 TOLERANCE = 1e-5  # of the largest output: another session of the same ONNX Runtime, on the same machine
 DEVICE = (
     "from splitpoint import Plan; from splitpoint.profiles.inputs import read_picture; from pathlib import Path\n"

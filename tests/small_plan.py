@@ -59,7 +59,7 @@ def make(folder: Path) -> None:
     made = write_plan(outcome, point, folder / "plan")
     payload = made.head(read_picture(folder / "photo.png", made.file.input))
     (folder / "photo.payload").write_bytes(payload)
-    np.save(folder / "photo.npy", made.tail(payload))
+    np.save(folder / "photo.npy", np.asarray(made.tail(payload)))
 
 
 def _write_inputs(folder: Path) -> None:

@@ -33,8 +33,8 @@ HOMES = {  # a library with one home
 }
 # Seconds to import, or not in the base install: only inside the functions that need them.
 LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "skimage", "sklearn", "torch", "torch_pruning"}
-# Used where it is installed: a codec that says how to install it, and a tool that a benchmark is compared with.
-OPTIONAL = {"pillow_jxl", "polygraphy"}
+# Used where it is installed: codecs that say how to install it, and a tool that a benchmark is compared with.
+OPTIONAL = {"av", "pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
 # Dependencies that are used without being imported, and the word by which their file uses them.
 NOT_IMPORTED = {
@@ -99,8 +99,8 @@ def _imports(node: ast.AST, *, at_top: bool) -> Iterator[Import]:
         yield from (Import(str(name), (), node.lineno, at_top) for name in named)
     inside = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        for child in node.body:
-            yield from _imports(child, at_top=False)
+        for statement in node.body:
+            yield from _imports(statement, at_top=False)
         return
     for child in ast.iter_child_nodes(node):
         yield from _imports(child, at_top=inside)
