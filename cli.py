@@ -1,4 +1,4 @@
-"""The command line: plan, profile, cuts, show, export, verify, profiles. Prints and exits; decides nothing itself."""
+"""The command line: plan, profile, calibrate, cuts, show and the rest. Prints and exits; decides nothing itself."""
 
 from __future__ import annotations
 
@@ -142,25 +142,70 @@ def plan_command(
 @app.command("profile")
 def profile_command(
     model: ModelArgument,
+    data: Annotated[
+        str | None, typer.Option(help="Also measure the tensors at every cut on these inputs (as for plan).")
+    ] = None,
+    cut: Annotated[
+        int | None, typer.Option(min=0, help="With --data: everything about this cut alone (its # in splitpoint cuts).")
+    ] = None,
+    sqnr: Annotated[float, typer.Option(help="With --data: estimate the bits at this SQNR in dB.")] = 20.0,
+    count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
     size: Size = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on this host: MACs, parameters, bytes and seconds of each operator."""
-    from splitpoint.planner import answers, terminal
-    from splitpoint.planner.flow import default_threads, load_source, obtain_profile
+    """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
+    from splitpoint.planner import answers, data_profile, terminal
+    from splitpoint.planner.cuts import enumerate_cuts
+    from splitpoint.planner.lab import obtain_profile
+    from splitpoint.planner.problem import default_threads, load_source
     from splitpoint.profiles.files import write_yaml
 
+    if cut is not None and data is None:
+        raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
+    used = threads or default_threads()
     bars = terminal.StageBars(terminal.consoles()[1])
-    with bars.stage("profile", None) as step:
+    if data is None:
         graph = load_source(model, _shape(size))
-        measured = obtain_profile(graph, stored=None, threads=threads or default_threads())
-        step(f"{len(graph.nodes)} nodes")
-    if out is not None:
-        write_yaml(out, measured)
-    answer = answers.profile_answer(graph, measured)
-    _print(answer, lambda: terminal.profile_summary(answer), as_json=as_json)
+    else:
+        graph, dataset, assumed = data_profile.load_with_data(model, data, _shape(size), limit=count)
+    answer: dict[str, Any] = {}
+    if cut is None or out is not None:
+        with bars.stage("profile", None) as step:
+            measured = obtain_profile(graph, stored=None, threads=used)
+            step(f"{len(graph.nodes)} nodes")
+        if out is not None:
+            write_yaml(out, measured)
+        answer |= answers.profile_answer(graph, measured)
+    if data is not None:
+        cuts = data_profile.choose(enumerate_cuts(graph).cuts, cut)
+        with bars.stage("tensors", len(dataset)) as step:
+            found = data_profile.measure_cuts(graph, cuts, dataset, threads=used, step=lambda: step(""))
+            step(f"{len(found)} tensors, {len(dataset)} inputs")
+        answer["data"] = data_profile.data_answer(cuts, found, target_db=sqnr, assumed=assumed)
+    _print(answer, lambda: terminal.profile_view(answer, detail=cut is not None), as_json=as_json)
+
+
+@app.command("calibrate")
+def calibrate_command(
+    out: Annotated[Path, typer.Option(help="Write the device profile to this file.")],
+    name: Annotated[str | None, typer.Option(help="Its name. [default: the file's]")] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine as a device profile, in about a minute and with the base install."""
+    from splitpoint.planner import terminal
+    from splitpoint.planner.calibration import calibrate, calibration_answer
+    from splitpoint.planner.problem import default_threads
+    from splitpoint.profiles.machine import this_machine
+
+    machine = this_machine(threads=threads or default_threads())
+    with terminal.StageBars(terminal.consoles()[1]).stage("calibrate", None) as step:
+        device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
+        step(f"{machine.cpu}, {machine.threads} threads")
+    answer = calibration_answer(device, spread, cold, out)
+    _print(answer, lambda: terminal.calibration_view(answer), as_json=as_json)
 
 
 @app.command("cuts")

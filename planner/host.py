@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from splitpoint.profiles.device import Coder, Compute, Device, Memory, Runtime, 
 from splitpoint.profiles.inputs import InputSpec, preprocess
 from splitpoint.profiles.machine import Machine
 from splitpoint.profiles.micro import micro_benchmarks
+from splitpoint.profiles.serial_speed import zstd_bytes_s
 
 __all__ = ["measure_host"]
 
@@ -25,9 +26,19 @@ PICTURE_SIDE = 224
 REPEATS = 9
 
 
-def measure_host(machine: Machine, *, name: str = "host", description: str = "this machine, measured now") -> Device:
-    """Measure in a few seconds; `machine` says with which runtime, provider and threads."""
-    rates = micro_benchmarks(threads=machine.threads)
+def measure_host(
+    machine: Machine,
+    *,
+    name: str = "host",
+    description: str = "this machine, measured now",
+    rates: Mapping[str, float] | None = None,
+    memory: Memory | None = None,
+) -> Device:
+    """Measure in half a minute; `machine` says with which runtime, provider and threads.
+
+    `rates` are those of `micro_benchmarks` where they have been measured already.
+    """
+    rates = micro_benchmarks(threads=machine.threads) if rates is None else rates
     coders = {
         coder: Coder(encode_s_per_symbol=encode_s, decode_s_per_symbol=decode_s)
         for coder, (encode_s, decode_s) in (*measure_coders().items(), *measure_pictures().items())
@@ -39,8 +50,8 @@ def measure_host(machine: Machine, *, name: str = "host", description: str = "th
         description=description,
         runtime=Runtime(name="onnxruntime", provider=machine.provider, threads=machine.threads, precision="fp32"),
         compute=Compute(**rates),
-        memory=Memory(),
-        serial=Serial(coders=coders),
+        memory=memory or Memory(),
+        serial=Serial(coders=coders, zstd_bytes_s=zstd_bytes_s()),
         fingerprint=machine.fingerprint,
         machine=machine,
     )

@@ -13,19 +13,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from splitpoint.planner.plot import scatter
+from splitpoint.planner.plot import columns, scatter
 from splitpoint.planner.rows import bar
 from splitpoint.planner.verify import Check
 from splitpoint.profiles.units import format_bytes, format_flops, format_fraction, format_rate, format_seconds
 
 __all__ = [
     "StageBars",
+    "calibration_view",
     "check_line",
     "consoles",
     "count_line",
     "cuts_view",
     "plan_view",
-    "profile_summary",
+    "profile_view",
     "profiles_table",
     "show_view",
 ]
@@ -282,7 +283,13 @@ def _cuts(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def profile_summary(summary: Mapping[str, Any]) -> RenderableType:
+def profile_view(answer: Mapping[str, Any], *, detail: bool) -> RenderableType:
+    """Seconds of the operators, the tensors at the cuts, or both: what was measured."""
+    parts = [_operators(answer)] if "slowest" in answer else []
+    return Group(*parts, *([_tensors(answer["data"], detail=detail)] if "data" in answer else []))
+
+
+def _operators(summary: Mapping[str, Any]) -> RenderableType:
     """A measured profile: totals, then the slowest operators."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="slowest operators", title_justify="left")
     table.add_column("node", overflow="fold")
@@ -299,6 +306,88 @@ def profile_summary(summary: Mapping[str, Any]) -> RenderableType:
             format_fraction(row["share"]),
         )
     return Group(Text("\n".join(summary["lines"])), table)
+
+
+def _tensors(answer: Mapping[str, Any], *, detail: bool) -> RenderableType:
+    """Compressibility (`planner.data_profile.data_answer`): a line for each cut, or all of the first."""
+    notes = [Text(f"note  {text}", style="yellow") for text in answer["notes"]]
+    if detail:
+        return Group(*notes, *[Text(_tensor_text(row, answer["target_db"])) for row in answer["cuts"]])
+    target = f"{answer['target_db']:g} dB"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.title, table.title_justify = f"cuts, {answer['inputs']} inputs (entropy and SQNR at 4 bit)", "left"
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("after node", overflow="ellipsis", no_wrap=True, min_width=8)
+    for name in ("shape", "zeros", "entropy", "SQNR", "95 %", "99 %", f"est. {target}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in answer["cuts"]:
+        table.add_row(
+            str(row["index"]),
+            row["after"],
+            "x".join(map(str, row["shape"][1:])),
+            format_fraction(row["zero_fraction"]),
+            f"{row['entropy_bit']['4']:.2f} b",
+            _decibel(row["sqnr_db"]["4"]),
+            *[_or_dash(row[name], str) for name in ("components_95", "components_99")],
+            _or_dash(_best_estimate(row), lambda bit: format_bytes(bit / 8)),
+        )
+    legend = Text(
+        f"95 %, 99 %: channel components that hold this share of the variance; est. {target}: the less of two estimates"
+        f" at an SQNR of {target}, scalar and KLT (--cut N shows both, bits 2 to 8 and the histogram)",
+        style="dim",
+    )
+    return Group(*notes, table, legend)
+
+
+def _tensor_text(row: Mapping[str, Any], target_db: float) -> str:
+    """Everything about one tensor but its whole spectrum."""
+    channels = row["channels"]
+    shares = [f"{share} %: {_or_dash(row[f'components_{share}'], str)} of {channels} channels" for share in (95, 99)]
+    bits = sorted(row["entropy_bit"], key=int)
+    estimates = [
+        f"{kind} {_or_dash(row[f'{kind}_estimated_bit'], lambda bit: format_bytes(bit / 8))}"
+        for kind in ("scalar", "klt")
+    ]
+    lines = [
+        f"cut {row['index']} after {row['after']}: {row['tensor']} {'x'.join(map(str, row['shape'][1:]))}",
+        f"zeros {format_fraction(row['zero_fraction'])}   entropy {row['entropy_bit']['4']:.2f} bit at 4 bit"
+        f"   SQNR {_decibel(row['sqnr_db']['4'])} at 4 bit   PCA {shares[0]}",
+        "quantizer " + "".join(f"{n + ' bit':>9}" for n in bits),
+        "entropy   " + "".join(f"{row['entropy_bit'][n]:>5.2f} bit" for n in bits),
+        "SQNR      " + "".join(f"{_decibel(row['sqnr_db'][n]):>9}" for n in bits),
+        f"PCA       {', '.join(shares)}"
+        + ("" if row["correlation"] is None else f"; mean |correlation| of two channels {row['correlation']:.2f}"),
+        *([] if row["spectrum"] is None else [f"spectrum  {columns(row['spectrum'][:64])}  (square root scale)"]),
+        f"histogram {columns(row['histogram'])}  ({row['low']:.3g} … {row['high']:.3g}, square root scale)",
+        f"estimated at {target_db:g} dB: {', '.join(estimates)}",
+    ]
+    return "\n".join(lines)
+
+
+def _best_estimate(row: Mapping[str, Any]) -> float | None:
+    estimates = [row["scalar_estimated_bit"], row["klt_estimated_bit"]]
+    return min((bit for bit in estimates if bit is not None), default=None)
+
+
+def _decibel(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f} dB"
+
+
+def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
+    return "-" if value is None else text(value)
+
+
+def calibration_view(answer: Mapping[str, Any]) -> RenderableType:
+    """What `splitpoint calibrate` measured; the spread is between two runs."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("measured", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("two runs differ by", justify="right", no_wrap=True)
+    for row in answer["rows"]:
+        table.add_row(row["name"], row["value"], "" if row["spread"] is None else format_fraction(row["spread"]))
+    lines = [f"wrote {answer['written']}, machine {answer['fingerprint']}", f"→ {answer['next']}"]
+    warning = [Text(answer["warning"], style="yellow")] if answer["warning"] is not None else []
+    return Group(table, *warning, Text("\n".join(lines)))
 
 
 def profiles_table(rows: Sequence[Mapping[str, str]]) -> Table:

@@ -117,6 +117,7 @@ class Serial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Serial code: entropy coders, picture codecs, preprocessing."""
 
     coders: dict[str, Coder] = {}  # measured on this device by `splitpoint calibrate`
+    zstd_bytes_s: ByteRate | None = None  # profiles.serial_speed: zstd level 1, one thread
     thread_macs_s: MacRate | None = None  # one CPU core, where the compute numbers are another processor's (GPU, TPU)
 
 
@@ -246,9 +247,12 @@ def serial_s(
 def serial_factor(device: Device, host: Device) -> float:
     """How many times slower serial code is on `device` than on `host`: a model, not a measurement.
 
-    The ratio of pointwise multiply-adds a second of one thread. Branches and table look-ups scale with clock and
-    issue width rather than with SIMD width, so a wide-SIMD host flatters itself and the factor is on the safe side.
+    The ratio of zstd's speed on both where it is known (expect a factor of 1.5 either way: compilers and caches).
+    Else the ratio of pointwise multiply-adds a second of one thread, which is on the safe side by a factor of 2 to 5:
+    branches and table look-ups scale with clock and issue width, not with SIMD width.
     """
+    if device.serial.zstd_bytes_s is not None and host.serial.zstd_bytes_s is not None:
+        return host.serial.zstd_bytes_s / device.serial.zstd_bytes_s
     return _thread_macs_s(host) / _thread_macs_s(device)
 
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from splitpoint.profiles.canonical import random_feeds
 from splitpoint.profiles.runtime import open_session
 
-__all__ = ["micro_benchmarks"]
+__all__ = ["cold_s", "micro_benchmarks"]
 
 
 def __dir__() -> list[str]:
@@ -55,6 +55,16 @@ def micro_benchmarks(*, threads: int) -> dict[str, float]:
         "node_overhead_s": node_s,
         "run_overhead_s": max(0.0, one_node_s - node_s),
     }
+
+
+def cold_s(*, threads: int) -> float:
+    """Seconds of loading a chain of convolutions and its first inference, less a warm inference."""
+    channels, side = _DENSE[0]
+    model = _chain([_conv(channels, 3, 1) for _ in range(CHAIN)], (1, channels, side, side))
+    begin = time.perf_counter()
+    session = open_session(model, level="all", threads=threads, name="micro-benchmark")
+    session.run(random_feeds(session.inputs))
+    return max(0.0, time.perf_counter() - begin - _least_s(model, threads))
 
 
 # Names of the input and the output -> the node and its weights.
