@@ -81,6 +81,9 @@ def plan_command(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
     profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -132,7 +135,7 @@ def plan_command(
     chosen, written = outcome.decision.recommended, None
     if chosen is not None:
         with bars.stage("report", len(problem.split.report)) as step:
-            written = write.write_plan(outcome, chosen, out, advance=lambda: step(""))
+            written = write.write_plan(outcome, chosen, out, keep_data=not no_data, advance=lambda: step(""))
             step(f"{len(problem.split.report)} inputs that were never searched")
     answer = answers.plan_answer(outcome, written, out)
     _print(answer, lambda: terminal.plan_view(answer, width=stdout.width), as_json=as_json)

@@ -57,7 +57,7 @@ class Outcome:
     labs: tuple[Lab, ...]  # one a variant, the given network first
     notes: tuple[str, ...]  # variants that could not be made, and why
     table_size: int
-    left_out: dict[str, str]  # codec -> why it was not searched
+    left_out: dict[str, str]  # codec, or "codec at cuts" -> why it was not searched
     baselines: tuple[tuple[str, Evaluated], ...]  # label -> point, in the order of every table
     points: tuple[Evaluated, ...]  # all that were measured
     decision: Decision
@@ -173,10 +173,12 @@ def _fit_tables(problem: Problem, labs: Sequence[Lab], progress: Progress) -> _T
         entries=[],
         searched=searched,
         codecs=codecs,
-        left_out={codec.name: f"needs {', '.join(sorted(codec.needs))}" for codec in codecs if codec.needs},
+        left_out={},
     )
     with progress.stage("codecs", sum(map(len, searched)) * len(codecs)) as step:
         for lab, cuts in zip(labs, searched, strict=True):
+            prefix = "" if lab is labs[0] else f"{lab.variant.name}: "
+            tables.left_out.update({prefix + key: why for key, why in lab.bench.prepare(cuts, codecs).items()})
             rows = table.tabulate(
                 lab.bench,
                 cuts,

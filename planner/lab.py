@@ -85,6 +85,8 @@ def open_lab(
         graph,
         {name: lambda data=data: inputs(data) for name, data in sets.items()},  # type: ignore[misc]  # bound early
         threads=problem.threads,
+        seed=config.search.seed,
+        labels=variant.split.calibration.labels,
     )
     pricer = Pricer(problem, variant, bench, edge, server, host, cuts.cuts)
     evaluator = Evaluator(

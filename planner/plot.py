@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from splitpoint.profiles.units import format_bytes, format_seconds
 
-__all__ = ["scatter"]
+__all__ = ["columns", "scatter"]
 
 
 def __dir__() -> list[str]:
@@ -58,3 +58,10 @@ def scatter(
             ticks[start : start + len(text)] = text
     lines.append(" " * MARGIN + "".join(ticks).rstrip())
     return [line.rstrip() for line in lines]
+
+
+def columns(values: Sequence[float]) -> str:
+    """One character for each value >= 0, as high as its square root against the largest's; nothing is a blank."""
+    largest = max(values, default=0.0)
+    eighths = [math.ceil(8 * math.sqrt(value / largest)) if largest > 0 else 0 for value in values]
+    return "".join(" ▁▂▃▄▅▆▇█"[eighth] for eighth in eighths)

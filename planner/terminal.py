@@ -315,25 +315,26 @@ def _tensors(answer: Mapping[str, Any], *, detail: bool) -> RenderableType:
         return Group(*notes, *[Text(_tensor_text(row, answer["target_db"])) for row in answer["cuts"]])
     target = f"{answer['target_db']:g} dB"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.title, table.title_justify = f"cuts, {answer['inputs']} inputs (entropy and SQNR at 4 bit)", "left"
+    table.title, table.title_justify = f"tensors at the cuts, {answer['inputs']} inputs", "left"
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("after node", overflow="ellipsis", no_wrap=True, min_width=8)
-    for name in ("shape", "zeros", "entropy", "SQNR", "95 %", "99 %", f"est. {target}"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("after node", overflow="ellipsis", no_wrap=True, max_width=20)
+    table.add_column("shape", justify="right", no_wrap=True)
+    for name in ("zeros", "bit", "dB", "95 %", "99 %", f"at {target}"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for row in answer["cuts"]:
         table.add_row(
             str(row["index"]),
             row["after"],
             "x".join(map(str, row["shape"][1:])),
-            format_fraction(row["zero_fraction"]),
-            f"{row['entropy_bit']['4']:.2f} b",
-            _decibel(row["sqnr_db"]["4"]),
+            f"{row['zero_fraction']:.0%}",
+            f"{row['entropy_bit']['4']:.2f}",
+            _decibel(row["sqnr_db"]["4"]).removesuffix(" dB"),
             *[_or_dash(row[name], str) for name in ("components_95", "components_99")],
             _or_dash(_best_estimate(row), lambda bit: format_bytes(bit / 8)),
         )
     legend = Text(
-        f"95 %, 99 %: channel components that hold this share of the variance; est. {target}: the less of two estimates"
-        f" at an SQNR of {target}, scalar and KLT (--cut N shows both, bits 2 to 8 and the histogram)",
+        "bit, dB: entropy a value and SQNR at 4 bit. 95 %, 99 %: channel components with that share of the variance."
+        f" at {target}: the smaller estimate of scalar coding and KLT. --cut N shows everything about one.",
         style="dim",
     )
     return Group(*notes, table, legend)
@@ -350,8 +351,7 @@ def _tensor_text(row: Mapping[str, Any], target_db: float) -> str:
     ]
     lines = [
         f"cut {row['index']} after {row['after']}: {row['tensor']} {'x'.join(map(str, row['shape'][1:]))}",
-        f"zeros {format_fraction(row['zero_fraction'])}   entropy {row['entropy_bit']['4']:.2f} bit at 4 bit"
-        f"   SQNR {_decibel(row['sqnr_db']['4'])} at 4 bit   PCA {shares[0]}",
+        f"zeros {row['zero_fraction']:.1%}, range {row['low']:.4g} … {row['high']:.4g}",
         "quantizer " + "".join(f"{n + ' bit':>9}" for n in bits),
         "entropy   " + "".join(f"{row['entropy_bit'][n]:>5.2f} bit" for n in bits),
         "SQNR      " + "".join(f"{_decibel(row['sqnr_db'][n]):>9}" for n in bits),
