@@ -72,6 +72,11 @@ def verify(
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
             add(Check(name=name, status="not made", text="a file is not the one this plan was written with"))
         return checks
+    if plan.file.external:
+        kept = ", ".join(f"{name} (from {origin})" for name, origin in plan.file.external.items())
+        for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
+            add(Check(name=name, status="not made", text=f"written with --no-data, not stored: {kept}"))
+        return checks
     dataset = load_npz(plan.path(REPORT), plan.file.input)
     add(_exactness(plan, dataset))
     add(_symbols(plan, dataset))
@@ -82,12 +87,13 @@ def verify(
 
 
 def _hashes(plan: Plan) -> Check:
-    for name in plan.file.files:
+    stored = [name for name in plan.file.files if name not in plan.file.external]
+    for name in stored:
         try:
             plan.path(name)
         except ProfileError as error:
             return Check(name="hashes", status="failed", text=f"{error.message} ({error.at})")
-    return Check(name="hashes", status="passed", text=f"{len(plan.file.files)} files")
+    return Check(name="hashes", status="passed", text=f"{len(stored)} files")
 
 
 def _exactness(plan: Plan, dataset: Dataset) -> Check:
@@ -169,13 +175,13 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         name="payload",
         status="passed" if good else "failed",
         text=f"{format_bytes(got.payload_bytes)} measured, {format_bytes(planned.payload_bytes)} planned"
-        f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %)",
+        f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
     tolerance = ACCURACY_TOLERANCE + 1 / got.n
     yield Check(
         name=metric,
         status="passed" if abs(got.value - planned.value) <= tolerance else "failed",
-        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f})",
+        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one input)",
     )
 
 

@@ -69,11 +69,17 @@ VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", 
 
 
 def write_plan(
-    outcome: Outcome, point: Evaluated, directory: Path, *, advance: Callable[[], None] = lambda: None
+    outcome: Outcome,
+    point: Evaluated,
+    directory: Path,
+    *,
+    keep_data: bool = True,
+    advance: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Write `point` of the outcome's front with every other front point beside it; gives the plan as written.
 
-    The report set runs through the written files before they are moved into place.
+    The report set runs through the written files before they are moved into place. Without `keep_data` the whole model
+    and the report inputs are left out then; plan.yaml keeps their hashes and where they came from.
     """
     front = outcome.decision.front
     points = front if point in front else (point, *front)
@@ -89,6 +95,8 @@ def write_plan(
             _write_point(folder / POINTS / str(number), outcome, other, number)
         template = _template(outcome, lab, shared)
         _finish(folder, template, lab.graph, folder / POINTS / str(points.index(point) + 1), advance)
+        if not keep_data:
+            _drop_data(folder, outcome)
     return Plan.load(directory)
 
 
@@ -98,6 +106,12 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
     Raises `ProfileError` for a number that is not on the front.
     """
     plan = Plan.load(source)
+    if plan.file.external:
+        raise ProfileError(
+            "this plan was written with --no-data, so its network is not here to cut again",
+            at=str(source),
+            fix="plan again without --no-data",
+        )
     chosen = source / POINTS / str(number)
     if not (chosen / POINT).is_file():
         known = sorted(int(p.name) for p in (source / POINTS).iterdir() if p.name.isdigit())
@@ -123,6 +137,18 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
         template = msgspec.structs.replace(template, files=hashes, created=_now())
         _finish(folder, template, graph, folder / POINTS / str(number), advance)
     return Plan.load(directory)
+
+
+def _drop_data(folder: Path, outcome: Outcome) -> None:
+    """Remove what only verify and export read, and say in plan.yaml where it came from."""
+    file = read_yaml(folder / PLAN, PlanFile)
+    config = outcome.problem.config
+    origins = {WHOLE: config.model, REPORT: config.data.source, REFERENCE: config.model}
+    external = {name: origin for name, origin in origins.items() if name in file.files}
+    for name in external:
+        (folder / name).unlink()
+    shutil.rmtree(folder / VARIANTS, ignore_errors=True)
+    (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, external=external)))
 
 
 def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, advance: Callable[[], None]) -> None:

@@ -275,6 +275,21 @@ def test_plans_without_a_split_run_and_verify(home: Path, run: Run, tmp_path: Pa
     assert run("show", out)[0] == 0
 
 
+def test_a_plan_without_data_runs_and_says_what_cannot_be_checked(home: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "plan"
+    code, _, err = run("plan", home / "plain.yaml", "--profile", home / "profile.yaml", "--no-data", "--out", out)
+    assert code in (0, 1), err
+    assert not (out / "whole.onnx").exists()
+    assert not (out / "report-inputs.npz").exists()
+    mine = Plan.load(out)
+    assert np.asarray(mine.tail(mine.head(pictures()[0]))).shape == (1, CLASSES)
+    code, text, _ = run("verify", out, "--json")
+    answer = json.loads(text)
+    assert (code, answer["count"]) == (0, {"passed": 1, "failed": 0, "warning": 0, "not made": 5})
+    assert "plain.npz" in answer["checks"][1]["text"]
+    assert run("export", out, "--point", 1, "--out", tmp_path / "other")[0] == 3
+
+
 def test_nothing_feasible_says_what_is_nearest_and_writes_nothing(home: Path, run: Run, tmp_path: Path) -> None:
     arguments = ("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--deadline", "1us")
     code, out, _ = run(*arguments, "--out", tmp_path / "plan")
