@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from splitpoint.profiles.catalog import load_device
+
 EXTRAS = ("fvcore", "matplotlib", "onnxscript", "optuna", "pytest", "sklearn", "torch", "torch_pruning")
 TOLERANCE = 1e-5  # of the largest output: another session of the same ONNX Runtime, on the same machine
 DEVICE = (
@@ -37,6 +39,7 @@ def main(made: Path) -> None:
         verify(made, Path(folder))
         two_halves(made, Path(folder))
         measure(made, Path(folder))
+        calibrate(Path(folder))
         missing_extra(made, Path(folder))
 
 
@@ -84,6 +87,15 @@ def measure(made: Path, folder: Path) -> None:
     cuts = json.loads(splitpoint("cuts", str(made / "model.onnx"), "--json", folder=folder).stdout)["cuts"]
     assert len(cuts) > 2, cuts
     print(f"splitpoint profile, cuts: {len(cuts)} cuts")
+
+
+def calibrate(folder: Path) -> None:
+    """`splitpoint calibrate` writes a device profile that can be loaded."""
+    splitpoint("calibrate", "--out", "mine.yaml", folder=folder)
+    device = load_device(folder / "mine.yaml")
+    assert device.compute.dense_macs_s > 0
+    assert device.fingerprint is not None
+    print(f"splitpoint calibrate: {device.name}, {device.compute.dense_macs_s / 1e9:.1f} GMAC/s dense")
 
 
 def missing_extra(made: Path, folder: Path) -> None:
