@@ -192,6 +192,7 @@ def show_answer(directory: Path, number: int | None) -> Document:
         "need": needs_text(file.requirements, file.search.metric),
         "created": f"{file.created} by {file.created_by}",
         "point": number or file.point,
+        "variant": chosen.variant,
         "cut": {"device": "all on device", "server": "send picture"}.get(chosen.placement)
         or "+".join(tensor.name for tensor in chosen.cut.tensors if chosen.cut is not None),
         "codec": f"{chosen.codec.name} {chosen.codec.rate_label}",

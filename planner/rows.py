@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from splitpoint.planner.types import Cut, Evaluated, Rejected
+from splitpoint.planner.types import GIVEN, Candidate, Cut, Evaluated, Rejected
 from splitpoint.profiles.model import ModelGraph
 
 __all__ = ["PARTS", "bar", "cut_row", "place", "point_row", "rejected_row"]
@@ -20,8 +20,12 @@ PARTS = ("prepare", "head", "encode", "link", "wait", "decode", "tail")  # of th
 
 
 def place(point: Evaluated) -> str:
-    """Where the point cuts, in words: "blocks.10/add", "send picture", "all on device"."""
-    candidate = point.candidate
+    """Where the point cuts, in words: "blocks.10/add", "int8: blocks.10/add", "send picture", "all on device"."""
+    variant = point.candidate.variant
+    return _where(point.candidate) if variant == GIVEN else f"{variant}: {_where(point.candidate)}"
+
+
+def _where(candidate: Candidate) -> str:
     if candidate.placement == "device":
         return "all on device"
     if candidate.placement == "server":
@@ -39,7 +43,7 @@ def point_row(
         "label": label,
         "variant": candidate.variant,
         "placement": candidate.placement,
-        "cut": place(point),
+        "cut": _where(candidate),
         "codec": "-" if candidate.placement == "device" else candidate.codec,
         "rate": point.label,
         "payload_bytes": cost.payload_bytes,

@@ -30,9 +30,8 @@ def __dir__() -> list[str]:
 
 Floats = NDArray[np.float64]
 ROWS: Final = 20_000  # of a least-squares problem: 9 for each unknown of a 3x3 layer with 256 inputs
-BATCH: Final = 32  # calibration inputs at once
 RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # tried, as shares of the mean power of the layer's inputs
-# What torch-pruning's graph reader raises at operators it does not know (ShuffleNet's channel shuffle: a division by 0).
+# What torch-pruning raises at operators that it cannot follow (ShuffleNet's channel shuffle: a division by 0).
 _UNFOLLOWED: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
 
@@ -43,7 +42,8 @@ def remove_filters(
     """Remove `ratio` of the filters of each of the convolutions `layers`, in place, with all that depends on them.
 
     Gives the output channels removed by layer, layers outside `layers` that share them included, and which were left
-    alone and why. A shared group is pruned once. Raises `ProfileError` when torch-pruning is missing.
+    alone and why. A shared group is pruned once. Raises `ProfileError` when torch-pruning is missing
+    or cannot follow the network, and when the network has a number of channels written into it.
     """
     pruning = _torch_pruning()
     for parameter in module.parameters():
@@ -74,6 +74,10 @@ def remove_filters(
         group.prune()
         for member, idxs in members:
             removed.setdefault(member, []).extend(idxs)
+    try:
+        module(example)
+    except _UNFOLLOWED as error:
+        raise ProfileError(f"the network does not run with fewer channels: {error}") from error
     return removed, left
 
 
@@ -139,17 +143,15 @@ def _samples(
     share = max(1, ROWS // len(inputs))
     xs, ys, even = [], [], []
     with torch.no_grad(), _Tap(layer) as reads, _Tap(original.get_submodule(name)) as gives:
-        for start in range(0, len(inputs), BATCH):
-            batch = inputs[start : start + BATCH]
-            pruned(batch)
-            original(batch)
-            x, y = _rows(layer, reads.input), _outputs(gives.output)  # (B, positions, inputs), (B, positions, outputs)
+        for number in range(len(inputs)):
+            one = inputs[number : number + 1]  # a network may have its batch of 1 written into it
+            pruned(one)
+            original(one)
+            x, y = _rows(layer, reads.input), _outputs(gives.output)  # (1, positions, inputs), (1, positions, outputs)
             picks = np.unique(np.linspace(0, x.shape[1] - 1, min(share, x.shape[1])).round().astype(int))
-            for i in range(len(batch)):
-                ones = np.ones((len(picks), 1))
-                xs.append(np.concatenate([x[i, picks].double().numpy(), ones], axis=1))
-                ys.append(y[i, picks].double().numpy())
-                even.append(np.full(len(picks), (start + i) % 2 == 0))
+            xs.append(np.concatenate([x[0, picks].double().numpy(), np.ones((len(picks), 1))], axis=1))
+            ys.append(y[0, picks].double().numpy())
+            even.append(np.full(len(picks), number % 2 == 0))
     return np.concatenate(xs), np.concatenate(ys), np.concatenate(even)
 
 

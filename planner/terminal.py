@@ -15,6 +15,7 @@ from rich.text import Text
 
 from splitpoint.planner.plot import columns, scatter
 from splitpoint.planner.rows import bar
+from splitpoint.planner.types import GIVEN
 from splitpoint.planner.verify import Check
 from splitpoint.profiles.units import format_bytes, format_flops, format_fraction, format_rate, format_seconds
 
@@ -106,11 +107,12 @@ def plan_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
 def show_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
     """A stored plan."""
     search = answer["search"]
+    network = "" if answer["variant"] == GIVEN else f"{answer['variant']} · "
     texts = [
         answer["header"],
         f"need   {answer['need']}",
         f"made   {answer['created']}",
-        f"point  {answer['point']}: {answer['cut']} · {answer['codec']} ·"
+        f"point  {answer['point']}: {network}{answer['cut']} · {answer['codec']} ·"
         f" {format_bytes(answer['payload_bytes'])} · {format_seconds(answer['parts']['latency_s'])} {answer['how']}",
         _parts_text(answer["parts"]),
         f"search set: {_quality(search)}",
@@ -213,6 +215,9 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
     metric = rows[0]["metric"] if rows else "quality"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
+    several = any(row["variant"] != GIVEN for row in rows)
+    if several:
+        table.add_column("network", no_wrap=True, overflow="ellipsis", min_width=8, max_width=28)
     table.add_column("cut", no_wrap=True, overflow="ellipsis", min_width=8, max_width=28)
     table.add_column("codec", no_wrap=True, overflow="ellipsis", min_width=8, max_width=32)
     for name in ("payload", "+ once", "latency"):
@@ -224,6 +229,7 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
         number = "" if row["number"] is None else str(row["number"])
         table.add_row(
             number,
+            *([row["variant"]] if several else []),
             row["cut"] if row["label"] is None else row["label"],
             codec,
             format_bytes(row["payload_bytes"]),

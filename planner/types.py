@@ -8,6 +8,7 @@ from typing import Literal
 from splitpoint.profiles.link_queue import throughput_s
 
 __all__ = [
+    "GIVEN",
     "Accuracy",
     "Candidate",
     "Cost",
@@ -23,6 +24,8 @@ __all__ = [
 def __dir__() -> list[str]:
     return __all__
 
+
+GIVEN = "given"  # the variant that the user gave
 
 How = Literal["measured", "profiled", "modelled"]
 Placement = Literal["split", "device", "server"]

@@ -19,18 +19,16 @@ from splitpoint.planner.data import SETS, Dataset, Sample, Split
 from splitpoint.planner.loaders import load_folder
 from splitpoint.planner.precision import lower_precision
 from splitpoint.planner.problem import Problem, check_inputs, load_source
+from splitpoint.planner.types import GIVEN
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import RESAMPLING, InputSpec
 from splitpoint.profiles.model import ModelGraph
 
-__all__ = ["GIVEN", "Variant", "make_variants"]
+__all__ = ["Variant", "make_variants"]
 
 
 def __dir__() -> list[str]:
     return __all__
-
-
-GIVEN = "given"  # the name of the variant that the user gave
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
