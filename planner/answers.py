@@ -187,14 +187,14 @@ def show_answer(directory: Path, number: int | None) -> Document:
     chosen: PlanFile | PointFile = file
     if number is not None and number != file.point:
         chosen = read_yaml(directory / POINTS / str(number) / POINT, PointFile)
+    crossing = [] if chosen.cut is None else [tensor.name for tensor in chosen.cut.tensors]
     return {
         "header": f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
         "need": needs_text(file.requirements, file.search.metric),
         "created": f"{file.created} by {file.created_by}",
         "point": number or file.point,
         "variant": chosen.variant,
-        "cut": {"device": "all on device", "server": "send picture"}.get(chosen.placement)
-        or "+".join(tensor.name for tensor in chosen.cut.tensors if chosen.cut is not None),
+        "cut": {"device": "all on device", "server": "send picture"}.get(chosen.placement) or "+".join(crossing),
         "codec": f"{chosen.codec.name} {chosen.codec.rate_label}",
         "parts": _parts(msgspec.to_builtins(chosen.predicted), chosen.predicted.latency_s),
         "how": chosen.predicted.how,
@@ -276,7 +276,7 @@ def _safer(outcome: Outcome) -> Document | None:
 
 
 def _report(report: AccuracyReport, groups: int) -> Document:
-    return msgspec.to_builtins(report) | {"groups": groups}
+    return {**msgspec.to_builtins(report), "groups": groups}
 
 
 def _parts(cost: Mapping[str, Any], latency_s: float) -> Document:

@@ -200,8 +200,8 @@ def _latency(plan: Plan, *, strict: bool) -> Check:
             status="not made",
             text=f"not comparable: profiled on {file.profiled_on.cpu}, this is {here.cpu}",
         )
-    sides = [plan.path(name) if name in file.files else None for name in (HEAD, TAIL)]
-    timing = measure_pair(*sides, plan.path(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
+    head, tail = (plan.path(name) if name in file.files else None for name in (HEAD, TAIL))
+    timing = measure_pair(head, tail, plan.path(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
     measured_s = sum(part.min_s for part in (timing.head, timing.tail) if part is not None)
     spread_s = sum(part.mad_s for part in (timing.head, timing.tail) if part is not None)
     predicted_s = file.predicted.head_s + file.predicted.tail_s
