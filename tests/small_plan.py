@@ -42,7 +42,7 @@ WEIGHTS = {"w0": (8, 3, 3, 3), "w1": (12, 8, 3, 3), "w2": (12, CLASSES)}
 
 def make(folder: Path) -> None:
     """Fill `folder`, which exists and is empty."""
-    _write_inputs(folder)
+    write_inputs(folder)
     config = PlanConfig(
         model=str(folder / "model.onnx"),
         data=DataConfig(source=str(folder / "photos")),
@@ -62,7 +62,7 @@ def make(folder: Path) -> None:
     np.save(folder / "photo.npy", np.asarray(made.tail(payload)))
 
 
-def _write_inputs(folder: Path) -> None:
+def write_inputs(folder: Path) -> None:
     """The model, and smooth seeded pictures in the folder of the class that the network sees in them."""
     rng = np.random.default_rng(1)
     coarse = np.kron(rng.uniform(0, 255, size=(PICTURES, 4, 4, 3)), np.ones((1, 4, 4, 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -163,9 +164,9 @@ def test_the_parts_add_up(model) -> None:
         assert cost.compute_j == pytest.approx(3.0 * cost.device_s)
         assert cost.idle_j == pytest.approx(2.0 * cost.latency_s)
         assert cost.radio_j == pytest.approx(1.0 * up_s + 1e-7 * 8 * 500)
-        assert cost.energy_j == pytest.approx(cost.compute_j + cost.idle_j + cost.radio_j)
+        assert cost.energy_j == pytest.approx((cost.compute_j or 0) + (cost.idle_j or 0) + (cost.radio_j or 0))
         assert cost.server_usd == pytest.approx(1e-4 * cost.server_s + 1e-6)
-        assert cost.usd == pytest.approx(cost.server_usd + 1e-9 * (500 + ANSWER_BYTES))
+        assert cost.usd == pytest.approx((cost.server_usd or 0) + 1e-9 * (500 + ANSWER_BYTES))
         assert cost.frame_rate == pytest.approx(1 / max(cost.device_s, cost.air_s, cost.server_s))
         assert cost.side_bytes == 140
         assert cost.head_file_bytes == cut.head_weight_bytes + 140
@@ -270,7 +271,7 @@ def _point(cost: Cost) -> Evaluated:
 
 def test_each_limit_binds_and_names_itself(model) -> None:
     cost = split(model, enumerate_cuts(model).cuts[2], Channel(link=LINK))
-    limits = {
+    limits: dict[str, dict[str, Any]] = {
         "latency": {"deadline_s": cost.latency_s / 2},
         "energy": {"max_energy_j": (cost.energy_j or 0) / 2},
         "cost": {"max_usd": (cost.usd or 0) / 2},
@@ -284,7 +285,7 @@ def test_each_limit_binds_and_names_itself(model) -> None:
         assert violation.name == name
         assert violation.name in CONSTRAINTS
         assert violation.excess > 0
-        relaxed = {k: v * 1e6 if k != "min_frame_rate" else v / 1e6 for k, v in limit.items() if k != "device"}  # type: ignore[operator]  # numbers
+        relaxed = {k: v * 1e6 if k != "min_frame_rate" else v / 1e6 for k, v in limit.items() if k != "device"}
         assert violations(_point(cost), needs(**relaxed)) == ()
     (memory,) = violations(_point(cost), needs(device_memory_bytes=500, device="slow"))
     assert memory.text == "device memory by 540 B (slow has 500 B)"
