@@ -112,14 +112,14 @@ def _refit(layer: Any, x: Floats, y: Floats, even: NDArray[np.bool_]) -> float:
     bias = np.zeros(len(weight)) if layer.bias is None else layer.bias.detach().double().numpy()
     start = np.concatenate([weight.reshape(len(weight), -1), bias[:, None]], axis=1).T  # (inputs + 1, outputs)
     rest = y - x @ start
-    ridges = {ridge: _ridge(x[even], rest[even], ridge) for ridge in RIDGES}
-    losses = {ridge: float(((rest[~even] - x[~even] @ change) ** 2).sum()) for ridge, change in ridges.items()}
+    grams = [(x[half].T @ x[half], x[half].T @ rest[half]) for half in (even, ~even)]
+    losses = {ridge: float(((rest[~even] - x[~even] @ _ridge(*grams[0], ridge)) ** 2).sum()) for ridge in RIDGES}
     best = min(losses, key=lambda ridge: losses[ridge])
     unchanged = float((rest[~even] ** 2).sum())
     power = float((y[~even] ** 2).sum()) or 1.0
     if losses[best] >= unchanged:
         return float(np.sqrt(unchanged / power))
-    fitted = start + _ridge(x, rest, best)
+    fitted = start + _ridge(grams[0][0] + grams[1][0], grams[0][1] + grams[1][1], best)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(fitted[:-1].T.reshape(weight.shape)))
         constant = torch.from_numpy(fitted[-1].copy()).to(layer.weight.dtype)
@@ -127,10 +127,10 @@ def _refit(layer: Any, x: Floats, y: Floats, even: NDArray[np.bool_]) -> float:
     return float(np.sqrt(losses[best] / power))
 
 
-def _ridge(x: Floats, y: Floats, ridge: float) -> Floats:
-    """argmin_D ||y - x D||^2 + ridge * mean power of x * rows * ||D||^2."""
-    gram = x.T @ x
-    return np.asarray(np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), x.T @ y))
+def _ridge(gram: Floats, product: Floats, ridge: float) -> Floats:
+    """argmin_D ||y - x D||^2 + ridge * mean diagonal of x'x * ||D||^2, from gram = x'x and product = x'y."""
+    penalty = ridge * np.trace(gram) / len(gram)
+    return np.asarray(np.linalg.solve(gram + penalty * np.eye(len(gram)), product))
 
 
 def _samples(
