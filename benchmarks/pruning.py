@@ -153,7 +153,7 @@ def at_cut(
         f"{ratio} {i}": open_session(halves[ratio][i], level="all", threads=1) for ratio in RATIOS for i in (0, 1)
     }
     timed = {key: (session, random_feeds(session.inputs)) for key, session in sessions.items()}
-    tries = []
+    tries: list[dict[str, list[float]]] = []
     while len(tries) < TRIES and all(max(_retest(seconds).values()) > MOST_RETEST for seconds in tries):
         tries.append(measure_interleaved(timed, rounds=ROUNDS))
     seconds = min(tries, key=lambda seconds: max(_retest(seconds).values()))
