@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from splitpoint.profiles.device import Compute, Device, Runtime
 from splitpoint.profiles.graph import load_graph
@@ -70,6 +73,48 @@ def host() -> Device:
     rates = dict.fromkeys(("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s"), 1e9)
     compute = Compute(**rates, node_overhead_s=1e-6, run_overhead_s=1e-6)
     return Device(name="host", description="for tests", runtime=runtime, compute=compute)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with model.onnx, labelled and unlabelled data, a stored profile and configurations (planning.py)."""
+    folder = tmp_path_factory.mktemp("home")
+    _sibling("planning").fill_home(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def split_plan(home: Path) -> Path:
+    """A plan directory that cuts the small network; do not change it."""
+    written: Path = _sibling("planning").write_split(home)
+    return written
+
+
+@pytest.fixture
+def copied(split_plan: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    return Path(shutil.copytree(split_plan, tmp_path / "plan"))
+
+
+@pytest.fixture(scope="session")
+def pictures() -> NDArray[np.uint8]:
+    """The small network's pictures (N, H, W, 3)."""
+    made: NDArray[np.uint8] = _sibling("planning").pictures()
+    return made
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`run("verify", folder)` gives exit code, standard output and standard error."""
+    from splitpoint.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
 
 
 def _sibling(name: str) -> ModuleType:
