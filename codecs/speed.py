@@ -14,9 +14,10 @@ from splitpoint.codecs.huffman import Huffman
 from splitpoint.codecs.packed import Packed
 from splitpoint.codecs.picture import PICTURES, Picture
 from splitpoint.codecs.preset import CoderFit
-from splitpoint.codecs.protocol import TensorSpec
+from splitpoint.codecs.protocol import Context, TensorSpec
 from splitpoint.codecs.rans import Rans
 from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.tiles import Tiles
 
 __all__ = ["measure_coders", "measure_pictures"]
@@ -52,13 +53,20 @@ def measure_coders() -> dict[str, tuple[float, float]]:
     values = np.rint(generator.laplace(scale=spread, size=(4, *SHAPE[1:])))
     symbols = np.clip(values + 8, 0, 15).astype(np.uint8)
     spec = TensorSpec(name="symbols", shape=SHAPE, dtype="uint8", low=0, high=15, channel_axis=1)
+    coders = {name: kind.fit((spec,), {"symbols": symbols}) for name, kind in MEASURED.items()}
+    measured = [(coder, {"symbols": symbols[:1]}) for coder in coders.values()]
+    # Coders that quantize themselves (trellis, lossy tiles) are fitted by their presets, at the middle rate.
+    activations = values.astype(np.float32)
+    for codec in REGISTRY.values():
+        if codec.boundary == "float32" and codec.refuses(SHAPE, "float32") is None:
+            coder = codec.fit(activations, len(codec.rates) // 2, Context()).coder
+            measured.append((coder, {coder.specs[0].name: activations[:1].reshape(coder.specs[0].shape)}))
     seconds = {}
-    for name, kind in MEASURED.items():
-        coder = kind.fit((spec,), {"symbols": symbols})
-        tensors = {"symbols": symbols[:1]}
+    for coder, tensors in measured:
         payload, encode_s = _least(functools.partial(coder.encode, tensors))
         _, decode_s = _least(functools.partial(coder.decode, payload))
-        seconds[name] = encode_s / spec.elements, decode_s / spec.elements
+        elements = sum(tensor.size for tensor in tensors.values())
+        seconds[coder.name] = encode_s / elements, decode_s / elements
     return seconds
 
 
