@@ -244,7 +244,10 @@ def _warnings(outcome: Outcome) -> list[str]:
         texts.append(f"noisy host: the retest error of the profile is {format_fraction(outcome.profile.retest_error)}")
     if outcome.problem.graph.uncounted:
         texts.append(uncounted_text(outcome.problem.graph.uncounted))
-    texts += [f"left out {name}: {reason}" for name, reason in sorted(outcome.left_out.items())]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in sorted(outcome.left_out.items()):
+        reasons.setdefault(reason, []).append(name)
+    texts += [f"left out {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     if outcome.problem.spec.kind == "tensor":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
     return texts
