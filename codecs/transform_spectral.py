@@ -1,19 +1,22 @@
-"""DCT over blocks of positions and one KLT over channels, weighted by what the task is sensitive to: our best one.
+"""A KLT over positions of a block and one over channels, both weighted by what the task is sensitive to: our best one.
 
 A uniform step then spends bits where the output changes. With g the gradients of the top logits at the tensor, an error
-e changes them by about g.e, independent errors by the sum over spatial frequencies k of e_k' S_k e_k with
-S_k = E[g_k g_k'] and g_k the gradients' DCT at k. S_k is taken as one matrix S (C, C) times a scalar w_k, so that one
-basis serves every frequency. Coefficients are sqrt(w_k) V' S^(1/2) x_k; V are the eigenvectors of S^(1/2) R S^(1/2), R
-the covariance of x_k pooled over frequencies of equal weight.
+e changes them by about g.e. Taking the second moments of g and of the tensor as separable, positions (K, K) times
+channels (C, C), coefficients are Q X F' of a block X (K, C): F = V' S^(1/2) with S = E[g g'] over channels and V the
+eigenvectors of S^(1/2) R S^(1/2), R the covariance of the channels, pooled over components of equal weight; Q the same
+over positions. Two small bases serve a whole block. `positions="dct"` is the classical form: Q the two-dimensional DCT,
+each frequency times the root of its sensitivity.
 
-Tried on EfficientNet-Lite0 at block 14 (7x7x192, 100 calibration images, bytes at the same divergence of the outputs):
-this 868; S_k and V for each frequency 925 and 49 times the weights; S's diagonal alone 936; all channels alike 958; all
-channels and frequencies alike 1,047.
+Tried on EfficientNet-Lite0 at block 14 (7x7x192, 100 calibration images; divergence of the outputs at 1,055 bytes):
+KLT over positions .0142, DCT .0218, DCT without frequency weights .0275, no transform over positions .25. With the DCT,
+bytes at the same divergence: one channel basis 868, one a frequency (and 49 times the weights) 925, the diagonal of S
+alone 936, all channels alike 958. At block 10 (14x14) blocks of the whole map 5 % fewer bytes than 7x7.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 
@@ -29,12 +32,11 @@ def __dir__() -> list[str]:
     return __all__
 
 
-LARGEST_BLOCK = 8
-CHANNEL_FLOOR = 0.1  # added to S / (trace(S) / C): gradients say nothing of large errors. 0.3: 2 % more bytes, 0.6: 4 %
-FREQUENCY_FLOOR = 0.1  # added to w_k / mean(w_k)
+WHOLE_MAP = 16  # sides up to this are one block
+LARGEST_BLOCK = 8  # of larger maps: a value costs a block's positions in multiply-adds
+FLOOR = 0.1  # added to S / mean diagonal: gradients say nothing of large errors. 0.3: 2 % more bytes, 0.6: 4 %
 FREQUENCY_FALL = 1.5  # w_k = (1 + |k|)^-1.5 without gradients: 1 % more bytes than measured w_k, at two cuts
 ENOUGH_VECTORS = 4  # calibration vectors a dimension; below, the covariance is shrunk toward its diagonal
-MOST_VECTORS = 200_000  # of a covariance estimate
 
 
 def dct(n: int) -> Array:
@@ -45,22 +47,22 @@ def dct(n: int) -> Array:
     return np.asarray(matrix)
 
 
-def block_side(n: int, largest: int = LARGEST_BLOCK) -> int:
+def block_side(n: int, largest: int = LARGEST_BLOCK, whole: int = WHOLE_MAP) -> int:
     """The side of a block for a map of `n`: the map itself, or what pads little and is large."""
-    if n <= largest:
+    if n <= max(largest, whole):
         return n
-    sides = range(4, largest + 1)
+    sides = range(min(4, largest), largest + 1)
     return min(sides, key=lambda side: (-(-n // side) * side / n * (1 + 0.5 / side), -side))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FittedSpectral:
-    """Channel mixing, block DCT, frequency gains, and the means taken off."""
+    """Channel mixing, position mixing of every block, and the means taken off."""
 
     maps: Maps
     forward: Array  # (C, C) float32
     backward: Array  # (C, C) float32
-    frequencies: Array  # (K, K) float32: DCT rows in zigzag order, times the gain
+    frequencies: Array  # (K, K) float32: Q, from low frequencies to high
     positions: Array  # (K, K) float32: its inverse
     mean: Array  # (K, C) float32, of coefficients
     notes: tuple[str, ...] = ()
@@ -78,7 +80,7 @@ class FittedSpectral:
 
     @property
     def macs(self) -> int:
-        """Channel mixing at every position, DCT of every block."""
+        """Channel mixing at every position, position mixing of every block."""
         m = self.maps
         count = len(self.frequencies)
         return m.channels**2 * m.size[0] * m.size[1] + m.channels * m.blocks[0] * m.blocks[1] * count**2
@@ -113,10 +115,12 @@ class FittedSpectral:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Spectral:
-    """Separable DCT x KLT; `weighted` by gradients or sensitivity where the context has them."""
+    """KLT or DCT over positions x KLT over channels; `weighted` by gradients or sensitivity where there are any."""
 
+    positions: Literal["klt", "dct"] = "klt"
     weighted: bool = True
     largest_block: int = LARGEST_BLOCK
+    whole_map: int = WHOLE_MAP
     needs: frozenset[Need] = frozenset()
 
     def refuses(self, shape: tuple[int, ...]) -> str | None:
@@ -127,93 +131,100 @@ class Spectral:
         """Estimate sensitivities, covariances and means; raises `FitError`."""
         shape = (1, *activations.shape[1:])
         height, width = (shape[1], 1) if len(shape) == 3 else (shape[2], shape[3])
-        maps = maps_of(shape, block_side(height, self.largest_block), block_side(width, self.largest_block))
-        count = maps.rows * maps.columns
-        matrix = np.kron(dct(maps.rows), dct(maps.columns))[_zigzag(maps.rows, maps.columns)]
-        channel_weight, gain, notes = self._sensitivity(maps, matrix, context)
-        root, inverse_root = _roots(channel_weight)
+        sides = (block_side(n, self.largest_block, self.whole_map) for n in (height, width))
+        maps = maps_of(shape, *sides)
+        fourier = np.kron(dct(maps.rows), dct(maps.columns))[_zigzag(maps)]
+        channel_weight, position_weight, notes = self._sensitivity(maps, fourier, context)
+        (by_channel, from_channel), (by_position, from_position) = _roots(channel_weight), _roots(position_weight)
 
-        spectrum = _spectrum(maps, matrix, activations)  # (N, P, K, C)
-        mean = spectrum.mean(axis=(0, 1))
-        covariance = np.zeros((maps.channels, maps.channels))
-        for k in range(count):
-            vectors = spectrum[:, :, k].reshape(-1, maps.channels) - mean[k]
-            vectors = vectors[:: max(1, len(vectors) * count // MOST_VECTORS)]
-            own = vectors.T @ vectors
-            trace = float(np.trace(own))
-            if trace > 0:  # frequencies of equal weight, whatever their energy
-                covariance += own / trace
-        vectors_used = spectrum.shape[0] * spectrum.shape[1] * count
-        if vectors_used < ENOUGH_VECTORS * maps.channels:
-            share = vectors_used / (ENOUGH_VECTORS * maps.channels)
-            covariance = share * covariance + (1 - share) * np.diag(np.diag(covariance))
-            notes += (f"KLT of {maps.channels} channels from {vectors_used} vectors: shrunk toward its diagonal",)
-        basis = _eigenvectors(root @ covariance @ root)
-        forward, backward = basis.T @ root, inverse_root @ basis
+        blocks = _blocks(maps, activations)  # (n, K, C), n blocks of all inputs
+        mean = blocks.mean(axis=0)
+        weighted = by_position @ (blocks - mean) @ by_channel
+        if self.positions == "klt":
+            covariance, note = _pooled(weighted, "positions")
+            basis = _eigenvectors(covariance)
+            notes += note
+        else:
+            basis = fourier.T
+        covariance, note = _pooled(np.swapaxes(basis.T @ weighted, 1, 2), "channels")
+        channel_basis = _eigenvectors(covariance)
+        forward, frequencies = channel_basis.T @ by_channel, basis.T @ by_position
         return FittedSpectral(
             maps=maps,
             forward=forward.astype(np.float32),
-            backward=backward.astype(np.float32),
-            frequencies=(gain[:, None] * matrix).astype(np.float32),
-            positions=(matrix.T / gain).astype(np.float32),
-            mean=(gain[:, None] * (mean @ forward.T)).astype(np.float32),
-            notes=notes,
+            backward=(from_channel @ channel_basis).astype(np.float32),
+            frequencies=frequencies.astype(np.float32),
+            positions=(from_position @ basis).astype(np.float32),
+            mean=(frequencies @ mean @ forward.T).astype(np.float32),
+            notes=notes + note,
         )
 
-    def _sensitivity(self, maps: Maps, matrix: Array, context: Context) -> tuple[Array, Array, tuple[str, ...]]:
-        """Channel weights (C, C) of mean diagonal 1 + floor, frequency gains (K,), notes."""
-        flat = np.eye(maps.channels)
+    def _sensitivity(self, maps: Maps, fourier: Array, context: Context) -> tuple[Array, Array, tuple[str, ...]]:
+        """Weights of channels (C, C) and positions (K, K), and notes."""
+        flat, even = np.eye(maps.channels), np.eye(len(fourier))
         if not self.weighted:
-            return flat, np.ones(len(matrix)), ()
-        gain = _gain(_usual_weights(maps))
+            return flat, even, ()
+        usual = _normalized(fourier.T @ (_usual_weights(maps)[:, None] * fourier))
         if context.gradients is not None:
-            gradients = context.gradients
-            if gradients.shape[1:] != maps.shape[1:]:
-                raise FitError(f"gradients {gradients.shape} do not belong to a tensor {maps.shape}")
-            spectrum = _spectrum(maps, matrix, gradients).reshape(-1, len(matrix), maps.channels)
-            channel = np.einsum("mkc,mkd->cd", spectrum, spectrum, optimize=True)
-            frequency = np.square(spectrum).mean(axis=(0, 2))
+            if context.gradients.shape[1:] != maps.shape[1:]:
+                raise FitError(f"gradients {context.gradients.shape} do not belong to a tensor {maps.shape}")
+            blocks = _blocks(maps, context.gradients)
+            channel = np.tensordot(blocks, blocks, axes=((0, 1), (0, 1)))
+            position = np.tensordot(blocks, blocks, axes=((0, 2), (0, 2)))
             if not np.isfinite(channel).all() or float(np.trace(channel)) <= 0:
-                return flat, gain, ("the gradients are zero or not finite: no sensitivity used",)
-            gain = _gain(frequency)
-        elif context.sensitivity is not None:
-            given = np.asarray(context.sensitivity, np.float64)
-            channel = np.diag(given) if given.ndim == 1 else given
-            if channel.shape != flat.shape:
-                raise FitError(f"sensitivity {given.shape} does not belong to {maps.channels} channels")
-            if not np.isfinite(channel).all() or float(np.trace(channel)) <= 0:
-                return flat, gain, ("the sensitivity is zero or not finite: not used",)
-        else:
-            return flat, gain, ("no gradients or sensitivity given: every channel counts the same",)
-        return channel / (np.trace(channel) / maps.channels) + CHANNEL_FLOOR * flat, gain, ()
+                return flat, usual, ("the gradients are zero or not finite: no sensitivity used",)
+            if self.positions == "dct":  # of positions, keep what the DCT can use: its frequencies' weights
+                position = fourier.T @ (np.diag(fourier @ position @ fourier.T)[:, None] * fourier)
+            return _normalized(channel), _normalized(position), ()
+        if context.sensitivity is None:
+            return flat, usual, ("no gradients or sensitivity given: every channel counts the same",)
+        given = np.asarray(context.sensitivity, np.float64)
+        channel = np.diag(given) if given.ndim == 1 else given
+        if channel.shape != flat.shape:
+            raise FitError(f"sensitivity {given.shape} does not belong to {maps.channels} channels")
+        if not np.isfinite(channel).all() or float(np.trace(channel)) <= 0:
+            return flat, usual, ("the sensitivity is zero or not finite: not used",)
+        return _normalized(channel), usual, ()
 
 
-def _gain(frequency: Array) -> Array:
-    """Gains (K,) from weights of squared errors (K,)."""
-    return np.asarray(np.sqrt((frequency / frequency.mean() + FREQUENCY_FLOOR) / (1 + FREQUENCY_FLOOR)))
+def _blocks(maps: Maps, tensors: Array) -> Array:
+    """Blocks of (N, ...): (n, K, C), float64."""
+    (down, across) = maps.blocks
+    x = maps.padded_maps(tensors).astype(np.float64)
+    split = x.reshape(len(x), maps.channels, down, maps.rows, across, maps.columns).transpose(0, 2, 4, 3, 5, 1)
+    return np.ascontiguousarray(split).reshape(len(x) * down * across, maps.rows * maps.columns, maps.channels)
+
+
+def _pooled(blocks: Array, what: str) -> tuple[Array, tuple[str, ...]]:
+    """Covariance (K, K) of (n, K, C), pooled over the C columns of equal weight, whatever their energy; and a note."""
+    n, dimensions, columns = blocks.shape
+    energy = np.square(blocks).mean(axis=(0, 1))
+    scaled = blocks * np.sqrt(np.divide(1, energy, out=np.zeros_like(energy), where=energy > 0))
+    covariance = np.tensordot(scaled, scaled, axes=((0, 2), (0, 2))) / (n * columns)
+    if n * columns >= ENOUGH_VECTORS * dimensions:
+        return np.asarray(covariance), ()
+    share = n * columns / (ENOUGH_VECTORS * dimensions)
+    shrunk = share * covariance + (1 - share) * np.diag(np.diag(covariance))
+    return shrunk, (f"KLT of {dimensions} {what} from {n * columns} vectors: shrunk toward its diagonal",)
+
+
+def _normalized(matrix: Array) -> Array:
+    """Mean diagonal 1, then the floor."""
+    size = len(matrix)
+    return np.asarray((matrix / (np.trace(matrix) / size) + FLOOR * np.eye(size)) / (1 + FLOOR))
 
 
 def _usual_weights(maps: Maps) -> Array:
-    """How fast sensitivity falls with frequency in image classifiers, whose tails average positions."""
-    v, u = np.divmod(_zigzag(maps.rows, maps.columns), maps.columns)
-    return np.asarray(
-        (1 + np.hypot(v * LARGEST_BLOCK / maps.rows, u * LARGEST_BLOCK / maps.columns)) ** -FREQUENCY_FALL
-    )
+    """How fast sensitivity falls with frequency in image classifiers, whose tails average positions: w_k."""
+    v, u = np.divmod(_zigzag(maps), maps.columns)
+    reach = np.hypot(v * LARGEST_BLOCK / max(maps.rows, 1), u * LARGEST_BLOCK / max(maps.columns, 1))
+    return np.asarray((1 + reach) ** -FREQUENCY_FALL)
 
 
-def _spectrum(maps: Maps, matrix: Array, tensors: Array) -> Array:
-    """Block DCT of (N, ...): (N, P, K, C), float64."""
-    (down, across) = maps.blocks
-    x = maps.padded_maps(tensors).astype(np.float64)
-    n = len(x)
-    blocks = x.reshape(n, maps.channels, down, maps.rows, across, maps.columns).transpose(0, 2, 4, 3, 5, 1)
-    return np.asarray(matrix @ blocks.reshape(n, down * across, maps.rows * maps.columns, maps.channels))
-
-
-def _zigzag(rows: int, columns: int) -> Array:
+def _zigzag(maps: Maps) -> Array:
     """Frequencies from low to high: by the sum of their indices, relative to the side."""
-    v, u = np.divmod(np.arange(rows * columns), columns)
-    return np.lexsort((u, v, v / rows + u / columns))
+    v, u = np.divmod(np.arange(maps.rows * maps.columns), maps.columns)
+    return np.lexsort((u, v, v / maps.rows + u / maps.columns))
 
 
 def _roots(matrix: Array) -> tuple[Array, Array]:
