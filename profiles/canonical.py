@@ -103,7 +103,18 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[i
     if large:
         return _tidy(_optimized_large(model, at=at))
     model = _convert_opset(model, at=at)
-    return _tidy(parse_model(optimize_basic(to_bytes(model), name=at), at=at))
+    basic = optimize_basic(to_bytes(model), name=at, fold=not _stores_half(model))
+    return _tidy(parse_model(basic, at=at))
+
+
+def _stores_half(model: ir.Model) -> bool:
+    """Whether weights are kept in fp16 and widened when the model is loaded: folding would double the file."""
+    casts = (node.inputs[0] for node in model.graph if node.op_type == "Cast")
+    return any(value is not None and _is_half(value.const_value) for value in casts)
+
+
+def _is_half(tensor: ir.TensorProtocol | None) -> bool:
+    return tensor is not None and tensor.dtype == ir.DataType.FLOAT16
 
 
 def to_bytes(model: ir.Model) -> bytes:

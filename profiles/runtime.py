@@ -137,9 +137,10 @@ def open_session(
     return Session(_load(model, options, label, weights), name=label, threads=threads, level=level)
 
 
-def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
+def optimize_basic(model: bytes, *, name: str = "model in memory", fold: bool = True) -> bytes:
     """The model that ORT itself would run at ORT_ENABLE_BASIC: constants folded, BatchNorm in Conv, dead nodes gone.
 
+    Without `fold` constants stay as they are: weights stored in fp16 behind a Cast would become fp32.
     ORT writes imports of its own operator sets into the saved model; `profiles.canonical` strips those not used.
     Raises `ProfileError` when ORT cannot load the model or the result would not fit protobuf's 2 GB.
     """
@@ -147,7 +148,7 @@ def optimize_basic(model: bytes, *, name: str = "model in memory") -> bytes:
         target = Path(folder) / "basic.onnx"
         options = _options(level="basic", threads=1, optimized_to=target)
         options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: half the time
-        _load(model, options, name)
+        _load(model, options, name, without=() if fold else ("ConstantFolding",))
         return target.read_bytes()
 
 
@@ -235,7 +236,12 @@ def _keep_weights_apart(options: ort.SessionOptions, target: Path) -> None:
 
 
 def _load(
-    model: bytes | Path, options: ort.SessionOptions, name: str, weights: Mapping[str, Array] | None = None
+    model: bytes | Path,
+    options: ort.SessionOptions,
+    name: str,
+    weights: Mapping[str, Array] | None = None,
+    *,
+    without: Sequence[str] = (),
 ) -> ort.InferenceSession:
     ort.set_default_logger_severity(_SILENT)
     if weights:
@@ -243,7 +249,9 @@ def _load(
         options.add_external_initializers(list(weights), values)
     providers: Sequence[str] = [PROVIDER]
     try:
-        return ort.InferenceSession(str(model) if isinstance(model, Path) else model, options, providers=providers)
+        return ort.InferenceSession(
+            str(model) if isinstance(model, Path) else model, options, providers=providers, disabled_optimizers=without
+        )
     except _ORT_ERRORS as error:
         raise ProfileError(
             f"ONNX Runtime cannot load the model: {_brief(error)}",

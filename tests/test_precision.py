@@ -10,6 +10,7 @@ import pytest
 from splitpoint.planner.data import Dataset, Sample, inputs
 from splitpoint.planner.export import whole_bytes
 from splitpoint.planner.precision import lower_precision
+from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.inputs import InputSpec
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.runtime import open_session
@@ -34,6 +35,8 @@ def test_weights_shrink_and_outputs_stay_near(
     assert small < 1.15 * share * weights
     assert len(whole_bytes(lower)) < len(whole_bytes(graph))
     assert lower.inputs == graph.inputs
+    again = load_graph(whole_bytes(lower))  # verify and export read whole.onnx again
+    assert again.sha256 == lower.sha256
     assert [(t.shape, t.dtype) for t in lower.outputs] == [(t.shape, t.dtype) for t in graph.outputs]
     exact, rough = (open_session(whole_bytes(g), level="all", threads=1) for g in (graph, lower))
     for x in inputs(data):

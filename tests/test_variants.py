@@ -60,7 +60,7 @@ def config(**changes: Any) -> PlanConfig:
         model="net.py:make",
         input=SPEC,
         models=(OtherModel(name="small input", model="net.py:make", input=SMALL_SPEC),),
-        precisions=("fp32", "int8"),
+        precisions=("fp32", "fp16", "int8"),
         prune=PruneConfig(ratios=(0, 0.5), cuts=("2/Relu",)),
         data=DataConfig(source="data.npz"),
         device="raspberry-pi-4",
@@ -87,7 +87,7 @@ def _profile(home: Path) -> Path:
 
 
 def test_every_variant_competes_at_its_own_cuts(outcome: Outcome) -> None:
-    labels = ["given", "small input", "int8", "pruned .5 before 3"]
+    labels = ["given", "small input", "fp16", "int8", "pruned .5 before 3"]
     assert [lab.variant.name for lab in outcome.labs] == labels
     for label in labels:
         mine = [p for p in outcome.points if p.candidate.variant == label]
@@ -117,11 +117,11 @@ def test_a_smaller_network_costs_less(outcome: Outcome) -> None:
     assert alone["int8"].head_bytes < 0.6 * alone["given"].head_bytes
 
 
-@pytest.mark.parametrize("variant", ["small input", "int8", "pruned .5 before 3"])
+@pytest.mark.parametrize("variant", ["small input", "fp16", "int8", "pruned .5 before 3"])
 def test_a_plan_of_a_variant_verifies_and_exports_from_its_files(
     outcome: Outcome, tmp_path: Path, variant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    point = next(p for p in outcome.points if p.candidate.variant == variant and p.candidate.codec == "fast")
+    point = next(p for p in outcome.points if p.candidate.variant == variant and p.candidate.codec in ("fast", "raw"))
     out = tmp_path / "plan"
     made = write_plan(outcome, point, out)
     assert made.file.variant == variant
