@@ -23,7 +23,21 @@ from splitpoint.codecs.hevc import decode_grey, encode_grey, missing_hevc
 from splitpoint.codecs.layout import channels, check_tensors, from_channels, join_side, split_side, symbol_spec
 from splitpoint.codecs.protocol import Array, CodecError, FitError, PayloadError, TensorSpec
 
-__all__ = ["TILE_OVERHEAD_BYTES", "Format", "TileCoder", "Tiles", "decode_picture", "encode_picture", "grid", "missing"]
+__all__ = [
+    "TILE_OVERHEAD_BYTES",
+    "Format",
+    "TileCoder",
+    "Tiles",
+    "check_tiles",
+    "decode_picture",
+    "encode_picture",
+    "grid",
+    "map_shape",
+    "missing",
+    "picture_size",
+    "tile",
+    "untile",
+]
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ from splitpoint.planner.decide import Decision, decide, misses_quality
 from splitpoint.planner.lab import UNCOMPRESSED, Lab, obtain_profile, obtain_profiles, open_lab
 from splitpoint.planner.problem import Problem, default_threads, load_problem, load_source
 from splitpoint.planner.progress import Progress, Silent
-from splitpoint.planner.search import search
+from splitpoint.planner.search import require_optuna, search
 from splitpoint.planner.types import Candidate, Cut, Evaluated, Placement, PlannerError
 from splitpoint.planner.variants import make_variants
 from splitpoint.profiles.model import ModelProfile
@@ -112,6 +112,7 @@ def plan(problem: Problem, *, stored_profile: Path | None = None, progress: Prog
 
     The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same outcome.
     """
+    require_optuna()
     progress = progress or Silent()
     config = problem.config
     with progress.stage("variants", None) as step:

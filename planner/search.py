@@ -6,22 +6,30 @@ This is the only home of optuna.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from splitpoint.planner.decide import CONSTRAINTS, OBJECTIVES, violations
 from splitpoint.planner.planfile import Requirements
-from splitpoint.planner.types import Candidate, Evaluated
+from splitpoint.planner.types import Candidate, Evaluated, PlannerError
 
-__all__ = ["search"]
+__all__ = ["require_optuna", "search"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+INSTALL = "python -m pip install 'splitpoint[plan]'"
 REPEATS = 4  # asks per new evaluation before the sampler is taken to have converged
+
+
+def require_optuna() -> None:
+    """Raise `PlannerError` with the pip command when optuna is missing: better before the first stage than after."""
+    if importlib.util.find_spec("optuna") is None:
+        raise PlannerError("planning needs optuna, which is not installed", fix=INSTALL)
 
 
 def search(

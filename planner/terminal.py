@@ -37,6 +37,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+FIXED_WIDTH = 46  # columns of a table of points that cut, codec and notes leave: numbers and gaps
 STAR = "★"  # the recommended point
 # Missed requirements in narrow tables; a missed quality floor is "lossy" under every metric.
 SHORT = {"latency": "late", "payload": "large", "device memory": "memory", "energy": "energy", "cost": "cost"}
@@ -86,12 +87,12 @@ def plan_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble("\n", answer["header"], "\n", ("need  ", "dim"), answer["need"]),
         *([Text("\n".join(f"note  {text}" for text in answer["notes"]), style="yellow")] if answer["notes"] else []),
-        _points(answer["baselines"], title=f"Baselines ({_origin(answer)})"),
+        _points(answer["baselines"], title=f"Baselines ({_origin(answer)})", width=width),
     ]
     if answer["recommended"] is None:
-        return Group(*parts, *_nothing_fits(answer))
+        return Group(*parts, *_nothing_fits(answer, width=width))
     parts += [
-        _points(answer["front"], title=f"Pareto front ({_origin(answer)})"),
+        _points(answer["front"], title=f"Pareto front ({_origin(answer)})", width=width),
         _plot(answer["front"], deadline_s=answer["deadline_s"], width=width),
         Text.assemble(
             "\n",
@@ -119,7 +120,7 @@ def show_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
     ]
     if answer["report"] is not None:
         texts.append(f"report set: {_quality(answer['report'])}")
-    table = _points(answer["front"], title="Pareto front (search set)")
+    table = _points(answer["front"], title="Pareto front (search set)", width=width)
     return Group(Text("\n".join(texts)), table, _plot(answer["front"], deadline_s=answer["deadline_s"], width=width))
 
 
@@ -200,17 +201,17 @@ def _report(answer: Mapping[str, Any]) -> list[RenderableType]:
     return parts
 
 
-def _nothing_fits(answer: Mapping[str, Any]) -> list[RenderableType]:
+def _nothing_fits(answer: Mapping[str, Any], *, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text(f"\nNo candidate meets {answer['need']}.", style="bold"),
-        _points(answer["nearest"], title="Nearest"),
+        _points(answer["nearest"], title="Nearest", width=width),
     ]
     if answer["would_fit"]:
         parts.append(Text("would fit with " + ", or ".join(answer["would_fit"])))
     return parts
 
 
-def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
+def _points(rows: Sequence[Mapping[str, Any]], *, title: str, width: int) -> Table:
     """Points (rows of `planner.rows.point_row`) with units; where the figures come from stands in the title."""
     metric = rows[0]["metric"] if rows else "quality"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -218,8 +219,9 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
     several = any(row["variant"] != GIVEN for row in rows)
     if several:
         table.add_column("network", no_wrap=True, overflow="ellipsis", min_width=8, max_width=28)
-    table.add_column("cut", no_wrap=True, overflow="ellipsis", min_width=8, max_width=28)
-    table.add_column("codec", no_wrap=True, overflow="ellipsis", min_width=8, max_width=32)
+    spare = max(20, width - FIXED_WIDTH - max((_width(row) for row in rows), default=0))
+    table.add_column("cut", no_wrap=True, overflow="ellipsis", max_width=min(28, round(0.42 * spare)))
+    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(36, spare - round(0.42 * spare)))
     for name in ("payload", "+ once", "latency"):
         table.add_column(name, justify="right", no_wrap=True, min_width=7)
     table.add_column(f"{metric} 95 %", no_wrap=True, min_width=14)

@@ -26,7 +26,7 @@ from splitpoint.planner.types import Cut
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.runtime import Session, open_session
 
-__all__ = ["ACTIVATION_BUDGET_BYTES", "Coded", "Workbench"]
+__all__ = ["ACTIVATION_BUDGET_BYTES", "PLACEHOLDER_HASH", "Coded", "Workbench"]
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["InputSpec", "Picture", "check_against", "guess_spec", "guess_specs", "preprocess", "read_picture"]
+__all__ = [
+    "RESAMPLING",
+    "InputSpec",
+    "Picture",
+    "check_against",
+    "guess_spec",
+    "guess_specs",
+    "preprocess",
+    "read_picture",
+]
 
 
 def __dir__() -> list[str]:

@@ -21,6 +21,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = [
+    "Array",
     "IoSpec",
     "Level",
     "Session",

@@ -49,7 +49,7 @@ def small_model(bias: Sequence[float]) -> bytes:
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def pictures() -> Array:

@@ -164,7 +164,7 @@ BAD: list[tuple[str, Array | None]] = [
     ("2.first", np.array([1.0])),
     ("1.lengths", np.zeros((4, 8), np.uint8)),
     ("1.lengths", np.full((4, 8), 4, np.uint8)),
-    ("3.classes", np.full(3, 16, np.uint8)),
+    ("3.classes", np.full(3, 255, np.uint8)),
     ("3.state", np.zeros(3, np.uint16)),
     ("3.weights", np.full((96, 5), 1 << 30, np.int32)),
     ("9.table", np.zeros(3, np.uint16)),
