@@ -136,7 +136,9 @@ def code(
             before = np.int64(0)
             if group > 0 and channel >= group:
                 other = channel - group
-                before = 2 * abs(np.int64(symbols[other, position])) + abs(np.int64(symbols[other + 1, position]))
+                before = 2 * abs(np.int64(symbols[other, position]))
+                if other + 1 < channel:  # with one channel a group this would be the symbol that is being coded
+                    before += abs(np.int64(symbols[other + 1, position]))
                 if other > 0:
                     before += abs(np.int64(symbols[other - 1, position]))
             same = before if before < 3 else 3 if before < 6 else 4
