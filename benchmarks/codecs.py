@@ -129,7 +129,7 @@ DRAWN = (
 def useful_rates(name: str) -> Sequence[int]:
     """Rates worth measuring, between hopeless and needless."""
     if name.startswith(("kltq", "step")):
-        return range(4, 11)
+        return range(3, 11)
     first = 0 if name in ("brito-tcq", "brito-lloyd") else 1 if name == "range-rans" else 2
     return range(len(REGISTRY[name].rates))[first : first + 6]
 
