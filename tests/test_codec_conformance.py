@@ -139,6 +139,32 @@ class TestEveryCodec:
         values = [rate.value for rate in REGISTRY[codec].rates]
         assert len({rate.label for rate in REGISTRY[codec].rates}) == len(values)
 
+    @pytest.mark.parametrize("shape", [(1, 12, 6), (1, 40), (1, 3, 1, 1), (1, 5, 3, 7), (1, 4, 3, 5, 2)])
+    def test_every_shape_is_coded_or_refused_with_a_reason(self, codec: str, shape: tuple[int, ...]) -> None:
+        x = np.random.default_rng(0).laplace(size=(400, *shape[1:]))
+        data = (
+            x.astype(np.float32) if "float32" in _types(codec) else np.clip(np.rint(9 * x), -128, 127).astype(np.int8)
+        )
+        reason = REGISTRY[codec].refuses(shape, str(data.dtype))
+        given = Context(layer_input=data if data.ndim == 4 else None)
+        if reason is not None:
+            assert len(reason) > 10
+            with pytest.raises(FitError):
+                REGISTRY[codec].fit(data, 0, given)
+            return
+        try:
+            fit = REGISTRY[codec].fit(data, 0, given)
+        except FitError as refusal:  # of what only the data tells: too few vectors, too small a picture
+            reason = str(refusal)
+        if reason is not None:
+            assert "need" in reason or "takes pictures" in reason
+            return
+        tensors = Ends(fit).tensors(data[:1])
+        decoded = load_coders(save_coders([fit.coder]))[0].decode(fit.coder.encode(tensors))
+        if fit.boundary == "symbols":
+            assert all(np.array_equal(decoded[name], values) for name, values in tensors.items())
+        assert Ends(fit).tensor(decoded).shape == shape
+
     def test_fitting_twice_gives_the_same_graphs_and_tables(self, codec: str) -> None:
         x = activations(codec)
         first, second = fitted(codec, 0), REGISTRY[codec].fit(x.copy(), 0, context(codec, x))
