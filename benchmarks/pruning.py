@@ -1,9 +1,10 @@
 """What pruning the layers before a cut loses and saves, with and without the least-squares correction behind the cut.
 
-    python -m splitpoint.benchmarks.pruning --data DIR [--images 1000]
+    python -m splitpoint.benchmarks.pruning --data DIR [--network vgg16|resnet20] [--weights FILE.pt] [--images 1000]
 
-DIR holds models/vgg16h_cifar100.pt and cifar100/{train,val}/CLASS*.webp, sheets of 32x32 pictures. The table goes to
-standard output, rows to benchmarks/results/pruning-vgg16.json. Latency: heads and tails of all ratios of a cut in turn.
+DIR holds CIFAR-100 and models/vgg16h_cifar100.pt; the ResNet-20 comes from benchmarks/train_resnet20.py. The table goes
+to standard output, rows to benchmarks/results/pruning-NETWORK.json. Latency: heads and tails of all ratios of a cut in
+turn.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
+from splitpoint.benchmarks.codec_networks import cifar100
+from splitpoint.benchmarks.reference import nets
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.intervals import paired_drop
@@ -33,7 +35,6 @@ from splitpoint.planner.prune import layers_around, prune_at
 from splitpoint.planner.types import Cut
 from splitpoint.profiles.canonical import random_feeds
 from splitpoint.profiles.graph import load_graph
-from splitpoint.profiles.inputs import InputSpec, preprocess
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.measure import measure_interleaved
 from splitpoint.profiles.model import ModelGraph
@@ -42,14 +43,16 @@ from splitpoint.profiles.torch_model import export_module
 
 RESULTS = Path(__file__).with_name("results")
 RATIOS = (0.0, 0.1, 0.25, 0.5)
-BEHIND = ("features.14", "features.24", "features.34")  # the layer that reads the cut tensor: after pools 2, 3 and 4
+# The layers that read the cut tensor: after pools 2, 3 and 4; after each of the three stages, halfway down the third.
+BEHIND = {
+    "vgg16": (["features.14"], ["features.24"], ["features.34"]),
+    "resnet20": (["blocks.3.body.0", "blocks.3.skip.0"], ["blocks.6.body.0", "blocks.6.skip.0"], ["blocks.8.body.0"]),
+}
 CALIBRATION = 256  # pictures of the training set
 ROUNDS = 40
 TRIES = 4  # a cut is timed again while a ratio's retest error is above
 MOST_RETEST = 0.03
-SIDE, SHAPE = 32, (1, 3, 32, 32)
-# The reference network's own preprocessing, as its README gives it.
-SPEC = InputSpec(size=SIDE, resize="exact", scale=255.0, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
+SHAPE = (1, 3, 32, 32)
 PLAN = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256), (256, 256, 256))  # half as wide as Simonyan's VGG16
 
 
@@ -94,24 +97,6 @@ def vgg16(state: dict[str, torch.Tensor]) -> nn.Module:
     return model.eval()
 
 
-def pictures(folder: Path, every: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Every `every`-th picture of the sheets, as network inputs (N, 3, 32, 32), and the index of its class."""
-    sheets = sorted(folder.glob("*.webp"))
-    if not sheets:
-        raise SystemExit(f"no sheets in {folder}")
-    classes = [path.stem.rpartition("-")[0] if path.stem.rpartition("-")[2].isdigit() else path.stem for path in sheets]
-    names = sorted(set(classes))
-    rows, labels = [], []
-    for path, name in zip(sheets, classes, strict=True):
-        sheet = np.asarray(Image.open(path).convert("RGB"))
-        high, wide = sheet.shape[0] // SIDE, sheet.shape[1] // SIDE
-        tiles = sheet.reshape(high, SIDE, wide, SIDE, 3).transpose(0, 2, 1, 3, 4).reshape(-1, SIDE, SIDE, 3)
-        rows.append(tiles)
-        labels += [names.index(name)] * len(tiles)
-    chosen = np.concatenate(rows)[::every]
-    return np.concatenate([preprocess(tile, SPEC) for tile in chosen]), np.asarray(labels)[::every]
-
-
 def hits(graph: ModelGraph, x: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(N,): whether the network's answer is right."""
     session = open_session(whole_bytes(graph), level="all", threads=1)
@@ -121,16 +106,23 @@ def hits(graph: ModelGraph, x: NDArray[np.float32], labels: NDArray[np.int64]) -
     return right
 
 
-def place(graph: ModelGraph, module: nn.Module, layer: str) -> Cut:
-    """The last cut before `layer`."""
-    found = [cut for cut in enumerate_cuts(graph).cuts if layers_around(graph, module, cut)[1] == [layer]]
+def resnet20(state: dict[str, torch.Tensor]) -> nn.Module:
+    """The ResNet-20 of tests/nets.py with weights from `state`."""
+    model: nn.Module = nets().resnet20()
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    return model.eval()
+
+
+def place(graph: ModelGraph, module: nn.Module, layers: list[str]) -> Cut:
+    """The last cut before `layers`."""
+    found = [cut for cut in enumerate_cuts(graph).cuts if layers_around(graph, module, cut)[1] == layers]
     return found[-1]
 
 
 def at_cut(
     module: nn.Module,
     graph: ModelGraph,
-    behind: str,
+    behind: list[str],
     calibration: torch.Tensor,
     x: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -166,7 +158,7 @@ def at_cut(
         rows.append(
             Row(
                 cut=narrow.after,
-                behind=behind,
+                behind=behind[0],
                 ratio=ratio,
                 top1=float(right[ratio, True].mean()),
                 top1_uncorrected=float(right[ratio, False].mean()),
@@ -202,20 +194,30 @@ def main(arguments: Sequence[str]) -> None:
     """Run and store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--network", choices=sorted(BEHIND), default="vgg16")
+    parser.add_argument("--weights", type=Path, help="a state dict [default for vgg16: DATA/models/vgg16h_cifar100.pt]")
     parser.add_argument("--images", type=int, default=1000, help="of the validation set, evenly over its classes")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    state = torch.load(options.data / "models" / "vgg16h_cifar100.pt", map_location="cpu", weights_only=True)
-    module = vgg16(state)
-    graph = load_graph(export_module(module, SHAPE), name="vgg16")
-    train, _ = pictures(options.data / "cifar100" / "train", 50_000 // CALIBRATION)
-    x, labels = pictures(options.data / "cifar100" / "val", max(1, 5_000 // options.images))
-    calibration = torch.from_numpy(train[:CALIBRATION])
+    path = options.weights
+    if path is None:
+        if options.network != "vgg16":
+            parser.error("--weights is needed: python -m splitpoint.benchmarks.train_resnet20 makes them")
+        path = options.data / "models" / "vgg16h_cifar100.pt"
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    module = (vgg16 if options.network == "vgg16" else resnet20)(state)
+    graph = load_graph(export_module(module, SHAPE), name=options.network)
+    train, _ = cifar100(options.data, "train")
+    x, labels = cifar100(options.data, "val")
+    step = max(1, len(x) // options.images)
+    x, labels = x[::step], labels[::step]
+    calibration = torch.from_numpy(train[:: len(train) // CALIBRATION][:CALIBRATION])
     print(HEADER, flush=True)
-    rows = [row for behind in BEHIND for row in at_cut(module, graph, behind, calibration, x, labels)]
+    rows = [row for behind in BEHIND[options.network] for row in at_cut(module, graph, behind, calibration, x, labels)]
     RESULTS.mkdir(exist_ok=True)
     answer: dict[str, Any] = {
-        "command": f"python -m splitpoint.benchmarks.pruning --data DIR --images {options.images}",
+        "command": f"python -m splitpoint.benchmarks.pruning --data DIR --network {options.network}"
+        f" --images {options.images}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "images": len(x),
         "calibration": len(calibration),
@@ -223,11 +225,11 @@ def main(arguments: Sequence[str]) -> None:
         "versions": {n: importlib.metadata.version(n) for n in ("torch", "torch-pruning", "onnxruntime", "numpy")},
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    (RESULTS / "pruning-vgg16.json").write_text(json.dumps(answer, indent=1) + "\n")
+    (RESULTS / f"pruning-{options.network}.json").write_text(json.dumps(answer, indent=1) + "\n")
 
 
 HEADER = (
-    f"{'before':<12} {'ratio':>5} {'top-1':>6} {'uncorrected':>11} {'drop (95 %)':>20} {'MMACs':>6} {'head':>6}"
+    f"{'before':<15} {'ratio':>5} {'top-1':>6} {'uncorrected':>11} {'drop (95 %)':>20} {'MMACs':>6} {'head':>6}"
     f" {'head ms':>8} {'tail ms':>8} {'retest':>6} {'weights':>9} {'peak':>9} {'elements':>8}"
 )
 
@@ -235,7 +237,7 @@ HEADER = (
 def _line(row: Row) -> str:
     drop = f"{100 * row.drop:.1f} [{100 * row.drop_low:.1f}, {100 * row.drop_high:.1f}]"
     return (
-        f"{row.behind:<12} {row.ratio:>5} {row.top1:>6.3f} {row.top1_uncorrected:>11.3f} {drop:>20}"
+        f"{row.behind:<15} {row.ratio:>5} {row.top1:>6.3f} {row.top1_uncorrected:>11.3f} {drop:>20}"
         f" {row.macs / 1e6:>6.1f} {row.head_macs / 1e6:>6.1f} {row.head_s * 1e3:>8.3f} {row.tail_s * 1e3:>8.3f}"
         f" {100 * row.retest_error:>5.1f}% {row.head_weight_bytes:>9} {row.head_peak_bytes:>9} {row.cut_elements:>8}"
     )

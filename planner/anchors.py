@@ -7,14 +7,14 @@ at its end, and what ORT fused across the cut is not. Two timed cuts (anchors) t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from splitpoint.planner.types import Cut
 from splitpoint.profiles.model import ModelGraph, ModelProfile
 
-__all__ = ["Anchor", "Halves", "choose_anchors", "predict_halves"]
+__all__ = ["Anchor", "Halves", "choose_anchors", "correct", "predict_halves"]
 
 
 def __dir__() -> list[str]:
@@ -40,27 +40,42 @@ class Anchor:
 def predict_halves(
     graph: ModelGraph, profile: ModelProfile, cuts: Sequence[Cut], anchors: Sequence[Anchor] = ()
 ) -> list[Halves]:
-    """Seconds of head and tail of every cut on the profile's machine.
+    """Seconds of head and tail of every cut on the profile's machine; the anchors must be among `cuts`.
 
-    Without anchors a half takes its nodes' share of the whole. An anchor gives the ratio of measured to predicted
-    seconds at its place; between places the ratio is interpolated over the head's share, and it is 1 where a half is
-    the whole network, since that is what was profiled.
+    Without anchors a half takes its nodes' share of the whole; see `correct` for what they add.
     """
     node_s = np.array([timing.seconds for timing in profile.nodes])
     total_s = float(node_s.sum())
     heads = [float(node_s[list(cut.head)].sum()) for cut in cuts]
-    places = sorted(((float(node_s[list(anchor.cut.head)].sum()), anchor.measured) for anchor in anchors), key=_first)
-    known = [(head_s, half) for head_s, half in places if 0 < head_s < total_s]
-    if not known:
-        return [Halves(head_s=head_s, tail_s=total_s - head_s) for head_s in heads]
-    at = [head_s for head_s, _ in known]
+    predicted = [Halves(head_s=head_s, tail_s=total_s - head_s) for head_s in heads]
+    place = {cut: index for index, cut in enumerate(cuts)}
+    return correct(predicted, {place[anchor.cut]: anchor.measured for anchor in anchors})
+
+
+def correct(predicted: Sequence[Halves], measured: Mapping[int, Halves]) -> list[Halves]:
+    """`predicted` halves with what was measured at some of their indices.
+
+    An anchor gives the ratio of measured to predicted seconds at its place; between places the ratio is interpolated
+    over the head's share, and it is 1 where a half is the whole network, since that is what was profiled.
+    """
+    at = sorted(
+        (i for i in measured if predicted[i].head_s > 0 and predicted[i].tail_s > 0), key=lambda i: _share(predicted[i])
+    )
+    if not at:
+        return list(predicted)
+    places = [_share(predicted[i]) for i in at]
+    shares = [_share(half) for half in predicted]
     # np.interp holds the first ratio before the first place and the last one after the last.
-    head_ratio = np.interp(heads, [*at, total_s], [*(half.head_s / head_s for head_s, half in known), 1.0])
-    tail_ratio = np.interp(heads, [0.0, *at], [1.0, *(half.tail_s / (total_s - head_s) for head_s, half in known)])
+    up = np.interp(shares, [*places, 1.0], [*(measured[i].head_s / predicted[i].head_s for i in at), 1.0])
+    down = np.interp(shares, [0.0, *places], [1.0, *(measured[i].tail_s / predicted[i].tail_s for i in at)])
     return [
-        Halves(head_s=float(head_s * up), tail_s=float((total_s - head_s) * down))
-        for head_s, up, down in zip(heads, head_ratio, tail_ratio, strict=True)
+        Halves(head_s=float(half.head_s * head), tail_s=float(half.tail_s * tail))
+        for half, head, tail in zip(predicted, up, down, strict=True)
     ]
+
+
+def _share(half: Halves) -> float:
+    return half.head_s / (half.head_s + half.tail_s)
 
 
 def choose_anchors(graph: ModelGraph, profile: ModelProfile, cuts: Sequence[Cut], count: int = 2) -> list[Cut]:
@@ -69,7 +84,3 @@ def choose_anchors(graph: ModelGraph, profile: ModelProfile, cuts: Sequence[Cut]
     shares = np.array([node_s[list(cut.head)].sum() for cut in cuts]) / node_s.sum()
     chosen = [int(np.argmin(abs(shares - (i + 1) / (count + 1)))) for i in range(count)]
     return [cuts[index] for index in dict.fromkeys(chosen)]
-
-
-def _first(pair: tuple[float, Halves]) -> float:
-    return pair[0]

@@ -79,6 +79,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
             "reason": decision.reason,
             "by_rate": by_rate(outcome),
             "parts": _parts(dataclasses.asdict(decision.recommended.cost), decision.recommended.cost.latency_s),
+            "halves": _halves(dataclasses.asdict(decision.recommended.cost)),
         },
         "nearest": [
             point_row(point, number=None, notes=["misses " + v.text for v in violations(point, problem.needs)])
@@ -197,6 +198,7 @@ def show_answer(directory: Path, number: int | None) -> Document:
         "cut": {"device": "all on device", "server": "send picture"}.get(chosen.placement) or "+".join(crossing),
         "codec": f"{chosen.codec.name} {chosen.codec.rate_label}",
         "parts": _parts(msgspec.to_builtins(chosen.predicted), chosen.predicted.latency_s),
+        "halves": _halves(msgspec.to_builtins(chosen.predicted)),
         "how": chosen.predicted.how,
         "payload_bytes": chosen.predicted.payload_bytes,
         "search": msgspec.to_builtins(chosen.search),
@@ -285,6 +287,15 @@ def _report(report: AccuracyReport, groups: int) -> Document:
 def _parts(cost: Mapping[str, Any], latency_s: float) -> Document:
     parts = {name: cost[f"{name}_s"] for name in PARTS}
     return {"latency_s": latency_s, **{f"{name}_s": seconds for name, seconds in parts.items()}}
+
+
+def _halves(cost: Mapping[str, Any]) -> Document:
+    """How the seconds of the halves that there are were obtained, and their spread."""
+    return {
+        side: {"how": cost[f"{side}_how"], "spread_s": cost[f"{side}_spread_s"]}
+        for side in ("head", "tail")
+        if cost[f"{side}_s"]
+    }
 
 
 def _stored_row(row: Mapping[str, str], *, recommended: bool) -> Document:

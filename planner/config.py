@@ -73,7 +73,7 @@ class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Pruned heads of a torch model: this share of the filters before each cut is removed."""
 
     ratios: tuple[Annotated[float, msgspec.Meta(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
-    cuts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # nodes after which the cut comes: `splitpoint cuts`
+    cuts: tuple[str, ...] = ()  # nodes after which the cut comes (`splitpoint cuts`); none: three are chosen
     correct: bool = True  # the layers after the cut by least squares on the calibration set
 
 
@@ -83,6 +83,7 @@ class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     evaluations: Annotated[int, msgspec.Meta(ge=0)] = 120  # accuracy measurements of split candidates
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     max_cuts: Annotated[int, msgspec.Meta(ge=1)] = 10  # cuts on the table's front that are searched
+    max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)
     codecs: tuple[str, ...] = ()  # all that apply
 
 
@@ -92,7 +93,9 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
     input: InputSpec | None = None
     models: tuple[OtherModel, ...] = ()  # searched together with `model`, which quality is measured against
+    sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()  # other input sizes (squares) to give the same network
     precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)
+    precision_cuts: tuple[str, ...] = ()  # lower only the head before each of these; none: the whole network
     prune: PruneConfig | None = None
     data: DataConfig
     device: str = "host"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from splitpoint.codecs.protocol import FittedCodec
 from splitpoint.planner.channel import ANSWER_BYTES, Channel, send
 from splitpoint.planner.limits import stored_scale
-from splitpoint.planner.types import Cost, Cut, How
+from splitpoint.planner.types import Cost, Cut, How, Timed
 from splitpoint.profiles.device import Device, OpWork, predict_s, serial_s
 from splitpoint.profiles.link_energy import compute_j, link_usd, radio_j, server_usd, wait_j
 from splitpoint.profiles.machine import check_settings
@@ -30,6 +30,7 @@ __all__ = [
     "cost_of_split",
     "cost_on_device",
     "op_work",
+    "other_half",
     "over",
     "party",
     "work_of",
@@ -51,10 +52,23 @@ class Party:
     node_s: NDArray[np.float64]  # (nodes,)
     run_s: float  # constant of each inference
     how: How
+    retest_error: float | None = None  # of the profile that the seconds come from; None: modelled
 
     def seconds(self, nodes: Sequence[int]) -> float:
         """Seconds to run these nodes; nothing to run takes no time."""
         return self.run_s + float(self.node_s[list(nodes)].sum()) if len(nodes) else 0.0
+
+    def timed(self, nodes: Sequence[int]) -> Timed:
+        """As `seconds`, with how they are known; what a profile says of the whole network was measured."""
+        seconds = self.seconds(nodes)
+        if self.retest_error is None:
+            return Timed(seconds=seconds, how=self.how, spread_s=None)
+        whole = len(nodes) == len(self.node_s)
+        return Timed(
+            seconds=seconds,
+            how="measured" if whole else self.how,
+            spread_s=self.retest_error * seconds if seconds else None,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +87,12 @@ class CodingWork:
         return self.table_bytes + self.weight_bytes
 
 
+def other_half(graph: ModelGraph, cut: Cut) -> list[int]:
+    """The nodes behind the cut."""
+    head = set(cut.head)
+    return [node.index for node in graph.nodes if node.index not in head]
+
+
 def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
     """`device` running `graph`: profiled where the model profile was measured on it, else modelled.
 
@@ -85,7 +105,7 @@ def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
         node_s = np.array([seconds[node.name] for node in graph.nodes])
         run_s = min(device.compute.run_overhead_s, profile.whole.min_s)
         node_s *= (profile.whole.min_s - run_s) / node_s.sum()
-        return Party(device=device, node_s=node_s, run_s=run_s, how="profiled")
+        return Party(device=device, node_s=node_s, run_s=run_s, how="profiled", retest_error=profile.retest_error)
     node_s = predict_s(device, [op_work(graph, node) for node in graph.nodes])
     return Party(device=device, node_s=node_s, run_s=device.compute.run_overhead_s, how="modelled")
 
@@ -130,21 +150,31 @@ def cost_of_split(
     server: Party,
     host: Device,
     channel: Channel,
+    head: Timed | None = None,
+    tail: Timed | None = None,
 ) -> Cost:
-    """A cut inside the network (or at its input): the device prepares, runs the head and encodes."""
-    tail = [node.index for node in graph.nodes if node.index not in set(cut.head)]
+    """A cut inside the network (or at its input): the device prepares, runs the head and encodes.
+
+    `head` and `tail` are the halves' seconds where they are known better than from `edge` and `server`.
+    """
+    head = head or edge.timed(cut.head)
+    tail = tail or server.timed(other_half(graph, cut))
     encode_s = sum(serial_s(edge.device, host, name, n, direction="encode") for name, n in work.symbols)
     decode_s = sum(serial_s(server.device, host, name, n, direction="decode") for name, n in work.symbols)
     scale = stored_scale(edge.device, graph)
     cost = Cost(
         prepare_s=_prepare_s(edge.device, host, prepare_symbols),
-        head_s=edge.seconds(cut.head),
+        head_s=head.seconds,
         # The codec's graph is part of head.onnx: its operators cost, another run's overhead does not.
         encode_s=encode_s + float(predict_s(edge.device, work.encoder).sum()),
         link_s=0.0,
         decode_s=decode_s + float(predict_s(server.device, work.decoder).sum()),
-        tail_s=server.seconds(tail),
-        how=_how(edge, server),
+        tail_s=tail.seconds,
+        how=_how(head, tail),
+        head_how=head.how,
+        tail_how=tail.how,
+        head_spread_s=head.spread_s,
+        tail_spread_s=tail.spread_s,
         payload_bytes=payload_bytes,
         side_bytes=work.side_bytes,
         head_bytes=cut.head_weight_bytes + work.weight_bytes,
@@ -158,14 +188,17 @@ def cost_on_device(*, graph: ModelGraph, peak_bytes: int, prepare_symbols: int, 
     """Do not split: the whole model on the device, nothing sent."""
     weight_bytes = sum(node.weight_bytes for node in graph.nodes)
     scale = stored_scale(edge.device, graph)
+    head = edge.timed([node.index for node in graph.nodes])
     cost = Cost(
         prepare_s=_prepare_s(edge.device, host, prepare_symbols),
-        head_s=edge.seconds([node.index for node in graph.nodes]),
+        head_s=head.seconds,
         encode_s=0.0,
         link_s=0.0,
         decode_s=0.0,
         tail_s=0.0,
-        how=edge.how,
+        how=head.how,
+        head_how=head.how,
+        head_spread_s=head.spread_s,
         payload_bytes=0.0,
         side_bytes=0,
         head_bytes=weight_bytes,
@@ -191,6 +224,7 @@ def cost_of_picture(
     channel: Channel,
 ) -> Cost:
     """Do not split: the coded picture to the server, which prepares it and runs the whole model."""
+    tail = server.timed([node.index for node in graph.nodes])
     cost = Cost(
         prepare_s=_prepare_s(server.device, host, prepare_symbols),
         prepared_by="server",
@@ -198,8 +232,10 @@ def cost_of_picture(
         encode_s=serial_s(edge.device, host, coder, pixels, direction="encode"),
         link_s=0.0,
         decode_s=serial_s(server.device, host, coder, pixels, direction="decode"),
-        tail_s=server.seconds([node.index for node in graph.nodes]),
-        how=_how(edge, server),
+        tail_s=tail.seconds,
+        how=_how(edge.timed([]), tail),
+        tail_how=tail.how,
+        tail_spread_s=tail.spread_s,
         payload_bytes=payload_bytes,
         side_bytes=0,
         head_bytes=0,
@@ -233,8 +269,9 @@ def _powered(cost: Cost, device: Device) -> Cost:
     return dataclasses.replace(cost, compute_j=compute_j(device, cost.device_s), idle_j=wait_j(device, cost.latency_s))
 
 
-def _how(edge: Party, server: Party) -> How:
-    return "modelled" if "modelled" in (edge.how, server.how) else "profiled"
+def _how(*halves: Timed) -> How:
+    certain: tuple[How, ...] = ("modelled", "profiled", "measured")
+    return min((half.how for half in halves), key=certain.index)
 
 
 def _prepare_s(device: Device, host: Device, symbols: int) -> float:

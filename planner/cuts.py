@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.planner.frontiers import Frontier, find_frontiers
 from splitpoint.planner.types import Cut, Rejected
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.graph import captures
 from splitpoint.profiles.model import ModelGraph, Node
 
-__all__ = ["CutList", "enumerate_cuts", "execution_order"]
+__all__ = ["CutList", "enumerate_cuts", "execution_order", "find_cut"]
 
 
 def __dir__() -> list[str]:
@@ -92,6 +93,18 @@ class _Totals:
             head_parameters=self._parameters[done] if first else sum(node.parameters for node in head),
             head_weight_bytes=self._weight_bytes[done] if first else sum(node.weight_bytes for node in head),
         )
+
+
+def find_cut(graph: ModelGraph, text: str, *, at: str) -> Cut:
+    """The single-tensor cut after the node, or of the tensor, called `text`; raises `ProfileError`."""
+    cuts = enumerate_cuts(graph).cuts
+    for cut in cuts:
+        if text in (cut.after, cut.name):
+            return cut
+    near = ", ".join(cut.after for cut in cuts[1:6])
+    raise ProfileError(
+        f"the network has no cut after {text!r}", at=at, fix=f"splitpoint cuts MODEL lists them: {near}, ..."
+    )
 
 
 def execution_order(nodes: Sequence[Node]) -> list[Node]:

@@ -6,7 +6,7 @@ Stages are functions that hand values on; `planner.write` makes the plan directo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from splitpoint.planner import table
 from splitpoint.planner.cost import Party
 from splitpoint.planner.cuts import CutList
 from splitpoint.planner.decide import Decision, decide, misses_quality
+from splitpoint.planner.exact import missed
 from splitpoint.planner.lab import UNCOMPRESSED, Lab, obtain_profile, obtain_profiles, open_lab
 from splitpoint.planner.problem import Problem, default_threads, load_problem, load_source
 from splitpoint.planner.progress import Progress, Silent
@@ -45,6 +46,8 @@ def __dir__() -> list[str]:
 
 
 STARTING_SHARE = 0.5  # of the evaluations go to the table's own fronts before the sampler proposes
+TIMED_AT_ONCE = 3  # cuts of the best points whose halves are exported and timed, a pass
+TIMING_PASSES = 3
 BASELINE_PICTURES = ("png", "jpeg", "jpeg-420", "webp")  # always measured
 
 
@@ -147,8 +150,18 @@ def plan(problem: Problem, *, stored_profile: Path | None = None, progress: Prog
             evaluations=config.search.evaluations,
         )
         points = _distinct([*points, *found])
-        decision = decide(points, problem.needs, config.objectives)
-        step(f"{len(found)} candidates measured, front {len(decision.front)} points")
+        step(f"{len(found)} candidates measured")
+    if stored_profile is None and any(lab.pricer.times is not None for lab in labs):
+        with progress.stage("latency", None) as step:
+            points, timed = _time_best(problem, labs, points)
+            again = {point.candidate: point for point in points}
+            baselines = [(label, again[point.candidate]) for label, point in baselines]
+            step(f"halves of {timed} cuts exported and timed on this host")
+    decision = decide(points, problem.needs, config.objectives)
+    chosen = decision.recommended or decision.nearest[0]
+    gain = missed(problem, labs[0], chosen)
+    if gain is not None:
+        notes.append(gain)
     return Outcome(
         problem=problem,
         profile=profile,
@@ -160,6 +173,39 @@ def plan(problem: Problem, *, stored_profile: Path | None = None, progress: Prog
         points=tuple(points),
         decision=decision,
     )
+
+
+def _time_best(problem: Problem, labs: Sequence[Lab], points: list[Evaluated]) -> tuple[list[Evaluated], int]:
+    """Time the cuts of the best points on this host until those that lead were timed; gives points as they cost now.
+
+    Every timed cut corrects the prediction of the others, so that after each pass others may lead.
+    """
+    by_name = {lab.variant.name: lab for lab in labs}
+    timed = 0
+    for _ in range(TIMING_PASSES):
+        decision = decide(points, problem.needs, problem.config.objectives)
+        best = [point for point in (decision.recommended, decision.knee, *decision.nearest, *decision.front) if point]
+        todo = _untimed(by_name, best)[:TIMED_AT_ONCE]
+        for lab, cut in todo:
+            assert lab.pricer.times is not None  # _untimed
+            lab.pricer.times.time(cut)
+        if not todo:
+            break
+        timed += len(todo)
+        points = [by_name[point.candidate.variant].pricer.again(point) for point in points]
+    return points, timed
+
+
+def _untimed(labs: Mapping[str, Lab], points: Sequence[Evaluated]) -> list[tuple[Lab, Cut]]:
+    """Cuts of `points` that this host runs at least one half of and that were not timed, in order."""
+    found: dict[tuple[str, str], tuple[Lab, Cut]] = {}
+    for point in points:
+        lab, name = labs[point.candidate.variant], point.candidate.cut
+        if point.candidate.placement == "split" and lab.pricer.times is not None:
+            cut = lab.pricer.cuts[name]
+            if cut not in lab.pricer.times:
+                found[lab.variant.name, name] = lab, cut
+    return list(found.values())
 
 
 def _fit_tables(problem: Problem, labs: Sequence[Lab], progress: Progress) -> _Tables:
@@ -211,7 +257,7 @@ def _baselines(
         best = decide(lossy, problem.needs, ("payload", "drop"))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
     fastest = min(lab.cuts.cuts, key=lambda cut: lab.pricer.uncompressed(cut).latency_s)
-    uncompressed = _measure(lab, placement="split", cut=table.cut_name(fastest), codec=UNCOMPRESSED)
+    uncompressed = _measure(lab, placement="split", cut=fastest.name, codec=UNCOMPRESSED)
     rows.append(("uncompressed split", uncompressed))
     return rows, [*measured, *pictures, uncompressed]
 
@@ -269,7 +315,7 @@ def _options(tables: _Tables) -> list[list[list[Candidate]]]:
     place = {codec.name: i for i, codec in enumerate(tables.codecs)}
     options: list[list[list[Candidate]]] = []
     for entries, cuts in zip(tables.entries, tables.searched, strict=True):
-        index = {table.cut_name(cut): len(options) + i for i, cut in enumerate(cuts)}
+        index = {cut.name: len(options) + i for i, cut in enumerate(cuts)}
         options += [[[] for _ in tables.codecs] for _ in cuts]
         for entry in entries:
             options[index[entry.candidate.cut]][place[entry.candidate.codec]].append(entry.candidate)

@@ -23,8 +23,8 @@ from splitpoint.planner.evaluate import Evaluator
 from splitpoint.planner.host import measure_host
 from splitpoint.planner.memory import peak_bytes
 from splitpoint.planner.problem import Problem
-from splitpoint.planner.table import cut_name
-from splitpoint.planner.types import Candidate, Cost, Cut
+from splitpoint.planner.timing import HostTimes
+from splitpoint.planner.types import Candidate, Cost, Cut, Evaluated
 from splitpoint.planner.variants import Variant
 from splitpoint.planner.workbench import Workbench
 from splitpoint.profiles.catalog import load_device, load_server
@@ -79,7 +79,7 @@ def open_lab(
     other = host if config.server == "host" else load_server(config.server)
     edge = _party(device, graph, profile, None if given is None else (given.graph, given.edge))
     server = _party(other, graph, profile, None if given is None else (given.graph, given.server))
-    cuts = enumerate_cuts(graph)
+    cuts = enumerate_cuts(graph, k=config.search.max_tensors)
     sets = {"calibration": variant.split.calibration, "search": variant.split.search}
     bench = Workbench(
         graph,
@@ -185,14 +185,16 @@ class Pricer:
     ) -> None:
         self._graph, self._channel = variant.graph, problem.channel
         self._bench, self._edge, self._server, self._host = bench, edge, server, host
-        self.cuts = {cut_name(cut): cut for cut in cuts}
+        self.cuts = {cut.name: cut for cut in cuts}
         self._work: dict[Candidate, CodingWork] = {}
         spec = variant.spec
+        here = next((side for side in (edge, server) if side.how == "profiled"), None)
+        self.times = None if here is None else HostTimes(self._graph, cuts, here, threads=problem.threads)
         self._pixels = spec.height_width[0] * spec.height_width[1] if spec.kind == "image" else 0
         self._peaks: dict[str, int] = {}
 
     def price(self, candidate: Candidate, payload_bytes: float) -> Cost:
-        """The cost with this mean payload."""
+        """The cost with this mean payload; halves as they were timed, where any were."""
         if candidate.placement == "device":
             return cost_on_device(
                 graph=self._graph,
@@ -220,6 +222,10 @@ class Pricer:
             self._work[candidate] = work_of(fitted, table_bytes=tables)
         return self._split(cut, self._work[candidate], payload_bytes)
 
+    def again(self, point: Evaluated) -> Evaluated:
+        """`point` with its cost as it is known by now."""
+        return dataclasses.replace(point, cost=self.price(point.candidate, point.cost.payload_bytes))
+
     def uncompressed(self, cut: Cut) -> Cost:
         """The cost of sending the cut's tensors as they are: nothing to fit."""
         symbols = tuple((UNCOMPRESSED, self._graph.tensors[name].elements) for name in cut.tensors)
@@ -227,9 +233,10 @@ class Pricer:
         return self._split(cut, work, cut.bytes)
 
     def _split(self, cut: Cut, work: CodingWork, payload_bytes: float) -> Cost:
-        name = cut_name(cut)
+        name = cut.name
         if name not in self._peaks:
             self._peaks[name] = peak_bytes(self._graph, cut)
+        head, tail = (self.times and self.times.halves(cut)) or (None, None)
         return cost_of_split(
             graph=self._graph,
             cut=cut,
@@ -241,4 +248,6 @@ class Pricer:
             server=self._server,
             host=self._host,
             channel=self._channel,
+            head=head if self._edge.how == "profiled" else None,
+            tail=tail if self._server.how == "profiled" else None,
         )

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import importlib.util
 import random
-import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from splitpoint.planner.data import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import InputSpec, read_picture
+from splitpoint.profiles.user_code import import_named
 
 __all__ = ["load_data", "load_factory", "load_folder", "load_npz"]
 
@@ -117,7 +115,10 @@ def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = 
 
     The function takes nothing and returns a `Dataset` or a sequence of `Sample`, which then need `spec`.
     """
-    made = _find(reference, base)()
+    function = import_named(reference, base=base)
+    if not callable(function):
+        raise ProfileError(f"expected a function, got {type(function).__name__}", at=reference)
+    made = function()
     if isinstance(made, Dataset):
         if spec is not None and made.spec != spec:
             raise ProfileError(f"its input block {made.spec} is not the configuration's {spec}", at=reference)
@@ -238,27 +239,3 @@ def _row(
         picture=x[i] if spec.kind == "image" else None,
         tensor=x[i : i + 1] if spec.kind == "tensor" else None,
     )
-
-
-def _find(reference: str, base: Path | None) -> Callable[[], Any]:
-    place, _, name = reference.rpartition(":")
-    if not place or not name.isidentifier():
-        raise ProfileError("expected file.py:function or package.module:function", at=reference)
-    if place.endswith(".py"):
-        path = ((base or Path()) / place).resolve()
-        module_spec = importlib.util.spec_from_file_location(f"splitpoint_user_{path.stem}", path)
-        if not path.is_file() or module_spec is None or module_spec.loader is None:
-            raise ProfileError("there is no such file", at=str(path))
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules[module_spec.name] = module  # dataclasses in the file look their module up
-        module_spec.loader.exec_module(module)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            fix = "install it, or give its file: path/file.py:function"
-            raise ProfileError(f"cannot import '{error.name}'", at=reference, fix=fix) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ProfileError(f"there is no function '{name}' in {place}", at=reference)
-    return function  # type: ignore[no-any-return]  # what it returns is checked by the caller

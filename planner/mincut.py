@@ -42,18 +42,19 @@ class Gain:
     """What crossing with several tensors at once would save over the best that `cuts` hold."""
 
     best: Optimum
-    single_s: float  # of the best of the cuts given, of all on the device included
+    fixed_s: float  # of every cut, whatever it sends
+    single_s: float  # of the best of the cuts given, all on the device included
 
     @property
     def fraction(self) -> float:
         """Of the seconds."""
-        return 1 - self.best.seconds / self.single_s
+        return 1 - (self.best.seconds + self.fixed_s) / self.single_s
 
     def __str__(self) -> str:
         names = ", ".join(repr(name) for name in self.best.tensors)
         return (
-            f"sending {len(self.best.tensors)} tensors together ({names}) would take {self.best.seconds * 1e3:.3g} ms"
-            f" where the best cut looked at takes {self.single_s * 1e3:.3g} ms ({self.fraction:.1%} less)"
+            f"sending {len(self.best.tensors)} tensors together ({names}) would take"
+            f" {(self.best.seconds + self.fixed_s) * 1e3:.3g} ms where the best cut looked at takes {self.single_s * 1e3:.3g} ms ({self.fraction:.1%} less)"
         )
 
 
@@ -64,11 +65,13 @@ def gain_of_several(
     head_s: Sequence[float],
     tail_s: Sequence[float],
     send_s: Mapping[str, float],
+    fixed_s: float = 0.0,
     least: float = 0.01,
 ) -> Gain | None:
     """Whether a cut that is not among `cuts` would take less by a fraction of at least `least`; None when not.
 
-    Costs are those of `optimum`; the cuts are priced by the same sums, and so is all on the device.
+    Costs are those of `optimum`, and `fixed_s` for whatever is sent; the cuts are priced by the same sums, and so is
+    all on the device, which sends nothing.
     """
     best = optimum(graph, head_s=head_s, tail_s=tail_s, send_s=send_s)
     single_s = sum(head_s)
@@ -76,8 +79,10 @@ def gain_of_several(
         if all(name in send_s for name in cut.tensors):
             head = set(cut.head)
             nodes_s = sum(head_s[i] if i in head else tail_s[i] for i in range(len(graph.nodes)))
-            single_s = min(single_s, nodes_s + sum(send_s[name] for name in cut.tensors))
-    gain = Gain(best=best, single_s=single_s)
+            single_s = min(single_s, nodes_s + sum(send_s[name] for name in cut.tensors) + fixed_s)
+    if not best.tensors:
+        return None
+    gain = Gain(best=best, fixed_s=fixed_s, single_s=single_s)
     return gain if gain.fraction >= least else None
 
 

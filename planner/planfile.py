@@ -91,6 +91,10 @@ class CostReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     head_bytes: Annotated[int, msgspec.Meta(ge=0)]
     head_peak_bytes: Annotated[int, msgspec.Meta(ge=0)]
     head_file_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    head_how: How
+    tail_how: How
+    head_spread_s: NonNegative | None
+    tail_spread_s: NonNegative | None
     prepared_by: Literal["device", "server"]
     wait_s: NonNegative
     air_s: NonNegative

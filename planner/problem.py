@@ -78,7 +78,6 @@ def load_problem(config: PlanConfig) -> Problem:
     if metric == "top1":
         check_labels(dataset, outputs[1])
     link = load_link(config.link)
-    link = load_link(config.link)
     return Problem(
         config=config,
         graph=graph,

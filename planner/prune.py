@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.planner.config import PruneConfig
-from splitpoint.planner.cuts import enumerate_cuts
+from splitpoint.planner.cuts import enumerate_cuts, find_cut
 from splitpoint.planner.data import Dataset, inputs
 from splitpoint.planner.shrink import correct_layers, remove_filters
-from splitpoint.planner.table import cut_name
 from splitpoint.planner.types import Cut, PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.graph import load_graph
@@ -35,6 +34,7 @@ def __dir__() -> list[str]:
 SAME_FILTER: Final = (
     1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
 )
+SHARES: Final = (0.25, 0.5, 0.75)  # of the multiply-adds before the cuts that are chosen
 WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -66,11 +66,14 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
     places: dict[tuple[str, ...], list[Cut]] = {}
     around: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
     notes = []
-    for number, text in enumerate(config.cuts):
-        cut = _find(graph, text, at=f"$.prune.cuts[{number}]")
+    if config.cuts:
+        chosen = [find_cut(graph, text, at=f"$.prune.cuts[{number}]") for number, text in enumerate(config.cuts)]
+    else:
+        chosen = _choose(graph)
+    for cut in chosen:
         before, behind = layers_around(graph, module, cut)
         if not before:
-            notes.append(f"pruning ratios are {{0}} after {text}: no convolution stands before it")
+            notes.append(f"pruning ratios are {{0}} after {cut.after}: no convolution stands before it")
             continue
         places.setdefault(tuple(before), []).append(cut)
         around[tuple(before)] = (before, behind)
@@ -173,15 +176,18 @@ def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
     return float(np.linalg.norm(kernel - factor[:, None] * weight)) <= SAME_FILTER * float(np.linalg.norm(kernel))
 
 
-def _find(graph: ModelGraph, text: str, *, at: str) -> Cut:
-    cuts = enumerate_cuts(graph).cuts
-    for cut in cuts:
-        if text in (cut.after, cut_name(cut)):
-            return cut
-    near = ", ".join(cut.after for cut in cuts[1:6])
-    raise ProfileError(
-        f"the network has no cut after {text!r}", at=at, fix=f"splitpoint cuts MODEL lists them: {near}, ..."
-    )
+def _choose(graph: ModelGraph) -> list[Cut]:
+    """Where the network is cut when nobody says: of the cuts that no earlier one beats in size and that are smaller
+    than the input, those nearest to each of `SHARES` of the multiply-adds.
+    """
+    best = sum(tensor.elements for tensor in graph.inputs)
+    small = []
+    for cut in enumerate_cuts(graph).cuts:
+        if cut.head_macs and cut.elements < best:
+            small.append(cut)
+            best = cut.elements
+    nearest = [min(small, key=lambda cut: abs(cut.head_macs / graph.macs - share), default=None) for share in SHARES]
+    return list(dict.fromkeys(cut for cut in nearest if cut is not None))
 
 
 def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:

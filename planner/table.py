@@ -7,7 +7,6 @@ order the search and are never shown: what is shown was measured by `planner.eva
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import math
@@ -22,7 +21,7 @@ from splitpoint.planner.types import Candidate, Cost, Cut
 from splitpoint.planner.workbench import Workbench
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["PROBE_INPUTS", "Entry", "cut_name", "promising", "starting_points", "tabulate"]
+__all__ = ["PROBE_INPUTS", "Entry", "promising", "starting_points", "tabulate"]
 
 
 def __dir__() -> list[str]:
@@ -44,11 +43,6 @@ class Entry:
     cut: Cut
     cost: Cost  # with the estimated payload
     error: float  # estimated relative error of the outputs
-
-
-def cut_name(cut: Cut) -> str:
-    """The crossing tensors, as candidates name a cut."""
-    return "+".join(cut.tensors)
 
 
 def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int, ceiling_bit: float = np.inf) -> list[Cut]:
@@ -101,16 +95,17 @@ def tabulate(
     variant: str,
     left_out: dict[str, str],
 ) -> Iterator[list[Entry]]:
-    """The table, one (cut, codec) at a time; a rate that cannot be fitted is left out.
+    """The table, one (cut, codec) at a time.
 
-    A codec whose seconds nobody has measured (a profile stored by an older version) goes to `left_out` with the reason.
+    What is left out goes to `left_out` with the reason: a codec whose seconds nobody has measured (a profile stored by
+    an older version), and "codec after node" where it cannot be fitted at some or all rates.
     """
     for cut in cuts:
         probe = _Probe(bench, cut)
         for codec in codecs:
             if codec.name not in left_out:
                 try:
-                    yield list(_entries(probe, codec, price, variant))
+                    yield list(_entries(probe, codec, price, variant, left_out))
                 except ProfileError as error:
                     left_out[codec.name] = error.message
                     yield []
@@ -164,7 +159,11 @@ class _Probe:
 
 
 def _entries(
-    probe: _Probe, codec: Codec, price: Callable[[Cut, Candidate, float], Cost], variant: str
+    probe: _Probe,
+    codec: Codec,
+    price: Callable[[Cut, Candidate, float], Cost],
+    variant: str,
+    left_out: dict[str, str],
 ) -> Iterator[Entry]:
     cut = probe.cut
     tensors = [probe.bench.graph.tensors[name] for name in cut.tensors]
@@ -172,12 +171,14 @@ def _entries(
         return
 
     def candidate(rate: int) -> Candidate:
-        return Candidate(variant=variant, placement="split", cut=cut_name(cut), codec=codec.name, rate=rate)
+        return Candidate(variant=variant, placement="split", cut=cut.name, codec=codec.name, rate=rate)
 
     seen: dict[int, tuple[float, float]] = {}
     for rate in sorted({round(share * (len(codec.rates) - 1)) for share in PROBE_RATES}):
-        with contextlib.suppress(FitError):
+        try:
             seen[rate] = probe.look(codec.name, rate)
+        except FitError as refusal:
+            left_out[f"{codec.name} {codec.rates[rate].label} after {cut.after}"] = str(refusal)
     for rate in range(len(codec.rates)) if seen else ():
         payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
         nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate

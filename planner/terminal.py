@@ -99,7 +99,7 @@ def plan_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
             (f"Recommended: {answer['recommended']['number']}", "bold"),
             f", because {answer['recommended']['reason']}.",
         ),
-        Text(_parts_text(answer["recommended"]["parts"])),
+        Text(_parts_text(answer["recommended"]["parts"], answer["recommended"]["halves"])),
         *[Text(line) for line in _rates_text(answer["recommended"]["by_rate"])],
     ]
     return Group(*parts, *_report(answer))
@@ -115,7 +115,7 @@ def show_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
         f"made   {answer['created']}",
         f"point  {answer['point']}: {network}{answer['cut']} · {answer['codec']} ·"
         f" {format_bytes(answer['payload_bytes'])} · {format_seconds(answer['parts']['latency_s'])} {answer['how']}",
-        _parts_text(answer["parts"]),
+        _parts_text(answer["parts"], answer["halves"]),
         f"search set: {_quality(search)}",
     ]
     if answer["report"] is not None:
@@ -155,11 +155,19 @@ def _origin(answer: Mapping[str, Any]) -> str:
     return f"search set, {answer['search_set']}; latency {how}, payload and {metric} measured"
 
 
-def _parts_text(parts: Mapping[str, float]) -> str:
+def _parts_text(parts: Mapping[str, float], halves: Mapping[str, Mapping[str, Any]]) -> str:
+    """The sum, and how the seconds of head and tail are known."""
+
+    def said(name: str) -> str:
+        if name not in halves:
+            return ""
+        spread_s = halves[name]["spread_s"]
+        return f" ({halves[name]['how']}{'' if spread_s is None else f' ± {format_seconds(spread_s)}'})"
+
     named = [
-        f"{name.removesuffix('_s')} {format_seconds(value)}"
-        for name, value in parts.items()
-        if name != "latency_s" and (value or name != "wait_s")
+        f"{name} {format_seconds(value)}{said(name)}"
+        for name, value in ((key.removesuffix("_s"), value) for key, value in parts.items() if key != "latency_s")
+        if value or name != "wait"
     ]
     return f"  {format_seconds(parts['latency_s'])} = " + " + ".join(named)
 

@@ -18,6 +18,7 @@ __all__ = [
     "Placement",
     "PlannerError",
     "Rejected",
+    "Timed",
 ]
 
 
@@ -50,6 +51,15 @@ class PlannerError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """Seconds of one half of a network, and how they are known."""
+
+    seconds: float
+    how: How
+    spread_s: float | None  # measured: median absolute deviation; profiled: retest error; modelled: not known
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
     """A frontier: the tensors that cross from head to tail. The head is the down-set of nodes that make them."""
 
@@ -62,6 +72,11 @@ class Cut:
     head_macs: int
     head_parameters: int
     head_weight_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The crossing tensors, as candidates name a cut."""
+        return "+".join(self.tensors)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,12 +116,16 @@ class Cost:
     link_s: float
     decode_s: float
     tail_s: float
-    how: How
+    how: How  # the least certain of the two halves
     payload_bytes: float  # mean length of real bitstreams, container included
     side_bytes: int  # one-time: codec.npz and added weights
     head_bytes: int  # weights the device stores
     head_peak_bytes: int  # weights and live activations, over the execution order
     head_file_bytes: int = 0  # weights and coder tables of head.onnx and codec.npz, as the device stores them
+    head_how: How = "modelled"
+    tail_how: How = "modelled"
+    head_spread_s: float | None = None  # of head_s as `Timed` has it; None where there is no head
+    tail_spread_s: float | None = None
     prepared_by: Literal["device", "server"] = "device"
     wait_s: float = 0.0  # mean, in the queue of a shared server
     air_s: float = 0.0  # that the message keeps the link busy; part of link_s but for a duty cycle's silence

@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from PIL import Image
 
 from splitpoint.planner.config import OtherModel
+from splitpoint.planner.cuts import find_cut
 from splitpoint.planner.data import SETS, Dataset, Sample, Split
 from splitpoint.planner.loaders import load_folder
-from splitpoint.planner.precision import lower_precision
+from splitpoint.planner.precision import lower_precision, same_places
 from splitpoint.planner.problem import Problem, check_inputs, load_source
-from splitpoint.planner.types import GIVEN
+from splitpoint.planner.types import GIVEN, Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.inputs import RESAMPLING, InputSpec
 from splitpoint.profiles.model import ModelGraph
@@ -57,10 +59,17 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
     notes: list[str] = []
     variants = [Variant(name=GIVEN, kind="given", graph=problem.graph, split=problem.split)]
     variants += [_listed(problem, other, at=f"$.models[{i}]") for i, other in enumerate(config.models)]
+    for size in config.sizes:
+        try:
+            variants.append(_listed(problem, _other_size(problem, size), at="$.sizes"))
+        except ProfileError as error:
+            notes.append(f"not made: input {size}x{size}: {error.message}")
+    heads: list[Cut | None] = [
+        find_cut(problem.graph, text, at=f"$.precision_cuts[{i}]") for i, text in enumerate(config.precision_cuts)
+    ]
     for precision in config.precisions:
         if precision != "fp32":
-            graph = lower_precision(problem.graph, precision, problem.split.calibration)
-            variants.append(Variant(name=precision, kind="precision", graph=graph, split=problem.split))
+            variants += [_lowered(problem, precision, head) for head in heads or [None]]
     if config.prune is not None:
         from splitpoint.planner.prune import pruned_graphs
 
@@ -75,6 +84,30 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
     if twice:
         raise ProfileError(f"two variants are called {twice[0]!r}", at="$.models", fix="give each its own name")
     return variants, notes
+
+
+def _lowered(problem: Problem, precision: Literal["fp16", "int8"], head: Cut | None) -> Variant:
+    graph = lower_precision(problem.graph, precision, problem.split.calibration, head=head)
+    return Variant(
+        name=precision if head is None else f"{precision} before {head.after}",
+        kind="precision",
+        graph=graph,
+        split=problem.split,
+        after=None if head is None else same_places(graph, head),
+    )
+
+
+def _other_size(problem: Problem, size: int) -> OtherModel:
+    """The given network with square inputs of `size`; a resize in pixels before the crop keeps its proportion."""
+    spec = problem.spec
+    if spec.kind != "image":
+        raise ProfileError("the input is a tensor, whose size is what it is")
+    changes: dict[str, Any] = {"size": size}
+    if isinstance(spec.resize, int):
+        changes["resize"] = round(spec.resize * size / min(spec.height_width))
+    return OtherModel(
+        name=f"input {size}x{size}", model=problem.config.model, input=msgspec.structs.replace(spec, **changes)
+    )
 
 
 def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:

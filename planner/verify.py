@@ -135,7 +135,7 @@ def _halves(plan: Plan, graph: ModelGraph) -> Callable[[Array], dict[str, Array]
 
 
 def _pair(graph: ModelGraph, names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    cut = next((cut for cut in enumerate_cuts(graph).cuts if cut.tensors == names), None)
+    cut = next((cut for cut in enumerate_cuts(graph, k=len(names)).cuts if cut.tensors == names), None)
     if cut is None:
         raise PlannerError(f"the model has no cut {'+'.join(names)}")
     return split(graph, cut)

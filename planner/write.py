@@ -184,7 +184,7 @@ def _running_files(graph: ModelGraph, chosen: PointFile, point: Path) -> dict[st
         return picture_files(graph)
     assert chosen.cut is not None  # a split has a cut; PointFile checked it
     wanted = tuple(tensor.name for tensor in chosen.cut.tensors)
-    cut = next((cut for cut in enumerate_cuts(graph).cuts if cut.tensors == wanted), None)
+    cut = next((cut for cut in enumerate_cuts(graph, k=len(wanted)).cuts if cut.tensors == wanted), None)
     if cut is None:
         raise PlannerError(f"the model has no cut {'+'.join(wanted)}", at=str(point))
 

@@ -163,21 +163,28 @@ def optimize_basic_file(
     _load(skeleton, options, name, weights)
 
 
-def to_float16(model: bytes, *, name: str = "model in memory") -> bytes:
-    """The model with fp16 weights and activations; inputs and outputs keep their types. Raises `ProfileError`."""
+def to_float16(model: bytes, *, keep: Sequence[str] = (), name: str = "model in memory") -> bytes:
+    """The model with fp16 weights and activations but for the nodes `keep`; inputs and outputs keep their types.
+
+    Raises `ProfileError`.
+    """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     try:
-        changed = convert_float_to_float16(onnx.load_model_from_string(model), keep_io_types=True)
+        changed = convert_float_to_float16(
+            onnx.load_model_from_string(model), keep_io_types=True, node_block_list=list(keep) or None
+        )
     except _ORT_ERRORS as error:
         raise ProfileError(f"ONNX Runtime cannot convert the model to fp16: {_brief(error)}", at=name) from error
     data: bytes = changed.SerializeToString(deterministic=True)
     return data
 
 
-def to_int8(model: bytes, feeds: Iterable[Mapping[str, Array]], *, name: str = "model in memory") -> bytes:
-    """The model in int8 QDQ form: weights by channel, activations by their extremes over `feeds`.
+def to_int8(
+    model: bytes, feeds: Iterable[Mapping[str, Array]], *, keep: Sequence[str] = (), name: str = "model in memory"
+) -> bytes:
+    """The model in int8 QDQ form but for the nodes `keep`: weights by channel, activations by extremes over `feeds`.
 
     Both are signed, ORT's first recommendation. Raises `ProfileError`.
     """
@@ -204,6 +211,7 @@ def to_int8(model: bytes, feeds: Iterable[Mapping[str, Array]], *, name: str = "
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
+                nodes_to_exclude=list(keep),
                 activation_type=quantization.QuantType.QInt8,
                 weight_type=quantization.QuantType.QInt8,
             )

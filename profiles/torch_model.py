@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import hashlib
 import importlib
-import importlib.util
 import io
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import onnx
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.user_code import import_named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,14 +54,8 @@ def export_torch(spec: str, input_shape: tuple[int, ...]) -> bytes:
 def load_module(spec: str) -> nn.Module:
     """Import and call the factory; the module is put in eval mode. Raises `ProfileError`."""
     torch = _torch(spec)
-    path, _, name = spec.rpartition(":")
     with _silence():  # imports and factories like to report what they load
-        module = _import(path, at=spec)
-    factory = getattr(module, name, None)
-    if factory is None:
-        public = ", ".join(sorted(key for key in vars(module) if not key.startswith("_"))[:8])
-        raise ProfileError(f"{path!r} has no {name!r}", at=spec, fix=f"it has: {public}")
-    with _silence():
+        factory = import_named(spec)
         made = factory if isinstance(factory, torch.nn.Module) else factory()
     if not isinstance(made, torch.nn.Module):
         raise ProfileError(
@@ -123,29 +115,6 @@ def _torch(at: str | None = None) -> ModuleType:
         return importlib.import_module("torch")
     except ModuleNotFoundError as error:
         raise ProfileError("planning a torch module needs torch", at=at, fix=_INSTALL) from error
-
-
-def _import(path: str, *, at: str) -> ModuleType:
-    fix = "give package.module:factory or path/file.py:factory"
-    if not path.endswith(".py"):
-        try:
-            return importlib.import_module(path)
-        except ImportError as error:
-            raise ProfileError(f"cannot import {path!r}: {error}", at=at, fix=fix) from error
-    file = Path(path)
-    if not file.is_file():
-        raise ProfileError(f"no such file: {path!r}", at=at, fix=fix)
-    name = f"splitpoint_user_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
-    module_spec = importlib.util.spec_from_file_location(name, file)
-    if module_spec is None or module_spec.loader is None:
-        raise ProfileError(f"cannot import {path!r}", at=at, fix=fix)
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[name] = module  # dataclasses and torch.export look their module up here
-    try:
-        module_spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise ProfileError(f"cannot import {path!r}: {error}", at=at, fix=fix) from error
-    return module
 
 
 def _check_input(proto: onnx.ModelProto, input_shape: tuple[int, ...], *, at: str) -> None:

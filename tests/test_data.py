@@ -220,9 +220,9 @@ def test_factories_by_file_and_their_faults(tmp_path: Path) -> None:
     assert len(load_data("mine.py:samples", TENSOR, base=tmp_path)) == 1
     for reference, what in [
         ("mine.py:wrong", "sequence of Samples, got int"),
-        ("mine.py:other", "no function 'other'"),
+        ("mine.py:other", "has no 'other'"),
         ("gone.py:f", "no such file"),
-        ("not.a.module:f", "cannot import 'not'"),
+        ("not.a.module:f", "cannot import 'not.a.module'"),
     ]:
         with pytest.raises(ProfileError, match=what):
             load_factory(reference, TENSOR, base=tmp_path)

@@ -176,3 +176,12 @@ def test_a_segment_with_too_many_sets_says_so_and_tries_smaller_ones(
     (place,) = result.rejected
     assert (place.after, place.tensors) == (branches.nodes[0].name, ())
     assert place.reason.endswith("heads that end in more than 1 were not tried")
+
+
+def test_what_every_cut_costs_alike_counts_against_staying_on_the_device(branches: ModelGraph) -> None:
+    send_s = {name: 1e-3 * tensor.bytes for name, tensor in branches.tensors.items()}
+    send_s["u"] *= 1.2
+    singles = enumerate_cuts(branches).cuts
+    check = functools.partial(gain_of_several, branches, singles, tail_s=[0.0001] * 7, send_s=send_s)
+    assert check(head_s=[0.001] * 6 + [0.5]) is not None
+    assert check(head_s=[0.001] * 6 + [0.5], fixed_s=0.4) is None
