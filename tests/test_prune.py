@@ -176,3 +176,22 @@ def _calibration() -> Dataset:
     tensors = rng.normal(size=(12, *SHAPE)).astype(np.float32)
     samples = tuple(Sample(name=str(i), group=str(i), tensor=x) for i, x in enumerate(tensors))
     return Dataset(spec=InputSpec(kind="tensor", size=None, dtype="float32"), samples=samples)
+
+
+def test_wide_layers_keep_a_multiple_of_four() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 6, 3)).eval()
+    remove_filters(module, ["0"], 0.1, torch.zeros(SHAPE))
+    assert module[0].weight.shape[0] == 28  # of 28.8
+    remove_filters(module, ["0"], 0.999, torch.zeros(SHAPE))
+    assert module[0].weight.shape[0] == 4
+
+
+def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:
+    graph = load_graph(export_module(_module(net), SHAPE), source=net)
+    found, _ = pruned_graphs(graph, PruneConfig(ratios=(0.5,)), _calibration())
+    assert found
+    cuts = {cut.after: cut for cut in enumerate_cuts(graph).cuts}
+    for pruned in found:
+        for after in pruned.after:
+            assert cuts[after].elements < graph.inputs[0].elements

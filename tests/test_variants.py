@@ -14,6 +14,8 @@ import pytest
 
 from splitpoint.cli import main
 from splitpoint.planner.config import DataConfig, Need, OtherModel, PlanConfig, PruneConfig, SearchConfig, read_config
+from splitpoint.planner.cuts import enumerate_cuts
+from splitpoint.planner.export import whole_bytes
 from splitpoint.planner.flow import Outcome, load_problem, plan
 from splitpoint.planner.plan import Plan
 from splitpoint.planner.variants import make_variants
@@ -191,3 +193,41 @@ def test_a_network_of_another_task_is_refused(home: Path) -> None:
     write_yaml(home / "twice.yaml", config(models=twice, precisions=(), prune=None))
     with pytest.raises(ProfileError, match="two variants are called 'a'"):
         make_variants(load_problem(read_config(home / "twice.yaml")))
+
+
+def test_other_sizes_of_the_same_network_are_made_where_its_input_allows_it(home: Path) -> None:
+    write_yaml(home / "sizes.yaml", config(models=(), sizes=(SMALL, 2), precisions=(), prune=None))
+    variants, notes = make_variants(load_problem(read_config(home / "sizes.yaml")))
+    assert [variant.name for variant in variants][:2] == ["given", f"input {SMALL}x{SMALL}"]
+    small = variants[1]
+    assert small.graph.inputs[0].shape == (1, 3, SMALL, SMALL)
+    picture = small.split.search.samples[0].picture
+    assert picture is not None
+    assert picture.shape == (SMALL, SMALL, 3)
+    fixed = home / "fixed.onnx"
+    fixed.write_bytes(whole_bytes(variants[0].graph))
+    write_yaml(home / "fixed.yaml", config(model="fixed.onnx", models=(), sizes=(SMALL,), precisions=(), prune=None))
+    variants, notes = make_variants(load_problem(read_config(home / "fixed.yaml")))
+    assert len(variants) == 1
+    assert notes[0].startswith(f"not made: input {SMALL}x{SMALL}: ")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_only_the_head_before_a_cut_is_lowered(home: Path, precision: str) -> None:
+    write_yaml(
+        home / "head.yaml",
+        config(models=(), precisions=("fp32", precision), precision_cuts=("2/Relu",), prune=None),
+    )
+    problem = load_problem(read_config(home / "head.yaml"))
+    given, lowered = make_variants(problem)[0]
+    assert lowered.name == f"{precision} before 2/Relu"
+    assert lowered.after is not None
+    cuts = [cut for cut in enumerate_cuts(lowered.graph).cuts if cut.after in lowered.after]
+    whole = next(cut for cut in enumerate_cuts(given.graph).cuts if cut.after == "2/Relu")
+    assert cuts
+    weights = [sum(node.weight_bytes for node in v.graph.nodes) for v in (given, lowered)]
+    for cut in cuts:
+        assert cut.head_macs == whole.head_macs
+        assert cut.head_weight_bytes < whole.head_weight_bytes
+        # the tail's weights are as they were, a scale and a zero point apart
+        assert abs((weights[1] - cut.head_weight_bytes) - (weights[0] - whole.head_weight_bytes)) <= 64
