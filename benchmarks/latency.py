@@ -3,14 +3,17 @@
     python -m splitpoint.benchmarks.latency accuracy [--networks resnet18,...]   prediction errors, and regret
     python -m splitpoint.benchmarks.latency speed                                extraction, enumeration and pricing
 
-Tables go to standard output, rows to benchmarks/results/latency-*.json. Nothing else should run on the machine.
+Tables go to standard output, rows to benchmarks/results/latency-*.json after every network; networks that are there
+already, from this machine, are not measured again (--fresh does). Nothing else should run on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import importlib
+import importlib.metadata
 import json
 import statistics
 import sys
@@ -42,6 +45,7 @@ LEAST_SHARE = 0.10  # a side below this part of the whole is all overhead and no
 MOST_RETEST = 0.03  # rows above are timed again
 REPEATS = 3
 MOST_CUTS = 14  # per network, evenly spaced in time
+SLOW_S = 0.2  # a network that takes longer has half as many
 ROUNDS = 24
 
 # Regret: a device this many times slower than the host, a link of this many bit/s, an 8-bit tensor.
@@ -85,50 +89,82 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--networks", default=",".join(NETWORKS), help="names, separated by commas")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--fresh", action="store_true", help="measure all networks again")
     arguments = parser.parse_args(argv)
     RESULTS.mkdir(exist_ok=True)
-    if arguments.what == "speed":
-        found: dict[str, Any] = speed(arguments.threads)
-    else:
-        found = accuracy(arguments.networks.split(","), threads=arguments.threads, rounds=arguments.rounds)
-    found["machine"] = {
-        name: getattr(this_machine(threads=arguments.threads), name) for name in ("cpu", "onnxruntime", "threads")
-    }
     path = RESULTS / f"latency-{arguments.what}.json"
-    path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    if arguments.what == "speed":
+        store(path, speed(arguments.threads), threads=arguments.threads)
+    else:
+        accuracy(
+            arguments.networks.split(","),
+            path,
+            threads=arguments.threads,
+            rounds=arguments.rounds,
+            fresh=arguments.fresh,
+        )
     return 0
 
 
-def accuracy(networks: Sequence[str], *, threads: int, rounds: int) -> dict[str, Any]:
+def store(path: Path, found: Mapping[str, Any], *, threads: int) -> None:
+    """Write `found` with where and how it was measured."""
+    machine = this_machine(threads=threads)
+    said = {
+        "command": f"python -m splitpoint.benchmarks.latency {path.stem.removeprefix('latency-')}",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {name: getattr(machine, name) for name in ("cpu", "onnxruntime", "threads")},
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
+    }
+    path.write_text(json.dumps(said | dict(found), indent=1, sort_keys=True) + "\n")
+
+
+def stored(path: Path, *, threads: int) -> tuple[list[Row], dict[str, float]]:
+    """Rows and whole seconds by network of an earlier run on this machine."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    here = this_machine(threads=threads)
+    if known.get("machine") != {name: getattr(here, name) for name in ("cpu", "onnxruntime", "threads")}:
+        return [], {}
+    halves = ("first", "measured", "by_macs", "by_profile", "by_anchors")
+    rows = [Row(**{**row, **{name: Halves(**row[name]) for name in halves}}) for row in known["rows"]]
+    return rows, known["whole_s"]
+
+
+def accuracy(networks: Sequence[str], path: Path, *, threads: int, rounds: int, fresh: bool) -> None:
+    """Measure what is not stored in `path`, then print the tables of `networks`."""
     host = host_device(threads)
-    rows: list[Row] = []
-    wholes: dict[str, float] = {}
+    rows, wholes = ([], {}) if fresh else stored(path, threads=threads)
     for name in networks:
+        if name in wholes:
+            continue
         graph = network(name)
         profile = measure_profile(graph, host=host, threads=threads, rounds=2 * rounds)
         rows += measure_network(name, graph, profile, threads=threads, rounds=rounds)
         wholes[name] = profile.whole.min_s
         print(f"measured {name}: {wholes[name] * 1e3:.1f} ms", file=sys.stderr, flush=True)
-    table = error_table(rows)
+        store(path, {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes}, threads=threads)
+    table = error_table([row for row in rows if row.network in networks])
     print("\n".join(table), end="\n\n")
-    regrets = {name: regret([row for row in rows if row.network == name], wholes[name]) for name in networks}
+    quiet = [row for row in rows if row.retest <= MOST_RETEST]
+    regrets = {name: regret([row for row in quiet if row.network == name], wholes[name]) for name in networks}
     print("\n".join(regret_table(regrets)))
-    return {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes, "regret": regrets}
+    found = {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes, "regret": regrets, "table": table}
+    store(path, found, threads=threads)
 
 
 def measure_network(name: str, graph: ModelGraph, profile: ModelProfile, *, threads: int, rounds: int) -> list[Row]:
     cuts = [cut for cut in enumerate_cuts(graph).cuts if cut.head]
     node_s = np.array([timing.seconds for timing in profile.nodes])
     share = {cut.index: float(node_s[list(cut.head)].sum() / node_s.sum()) for cut in cuts}
-    cuts = _spread([cut for cut in cuts if LEAST_SHARE <= share[cut.index] <= 1 - LEAST_SHARE], share)
-    whole = whole_bytes(graph)
-    passes = [{cut.index: time_halves(graph, cut, whole, threads, rounds) for cut in cuts} for _ in range(2)]
+    most = MOST_CUTS if profile.whole.min_s < SLOW_S else MOST_CUTS // 2
+    cuts = _spread([cut for cut in cuts if LEAST_SHARE <= share[cut.index] <= 1 - LEAST_SHARE], share, most)
+    timer = Timer(graph=graph, whole=whole_bytes(graph), whole_s=profile.whole.min_s, threads=threads, rounds=rounds)
+    passes = [{cut.index: timer.halves(cut) for cut in cuts} for _ in range(2)]
     for cut in cuts:  # once more, both times anew, where the two passes disagree
         for _ in range(REPEATS):
             if retest(*(measured[cut.index] for measured in passes)) <= MOST_RETEST:
                 break
             for measured in passes:
-                measured[cut.index] = time_halves(graph, cut, whole, threads, rounds)
+                measured[cut.index] = timer.halves(cut)
     first, again = passes
     chosen = choose_anchors(graph, profile, cuts)
     anchors = [Anchor(cut=cut, measured=first[cut.index]) for cut in chosen]
@@ -156,13 +192,24 @@ def measure_network(name: str, graph: ModelGraph, profile: ModelProfile, *, thre
     return rows
 
 
-def time_halves(graph: ModelGraph, cut: Cut, whole: bytes, threads: int, rounds: int) -> Halves:
-    """Least seconds of the exported halves, interleaved with the whole."""
-    head, tail = split(graph, cut)
-    timing = measure_pair(head, tail, whole, threads=threads, rounds=rounds)
-    assert timing.head is not None
-    assert timing.tail is not None
-    return Halves(head_s=timing.head.min_s, tail_s=timing.tail.min_s)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Timer:
+    """Times exported halves in turn with the whole network."""
+
+    graph: ModelGraph
+    whole: bytes
+    whole_s: float  # of the profile
+    threads: int
+    rounds: int
+
+    def halves(self, cut: Cut) -> Halves:
+        """Least seconds, when the whole network takes `whole_s`: a machine that slows down slows all three."""
+        head, tail = split(self.graph, cut)
+        timing = measure_pair(head, tail, self.whole, threads=self.threads, rounds=self.rounds)
+        assert timing.head is not None
+        assert timing.tail is not None
+        scale = self.whole_s / timing.whole.min_s
+        return Halves(head_s=scale * timing.head.min_s, tail_s=scale * timing.tail.min_s)
 
 
 def retest(first: Halves, again: Halves) -> float:
@@ -305,8 +352,10 @@ def _pricing(graph: ModelGraph, threads: int) -> tuple[float, float]:
         price()
         times.append(time.perf_counter() - start)
     cuts = enumerate_cuts(graph).cuts
-    halves = time_halves(graph, cuts[len(cuts) // 2], whole_bytes(graph), threads, 10)
-    return min(times), halves.head_s
+    head, tail = split(graph, cuts[len(cuts) // 2])
+    timing = measure_pair(head, tail, whole_bytes(graph), threads=threads, rounds=10)
+    assert timing.head is not None
+    return min(times), timing.head.min_s
 
 
 def _by_onnx(source: Path, graph: ModelGraph, cut: Cut, folder: Path) -> None:
@@ -369,11 +418,11 @@ def efficientnet_lite0() -> Any:
     return package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights.get_model_file_path())
 
 
-def _spread(cuts: Sequence[Cut], share: Mapping[int, float]) -> list[Cut]:
-    """At most MOST_CUTS of `cuts`, evenly spaced in time."""
-    if len(cuts) <= MOST_CUTS:
+def _spread(cuts: Sequence[Cut], share: Mapping[int, float], most: int) -> list[Cut]:
+    """At most `most` of `cuts`, evenly spaced in time."""
+    if len(cuts) <= most:
         return list(cuts)
-    wanted = np.linspace(LEAST_SHARE, 1 - LEAST_SHARE, MOST_CUTS)
+    wanted = np.linspace(LEAST_SHARE, 1 - LEAST_SHARE, most)
     shares = np.array([share[cut.index] for cut in cuts])
     return [cuts[index] for index in dict.fromkeys(int(np.argmin(abs(shares - w))) for w in wanted)]
 

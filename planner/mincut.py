@@ -52,9 +52,10 @@ class Gain:
 
     def __str__(self) -> str:
         names = ", ".join(repr(name) for name in self.best.tensors)
+        together_s = self.best.seconds + self.fixed_s
         return (
-            f"sending {len(self.best.tensors)} tensors together ({names}) would take"
-            f" {(self.best.seconds + self.fixed_s) * 1e3:.3g} ms where the best cut looked at takes {self.single_s * 1e3:.3g} ms ({self.fraction:.1%} less)"
+            f"sending {len(self.best.tensors)} tensors together ({names}) would take {together_s * 1e3:.3g} ms"
+            f" where the best cut looked at takes {self.single_s * 1e3:.3g} ms ({self.fraction:.1%} less)"
         )
 
 
