@@ -177,17 +177,21 @@ def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
 
 
 def _choose(graph: ModelGraph) -> list[Cut]:
-    """Where the network is cut when nobody says: of the cuts that no earlier one beats in size and that are smaller
-    than the input, those nearest to each of `SHARES` of the multiply-adds.
+    """Where the network is cut when nobody says: near each of `SHARES` of the multiply-adds.
+
+    Only cuts smaller than the input and than every earlier cut are worth sending; a network without such cuts is pruned
+    for the device's sake, and any of its cuts will do.
     """
-    best = sum(tensor.elements for tensor in graph.inputs)
-    small = []
-    for cut in enumerate_cuts(graph).cuts:
-        if cut.head_macs and cut.elements < best:
-            small.append(cut)
+    inside = [cut for cut in enumerate_cuts(graph).cuts if cut.head_macs]
+    smaller, best = [], sum(tensor.elements for tensor in graph.inputs)
+    for cut in inside:
+        if cut.elements < best:
+            smaller.append(cut)
             best = cut.elements
-    nearest = [min(small, key=lambda cut: abs(cut.head_macs / graph.macs - share), default=None) for share in SHARES]
-    return list(dict.fromkeys(cut for cut in nearest if cut is not None))
+    if not any(cut.head_macs < graph.macs for cut in smaller):
+        smaller = inside
+    nearest = [min(smaller, key=lambda cut: abs(cut.head_macs / graph.macs - share)) for share in SHARES]
+    return list(dict.fromkeys(nearest))
 
 
 def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:
