@@ -45,7 +45,7 @@ LEAST_SHARE = 0.10  # a side below this part of the whole is all overhead and no
 MOST_RETEST = 0.03  # rows above are timed again
 REPEATS = 3
 MOST_CUTS = 14  # per network, evenly spaced in time
-SLOW_S = 0.2  # a network that takes longer has half as many
+SLOW_S = 0.1  # a network that takes longer has half as many
 ROUNDS = 24
 
 # Regret: a device this many times slower than the host, a link of this many bit/s, an 8-bit tensor.

@@ -225,9 +225,12 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str, width: int) -> Tab
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     several = any(row["variant"] != GIVEN for row in rows)
-    if several:
-        table.add_column("network", no_wrap=True, overflow="ellipsis", min_width=8, max_width=28)
     spare = max(20, width - FIXED_WIDTH - max((_width(row) for row in rows), default=0))
+    if several:
+        longest = max(len(row["variant"]) for row in rows)
+        wide = min(28, longest, round(0.36 * spare))
+        table.add_column("network", no_wrap=True, overflow="ellipsis", width=wide)
+        spare -= wide + 1
     table.add_column("cut", no_wrap=True, overflow="ellipsis", max_width=min(28, round(0.42 * spare)))
     table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(36, spare - round(0.42 * spare)))
     for name in ("payload", "+ once", "latency"):
