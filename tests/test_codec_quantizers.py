@@ -14,7 +14,7 @@ from splitpoint.codecs.protocol import Array, Context, FitError, Rate
 from splitpoint.codecs.quantize_float16 import Half
 from splitpoint.codecs.quantize_lloyd import Lloyd, lloyd_levels
 from splitpoint.codecs.quantize_range import Range
-from splitpoint.codecs.quantize_step import Step
+from splitpoint.codecs.quantize_step import FittedStep, Step
 from splitpoint.codecs.quantize_uniform import Uniform
 from splitpoint.codecs.quantize_vector import Vector, train_codebook
 from splitpoint.codecs.trellis import dequantize, quantize, train_levels
@@ -192,6 +192,27 @@ def test_steps_with_a_zero_bin(rate: int) -> None:
         y, (expected.astype(np.float32) + np.sign(one * (magnitude > 0)) * shift) * np.float32(fitted.step)
     )
     assert (np.abs(one[magnitude == 0]) <= (0.5 + quantizer.dead_zone) * fitted.step * 1.0001).all()
+
+
+def test_values_are_lifted_by_twice_what_restores_their_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = data(6, (40, 6, 8, 8))
+
+    def fit(lift: float, rate: int) -> FittedStep:
+        monkeypatch.setattr("splitpoint.codecs.quantize_step.LIFT", lift)
+        return Step().fit(x, LAYOUT, Step().rates[rate], Context())
+
+    def energy(fitted: FittedStep) -> float:
+        y = np.concatenate([decode(fitted, encode(fitted, one[None]), (1, *x.shape[1:])) for one in x])
+        return float(np.square(y, dtype=np.float64).sum() / np.square(x, dtype=np.float64).sum())
+
+    centred, restored, lifted = (fit(lift, 4) for lift in (0.0, 1.0, 2.0))
+    assert energy(centred) < 0.95
+    assert energy(restored) == pytest.approx(1, abs=1e-3)
+    gains = np.subtract(restored.shifts, centred.shifts)
+    assert gains == pytest.approx(np.full(3, gains[0]))
+    assert np.subtract(lifted.shifts, centred.shifts) == pytest.approx(2 * gains)
+    assert np.subtract(fit(2.0, -1).shifts, fit(0.0, -1).shifts).max() < gains[0]  # finer steps: half the lift
+    assert Step().fit(np.zeros_like(x), LAYOUT, Step().rates[4], Context()).shifts == (0, 0, 0)
 
 
 def test_steps_reach_any_magnitude_that_calibration_had() -> None:
