@@ -1,4 +1,7 @@
-"""Each coder against the entropy of its symbols, and its time against a numpy copy of the same fp32 tensor."""
+"""Each coder against the entropy of its symbols, and its time against a numpy copy of the same fp32 tensor.
+
+The last rows are preset `fast` against the head that it stands behind: EfficientNet-Lite0 up to block 10, one thread.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,35 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from splitpoint.benchmarks.codec_networks import efficientnet_lite0
+from splitpoint.codecs.container import pack
 from splitpoint.codecs.context import ContextCode
 from splitpoint.codecs.huffman import Huffman
 from splitpoint.codecs.packed import Packed
 from splitpoint.codecs.preset import CoderFit, Layout
-from splitpoint.codecs.protocol import Context, Rate, TensorSpec
+from splitpoint.codecs.protocol import Coder, Context, Rate, TensorSpec
 from splitpoint.codecs.rans import Rans
 from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.tiles import Tiles
 from splitpoint.codecs.trellis import Trellis
+from splitpoint.profiles.runtime import Session, open_session
+from splitpoint.profiles.torch_model import export_module
 
-__all__ = ["AIMS", "table"]
+__all__ = ["AIMS", "HEAD_SHARE", "head_rows", "table"]
 
 Array = NDArray[Any]
 SHAPES = ((1, 112, 14, 14), (1, 64, 56, 56))
 BITS = 4
 ROUNDS = 30
 AIMS = {"huffman": 20, "rans": 80, "context": 1200, "trellis": 500}  # times a copy, each way
+HEAD_SHARE = 0.1  # of the head's time that preset `fast` may take to encode
+HEAD_STAGES = 12  # stem and blocks 0..10
+INPUT = (1, 3, 224, 224)
+FAST_BITS = (4, 8)
 CODERS: dict[str, CoderFit] = {
     "raw": Raw(),
     "zstd -3": Packed(),
@@ -99,6 +112,47 @@ def table(say: Callable[[str], None]) -> list[dict[str, Any]]:
                 f"{'':14} {speed:>15}   {aim or '-'}"
             )
     return rows
+
+
+def head_rows(say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Preset `fast`, from tensor to container, against the head that makes the tensor; one row a number of bits."""
+    head = open_session(
+        export_module(torch.nn.Sequential(*efficientnet_lite0().stages[:HEAD_STAGES]), INPUT), threads=1
+    )
+    [entry], [output] = head.inputs, head.outputs
+    pictures = np.random.default_rng(0).normal(size=(16, *INPUT)).astype(np.float32)
+    activations = np.concatenate([head.run({entry.name: x})[output.name] for x in pictures])
+    codec = REGISTRY["fast"]
+    calls: dict[str, Callable[[], Any]] = {"head": lambda: head.run({entry.name: pictures[0]})}
+    for bits in FAST_BITS:
+        rate = next(i for i, one in enumerate(codec.rates) if one.value == bits)
+        fitted = codec.fit(activations, rate, Context())
+        assert fitted.encoder is not None
+        calls[str(bits)] = functools.partial(
+            _send, open_session(fitted.encoder, threads=1), fitted.coder, rate, activations[:1]
+        )
+    least = _least(calls)
+    say(f"head of EfficientNet-Lite0 up to block 10: {1e3 * least['head']:.2f} ms, one thread")
+    rows = []
+    for bits in FAST_BITS:
+        share = least[str(bits)] / least["head"]
+        verdict = f"{100 * share:.1f} % of the head, aim {100 * HEAD_SHARE:.0f} %"
+        say(f"  fast, {bits} bit: {1e3 * least[str(bits)]:.2f} ms to encode, {verdict}")
+        rows.append(
+            {
+                "coder": f"preset fast, {bits} bit",
+                "shape": activations[:1].shape,
+                "head_s": least["head"],
+                "encode_s": least[str(bits)],
+                "head_share": round(share, 4),
+                "aim_head_share": HEAD_SHARE,
+            }
+        )
+    return rows
+
+
+def _send(encoder: Session, coder: Coder, rate: int, x: Array) -> bytes:
+    return pack([coder.encode(encoder.run({"x": x}))], codec_id=CODEC_IDS["fast"], rate=rate, plan_hash=bytes(8))
 
 
 def _symbols(shape: tuple[int, ...]) -> tuple[Array, Array]:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.section == "speed":
-        store(options.out / "codecs-speed.json", codec_speed.table(say))
+        store(options.out / "codecs-speed.json", codec_speed.table(say) + codec_speed.head_rows(say))
         return
     if options.data is None:
         parser.error("this section needs --data")
