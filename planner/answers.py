@@ -72,6 +72,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         ],
         "search_set": f"{len(problem.split.search)} inputs, {problem.split.search.group_count} groups",
         "deadline_s": problem.needs.deadline_s,
+        "deadline_share": problem.needs.deadline_share,
         "recommended": None
         if decision.recommended is None
         else {
@@ -205,6 +206,7 @@ def show_answer(directory: Path, number: int | None) -> Document:
         "report": msgspec.to_builtins(file.report) if file.report is not None and chosen is file else None,
         "front": [_stored_row(row, recommended=int(row["number"]) == file.point) for row in rows],
         "deadline_s": file.requirements.deadline_s,
+        "deadline_share": file.requirements.deadline_share,
     }
 
 
@@ -299,7 +301,7 @@ def _halves(cost: Mapping[str, Any]) -> Document:
 
 
 def _stored_row(row: Mapping[str, str], *, recommended: bool) -> Document:
-    numbers = ("payload_bytes", "side_bytes", "latency_s", "value", "low", "high")
+    numbers = ("payload_bytes", "side_bytes", "latency_s", "deadline_latency_s", "value", "low", "high")
     return {
         **row,
         **{name: float(row[name]) for name in numbers},

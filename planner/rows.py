@@ -51,6 +51,10 @@ def point_row(
         "latency_s": _finite(cost.latency_s),  # None: infeasible
         "deadline_latency_s": _finite(cost.deadline_latency_s),
         "latency_how": cost.how,
+        "head_how": cost.head_how,
+        "head_spread_s": cost.head_spread_s,
+        "tail_how": cost.tail_how,
+        "tail_spread_s": cost.tail_spread_s,
         "latency_parts_s": {part: _finite(getattr(cost, f"{part}_s")) for part in PARTS},
         "infeasible": cost.infeasible,
         "frame_rate": _finite(cost.frame_rate),

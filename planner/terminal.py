@@ -87,13 +87,13 @@ def plan_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble("\n", answer["header"], "\n", ("need  ", "dim"), answer["need"]),
         *([Text("\n".join(f"note  {text}" for text in answer["notes"]), style="yellow")] if answer["notes"] else []),
-        _points(answer["baselines"], title=f"Baselines ({_origin(answer)})", width=width),
+        _points(answer["baselines"], f"Baselines ({_origin(answer)})", share=answer["deadline_share"], width=width),
     ]
     if answer["recommended"] is None:
         return Group(*parts, *_nothing_fits(answer, width=width))
     parts += [
-        _points(answer["front"], title=f"Pareto front ({_origin(answer)})", width=width),
-        _plot(answer["front"], deadline_s=answer["deadline_s"], width=width),
+        _points(answer["front"], f"Pareto front ({_origin(answer)})", share=answer["deadline_share"], width=width),
+        _plot(answer, width=width),
         Text.assemble(
             "\n",
             (f"Recommended: {answer['recommended']['number']}", "bold"),
@@ -120,8 +120,8 @@ def show_view(answer: Mapping[str, Any], *, width: int) -> RenderableType:
     ]
     if answer["report"] is not None:
         texts.append(f"report set: {_quality(answer['report'])}")
-    table = _points(answer["front"], title="Pareto front (search set)", width=width)
-    return Group(Text("\n".join(texts)), table, _plot(answer["front"], deadline_s=answer["deadline_s"], width=width))
+    table = _points(answer["front"], "Pareto front (search set)", share=answer["deadline_share"], width=width)
+    return Group(Text("\n".join(texts)), table, _plot(answer, width=width))
 
 
 def cuts_view(answer: Mapping[str, Any], *, refused: bool) -> RenderableType:
@@ -212,20 +212,27 @@ def _report(answer: Mapping[str, Any]) -> list[RenderableType]:
 def _nothing_fits(answer: Mapping[str, Any], *, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text(f"\nNo candidate meets {answer['need']}.", style="bold"),
-        _points(answer["nearest"], title="Nearest", width=width),
+        _points(answer["nearest"], "Nearest", share=answer["deadline_share"], width=width),
     ]
     if answer["would_fit"]:
         parts.append(Text("would fit with " + ", or ".join(answer["would_fit"])))
     return parts
 
 
-def _points(rows: Sequence[Mapping[str, Any]], *, title: str, width: int) -> Table:
-    """Points (rows of `planner.rows.point_row`) with units; where the figures come from stands in the title."""
+def _points(rows: Sequence[Mapping[str, Any]], title: str, *, share: float | None, width: int) -> Table:
+    """Points (rows of `planner.rows.point_row`) with units; where the figures come from stands in the title.
+
+    With a `share` of the draws in which the deadline must hold, the latency held against it stands beside the mean.
+    """
     metric = rows[0]["metric"] if rows else "quality"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     several = any(row["variant"] != GIVEN for row in rows)
-    spare = max(20, width - FIXED_WIDTH - max((_width(row) for row in rows), default=0))
+    latencies = {"latency": "latency_s"}
+    if share is not None:
+        latencies = {"mean": "latency_s", format_fraction(share): "deadline_latency_s"}
+    taken = FIXED_WIDTH + 8 * (len(latencies) - 1) + max((_width(row) for row in rows), default=0)
+    spare = max(20, width - taken)
     if several:
         longest = max(len(row["variant"]) for row in rows)
         wide = min(28, longest, round(0.36 * spare))
@@ -233,7 +240,7 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str, width: int) -> Tab
         spare -= wide + 1
     table.add_column("cut", no_wrap=True, overflow="ellipsis", max_width=min(28, round(0.42 * spare)))
     table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(36, spare - round(0.42 * spare)))
-    for name in ("payload", "+ once", "latency"):
+    for name in ("payload", "+ once", *latencies):
         table.add_column(name, justify="right", no_wrap=True, min_width=7)
     table.add_column(f"{metric} 95 %", no_wrap=True, min_width=14)
     table.add_column("", no_wrap=True, min_width=max((_width(row) for row in rows), default=0))
@@ -247,7 +254,7 @@ def _points(rows: Sequence[Mapping[str, Any]], *, title: str, width: int) -> Tab
             codec,
             format_bytes(row["payload_bytes"]),
             format_bytes(row["side_bytes"]),
-            "never" if row["latency_s"] is None else format_seconds(row["latency_s"]),
+            *("never" if row[key] is None else format_seconds(row[key]) for key in latencies.values()),
             f"{row['value']:.2f} {row['low']:.2f}-{row['high']:.2f}",
             " ".join(_short(note) for note in row["notes"]),
             style="bold" if "recommended" in row["notes"] else "",
@@ -267,13 +274,17 @@ def _short(note: str) -> str:
     return note if missed == note else SHORT.get(missed, "lossy")
 
 
-def _plot(rows: Sequence[Mapping[str, Any]], *, deadline_s: float | None, width: int) -> Text:
-    """Latency against payload; the recommended point has a star."""
+def _plot(answer: Mapping[str, Any], *, width: int) -> Text:
+    """Latency, as a deadline is held against it, over payload; the recommended point has a star."""
     points = [
-        (row["latency_s"], row["payload_bytes"], f"{row['number']}{STAR if 'recommended' in row['notes'] else ''}")
-        for row in rows
+        (
+            row["deadline_latency_s"],
+            row["payload_bytes"],
+            f"{row['number']}{STAR if 'recommended' in row['notes'] else ''}",
+        )
+        for row in answer["front"]
     ]
-    return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))
+    return Text("\n".join(scatter(points, deadline_s=answer["deadline_s"], width=min(width, 100) - 1)))
 
 
 def _cuts(rows: Sequence[Mapping[str, Any]]) -> Table:
