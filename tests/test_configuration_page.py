@@ -29,7 +29,7 @@ def test_the_example_is_read_as_it_stands(tmp_path: Path) -> None:
 
 def test_every_field_is_shown() -> None:
     shown: Any = load(example(), str(PAGE))
-    parts = {
+    parts: dict[type[msgspec.Struct], Any] = {
         PlanConfig: shown,
         InputSpec: shown["input"],
         DataConfig: shown["data"],
