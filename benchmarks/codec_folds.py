@@ -21,6 +21,7 @@ from splitpoint.codecs.picture import PICTURES
 from splitpoint.codecs.protocol import Context, FitError, FittedCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import save_coders
+from splitpoint.planner.context import weighted
 from splitpoint.planner.intervals import tango
 from splitpoint.profiles.runtime import open_session
 
@@ -74,7 +75,7 @@ def measure_codec(
     for fold, (fit, choose, held_out) in enumerate(folds(count)):
         others = np.concatenate([choose, held_out])
         context = Context(
-            gradients=network.gradients(activations[fit], cut),
+            gradients=network.gradients(activations[fit], cut) if any(weighted(REGISTRY[n]) for n in names) else None,
             layer_input=None if layer_input is None else layer_input[fit],
         )
         decoded: dict[str, tuple[list[dict[str, Array]], Array]] = {}

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from splitpoint.profiles.runtime import Session, open_session
+from splitpoint.profiles.torch_model import export_module
+
 __all__ = ["BATCH", "Network", "cifar100", "efficientnet_lite0", "imagenet500", "loader", "vgg16_half"]
 
 Array = NDArray[Any]
@@ -27,6 +30,7 @@ class Network:
     name: str
     stages: tuple[torch.nn.Module, ...]
     names: tuple[str, ...]  # of each stage's output; names[0] is the input's
+    tails: dict[int, Session] = dataclasses.field(default_factory=dict)  # by cut, as they are needed
 
     def forward(self, x: Array, first: int, last: int) -> Array:
         """Run stages first..last-1 on (N, ...), in batches."""
@@ -35,8 +39,13 @@ class Network:
         return np.asarray(torch.cat(parts).numpy())
 
     def tail(self, x: Array, cut: int) -> Array:
-        """Logits from activations at a cut."""
-        return self.forward(x, cut, len(self.stages))
+        """Logits from activations (N, ...) at a cut, one input at a time in ONNX Runtime, as on a server."""
+        if cut not in self.tails:
+            module = torch.nn.Sequential(*self.stages[cut:]).eval()
+            self.tails[cut] = open_session(export_module(module, (1, *x.shape[1:])), threads=1)
+        session = self.tails[cut]
+        [entry], [result] = session.inputs, session.outputs
+        return np.concatenate([session.run({entry.name: one[None]})[result.name] for one in x])
 
     def gradients(self, x: Array, cut: int) -> Array:
         """(TOP * N, ...): gradients of the largest logits, each less the mean of all, at activations (N, ...)."""

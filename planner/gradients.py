@@ -61,7 +61,7 @@ def gradients_torch(
     import torch
 
     used = inputs[:count]
-    was_training, threads = module.training, torch.get_num_threads()
+    modes, threads = [(part, part.training) for part in module.modules()], torch.get_num_threads()
     module.eval()
     torch.set_num_threads(1)
     try:
@@ -74,7 +74,8 @@ def gradients_torch(
             for name, row in _rows(module, x, wanted, top):
                 rows[name].append(row)
     finally:
-        module.train(was_training)
+        for part, training in modes:  # train() would set every part as the whole is
+            part.training = training
         torch.set_num_threads(threads)
     return Gradients(found={name: np.concatenate(made) for name, made in rows.items() if made}, missing=missing)
 

@@ -98,6 +98,12 @@ def test_linear_tail_has_its_weights_as_jacobian() -> None:
     assert np.allclose(got, 36 * centered.T @ centered, rtol=1e-5)
 
 
+def test_parts_of_the_module_train_or_not_as_before() -> None:
+    module, inputs = nn.Sequential(Linear().eval()), images(1, channels=4)
+    assert gradients_torch(module, inputs, {"cut": at_cut(module[0], inputs)}).found
+    assert (module.training, module[0].training) == (True, False)
+
+
 def test_the_input_itself_is_a_cut() -> None:
     module, inputs = Linear().eval(), images(2, channels=4)
     at_input = channel_matrix(module, inputs, np.concatenate(inputs), top=3)
