@@ -23,7 +23,7 @@ from splitpoint.planner.evaluate import Evaluator
 from splitpoint.planner.host import measure_host
 from splitpoint.planner.memory import peak_bytes
 from splitpoint.planner.problem import Problem
-from splitpoint.planner.timing import HostTimes
+from splitpoint.planner.timing import HostTimes, with_anchors
 from splitpoint.planner.types import Candidate, Cost, Cut, Evaluated
 from splitpoint.planner.variants import Variant
 from splitpoint.planner.workbench import Workbench
@@ -88,7 +88,11 @@ def open_lab(
         seed=config.search.seed,
         labels=variant.split.calibration.labels,
     )
-    pricer = Pricer(problem, variant, bench, edge, server, host, cuts.cuts)
+    here = next((side for side in (edge, server) if side.how == "profiled"), None)
+    times = None
+    if here is not None and profile is not None:
+        times = HostTimes(graph, cuts.cuts, here, threads=problem.threads, known=profile.halves)
+    pricer = Pricer(problem, variant, bench, edge, server, host, cuts.cuts, times)
     evaluator = Evaluator(
         bench,
         variant.split.search,
@@ -121,7 +125,9 @@ def obtain_profiles(
     if stored is None or not stored.is_dir():
         first = obtain_profile(given, stored=stored, threads=threads)
         others = [
-            None if stored is not None else measure_profile(variant.graph, host=first.host, threads=threads)
+            None
+            if stored is not None
+            else with_anchors(variant.graph, measure_profile(variant.graph, host=first.host, threads=threads))
             for variant in variants[1:]
         ]
         return first, [first, *others]
@@ -139,7 +145,7 @@ def obtain_profile(graph: ModelGraph, *, stored: Path | None, threads: int) -> M
     """The stored profile of this very model, or one measured now on this host."""
     if stored is None:
         machine = this_machine(threads=threads)
-        return measure_profile(graph, host=measure_host(machine), threads=threads)
+        return with_anchors(graph, measure_profile(graph, host=measure_host(machine), threads=threads))
     profile = read_yaml(stored, ModelProfile)
     if profile.model_sha256 != graph.sha256:
         raise ProfileError(
@@ -182,14 +188,14 @@ class Pricer:
         server: Party,
         host: Device,
         cuts: Sequence[Cut],
+        times: HostTimes | None,
     ) -> None:
         self._graph, self._channel = variant.graph, problem.channel
         self._bench, self._edge, self._server, self._host = bench, edge, server, host
         self.cuts = {cut.name: cut for cut in cuts}
         self._work: dict[Candidate, CodingWork] = {}
         spec = variant.spec
-        here = next((side for side in (edge, server) if side.how == "profiled"), None)
-        self.times = None if here is None else HostTimes(self._graph, cuts, here, threads=problem.threads)
+        self.times = times  # None: neither side is the host that was profiled
         self._pixels = spec.height_width[0] * spec.height_width[1] if spec.kind == "image" else 0
         self._peaks: dict[str, int] = {}
 

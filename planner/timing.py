@@ -1,4 +1,4 @@
-"""Halves that were exported and really timed on this host, and what they say of the halves that were not.
+"""Halves that were exported and really timed on a host, and what they say of the halves that were not.
 
 The others are corrected by these as by anchors (planner.anchors): every timed cut is one. Halves are timed in turn with
 the whole network, and stated for the speed that the host had when the whole was profiled, so that a host that is busier
@@ -9,66 +9,109 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from splitpoint.planner.anchors import Halves, correct
+import msgspec
+
+from splitpoint.planner.anchors import Halves, choose_anchors, correct
 from splitpoint.planner.cost import Party, other_half
+from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.types import Cut, Timed
-from splitpoint.profiles.measure import PairTiming, measure_pair
-from splitpoint.profiles.model import ModelGraph, Samples
+from splitpoint.profiles.measure import measure_pair
+from splitpoint.profiles.model import HalvesTiming, ModelGraph, ModelProfile, Samples
+from splitpoint.profiles.wire import PROTOBUF_LIMIT
 
-__all__ = ["HostTimes"]
+__all__ = ["HostTimes", "time_halves", "with_anchors"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-class HostTimes:
-    """Seconds of the halves of one network on this host; empty until a cut is timed."""
+ANCHORS = 2  # of a profile: more lower the error by less than a second measurement differs
 
-    def __init__(self, graph: ModelGraph, cuts: Sequence[Cut], party: Party, *, threads: int) -> None:
-        """`party` is this host as its profile has it; `cuts` are all that will be asked for."""
-        self._graph, self._cuts, self._party, self._threads = graph, cuts, party, threads
+
+def with_anchors(graph: ModelGraph, profile: ModelProfile) -> ModelProfile:
+    """`profile` with the halves of two cuts, timed now; a network above 2 GB or without cuts inside stays as it is."""
+    if sum(node.weight_bytes for node in graph.nodes) > PROTOBUF_LIMIT:
+        return profile  # halves of this size live in files, and loading them disturbs what is timed
+    cuts = [cut for cut in enumerate_cuts(graph).cuts if cut.head]
+    chosen = choose_anchors(graph, profile, cuts, ANCHORS) if cuts else []
+    timed = [time_halves(graph, cut, profile.whole.min_s, threads=profile.machine.threads) for cut in chosen]
+    return msgspec.structs.replace(profile, halves=tuple(timed))
+
+
+def time_halves(graph: ModelGraph, cut: Cut, whole_s: float, *, threads: int) -> HalvesTiming:
+    """Export and time the halves of `cut`, whose head is not empty, as if the whole took `whole_s`."""
+    head, tail = split(graph, cut)
+    timing = measure_pair(head, tail, whole_bytes(graph), threads=threads)
+    assert timing.head is not None
+    assert timing.tail is not None
+    scale = whole_s / timing.whole.min_s
+    return HalvesTiming(tensors=cut.tensors, head=_scaled(timing.head, scale), tail=_scaled(timing.tail, scale))
+
+
+class HostTimes:
+    """Seconds of the halves of one network on one host: those that were timed, and the others by them."""
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        cuts: Sequence[Cut],
+        party: Party,
+        *,
+        threads: int,
+        known: Sequence[HalvesTiming] = (),
+    ) -> None:
+        """`party` is the host as its profile has it, `known` the profile's; `cuts` are all that will be asked for."""
+        self._graph, self._party, self._threads = graph, party, threads
+        self._cuts = list(cuts)
         self._place = {cut: index for index, cut in enumerate(cuts)}
-        self._timed: dict[int, tuple[Timed, Timed]] = {}
-        self._corrected: list[Halves] = []
+        self._predicted = [
+            Halves(head_s=party.seconds(cut.head), tail_s=party.seconds(other_half(graph, cut))) for cut in cuts
+        ]
+        places = {cut.tensors: place for cut, place in self._place.items()}
+        self._timed = {places[halves.tensors]: halves for halves in known if halves.tensors in places}
+        self._correct()
 
     def __contains__(self, cut: Cut) -> bool:
-        """Whether `cut` was timed."""
-        return self._place[cut] in self._timed
+        """Whether the halves of `cut` were timed, or are the whole and nothing."""
+        return not cut.head or self._place[cut] in self._timed
 
-    def time(self, cut: Cut) -> PairTiming:
-        """Export and time the halves of `cut`, in turn with the whole network."""
-        head, tail = split(self._graph, cut)
-        timing = measure_pair(head if cut.head else None, tail, whole_bytes(self._graph), threads=self._threads)
-        scale = self._party.seconds([node.index for node in self._graph.nodes]) / timing.whole.min_s
-        self._timed[self._place[cut]] = _measured(timing.head, scale), _measured(timing.tail, scale)
-        predicted = [
-            Halves(head_s=self._party.seconds(c.head), tail_s=self._party.seconds(other_half(self._graph, c)))
-            for c in self._cuts
-        ]
-        anchors = {
-            place: Halves(head_s=head.seconds, tail_s=tail.seconds) for place, (head, tail) in self._timed.items()
-        }
-        self._corrected = correct(predicted, anchors)
-        return timing
+    def time(self, cut: Cut) -> None:
+        """Export and time the halves of `cut`."""
+        whole_s = self._party.seconds([node.index for node in self._graph.nodes])
+        self._timed[self._place[cut]] = time_halves(self._graph, cut, whole_s, threads=self._threads)
+        self._correct()
 
     def halves(self, cut: Cut) -> tuple[Timed, Timed] | None:
-        """Head and tail of `cut`: measured, or profiled and corrected; None before anything was timed."""
-        if not self._timed:
+        """Head and tail of `cut`: measured, or profiled and corrected; None where the profile's own figures hold."""
+        if not self._timed or not cut.head:
             return None
         place = self._place[cut]
         if place in self._timed:
-            return self._timed[place]
+            halves = self._timed[place]
+            return _measured(halves.head), _measured(halves.tail)
         half, error = self._corrected[place], self._party.retest_error or 0.0
         return (
-            Timed(seconds=half.head_s, how="profiled", spread_s=error * half.head_s if cut.head else None),
+            Timed(seconds=half.head_s, how="profiled", spread_s=error * half.head_s),
             Timed(seconds=half.tail_s, how="profiled", spread_s=error * half.tail_s),
         )
 
+    def _correct(self) -> None:
+        anchors = {
+            place: Halves(head_s=halves.head.min_s, tail_s=halves.tail.min_s) for place, halves in self._timed.items()
+        }
+        self._corrected = correct(self._predicted, anchors)
 
-def _measured(samples: Samples | None, scale: float) -> Timed:
-    """The least of the samples, as profiles have it; a half that is not there takes no time."""
-    if samples is None:
-        return Timed(seconds=0.0, how="measured", spread_s=None)
-    return Timed(seconds=scale * samples.min_s, how="measured", spread_s=scale * samples.mad_s)
+
+def _scaled(samples: Samples, scale: float) -> Samples:
+    return Samples(
+        n=samples.n,
+        min_s=scale * samples.min_s,
+        median_s=scale * samples.median_s,
+        mad_s=scale * samples.mad_s,
+    )
+
+
+def _measured(samples: Samples) -> Timed:
+    return Timed(seconds=samples.min_s, how="measured", spread_s=samples.mad_s)

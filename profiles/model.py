@@ -16,7 +16,7 @@ import onnx_ir as ir
 from splitpoint.profiles.device import Device
 from splitpoint.profiles.machine import Machine
 
-__all__ = ["ModelGraph", "ModelProfile", "Node", "NodeTiming", "OpClass", "Samples", "Tensor"]
+__all__ = ["HalvesTiming", "ModelGraph", "ModelProfile", "Node", "NodeTiming", "OpClass", "Samples", "Tensor"]
 
 
 def __dir__() -> list[str]:
@@ -98,6 +98,14 @@ class NodeTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seconds: float
 
 
+class HalvesTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cut whose exported halves were timed in turn with the whole, rescaled to the whole's seconds in the profile."""
+
+    tensors: tuple[str, ...]  # that cross
+    head: Samples
+    tail: Samples
+
+
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was measured of one model on one machine; written by ``splitpoint profile --out``."""
 
@@ -110,3 +118,4 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     nodes: tuple[NodeTiming, ...]
     host: Device  # this machine as a device profile, measured in the same run
     retest_error: float  # |first half - second half| / whole of the interleaved rounds
+    halves: tuple[HalvesTiming, ...] = ()  # anchors: what the nodes cannot tell of a network in two parts

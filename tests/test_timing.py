@@ -12,12 +12,13 @@ from splitpoint.planner.config import Need, read_config
 from splitpoint.planner.cost import Party, other_half, party
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.flow import load_problem, plan
-from splitpoint.planner.timing import HostTimes
+from splitpoint.planner.timing import HostTimes, time_halves, with_anchors
 from splitpoint.planner.write import write_plan
 from splitpoint.profiles.device import Device
+from splitpoint.profiles.files import read_yaml
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.measure import measure_profile
-from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model import HalvesTiming, ModelGraph, ModelProfile, Samples
 
 HEAVY = """<ir_version: 8, opset_import: ["": 17]> g (float[1,16,64,64] x) => (float[1,16,64,64] y)
   { a = Sigmoid(x)  b = Tanh(a)  c = Sin(b)  d = Exp(c)  y = Cos(d) }"""
@@ -29,10 +30,19 @@ def graph(nets: ModuleType) -> ModelGraph:
 
 
 @pytest.fixture(scope="module")
-def here(graph: ModelGraph, host: Device) -> Party:
-    profile = measure_profile(graph, host=host, threads=1)
+def profile(graph: ModelGraph, host: Device) -> ModelProfile:
+    return measure_profile(graph, host=host, threads=1)
+
+
+@pytest.fixture(scope="module")
+def here(graph: ModelGraph, profile: ModelProfile, host: Device) -> Party:
     mine = msgspec.structs.replace(host, fingerprint=profile.machine.fingerprint)
     return party(mine, graph, profile)
+
+
+def known(tensors: tuple[str, ...], head_s: float, tail_s: float) -> HalvesTiming:
+    head, tail = (Samples(n=20, min_s=s, median_s=1.1 * s, mad_s=0.02 * s) for s in (head_s, tail_s))
+    return HalvesTiming(tensors=tensors, head=head, tail=tail)
 
 
 def test_nothing_is_known_before_a_cut_is_timed(graph: ModelGraph, here: Party) -> None:
@@ -45,31 +55,39 @@ def test_nothing_is_known_before_a_cut_is_timed(graph: ModelGraph, here: Party) 
 def test_a_timed_cut_is_measured_and_corrects_its_neighbours(graph: ModelGraph, here: Party) -> None:
     assert here.how == "profiled"
     cuts = enumerate_cuts(graph).cuts
-    times = HostTimes(graph, cuts, here, threads=1)
-    timing = times.time(cuts[2])
-    assert timing.head is not None
-    assert timing.tail is not None
+    head_s = 1.2 * here.seconds(cuts[2].head)
+    times = HostTimes(graph, cuts, here, threads=1, known=[known(cuts[2].tensors, head_s, 3e-4)])
+    assert cuts[2] in times
     found = times.halves(cuts[2])
     assert found is not None
-    head, tail = found
-    scale = here.seconds([node.index for node in graph.nodes]) / timing.whole.min_s  # to the speed when profiled
-    assert (head.how, tail.how) == ("measured", "measured")
-    assert (head.seconds, head.spread_s) == pytest.approx((scale * timing.head.min_s, scale * timing.head.mad_s))
-    assert (tail.seconds, tail.spread_s) == pytest.approx((scale * timing.tail.min_s, scale * timing.tail.mad_s))
+    assert [(half.seconds, half.how, half.spread_s) for half in found] == [
+        (head_s, "measured", 0.02 * head_s),
+        (3e-4, "measured", 0.02 * 3e-4),
+    ]
     beyond = times.halves(cuts[1])
     assert beyond is not None
     assert beyond[0].how == "profiled"
-    ratio = head.seconds / here.seconds(cuts[2].head)  # before the first anchor its ratio holds
-    assert beyond[0].seconds == pytest.approx(ratio * here.seconds(cuts[1].head))
+    assert beyond[0].seconds == pytest.approx(
+        1.2 * here.seconds(cuts[1].head)
+    )  # before the first anchor its ratio holds
+
+
+def test_timing_exports_and_runs_the_halves(graph: ModelGraph, here: Party) -> None:
+    """Scaled to a whole of 1 second, the two halves of this chain of equal operators make about one."""
+    cuts = enumerate_cuts(graph).cuts
+    timed = time_halves(graph, cuts[2], 1.0, threads=1)
+    assert timed.tensors == cuts[2].tensors
+    assert 0.5 < timed.head.min_s + timed.tail.min_s < 2  # a wrong scale would be off by the whole's microseconds
+    times = HostTimes(graph, cuts, here, threads=1)
+    times.time(cuts[2])
+    assert cuts[2] in times
 
 
 def test_the_input_has_no_head_to_time(graph: ModelGraph, here: Party) -> None:
     cuts = enumerate_cuts(graph).cuts
-    times = HostTimes(graph, cuts, here, threads=1)
-    assert times.time(cuts[0]).head is None
-    found = times.halves(cuts[0])
-    assert found is not None
-    assert (found[0].seconds, found[0].spread_s) == (0.0, None)
+    times = HostTimes(graph, cuts, here, threads=1, known=[known(cuts[2].tensors, 1.0, 1.0)])
+    assert cuts[0] in times
+    assert times.halves(cuts[0]) is None
 
 
 def test_what_a_profile_says_of_the_whole_was_measured(graph: ModelGraph, here: Party) -> None:
@@ -80,6 +98,15 @@ def test_what_a_profile_says_of_the_whole_was_measured(graph: ModelGraph, here: 
     assert other_half(graph, enumerate_cuts(graph).cuts[2]) == everything[2:]
 
 
+def test_a_profile_holds_two_anchors(graph: ModelGraph, profile: ModelProfile, home: Path) -> None:
+    assert profile.halves == ()
+    tensors = {cut.tensors for cut in enumerate_cuts(graph).cuts}
+    found = with_anchors(graph, profile).halves
+    assert len(found) == 2
+    assert {halves.tensors for halves in found} < tensors
+    assert len(read_yaml(home / "profile.yaml", ModelProfile).halves) == 2  # `splitpoint profile` wrote it
+
+
 def test_the_best_cuts_of_a_plan_are_timed_on_the_side_that_is_here(home: Path, tmp_path: Path) -> None:
     """A slow device sends everything: the server is this host, so tails of the front's cuts are measured."""
     config = msgspec.structs.replace(
@@ -87,14 +114,15 @@ def test_the_best_cuts_of_a_plan_are_timed_on_the_side_that_is_here(home: Path, 
     )
     outcome = plan(load_problem(config))
     points = [p for p in outcome.points if p.candidate.placement == "split"]
-    timed = [p for p in points if p.cost.tail_how == "measured"]
-    assert timed
+    inside = [p for p in points if p.candidate.cut != "x"]
     assert all(p.cost.head_how == "modelled" and p.cost.how == "modelled" for p in points)
-    assert {p.cost.tail_how for p in points} <= {"measured", "profiled"}
+    assert {p.cost.tail_how for p in points} == {"measured", "profiled"}
     assert all(p.cost.tail_spread_s is not None for p in points)
-    front = [p for p in outcome.decision.front if p.candidate.placement == "split"]
-    assert all(p.cost.tail_how == "measured" for p in front[:1])
-    point = timed[0]
+    best = outcome.decision.recommended
+    assert best is not None
+    if best.candidate.placement == "split":
+        assert best.cost.tail_how == "measured"
+    point = next(p for p in inside if p.cost.tail_how == "measured")
     made = write_plan(outcome, point, tmp_path / "plan")
     assert made.file.predicted.tail_how == "measured"
     assert made.file.predicted.tail_spread_s == point.cost.tail_spread_s
