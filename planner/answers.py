@@ -51,6 +51,7 @@ def __dir__() -> list[str]:
 
 Document = dict[str, Any]
 SLOWEST = 8  # operators that a profile names
+NAMED = 3  # of what was left out for one reason
 RETEST_WARNING = 0.05  # of the latency between two halves of one run (DESIGN: warn above 5 %)
 
 
@@ -251,7 +252,9 @@ def _warnings(outcome: Outcome) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, reason in sorted(outcome.left_out.items()):
         reasons.setdefault(reason, []).append(name)
-    texts += [f"left out {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    for reason, names in reasons.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        texts.append(f"left out {', '.join(names[:NAMED])}{more}: {reason}")
     if outcome.problem.spec.kind == "tensor":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
     return texts

@@ -177,7 +177,8 @@ def _rates_text(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     texts = ["At other uplink rates, of the same measured points:"]
     for row in ranges:
-        span = f"{format_rate(row['from_bit_s'])} to {format_rate(row['to_bit_s'])}"
+        ends = [format_rate(row[name]) for name in ("from_bit_s", "to_bit_s")]
+        span = " to ".join(dict.fromkeys(ends))
         texts.append(f"  {span:<26} {row['what'] or 'nothing fits'}")
     return texts
 
