@@ -22,7 +22,9 @@ Array = NDArray[Any]
 BITS = (2, 3, 4, 5, 6, 7, 8)
 SPLITS = 9
 CALIBRATION = 100  # training images for the codebooks: the paper's "small portion of the training set"
-TESTED = 1000  # validation images, ten of each class
+TESTED = 500  # validation images, five of each class
+ASSINE_CUTS = (5, 9, 12, 14, 16, 17)  # stages kept on the device: up to blocks 3, 7, 10, 12, 14, 15
+ASSINE_RATES = range(2, 7)  # 4 to 8 bits
 PAPER_DB = 30.0  # SQNR at 8 bits that the paper reports for every split
 
 
@@ -87,14 +89,14 @@ def assine(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     x = np.ascontiguousarray(((pictures.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2))
     exact = network.tail(x, 0).argmax(axis=1)
     rows = []
-    for cut in (3, 5, 7, 9, 12, 14, 16, 17):
+    for cut in ASSINE_CUTS:
         activations = network.forward(x, 0, cut)
         [curve] = measure_codec(
             network,
             cut,
             ["assine-pca"],
             activations,
-            rates=lambda name: range(7),
+            rates=lambda name: ASSINE_RATES,
             layer_input=None,
             say=lambda text: None,
         )

@@ -21,7 +21,6 @@ from splitpoint.benchmarks.codec_folds import measure_codec, measure_picture, re
 from splitpoint.benchmarks.codec_networks import Network, efficientnet_lite0, imagenet500
 from splitpoint.benchmarks.figure import curves
 from splitpoint.codecs.picture import PICTURES
-from splitpoint.codecs.registry import REGISTRY
 
 __all__ = ["main"]
 
@@ -109,29 +108,40 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
         say(f"  {name}")
         store(path, rows)
     print_curves(rows)
+    rows.sort(key=lambda row: row["chosen"]["bytes"])
     for cut_name in (network.names[cut] for cut in CUTS):
         series = {
             row["codec"]: [(p["bytes"], p["drop_points"]) for p in row["curve"]]
             for row in rows
-            if row["cut"] in (cut_name, "picture") and row["codec"] in DRAWN
+            if row["cut"] in (cut_name, "picture")
         }
         title = f"EfficientNet-Lite0, {cut_name}: top-1 drop against bytes, 500 images, five-fold"
         chart = curves(series, title=title, y_label="top-1 drop, points", y_range=(-1, 14))
         (out / f"codecs-{cut_name.replace(' ', '-')}.svg").write_text(chart)
 
 
-DRAWN = (
-    "kltq-ctx", "kltq-rans", "step-ctx", "range-rans", "fast", "brito-sq", "brito-lloyd", "brito-tcq", "brito-vq",
-    "assine-pca", "choi-tiles", "lossy-tiles-webp", "jpeg", "webp", "avif", "jpeg-420-1of2", "webp-1of2",
-)  # fmt: skip
+USEFUL = {
+    "kltq-ctx": range(2, 11),
+    "kltq-rans": range(2, 11),
+    "step-ctx": (3, 5, 7, 9, 10),
+    "step-rans": (3, 5, 7, 9, 10),
+    "fast": range(1, 5),
+    "uniform-channel-huffman": range(1, 5),
+    "uniform-clip-rans": range(1, 5),
+    "range-rans": range(1, 5),
+    "range-zstd": range(1, 5),
+    "brito-tcq": range(1, 5),
+    "brito-lloyd": range(1, 5),
+    "brito-vq": range(3, 8),
+    "assine-pca": range(2, 7),
+    "assine-pca-groups": range(2, 7),
+    **dict.fromkeys(("lossy-tiles-jpeg", "lossy-tiles-webp", "lossy-tiles-avif", "lossy-tiles-hevc"), range(3, 7)),
+}  # the others: 4 to 7 bits
 
 
 def useful_rates(name: str) -> Sequence[int]:
-    """Rates worth measuring, between hopeless and needless."""
-    if name.startswith(("kltq", "step")):
-        return range(3, 11)
-    first = 0 if name in ("brito-tcq", "brito-lloyd") else 1 if name == "range-rans" else 2
-    return range(len(REGISTRY[name].rates))[first : first + 6]
+    """Rates worth measuring, between hopeless and needless: nine of ours, four or five of the others."""
+    return USEFUL.get(name, range(2, 6))
 
 
 def layer_input(network: Network, cut: int, inputs: Array) -> Array:
