@@ -9,6 +9,7 @@ these places (planner.frontiers).
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,6 +26,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+NEAR = 4  # cuts that an error names
 SHOWN = 3  # crossing tensors that a reason names
 
 
@@ -101,7 +103,8 @@ def find_cut(graph: ModelGraph, text: str, *, at: str) -> Cut:
     for cut in cuts:
         if text in (cut.after, cut.name):
             return cut
-    near = ", ".join(cut.after for cut in cuts[1:6])
+    names = [cut.after for cut in cuts]
+    near = ", ".join(difflib.get_close_matches(text, names, NEAR, cutoff=0.4) or names[1 : NEAR + 1])
     raise ProfileError(
         f"the network has no cut after {text!r}", at=at, fix=f"splitpoint cuts MODEL lists them: {near}, ..."
     )

@@ -57,6 +57,9 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
     """
     config = problem.config
     notes: list[str] = []
+    heads: list[Cut | None] = [
+        find_cut(problem.graph, text, at=f"$.precision_cuts[{i}]") for i, text in enumerate(config.precision_cuts)
+    ]
     variants = [Variant(name=GIVEN, kind="given", graph=problem.graph, split=problem.split)]
     variants += [_listed(problem, other, at=f"$.models[{i}]") for i, other in enumerate(config.models)]
     for size in config.sizes:
@@ -64,9 +67,6 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
             variants.append(_listed(problem, _other_size(problem, size), at="$.sizes"))
         except ProfileError as error:
             notes.append(f"not made: input {size}x{size}: {error.message}")
-    heads: list[Cut | None] = [
-        find_cut(problem.graph, text, at=f"$.precision_cuts[{i}]") for i, text in enumerate(config.precision_cuts)
-    ]
     for precision in config.precisions:
         if precision != "fp32":
             variants += [_lowered(problem, precision, head) for head in heads or [None]]
