@@ -23,6 +23,7 @@ from splitpoint.profiles.inputs import InputSpec, check_against, guess_spec
 from splitpoint.profiles.link import Link
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.torch_model import export_torch, is_torch_spec
+from splitpoint.profiles.wire import PROTOBUF_LIMIT
 
 __all__ = ["Problem", "check_inputs", "default_threads", "load_problem", "load_source"]
 
@@ -72,6 +73,7 @@ def load_problem(config: PlanConfig) -> Problem:
     dataset = load_data(config.data.source, spec, seed=config.search.seed)
     graph = load_source(config.model, _input_shape(dataset))
     check_inputs(dataset, graph, at=config.model)
+    _check_size(graph, at=config.model)
     outputs = graph.outputs[0].shape
     labelled = dataset.labels is not None
     metric = choose_metric(outputs, labelled=labelled, agreement=config.need.min_agreement is not None)
@@ -107,6 +109,16 @@ def load_source(source: str, input_shape: tuple[int, ...] | None) -> ModelGraph:
             "a torch module has no input shape of its own", at=source, fix="add an input: block with its size"
         )
     return load_graph(export_torch(source, input_shape), name=source.rpartition(":")[2], source=source)
+
+
+def _check_size(graph: ModelGraph, *, at: str) -> None:
+    weights = sum(node.weight_bytes for node in graph.nodes)
+    if weights > PROTOBUF_LIMIT:
+        raise ProfileError(
+            f"{weights / 1e9:.1f} GB of weights: a plan directory holds networks up to 2 GB",
+            at=at,
+            fix="splitpoint cuts and splitpoint profile take larger ones; planner.export.write_split writes their halves",
+        )
 
 
 def check_inputs(dataset: Dataset, graph: ModelGraph, *, at: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from splitpoint.planner import problem
 from splitpoint.planner.config import DataConfig, Need, PlanConfig, read_config, requirements
 from splitpoint.planner.limits import bind
 from splitpoint.profiles.catalog import load_device, load_link
@@ -169,3 +170,11 @@ def small() -> ModelGraph:
 
     text = '<ir_version: 9, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float[1,3,8,8] y) { y = Relu(x) }'
     return load_graph(bytes(onnx.parser.parse_model(text).SerializeToString()), name="small")
+
+
+def test_a_network_too_large_for_a_plan_is_refused_before_anything_is_measured(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problem, "PROTOBUF_LIMIT", 100)
+    with pytest.raises(ProfileError, match=r"a plan directory holds networks up to 2 GB[\s\S]*model.onnx"):
+        problem.load_problem(read_config(home / "labelled.yaml"))
