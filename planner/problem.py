@@ -117,7 +117,7 @@ def _check_size(graph: ModelGraph, *, at: str) -> None:
         raise ProfileError(
             f"{weights / 1e9:.1f} GB of weights: a plan directory holds networks up to 2 GB",
             at=at,
-            fix="splitpoint cuts and splitpoint profile take larger ones; planner.export.write_split writes their halves",
+            fix="splitpoint cuts and splitpoint profile take larger ones; planner.export.write_split cuts them",
         )
 
 
