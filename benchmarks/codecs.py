@@ -121,8 +121,8 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
 
 
 USEFUL = {
-    "kltq-ctx": range(2, 11),
-    "kltq-rans": range(2, 11),
+    "kltq-ctx": range(3, 11),
+    "kltq-rans": range(3, 11),
     "step-ctx": (3, 5, 7, 9, 10),
     "step-rans": (3, 5, 7, 9, 10),
     "fast": range(1, 5),
@@ -140,7 +140,7 @@ USEFUL = {
 
 
 def useful_rates(name: str) -> Sequence[int]:
-    """Rates worth measuring, between hopeless and needless: nine of ours, four or five of the others."""
+    """Rates worth measuring, between hopeless and needless: eight of ours, four or five of the others."""
     return USEFUL.get(name, range(2, 6))
 
 
