@@ -29,6 +29,7 @@ import onnx
 
 from splitpoint.benchmarks.reference import nets
 from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
+from splitpoint.planner.cost import party
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes, write_split
 from splitpoint.planner.types import Cut
@@ -166,10 +167,11 @@ def measure_network(name: str, graph: ModelGraph, profile: ModelProfile, *, thre
             for measured in passes:
                 measured[cut.index] = timer.halves(cut)
     first, again = passes
-    chosen = choose_anchors(graph, profile, cuts)
+    here = party(profile.host, graph, profile)
+    chosen = choose_anchors(here, cuts)
     anchors = [Anchor(cut=cut, measured=first[cut.index]) for cut in chosen]
-    by_profile = predict_halves(graph, profile, cuts)
-    by_anchors = predict_halves(graph, profile, cuts, anchors)
+    by_profile = predict_halves(graph, here, cuts)
+    by_anchors = predict_halves(graph, here, cuts, anchors)
     total_s = profile.whole.min_s
     rows = []
     for place, cut in enumerate(cuts):
@@ -335,10 +337,11 @@ def speed(threads: int) -> dict[str, Any]:
 def _pricing(graph: ModelGraph, threads: int) -> tuple[float, float]:
     """Least seconds to enumerate and price all cuts, and of one run of the head of the middle cut."""
     profile = measure_profile(graph, host=host_device(threads), threads=threads)
+    here = party(profile.host, graph, profile)
 
     def price() -> None:
         cuts = enumerate_cuts(graph).cuts
-        halves = predict_halves(graph, profile, cuts)
+        halves = predict_halves(graph, here, cuts)
         for factor in DEVICE_FACTORS:
             for bit_s in LINK_BIT_S:
                 min(

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from splitpoint.planner.cost import Party, other_half
 from splitpoint.planner.types import Cut
-from splitpoint.profiles.model import ModelGraph, ModelProfile
+from splitpoint.profiles.model import ModelGraph
 
 __all__ = ["Anchor", "Halves", "choose_anchors", "correct", "predict_halves"]
 
@@ -38,16 +39,13 @@ class Anchor:
 
 
 def predict_halves(
-    graph: ModelGraph, profile: ModelProfile, cuts: Sequence[Cut], anchors: Sequence[Anchor] = ()
+    graph: ModelGraph, party: Party, cuts: Sequence[Cut], anchors: Sequence[Anchor] = ()
 ) -> list[Halves]:
-    """Seconds of head and tail of every cut on the profile's machine; the anchors must be among `cuts`.
+    """Seconds of head and tail of every cut on the machine of `party`; the anchors must be among `cuts`.
 
-    Without anchors a half takes its nodes' share of the whole; see `correct` for what they add.
+    Without anchors a half takes the seconds of its nodes and the overhead of a run; see `correct` for what they add.
     """
-    node_s = np.array([timing.seconds for timing in profile.nodes])
-    total_s = float(node_s.sum())
-    heads = [float(node_s[list(cut.head)].sum()) for cut in cuts]
-    predicted = [Halves(head_s=head_s, tail_s=total_s - head_s) for head_s in heads]
+    predicted = [Halves(head_s=party.seconds(cut.head), tail_s=party.seconds(other_half(graph, cut))) for cut in cuts]
     place = {cut: index for index, cut in enumerate(cuts)}
     return correct(predicted, {place[anchor.cut]: anchor.measured for anchor in anchors})
 
@@ -78,9 +76,8 @@ def _share(half: Halves) -> float:
     return half.head_s / (half.head_s + half.tail_s)
 
 
-def choose_anchors(graph: ModelGraph, profile: ModelProfile, cuts: Sequence[Cut], count: int = 2) -> list[Cut]:
+def choose_anchors(party: Party, cuts: Sequence[Cut], count: int = 2) -> list[Cut]:
     """The cuts nearest to 1/(count+1), 2/(count+1), ... of the network's seconds, each once."""
-    node_s = np.array([timing.seconds for timing in profile.nodes])
-    shares = np.array([node_s[list(cut.head)].sum() for cut in cuts]) / node_s.sum()
+    shares = np.array([party.node_s[list(cut.head)].sum() for cut in cuts]) / party.node_s.sum()
     chosen = [int(np.argmin(abs(shares - (i + 1) / (count + 1)))) for i in range(count)]
     return [cuts[index] for index in dict.fromkeys(chosen)]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from splitpoint.planner.anchors import Halves, choose_anchors, correct
-from splitpoint.planner.cost import Party, other_half
+from splitpoint.planner.anchors import Halves, choose_anchors, correct, predict_halves
+from splitpoint.planner.cost import Party, party
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.types import Cut, Timed
@@ -35,7 +35,7 @@ def with_anchors(graph: ModelGraph, profile: ModelProfile) -> ModelProfile:
     if sum(node.weight_bytes for node in graph.nodes) > PROTOBUF_LIMIT:
         return profile  # halves of this size live in files, and loading them disturbs what is timed
     cuts = [cut for cut in enumerate_cuts(graph).cuts if cut.head]
-    chosen = choose_anchors(graph, profile, cuts, ANCHORS) if cuts else []
+    chosen = choose_anchors(party(profile.host, graph, profile), cuts, ANCHORS) if cuts else []
     timed = [time_halves(graph, cut, profile.whole.min_s, threads=profile.machine.threads) for cut in chosen]
     return msgspec.structs.replace(profile, halves=tuple(timed))
 
@@ -57,18 +57,16 @@ class HostTimes:
         self,
         graph: ModelGraph,
         cuts: Sequence[Cut],
-        party: Party,
+        here: Party,
         *,
         threads: int,
         known: Sequence[HalvesTiming] = (),
     ) -> None:
-        """`party` is the host as its profile has it, `known` the profile's; `cuts` are all that will be asked for."""
-        self._graph, self._party, self._threads = graph, party, threads
+        """`here` is the host as its profile has it, `known` the profile's; `cuts` are all that will be asked for."""
+        self._graph, self._party, self._threads = graph, here, threads
         self._cuts = list(cuts)
         self._place = {cut: index for index, cut in enumerate(cuts)}
-        self._predicted = [
-            Halves(head_s=party.seconds(cut.head), tail_s=party.seconds(other_half(graph, cut))) for cut in cuts
-        ]
+        self._predicted = predict_halves(graph, here, cuts)
         places = {cut.tensors: place for cut, place in self._place.items()}
         self._timed = {places[halves.tensors]: halves for halves in known if halves.tensors in places}
         self._correct()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
+from splitpoint.planner.cost import Party
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.profiles.device import Device
 from splitpoint.profiles.graph import load_graph
-from splitpoint.profiles.machine import this_machine
-from splitpoint.profiles.model import ModelGraph, ModelProfile, NodeTiming, Samples
+from splitpoint.profiles.model import ModelGraph
 
 SECONDS = (1.0, 2.0, 3.0, 4.0)  # of the four nodes
 
@@ -23,32 +24,22 @@ def graph(nets: ModuleType) -> ModelGraph:
 
 
 @pytest.fixture(scope="module")
-def profile(graph: ModelGraph, host: Device) -> ModelProfile:
-    return ModelProfile(
-        format=1,
-        model=graph.name,
-        model_sha256=graph.sha256,
-        machine=this_machine(threads=1),
-        measured="2026-01-01",
-        whole=Samples(n=1, min_s=10.0, median_s=10.0, mad_s=0.0),
-        nodes=tuple(NodeTiming(name=n.name, seconds=s) for n, s in zip(graph.nodes, SECONDS, strict=True)),
-        host=host,
-        retest_error=0.0,
-    )
+def here(host: Device) -> Party:
+    return Party(device=host, node_s=np.array(SECONDS), run_s=0.0, how="profiled", retest_error=0.0)
 
 
-def test_shares_without_anchors(graph: ModelGraph, profile: ModelProfile) -> None:
-    halves = predict_halves(graph, profile, enumerate_cuts(graph).cuts)
+def test_shares_without_anchors(graph: ModelGraph, here: Party) -> None:
+    halves = predict_halves(graph, here, enumerate_cuts(graph).cuts)
     assert [(half.head_s, half.tail_s) for half in halves] == [(0, 10), (1, 9), (3, 7), (6, 4)]
 
 
-def test_anchors_are_met_and_interpolated_between(graph: ModelGraph, profile: ModelProfile) -> None:
+def test_anchors_are_met_and_interpolated_between(graph: ModelGraph, here: Party) -> None:
     cuts = enumerate_cuts(graph).cuts
     anchors = [
         Anchor(cut=cuts[3], measured=Halves(head_s=7.2, tail_s=5.2)),  # ratios 1.2 and 1.3
         Anchor(cut=cuts[1], measured=Halves(head_s=1.5, tail_s=9.0)),  # ratios 1.5 and 1.0
     ]
-    halves = predict_halves(graph, profile, cuts, anchors)
+    halves = predict_halves(graph, here, cuts, anchors)
     assert (halves[3].head_s, halves[3].tail_s) == pytest.approx((7.2, 5.2))
     assert (halves[1].head_s, halves[1].tail_s) == pytest.approx((1.5, 9.0))
     # At 3 of 10 seconds, two fifths of the way from 1 to 6.
@@ -57,13 +48,19 @@ def test_anchors_are_met_and_interpolated_between(graph: ModelGraph, profile: Mo
     assert halves[0] == Halves(head_s=0.0, tail_s=10.0)
 
 
-def test_anchors_at_the_ends_say_nothing(graph: ModelGraph, profile: ModelProfile) -> None:
+def test_anchors_at_the_ends_say_nothing(graph: ModelGraph, here: Party) -> None:
     cuts = enumerate_cuts(graph).cuts
     useless = Anchor(cut=cuts[0], measured=Halves(head_s=0.5, tail_s=10.0))
-    assert predict_halves(graph, profile, cuts, [useless]) == predict_halves(graph, profile, cuts)
+    assert predict_halves(graph, here, cuts, [useless]) == predict_halves(graph, here, cuts)
 
 
-def test_anchors_divide_the_time_evenly(graph: ModelGraph, profile: ModelProfile) -> None:
+def test_anchors_divide_the_time_evenly(graph: ModelGraph, here: Party) -> None:
     cuts = enumerate_cuts(graph).cuts
-    assert [cut.tensors for cut in choose_anchors(graph, profile, cuts)] == [("b",), ("c",)]
-    assert len(choose_anchors(graph, profile, cuts[:2])) == 1
+    assert [cut.tensors for cut in choose_anchors(here, cuts)] == [("b",), ("c",)]
+    assert len(choose_anchors(here, cuts[:2])) == 1
+
+
+def test_every_run_has_its_overhead(graph: ModelGraph, host: Device) -> None:
+    slow = Party(device=host, node_s=np.array(SECONDS), run_s=0.5, how="profiled", retest_error=0.0)
+    halves = predict_halves(graph, slow, enumerate_cuts(graph).cuts)
+    assert [(half.head_s, half.tail_s) for half in halves] == [(0, 10.5), (1.5, 9.5), (3.5, 7.5), (6.5, 4.5)]
