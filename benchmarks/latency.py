@@ -125,9 +125,13 @@ def stored(path: Path, *, threads: int) -> tuple[list[Row], dict[str, float]]:
     here = this_machine(threads=threads)
     if known.get("machine") != {name: getattr(here, name) for name in ("cpu", "onnxruntime", "threads")}:
         return [], {}
+    return read_rows(known), known["whole_s"]
+
+
+def read_rows(found: Mapping[str, Any]) -> list[Row]:
+    """The rows of a stored result."""
     halves = ("first", "measured", "by_macs", "by_profile", "by_anchors")
-    rows = [Row(**{**row, **{name: Halves(**row[name]) for name in halves}}) for row in known["rows"]]
-    return rows, known["whole_s"]
+    return [Row(**{**row, **{name: Halves(**row[name]) for name in halves}}) for row in found["rows"]]
 
 
 def accuracy(networks: Sequence[str], path: Path, *, threads: int, rounds: int, fresh: bool) -> None:

@@ -9,16 +9,16 @@ import argparse
 import math
 from pathlib import Path
 
+from splitpoint.benchmarks.document import END, begin, replace
 from splitpoint.benchmarks.fit_profiles import errors
 from splitpoint.profiles.catalog import Shipped, list_profiles, sources
 from splitpoint.profiles.device import Device
-from splitpoint.profiles.files import read_text, write_text
 from splitpoint.profiles.units import format_seconds
 
-__all__ = ["BEGIN", "DOCUMENT", "END", "details", "summary", "text"]
+__all__ = ["COMMAND", "DOCUMENT", "details", "summary", "text"]
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "profiles.md"
-BEGIN, END = "<!-- begin: benchmarks/profiles.py -->", "<!-- end -->"
+COMMAND = "benchmarks/profiles.py"
 
 
 def summary(devices: list[Device]) -> list[str]:
@@ -67,7 +67,7 @@ def _spread(ratios: list[float]) -> str:
 def text() -> str:
     """The generated part of the document."""
     shipped = [s for s in list_profiles() if isinstance(s.profile, Device)]
-    parts = [BEGIN, "", *summary([s.profile for s in shipped if isinstance(s.profile, Device)])]
+    parts = [begin(COMMAND), "", *summary([s.profile for s in shipped if isinstance(s.profile, Device)])]
     for one in shipped:
         if isinstance(one.profile, Device) and one.profile.fitted_on:
             parts += ["", f"### {one.name}", "", one.profile.description + ".", "", *details(one)]
@@ -81,9 +81,7 @@ def main() -> None:
     if not parser.parse_args().write:
         print(text())
         return
-    before, _, rest = read_text(DOCUMENT).partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(DOCUMENT, before + text() + after)
+    replace(DOCUMENT, COMMAND, text())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""What benchmarks/results holds of latency and pruning, as the tables of docs/measurements.md.
+
+python -m splitpoint.benchmarks.measurements prints them; with --write they go into the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from splitpoint.benchmarks.document import END, begin, replace
+from splitpoint.benchmarks.latency import REPEATS, RESULTS, error_table, read_rows, regret_table
+
+__all__ = ["COMMAND", "DOCUMENT", "text"]
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "measurements.md"
+COMMAND = "benchmarks/measurements.py"
+
+
+def text() -> str:
+    """The generated part of the page."""
+    parts = [begin(COMMAND), "", *_accuracy(), "", *_speed()]
+    for network in ("vgg16", "resnet20"):
+        if (RESULTS / f"pruning-{network}.json").exists():
+            parts += ["", *_pruning(network)]
+    return "\n".join([*parts, "", END])
+
+
+def _accuracy() -> list[str]:
+    found = json.loads((RESULTS / "latency-accuracy.json").read_text())
+    rows = read_rows(found)
+    return [
+        f"### Head and tail: {_origin(found)}",
+        "",
+        *error_table(rows),
+        "",
+        "Regret: the measured latency of the cut chosen by prediction over that of the best, 15 settings a network.",
+        "",
+        *regret_table(found["regret"]),
+        "",
+        f"A row is noisy when its two measurements still differ by more than 3 % after {REPEATS} repetitions: it is",
+        "counted, and left out of the means and of the regret.",
+    ]
+
+
+def _speed() -> list[str]:
+    found = json.loads((RESULTS / "latency-speed.json").read_text())
+    ours = min(found["extraction_s"]["splitpoint"])
+    lines = [
+        f"### Cutting a ResNet-50 (102 MB): {_origin(found)}",
+        "",
+        "| head and tail made and written by | least | median | times ours |",
+        "|---|---:|---:|---:|",
+    ]
+    for way, seconds in found["extraction_s"].items():
+        times = f"{min(seconds) / ours:.1f}"
+        lines.append(f"| {way} | {min(seconds):.3f} s | {statistics.median(seconds):.3f} s | {times} |")
+    head_ms, pricing_ms = 1e4 * found["head_s"], 1e3 * found["pricing_s"]
+    return [
+        *lines,
+        "",
+        f"All {found['cuts']} cuts found and priced for 15 settings: {pricing_ms:.1f} ms;"
+        f" ten runs of the middle head: {head_ms:.0f} ms.",
+    ]
+
+
+def _pruning(network: str) -> list[str]:
+    found = json.loads((RESULTS / f"pruning-{network}.json").read_text())
+    lines = [
+        f"### {network} pruned before a cut, {found['images']} pictures of CIFAR-100: {_origin(found)}",
+        "",
+        "| before | ratio | top-1 | drop, 95 % | uncorrected | head MMAC | head | tail | retest | head weights |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    return lines + [_pruned(row) for row in found["rows"]]
+
+
+def _pruned(row: dict[str, Any]) -> str:
+    drop = f"{100 * row['drop']:+.1f} [{100 * row['drop_low']:+.1f}, {100 * row['drop_high']:+.1f}]"
+    cells: Sequence[str] = (
+        row["behind"],
+        f"{row['ratio']:g}",
+        f"{100 * row['top1']:.1f} %",
+        drop,
+        f"{100 * row['top1_uncorrected']:.1f} %",
+        f"{row['head_macs'] / 1e6:.1f}",
+        f"{1e3 * row['head_s']:.3f} ms",
+        f"{1e3 * row['tail_s']:.3f} ms",
+        f"{row['retest_error']:.1%}",
+        f"{row['head_weight_bytes'] / 1e3:.0f} kB",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _origin(found: dict[str, Any]) -> str:
+    machine = found["machine"]
+    threads = machine["threads"]
+    return f"{machine['cpu']}, {threads} thread{'s' if threads > 1 else ''}, {found['date']}"
+
+
+def main() -> None:
+    """Print the tables or write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/measurements.md")
+    if parser.parse_args().write:
+        replace(DOCUMENT, COMMAND, text())
+    else:
+        print(text())
+
+
+if __name__ == "__main__":
+    main()
