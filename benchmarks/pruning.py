@@ -43,10 +43,14 @@ from splitpoint.profiles.torch_model import export_module
 
 RESULTS = Path(__file__).with_name("results")
 RATIOS = (0.0, 0.1, 0.25, 0.5)
-# The layers that read the cut tensor: after pools 2, 3 and 4; after each of the three stages, halfway down the third.
+# The layers that read the cut tensor: after pools 2, 3 and 4; after stages 1 and 2, and in the third.
 BEHIND = {
     "vgg16": (["features.14"], ["features.24"], ["features.34"]),
-    "resnet20": (["blocks.3.body.0", "blocks.3.skip.0"], ["blocks.6.body.0", "blocks.6.skip.0"], ["blocks.8.body.0"]),
+    "resnet20": (
+        ["blocks.3.body.0", "blocks.3.skip.0"],
+        ["blocks.6.body.0", "blocks.6.skip.0"],
+        ["blocks.7.body.0", "blocks.8.body.0", "head"],
+    ),
 }
 CALIBRATION = 256  # pictures of the training set
 ROUNDS = 40
