@@ -121,27 +121,24 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
 
 
 USEFUL = {
-    "kltq-ctx": range(3, 11),
-    "kltq-rans": range(3, 11),
-    "step-ctx": (3, 5, 7, 9, 10),
-    "step-rans": (3, 5, 7, 9, 10),
-    "fast": range(1, 5),
-    "uniform-channel-huffman": range(1, 5),
-    "uniform-clip-rans": range(1, 5),
-    "range-rans": range(1, 5),
-    "range-zstd": range(1, 5),
-    "brito-tcq": range(1, 5),
-    "brito-lloyd": range(1, 5),
-    "brito-vq": range(3, 8),
+    "kltq-ctx": range(1, 9),
+    "kltq-rans": range(1, 9),
+    "step-ctx": (1, 3, 5, 7, 9),
+    "step-rans": (1, 3, 5, 7, 9),
+    "uniform-zstd": range(1, 5),
+    "brito-sq": range(1, 5),
+    "brito-vq": range(2, 7),
     "assine-pca": range(2, 7),
     "assine-pca-groups": range(2, 7),
+    "choi-tiles": range(1, 5),
+    "choi-tiles-webp": range(1, 5),
     **dict.fromkeys(("lossy-tiles-jpeg", "lossy-tiles-webp", "lossy-tiles-avif", "lossy-tiles-hevc"), range(3, 7)),
-}  # the others: 4 to 7 bits
+}  # the others: the first four, 2 to 5 bits
 
 
 def useful_rates(name: str) -> Sequence[int]:
     """Rates worth measuring, between hopeless and needless: eight of ours, four or five of the others."""
-    return USEFUL.get(name, range(2, 6))
+    return USEFUL.get(name, range(4))
 
 
 def layer_input(network: Network, cut: int, inputs: Array) -> Array:
