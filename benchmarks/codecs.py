@@ -1,7 +1,8 @@
 """Tables and figures of the codecs: python benchmarks/codecs.py SECTION --data PATH [--out FOLDER].
 
 Sections: `curves` (EfficientNet-Lite0, five-fold), `speed` (each coder against its entropy and a copy), `brito` (the
-nine splits of VGG16), `assine` (PCA along EfficientNet-Lite0 against JPEG). Each prints its table and stores its JSON.
+nine splits of VGG16), `assine` (PCA along EfficientNet-Lite0 against JPEG). Each prints its table and stores its JSON;
+`figures` draws stored JSON again.
 """
 
 from __future__ import annotations
@@ -49,14 +50,18 @@ TENSOR_CODECS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a section."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("section", choices=("curves", "speed", "brito", "assine"))
-    parser.add_argument("--data", type=Path, help="the data folder with load.py (not for speed)")
+    parser.add_argument("section", choices=("curves", "speed", "brito", "assine", "figures"))
+    parser.add_argument("--data", type=Path, help="the data folder with load.py (not for speed and figures)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--codecs", nargs="*", help="curves: only rows with these codecs")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.section == "speed":
         store(options.out / "codecs-speed.json", codec_speed.table(say) + codec_speed.head_rows(say))
+        return
+    if options.section == "figures":
+        draw_curves(json.loads((options.out / "codecs-curves.json").read_text()), options.out)
+        draw_assine(json.loads((options.out / "codecs-assine.json").read_text()), options.out)
         return
     if options.data is None:
         parser.error("this section needs --data")
@@ -67,9 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         rows = codec_papers.assine(options.data, say)
         store(options.out / "codecs-assine.json", rows)
-        title = "PCA-compressed cuts of EfficientNet-Lite0 against JPEG of the input (Assine et al., figure 2)"
-        chart = curves(codec_papers.assine_series(rows), title=title, y_label="top-1, %", y_range=(70, 90))
-        (options.out / "codecs-assine.svg").write_text(chart)
+        draw_assine(rows, options.out)
 
 
 def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
@@ -108,16 +111,28 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
         say(f"  {name}")
         store(path, rows)
     print_curves(rows)
-    rows.sort(key=lambda row: row["chosen"]["bytes"])
-    for cut_name in (network.names[cut] for cut in CUTS):
+    draw_curves(rows, out)
+
+
+def draw_curves(rows: Sequence[dict[str, Any]], out: Path) -> None:
+    """A figure a cut, with every codec of it and every picture, in the order of their bytes."""
+    ordered = sorted(rows, key=lambda row: row["chosen"]["bytes"])
+    for cut in sorted({row["cut"] for row in rows} - {"picture"}):
         series = {
             row["codec"]: [(p["bytes"], p["drop_points"]) for p in row["curve"]]
-            for row in rows
-            if row["cut"] in (cut_name, "picture")
+            for row in ordered
+            if row["cut"] in (cut, "picture")
         }
-        title = f"EfficientNet-Lite0, {cut_name}: top-1 drop against bytes, 500 images, five-fold"
+        title = f"EfficientNet-Lite0, {cut}: top-1 drop against bytes, 500 images, five-fold"
         chart = curves(series, title=title, y_label="top-1 drop, points", y_range=(-1, 14))
-        (out / f"codecs-{cut_name.replace(' ', '-')}.svg").write_text(chart)
+        (out / f"codecs-{cut.replace(' ', '-')}.svg").write_text(chart)
+
+
+def draw_assine(rows: Sequence[dict[str, Any]], out: Path) -> None:
+    """Bytes against top-1 along the network."""
+    title = "PCA-compressed cuts of EfficientNet-Lite0 against JPEG of the input (Assine et al., figure 2)"
+    chart = curves(codec_papers.assine_series(rows), title=title, y_label="top-1, %", y_range=(70, 90))
+    (out / "codecs-assine.svg").write_text(chart)
 
 
 USEFUL = {
