@@ -84,6 +84,8 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
             name = f"pruned {ratio:g} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
             try:
                 thin, left = prune_at(module, before, behind, ratio=ratio, calibration=stacked, correct=config.correct)
+                if _size(thin) == _size(module):
+                    raise ProfileError("no layer is wide enough to lose that share in steps of its width")
                 data = export_module(thin, graph.inputs[0].shape, at=graph.source)
             except ProfileError as error:
                 notes.append(f"not made: {name}: {error.message}")
@@ -174,6 +176,10 @@ def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
     power = (weight**2).sum(axis=1)
     factor = (kernel * weight).sum(axis=1) / np.where(power > 0, power, 1.0)
     return float(np.linalg.norm(kernel - factor[:, None] * weight)) <= SAME_FILTER * float(np.linalg.norm(kernel))
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _choose(graph: ModelGraph) -> list[Cut]:

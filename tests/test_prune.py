@@ -178,14 +178,22 @@ def _calibration() -> Dataset:
     return Dataset(spec=InputSpec(kind="tensor", size=None, dtype="float32"), samples=samples)
 
 
-def test_wide_layers_keep_a_multiple_of_four() -> None:
+def test_wide_layers_keep_a_multiple_of_eight() -> None:
     torch.manual_seed(0)
     first = nn.Conv2d(3, 32, 3)
     module = nn.Sequential(first, nn.ReLU(), nn.Conv2d(32, 6, 3)).eval()
-    remove_filters(module, ["0"], 0.1, torch.zeros(SHAPE))
-    assert first.out_channels == 28  # of 28.8
+    remove_filters(module, ["0"], 0.2, torch.zeros(SHAPE))
+    assert first.out_channels == 24  # of 25.6
     remove_filters(module, ["0"], 0.999, torch.zeros(SHAPE))
-    assert first.out_channels == 4
+    assert first.out_channels == 8
+
+
+def test_a_ratio_that_removes_nothing_is_no_variant(net: str) -> None:
+    graph = load_graph(export_module(_module(net), SHAPE), source=net)
+    found, notes = pruned_graphs(graph, PruneConfig(ratios=(0.01,)), _calibration())
+    assert found == []
+    assert notes
+    assert all("no layer is wide enough" in note for note in notes)
 
 
 def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:
