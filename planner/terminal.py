@@ -150,8 +150,8 @@ def count_line(count: Mapping[str, int]) -> Text:
 
 
 def _origin(answer: Mapping[str, Any]) -> str:
-    rows = answer["baselines"]
-    how, metric = rows[0]["latency_how"], rows[0]["metric"]
+    rows = [*answer["baselines"], *answer["front"]]
+    how, metric = " or ".join(dict.fromkeys(row["latency_how"] for row in rows)), rows[0]["metric"]
     return f"search set, {answer['search_set']}; latency {how}, payload and {metric} measured"
 
 
