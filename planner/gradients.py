@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from splitpoint.planner.sensitivity import INPUTS, TOP, top_logits
 from splitpoint.planner.types import PlannerError
+from splitpoint.profiles.torch_model import evaluating
 
 if TYPE_CHECKING:
     import torch
@@ -61,21 +62,19 @@ def gradients_torch(
     import torch
 
     used = inputs[:count]
-    modes, threads = [(part, part.training) for part in module.modules()], torch.get_num_threads()
-    module.eval()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        calls, missing = _find(module, used, targets, answers)
-        rows: dict[str, list[Array]] = {name: [] for name in calls}
-        for x in used:
-            wanted = {name: call for name, call in calls.items() if sum(row.size for row in rows[name]) < MOST_ELEMENTS}
-            if not wanted:
-                break
-            for name, row in _rows(module, x, wanted, top):
-                rows[name].append(row)
+        with evaluating(module):
+            calls, missing = _find(module, used, targets, answers)
+            rows: dict[str, list[Array]] = {name: [] for name in calls}
+            for x in used:
+                wanted = {n: call for n, call in calls.items() if sum(row.size for row in rows[n]) < MOST_ELEMENTS}
+                if not wanted:
+                    break
+                for name, row in _rows(module, x, wanted, top):
+                    rows[name].append(row)
     finally:
-        for part, training in modes:  # train() would set every part as the whole is
-            part.training = training
         torch.set_num_threads(threads)
     return Gradients(found={name: np.concatenate(made) for name, made in rows.items() if made}, missing=missing)
 

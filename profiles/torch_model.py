@@ -24,7 +24,7 @@ from splitpoint.profiles.user_code import import_named
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TORCH_OPSET", "export_module", "export_torch", "is_torch_spec", "load_module", "torch_macs"]
+__all__ = ["TORCH_OPSET", "evaluating", "export_module", "export_torch", "is_torch_spec", "load_module", "torch_macs"]
 
 
 def __dir__() -> list[str]:
@@ -67,14 +67,24 @@ def load_module(spec: str) -> nn.Module:
     return module_made
 
 
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Every part in eval mode, and afterwards in the mode it was in: `train` would set all parts as the whole is."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = "torch module") -> bytes:
     """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv")."""
     torch = _torch(at)
     example = torch.zeros(input_shape)
-    was_training = module.training
-    module.eval()
     try:
-        with _silence(), torch.no_grad():
+        with evaluating(module), _silence(), torch.no_grad():
             program = torch.onnx.export(
                 module, (example,), input_names=["input"], opset_version=TORCH_OPSET, dynamo=True, verbose=False
             )
@@ -87,8 +97,6 @@ def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = 
             at=at,
             fix="check that it runs on one input of the given shape and has no data-dependent control flow",
         ) from error
-    finally:
-        module.train(was_training)
     proto = program.model_proto
     _check_input(proto, input_shape, at=at)
     _name_nodes(proto)
@@ -104,8 +112,8 @@ def torch_macs(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int
             from fvcore.nn import FlopCountAnalysis
     except ModuleNotFoundError as error:
         raise ProfileError("counting a torch module needs fvcore", fix=_INSTALL) from error
-    with _silence(), torch.no_grad():
-        analysis = FlopCountAnalysis(module.eval(), torch.zeros(input_shape))
+    with evaluating(module), _silence(), torch.no_grad():
+        analysis = FlopCountAnalysis(module, torch.zeros(input_shape))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         return {name: int(count) for name, count in analysis.by_operator().items()}
 

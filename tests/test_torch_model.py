@@ -92,7 +92,9 @@ def test_a_module_itself_will_do(file: Path) -> None:
 
 def test_exporting_leaves_training_mode_as_it_was() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5)).train()
+    module[1].eval()
     data = export_module(module, (1, 3, 8, 8))
+    assert [part.training for part in module] == [True, False]
     assert module.training
     assert [node.op_type for node in onnx.load_model_from_string(data).graph.node] == ["Conv"]
 
