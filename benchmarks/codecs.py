@@ -8,6 +8,8 @@ nine splits of VGG16), `assine` (PCA along EfficientNet-Lite0 against JPEG). Eac
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib.metadata
 import json
 import sys
 from collections.abc import Sequence
@@ -22,10 +24,12 @@ from splitpoint.benchmarks.codec_folds import measure_codec, measure_picture, re
 from splitpoint.benchmarks.codec_networks import Network, efficientnet_lite0, imagenet500
 from splitpoint.benchmarks.figure import curves
 from splitpoint.codecs.picture import PICTURES
+from splitpoint.profiles.machine import this_machine
 
 __all__ = ["main"]
 
 Array = NDArray[Any]
+VERSIONED = ("torch", "onnxruntime", "numpy", "numba", "pillow")
 CUTS = (12, 16)  # stages kept on the device: up to block 10 (14x14x112), up to block 14 (7x7x192)
 TENSOR_CODECS = (
     ("kltq-ctx", "kltq-rans"),
@@ -60,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         store(options.out / "codecs-speed.json", codec_speed.table(say) + codec_speed.head_rows(say))
         return
     if options.section == "figures":
-        draw_curves(json.loads((options.out / "codecs-curves.json").read_text()), options.out)
-        draw_assine(json.loads((options.out / "codecs-assine.json").read_text()), options.out)
+        draw_curves(stored(options.out / "codecs-curves.json"), options.out)
+        draw_assine(stored(options.out / "codecs-assine.json"), options.out)
         return
     if options.data is None:
         parser.error("this section needs --data")
@@ -83,7 +87,7 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
     exact = network.tail(x, 0).argmax(axis=1)
     say(f"{network.name}: top-1 {100 * (exact == truth).mean():.1f} % of {len(truth)}")
     path = out / "codecs-curves.json"
-    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    rows = stored(path)
     done = {(row["codec"], row["cut"]) for row in rows}
     for cut in CUTS:
         inputs = network.forward(x, 0, cut - 1)
@@ -179,9 +183,23 @@ def print_curves(rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def store(path: Path, rows: object) -> None:
-    """Write JSON."""
-    path.write_text(json.dumps(rows, indent=1) + "\n")
+def store(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows with the command, the day, the machine and the versions that the last of them come from."""
+    machine = this_machine(threads=1)
+    said = {
+        "command": f"python -m splitpoint.benchmarks.codecs {path.stem.removeprefix('codecs-')} --data DIR",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": {name: getattr(machine, name) for name in ("cpu", "onnxruntime", "threads")},
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+        "rows": rows,
+    }
+    path.write_text(json.dumps(said, indent=1) + "\n")
+
+
+def stored(path: Path) -> list[dict[str, Any]]:
+    """The rows of a result; none where there is no file."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return rows
 
 
 def say(text: str) -> None:
