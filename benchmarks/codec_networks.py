@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,9 @@ from numpy.typing import NDArray
 
 from splitpoint.profiles.runtime import Session, open_session
 from splitpoint.profiles.torch_model import export_module
+from splitpoint.profiles.user_code import import_named
 
-__all__ = ["BATCH", "Network", "cifar100", "efficientnet_lite0", "imagenet500", "loader", "vgg16_half"]
+__all__ = ["BATCH", "Network", "cifar100", "efficientnet_lite0", "imagenet500", "vgg16_half"]
 
 Array = NDArray[Any]
 BATCH = 20
@@ -125,26 +124,16 @@ def vgg16_half(path: Path) -> Network:
 
 def imagenet500(data: Path) -> tuple[Array, Array]:
     """Pictures (500, 224, 224, 3) uint8 and labels."""
-    images, labels, _ = loader(data).imagenet500()
+    images, labels, _ = import_named("load.py:imagenet500", base=data)()
     return images, np.asarray(labels)
 
 
 def cifar100(data: Path, split: str) -> tuple[Array, Array]:
     """Normalized inputs (N, 3, 32, 32) float32 and labels."""
-    images, labels, _ = loader(data).cifar100(split)
+    images, labels, _ = import_named("load.py:cifar100", base=data)(split)
     mean, deviation = np.array([0.5071, 0.4865, 0.4409]), np.array([0.2673, 0.2564, 0.2762])
     x = ((images / 255 - mean) / deviation).astype(np.float32)
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2)), np.asarray(labels)
-
-
-def loader(data: Path) -> ModuleType:
-    """The data folder's own reader."""
-    spec = importlib.util.spec_from_file_location("splitpoint_benchmark_data", data / "load.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"no load.py in {data}: pass the data folder with --data")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class _Call(torch.nn.Module):

@@ -8,8 +8,6 @@ nine splits of VGG16), `assine` (PCA along EfficientNet-Lite0 against JPEG). Eac
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import sys
 from collections.abc import Sequence
@@ -23,13 +21,12 @@ from splitpoint.benchmarks import codec_papers, codec_speed
 from splitpoint.benchmarks.codec_folds import measure_codec, measure_picture, report
 from splitpoint.benchmarks.codec_networks import Network, efficientnet_lite0, imagenet500
 from splitpoint.benchmarks.figure import curves
+from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.codecs.picture import PICTURES
-from splitpoint.profiles.machine import this_machine
 
 __all__ = ["main"]
 
 Array = NDArray[Any]
-VERSIONED = ("torch", "onnxruntime", "numpy", "numba", "pillow")
 CUTS = (12, 16)  # stages kept on the device: up to block 10 (14x14x112), up to block 14 (7x7x192)
 TENSOR_CODECS = (
     ("kltq-ctx", "kltq-rans"),
@@ -56,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("section", choices=("curves", "speed", "brito", "assine", "figures"))
     parser.add_argument("--data", type=Path, help="the data folder with load.py (not for speed and figures)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--codecs", nargs="*", help="curves: only rows with these codecs")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.section == "speed":
-        store(options.out / "codecs-speed.json", codec_speed.table(say) + codec_speed.head_rows(say))
+        save(options.out / "codecs-speed.json", codec_speed.table(say) + codec_speed.head_rows(say))
         return
     if options.section == "figures":
         draw_curves(stored(options.out / "codecs-curves.json"), options.out)
@@ -72,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.section == "curves":
         run_curves(options.data, options.out, options.codecs)
     elif options.section == "brito":
-        store(options.out / "codecs-brito.json", codec_papers.brito(options.data, say))
+        save(options.out / "codecs-brito.json", codec_papers.brito(options.data, say))
     else:
         rows = codec_papers.assine(options.data, say)
-        store(options.out / "codecs-assine.json", rows)
+        save(options.out / "codecs-assine.json", rows)
         draw_assine(rows, options.out)
 
 
@@ -107,13 +104,13 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
                 say=say,
             )
             rows += [report(curve, truth, exact) for curve in found]
-            store(path, rows)
+            save(path, rows)
     for name, codec in PICTURES.items():
         if (name, "picture") in done or codec.refuses() is not None or (only and name not in only):
             continue
         rows.append(report(measure_picture(network, name, pictures, prepare), truth, exact))
         say(f"  {name}")
-        store(path, rows)
+        save(path, rows)
     print_curves(rows)
     draw_curves(rows, out)
 
@@ -183,17 +180,9 @@ def print_curves(rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def store(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows with the command, the day, the machine and the versions that the last of them come from."""
-    machine = this_machine(threads=1)
-    said = {
-        "command": f"python -m splitpoint.benchmarks.codecs {path.stem.removeprefix('codecs-')} --data DIR",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {name: getattr(machine, name) for name in ("cpu", "onnxruntime", "threads")},
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
-        "rows": rows,
-    }
-    path.write_text(json.dumps(said, indent=1) + "\n")
+def save(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows; the day, the machine and the versions are those of the last of them."""
+    store(path, {"rows": rows}, command=f"codecs {path.stem.removeprefix('codecs-')} --data DIR")
 
 
 def stored(path: Path) -> list[dict[str, Any]]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import importlib
-import importlib.metadata
 import json
 import statistics
 import sys
@@ -27,8 +25,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from splitpoint.benchmarks.reference import nets
-from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
+from splitpoint.benchmarks.stored import RESULTS, machine, store
+from splitpoint.planner.anchors import Halves, choose_anchors, correct, predict_halves
 from splitpoint.planner.cost import party
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes, write_split
@@ -38,9 +36,9 @@ from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.measure import measure_pair, measure_profile, micro_benchmarks
 from splitpoint.profiles.model import ModelGraph, ModelProfile
-from splitpoint.profiles.torch_model import export_module, export_torch
+from splitpoint.profiles.torch_model import export_torch
 
-RESULTS = Path(__file__).with_name("results")
+NETS = Path(__file__).parents[1] / "tests" / "nets.py"
 
 LEAST_SHARE = 0.10  # a side below this part of the whole is all overhead and noise
 MOST_RETEST = 0.03  # rows above are timed again
@@ -92,10 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--fresh", action="store_true", help="measure all networks again")
     arguments = parser.parse_args(argv)
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"latency-{arguments.what}.json"
     if arguments.what == "speed":
-        store(path, speed(arguments.threads), threads=arguments.threads)
+        store(path, speed(arguments.threads), command="latency speed", threads=arguments.threads)
     else:
         accuracy(
             arguments.networks.split(","),
@@ -107,23 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def store(path: Path, found: Mapping[str, Any], *, threads: int) -> None:
-    """Write `found` with where and how it was measured."""
-    machine = this_machine(threads=threads)
-    said = {
-        "command": f"python -m splitpoint.benchmarks.latency {path.stem.removeprefix('latency-')}",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {name: getattr(machine, name) for name in ("cpu", "onnxruntime", "threads")},
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
-    }
-    path.write_text(json.dumps(said | dict(found), indent=1, sort_keys=True) + "\n")
-
-
 def stored(path: Path, *, threads: int) -> tuple[list[Row], dict[str, float]]:
     """Rows and whole seconds by network of an earlier run on this machine."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    here = this_machine(threads=threads)
-    if known.get("machine") != {name: getattr(here, name) for name in ("cpu", "onnxruntime", "threads")}:
+    if known.get("machine") != machine(threads):
         return [], {}
     return read_rows(known), known["whole_s"]
 
@@ -146,14 +130,14 @@ def accuracy(networks: Sequence[str], path: Path, *, threads: int, rounds: int, 
         rows += measure_network(name, graph, profile, threads=threads, rounds=rounds)
         wholes[name] = profile.whole.min_s
         print(f"measured {name}: {wholes[name] * 1e3:.1f} ms", file=sys.stderr, flush=True)
-        store(path, {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes}, threads=threads)
-    table = error_table([row for row in rows if row.network in networks])
-    print("\n".join(table), end="\n\n")
+        found: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes}
+        store(path, found, command="latency accuracy", threads=threads)
+    print("\n".join(error_table([row for row in rows if row.network in networks])), end="\n\n")
     quiet = [row for row in rows if row.retest <= MOST_RETEST]
     regrets = {name: regret([row for row in quiet if row.network == name], wholes[name]) for name in networks}
     print("\n".join(regret_table(regrets)))
-    found = {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes, "regret": regrets, "table": table}
-    store(path, found, threads=threads)
+    found = {"rows": [dataclasses.asdict(row) for row in rows], "whole_s": wholes, "regret": regrets}
+    store(path, found, command="latency accuracy", threads=threads)
 
 
 def measure_network(name: str, graph: ModelGraph, profile: ModelProfile, *, threads: int, rounds: int) -> list[Row]:
@@ -173,9 +157,8 @@ def measure_network(name: str, graph: ModelGraph, profile: ModelProfile, *, thre
     first, again = passes
     here = party(profile.host, graph, profile)
     chosen = choose_anchors(here, cuts)
-    anchors = [Anchor(cut=cut, measured=first[cut.index]) for cut in chosen]
     by_profile = predict_halves(graph, here, cuts)
-    by_anchors = predict_halves(graph, here, cuts, anchors)
+    by_anchors = correct(by_profile, {cuts.index(cut): first[cut.index] for cut in chosen})
     total_s = profile.whole.min_s
     rows = []
     for place, cut in enumerate(cuts):
@@ -414,7 +397,7 @@ def network(name: str) -> ModelGraph:
     if name == "efficientnet_lite0":
         model = export_torch(f"{Path(__file__)}:efficientnet_lite0", (1, 3, side, side))
     else:
-        model = export_module(getattr(nets(), name)(), (1, 3, side, side))
+        model = export_torch(f"{NETS}:{name}", (1, 3, side, side))
     return load_graph(model, name=name)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from splitpoint.benchmarks.document import END, begin, replace
-from splitpoint.benchmarks.latency import REPEATS, RESULTS, error_table, read_rows, regret_table
+from splitpoint.benchmarks.latency import REPEATS, error_table, read_rows, regret_table
+from splitpoint.benchmarks.stored import RESULTS
 
 __all__ = ["COMMAND", "DOCUMENT", "text"]
 

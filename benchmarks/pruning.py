@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import importlib.metadata
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from splitpoint.benchmarks.codec_networks import cifar100
-from splitpoint.benchmarks.reference import nets
+from splitpoint.benchmarks.latency import NETS
+from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.intervals import paired_drop
@@ -35,13 +32,11 @@ from splitpoint.planner.prune import layers_around, prune_at
 from splitpoint.planner.types import Cut
 from splitpoint.profiles.canonical import random_feeds
 from splitpoint.profiles.graph import load_graph
-from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.measure import measure_interleaved
 from splitpoint.profiles.model import ModelGraph
 from splitpoint.profiles.runtime import open_session
-from splitpoint.profiles.torch_model import export_module
+from splitpoint.profiles.torch_model import export_module, load_module
 
-RESULTS = Path(__file__).with_name("results")
 RATIOS = (0.0, 0.1, 0.25, 0.5)
 # The layers that read the cut tensor: after pools 2, 3 and 4; after stages 1 and 2, and in the third.
 BEHIND = {
@@ -112,7 +107,7 @@ def hits(graph: ModelGraph, x: NDArray[np.float32], labels: NDArray[np.int64]) -
 
 def resnet20(state: dict[str, torch.Tensor]) -> nn.Module:
     """The ResNet-20 of tests/nets.py with weights from `state`."""
-    model: nn.Module = nets().resnet20()
+    model = load_module(f"{NETS}:resnet20")
     model.load_state_dict({name: value.float() for name, value in state.items()})
     return model.eval()
 
@@ -218,18 +213,13 @@ def main(arguments: Sequence[str]) -> None:
     calibration = torch.from_numpy(train[:: len(train) // CALIBRATION][:CALIBRATION])
     print(HEADER, flush=True)
     rows = [row for behind in BEHIND[options.network] for row in at_cut(module, graph, behind, calibration, x, labels)]
-    RESULTS.mkdir(exist_ok=True)
-    answer: dict[str, Any] = {
-        "command": f"python -m splitpoint.benchmarks.pruning --data DIR --network {options.network}"
-        f" --images {options.images}",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    found: dict[str, Any] = {
         "images": len(x),
         "calibration": len(calibration),
-        "machine": msgspec.to_builtins(this_machine(threads=1)),
-        "versions": {n: importlib.metadata.version(n) for n in ("torch", "torch-pruning", "onnxruntime", "numpy")},
         "rows": [dataclasses.asdict(row) for row in rows],
     }
-    (RESULTS / f"pruning-{options.network}.json").write_text(json.dumps(answer, indent=1) + "\n")
+    command = f"pruning --data DIR --network {options.network} --images {options.images}"
+    store(RESULTS / f"pruning-{options.network}.json", found, command=command)
 
 
 HEADER = (

@@ -14,13 +14,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from splitpoint.benchmarks.codec_networks import loader
-from splitpoint.benchmarks.reference import nets
+from splitpoint.benchmarks.latency import NETS
+from splitpoint.profiles.torch_model import load_module
+from splitpoint.profiles.user_code import import_named
 
 BATCH, PEAK, DECAY, SMOOTHING, PAD, SEED = 128, 0.4, 5e-4, 0.1, 4, 0
 MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
@@ -35,12 +37,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    read = loader(options.data).cifar100
+    read = import_named("load.py:cifar100", base=options.data)
     images, labels, _ = read("train")
     x, y = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
     steps = len(x) // BATCH
     torch.manual_seed(SEED)
-    module = nets().resnet20().to(memory_format=torch.channels_last)
+    module: Any = load_module(f"{NETS}:resnet20")
+    module = module.to(memory_format=torch.channels_last)
     decayed = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]

@@ -15,7 +15,7 @@ from splitpoint.planner.cost import Party, other_half
 from splitpoint.planner.types import Cut
 from splitpoint.profiles.model import ModelGraph
 
-__all__ = ["Anchor", "Halves", "choose_anchors", "correct", "predict_halves"]
+__all__ = ["Halves", "choose_anchors", "correct", "predict_halves"]
 
 
 def __dir__() -> list[str]:
@@ -30,24 +30,9 @@ class Halves:
     tail_s: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Anchor:
-    """A cut whose exported halves were timed."""
-
-    cut: Cut
-    measured: Halves
-
-
-def predict_halves(
-    graph: ModelGraph, party: Party, cuts: Sequence[Cut], anchors: Sequence[Anchor] = ()
-) -> list[Halves]:
-    """Seconds of head and tail of every cut on the machine of `party`; the anchors must be among `cuts`.
-
-    Without anchors a half takes the seconds of its nodes and the overhead of a run; see `correct` for what they add.
-    """
-    predicted = [Halves(head_s=party.seconds(cut.head), tail_s=party.seconds(other_half(graph, cut))) for cut in cuts]
-    place = {cut: index for index, cut in enumerate(cuts)}
-    return correct(predicted, {place[anchor.cut]: anchor.measured for anchor in anchors})
+def predict_halves(graph: ModelGraph, party: Party, cuts: Sequence[Cut]) -> list[Halves]:
+    """Seconds of head and tail of every cut on the machine of `party`: of the nodes, and the overhead of a run."""
+    return [Halves(head_s=party.seconds(cut.head), tail_s=party.seconds(other_half(graph, cut))) for cut in cuts]
 
 
 def correct(predicted: Sequence[Halves], measured: Mapping[int, Halves]) -> list[Halves]:

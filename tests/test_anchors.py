@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from splitpoint.planner.anchors import Anchor, Halves, choose_anchors, predict_halves
+from splitpoint.planner.anchors import Halves, choose_anchors, correct, predict_halves
 from splitpoint.planner.cost import Party
 from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.profiles.device import Device
@@ -35,11 +35,11 @@ def test_shares_without_anchors(graph: ModelGraph, here: Party) -> None:
 
 def test_anchors_are_met_and_interpolated_between(graph: ModelGraph, here: Party) -> None:
     cuts = enumerate_cuts(graph).cuts
-    anchors = [
-        Anchor(cut=cuts[3], measured=Halves(head_s=7.2, tail_s=5.2)),  # ratios 1.2 and 1.3
-        Anchor(cut=cuts[1], measured=Halves(head_s=1.5, tail_s=9.0)),  # ratios 1.5 and 1.0
-    ]
-    halves = predict_halves(graph, here, cuts, anchors)
+    anchors = {
+        3: Halves(head_s=7.2, tail_s=5.2),  # ratios 1.2 and 1.3
+        1: Halves(head_s=1.5, tail_s=9.0),  # ratios 1.5 and 1.0
+    }
+    halves = correct(predict_halves(graph, here, cuts), anchors)
     assert (halves[3].head_s, halves[3].tail_s) == pytest.approx((7.2, 5.2))
     assert (halves[1].head_s, halves[1].tail_s) == pytest.approx((1.5, 9.0))
     # At 3 of 10 seconds, two fifths of the way from 1 to 6.
@@ -50,8 +50,8 @@ def test_anchors_are_met_and_interpolated_between(graph: ModelGraph, here: Party
 
 def test_anchors_at_the_ends_say_nothing(graph: ModelGraph, here: Party) -> None:
     cuts = enumerate_cuts(graph).cuts
-    useless = Anchor(cut=cuts[0], measured=Halves(head_s=0.5, tail_s=10.0))
-    assert predict_halves(graph, here, cuts, [useless]) == predict_halves(graph, here, cuts)
+    predicted = predict_halves(graph, here, cuts)
+    assert correct(predicted, {0: Halves(head_s=0.5, tail_s=10.0)}) == predicted
 
 
 def test_anchors_divide_the_time_evenly(graph: ModelGraph, here: Party) -> None:
