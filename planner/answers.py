@@ -299,7 +299,7 @@ def _halves(cost: Mapping[str, Any]) -> Document:
     return {
         side: {"how": cost[f"{side}_how"], "spread_s": cost[f"{side}_spread_s"]}
         for side in ("head", "tail")
-        if cost[f"{side}_s"]
+        if cost[f"{side}_s"] and cost[f"{side}_how"] is not None
     }
 
 

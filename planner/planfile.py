@@ -91,8 +91,8 @@ class CostReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     head_bytes: Annotated[int, msgspec.Meta(ge=0)]
     head_peak_bytes: Annotated[int, msgspec.Meta(ge=0)]
     head_file_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    head_how: How
-    tail_how: How
+    head_how: How | None
+    tail_how: How | None
     head_spread_s: NonNegative | None
     tail_spread_s: NonNegative | None
     prepared_by: Literal["device", "server"]

@@ -28,13 +28,13 @@ def __dir__() -> list[str]:
 
 
 TIMES = 2  # that a cut is timed: one slow minute would otherwise be laid on every cut near it
-ANCHORS = 2  # of a profile: more lower the error by less than a second measurement differs
+ANCHORS = 2  # of a profile
 
 
 def with_anchors(graph: ModelGraph, profile: ModelProfile) -> ModelProfile:
     """`profile` with the halves of two cuts, timed now; a network above 2 GB or without cuts inside stays as it is."""
     if sum(node.weight_bytes for node in graph.nodes) > PROTOBUF_LIMIT:
-        return profile  # halves of this size live in files, and loading them disturbs what is timed
+        return profile  # `split` makes halves in memory, and messages of this size do not exist
     cuts = [cut for cut in enumerate_cuts(graph).cuts if cut.head]
     chosen = choose_anchors(party(profile.host, graph, profile), cuts, ANCHORS) if cuts else []
     timed = [time_halves(graph, cut, profile.whole.min_s, threads=profile.machine.threads) for cut in chosen]

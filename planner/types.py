@@ -122,9 +122,9 @@ class Cost:
     head_bytes: int  # weights the device stores
     head_peak_bytes: int  # weights and live activations, over the execution order
     head_file_bytes: int = 0  # weights and coder tables of head.onnx and codec.npz, as the device stores them
-    head_how: How = "modelled"
-    tail_how: How = "modelled"
-    head_spread_s: float | None = None  # of head_s as `Timed` has it; None where there is no head
+    head_how: How | None = None  # None where there is no head
+    tail_how: How | None = None
+    head_spread_s: float | None = None  # of head_s, as `Timed` has it
     tail_spread_s: float | None = None
     prepared_by: Literal["device", "server"] = "device"
     wait_s: float = 0.0  # mean, in the queue of a shared server

@@ -60,6 +60,10 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
     heads: list[Cut | None] = [
         find_cut(problem.graph, text, at=f"$.precision_cuts[{i}]") for i, text in enumerate(config.precision_cuts)
     ]
+    if heads and all(precision == "fp32" for precision in config.precisions):
+        raise ProfileError(
+            "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
+        )
     variants = [Variant(name=GIVEN, kind="given", graph=problem.graph, split=problem.split)]
     variants += [_listed(problem, other, at=f"$.models[{i}]") for i, other in enumerate(config.models)]
     for size in config.sizes:
@@ -102,6 +106,8 @@ def _other_size(problem: Problem, size: int) -> OtherModel:
     spec = problem.spec
     if spec.kind != "image":
         raise ProfileError("the input is a tensor, whose size is what it is")
+    if spec.height_width == (size, size):
+        raise ProfileError("it is the given network's own size")
     changes: dict[str, Any] = {"size": size}
     if isinstance(spec.resize, int):
         changes["resize"] = round(spec.resize * size / min(spec.height_width))

@@ -196,9 +196,10 @@ def test_a_network_of_another_task_is_refused(home: Path) -> None:
 
 
 def test_other_sizes_of_the_same_network_are_made_where_its_input_allows_it(home: Path) -> None:
-    write_yaml(home / "sizes.yaml", config(models=(), sizes=(SMALL, 2), precisions=(), prune=None))
+    write_yaml(home / "sizes.yaml", config(models=(), sizes=(SMALL, SIDE), precisions=(), prune=None))
     variants, notes = make_variants(load_problem(read_config(home / "sizes.yaml")))
-    assert [variant.name for variant in variants][:2] == ["given", f"input {SMALL}x{SMALL}"]
+    assert [variant.name for variant in variants] == ["given", f"input {SMALL}x{SMALL}"]
+    assert notes == [f"not made: input {SIDE}x{SIDE}: it is the given network's own size"]
     small = variants[1]
     assert small.graph.inputs[0].shape == (1, 3, SMALL, SMALL)
     picture = small.split.search.samples[0].picture
@@ -210,6 +211,12 @@ def test_other_sizes_of_the_same_network_are_made_where_its_input_allows_it(home
     variants, notes = make_variants(load_problem(read_config(home / "fixed.yaml")))
     assert len(variants) == 1
     assert notes[0].startswith(f"not made: input {SMALL}x{SMALL}: ")
+
+
+def test_heads_to_lower_need_a_precision(home: Path) -> None:
+    write_yaml(home / "no.yaml", config(models=(), precisions=("fp32",), precision_cuts=("2/Relu",), prune=None))
+    with pytest.raises(ProfileError, match=r"no precision to lower[\s\S]*precision_cuts"):
+        make_variants(load_problem(read_config(home / "no.yaml")))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
