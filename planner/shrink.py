@@ -31,9 +31,9 @@ def __dir__() -> list[str]:
 Floats = NDArray[np.float64]
 ROWS: Final = 20_000  # of a least-squares problem: 9 for each unknown of a 3x3 layer with 256 inputs
 RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # tried, as shares of the mean power of the layer's inputs
-# Steps of less are no faster in ONNX Runtime: five 3x3 convolutions over 32x32 positions take .37 ms with 12 channels and
-# .34 with 16, .57 with 20 and 24, .92 with 28 and 32, but 1.17 with 29 (AVX2, one thread). What is not faster should not
-# lose accuracy.
+# Finer widths are no faster in ONNX Runtime: five 3x3 convolutions over 32x32 positions take .37 ms with 12 channels
+# and .34 with 16, .57 with 20 and 24, .92 with 28 and 32, but 1.17 with 29 (AVX2, one thread). What is not faster
+# should not lose accuracy.
 WIDTH_STEP: Final = 8
 WIDE: Final = 16  # a layer of fewer filters is pruned to the filter
 # What torch-pruning raises at operators that it cannot follow (ShuffleNet's channel shuffle: a division by 0).
