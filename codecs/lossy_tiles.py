@@ -35,7 +35,7 @@ def __dir__() -> list[str]:
 
 QUALITIES = (10, 20, 35, 50, 65, 80, 90, 95)
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "jpeg": {"optimize": True},
+    "jpeg": {},
     "webp": {"method": 4},
     "avif": {"speed": 8, "max_threads": 1},
     "hevc": {},

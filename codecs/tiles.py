@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from splitpoint.codecs.hevc import decode_grey, encode_grey, missing_hevc
+from splitpoint.codecs.jpeg import jpeg_bytes
 from splitpoint.codecs.layout import channels, check_tensors, from_channels, join_side, split_side, symbol_spec
 from splitpoint.codecs.protocol import Array, CodecError, FitError, PayloadError, TensorSpec
 
@@ -79,6 +80,8 @@ def encode_picture(picture: NDArray[np.uint8], kind: str, options: Mapping[str, 
         return encode_grey(picture, round(51 * (100 - int(options["quality"])) / 100))
     _plugin(kind)
     image = Image.fromarray(picture)
+    if kind == "jpeg":
+        return jpeg_bytes(image, **options)
     if kind in ("webp", "avif"):  # neither has a grey mode: equal channels cost next to nothing
         image = image.convert("RGB")
     buffer = io.BytesIO()

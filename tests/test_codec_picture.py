@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from splitpoint.codecs.jpeg import jpeg_bytes
 from splitpoint.codecs.picture import PICTURES, Picture
 from splitpoint.codecs.protocol import Array, CodecError, PayloadError
 from splitpoint.codecs.registry import CODEC_IDS
 from splitpoint.codecs.speed import measure_pictures
+from splitpoint.codecs.tiles import decode_picture, encode_picture
 
 HERE = [name for name, codec in PICTURES.items() if codec.refuses() is None]
 
@@ -20,6 +22,28 @@ def picture(height: int = 48, width: int = 67) -> Picture:
     y, x = np.mgrid[:height, :width]
     waves = [128 + 60 * np.sin(x / 9 + c) + 50 * np.cos(y / 7 - c) for c in range(3)]
     return np.asarray(np.clip(np.stack(waves, axis=2), 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name.startswith("jpeg")])
+@pytest.mark.parametrize("shape", [(1, 1), (8, 9), (224, 224), (513, 700)])
+def test_noise_is_coded_at_every_quality(name: str, shape: tuple[int, int], capfd: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    for x in (noise, np.where(noise > 127, 255, 0).astype(np.uint8)):
+        for rate in range(len(PICTURES[name].rates)):
+            assert PICTURES[name].decode(PICTURES[name].encode(x, rate), shape).shape == x.shape
+    assert capfd.readouterr().err == ""  # where libjpeg complains
+
+
+def test_tables_are_optimized_wherever_the_file_fits() -> None:
+    image = Image.fromarray(picture(224, 224))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95, optimize=True)
+    assert jpeg_bytes(image, quality=95) == buffer.getvalue()
+
+
+def test_tiles_of_noise_are_coded() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400), np.uint8)
+    assert decode_picture(encode_picture(noise, "jpeg", {"quality": 95}), "jpeg", noise.shape).shape == noise.shape
 
 
 @pytest.mark.parametrize("name", HERE)
