@@ -130,6 +130,7 @@ def plan_command(
 
     stdout, stderr = terminal.consoles()
     bars = terminal.StageBars(stderr)
+    write.check_replaceable(out)
     problem = load_problem(config)
     outcome = find(problem, stored_profile=profile, progress=bars)
     chosen, written = outcome.decision.recommended, None

@@ -190,6 +190,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     placement: Placement
     variant: str
     files: dict[str, str]  # name -> SHA-256, of every file that verify and run read
+    contents: dict[str, str] = {}  # every other file of the directory, by its path -> SHA-256
     external: dict[str, str] = {}  # files of `files` that are not stored here (--no-data) -> where they came from
     model: ModelSource
     input: InputSpec

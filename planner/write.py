@@ -57,7 +57,7 @@ from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.model import ModelGraph
 
-__all__ = ["CONFIG", "FRONT", "POINT", "POINTS", "export_point", "write_plan"]
+__all__ = ["CONFIG", "FRONT", "POINT", "POINTS", "check_replaceable", "export_point", "write_plan"]
 
 
 def __dir__() -> list[str]:
@@ -97,7 +97,40 @@ def write_plan(
         _finish(folder, template, lab.graph, folder / POINTS / str(points.index(point) + 1), advance)
         if not keep_data:
             _drop_data(folder, outcome)
+        _list_contents(folder)
     return Plan.load(directory)
+
+
+def check_replaceable(directory: Path) -> None:
+    """Raise `ProfileError` unless `directory` is absent, empty, or a plan directory that holds nothing else.
+
+    A plan directory is one whose plan.yaml this version reads; every other file in it must be listed there, unchanged.
+    """
+    target = directory.resolve()
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    fix = "choose another --out, or move what is there"
+    if not target.is_dir() or not (target / PLAN).is_file():
+        raise ProfileError("it exists and is no plan directory, so it is not replaced", at=str(directory), fix=fix)
+    try:
+        file = Plan.load(target).file
+    except ProfileError as error:
+        raise ProfileError(
+            f"its {PLAN} is not a plan that this version wrote, so the folder is not replaced",
+            at=str(directory),
+            fix=fix,
+        ) from error
+    listed = {PLAN: None, **file.files, **file.contents}
+    for path in sorted(target.rglob("*")):
+        name = path.relative_to(target).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if name not in listed or path.is_symlink():
+            raise ProfileError(
+                f"{name} is not part of the plan there, so the folder is not replaced", at=str(path), fix=fix
+            )
+        if name != PLAN and sha256_file(path) != listed[name]:
+            raise ProfileError(f"{name} was changed, so the folder is not replaced", at=str(path), fix=fix)
 
 
 def export_point(source: Path, number: int, directory: Path, *, advance: Callable[[], None] = lambda: None) -> Plan:
@@ -136,7 +169,16 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
         hashes = {name: sha256_file(folder / name) for name in kept}
         template = msgspec.structs.replace(template, files=hashes, created=_now())
         _finish(folder, template, graph, folder / POINTS / str(number), advance)
+        _list_contents(folder)
     return Plan.load(directory)
+
+
+def _list_contents(folder: Path) -> None:
+    """Add every file that plan.yaml does not list yet to its `contents`."""
+    file = read_yaml(folder / PLAN, PlanFile)
+    others = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    contents = {name: sha256_file(path) for name, path in others.items() if name not in file.files and name != PLAN}
+    (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, contents=contents)))
 
 
 def _drop_data(folder: Path, outcome: Outcome) -> None:
@@ -290,19 +332,17 @@ def _front_csv(outcome: Outcome, front: Sequence[Evaluated]) -> str:
 def _placed(directory: Path) -> Iterator[Path]:
     """A temporary folder beside `directory` that takes its place when the block ends well, and vanishes otherwise.
 
-    An existing directory is replaced only when it is a plan (or empty); raises `ProfileError` otherwise.
+    An existing directory is replaced only as `check_replaceable` allows; raises `ProfileError` otherwise.
     """
+    check_replaceable(directory)
     target = directory.resolve()
-    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / PLAN).is_file())):
-        raise ProfileError(
-            "it exists and is no plan directory, so it is not replaced", at=str(directory), fix="choose another --out"
-        )
     target.parent.mkdir(parents=True, exist_ok=True)
     tag = secrets.token_hex(4)
     folder, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
     folder.mkdir()
     try:
         yield folder
+        check_replaceable(directory)  # planning takes minutes: something may have been put there
         if target.exists():
             target.rename(old)
         folder.rename(target)

@@ -180,6 +180,80 @@ def test_a_folder_that_is_no_plan_is_not_replaced(home: Path, tmp_path: Path, ru
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.fixture
+def project(home: Path, tmp_path: Path) -> Path:
+    """A user's folder whose configuration is called plan.yaml, with a model, data and other work beside it."""
+    folder = tmp_path / "work" / "plan"
+    folder.mkdir(parents=True)
+    for name in ("model.onnx", "labelled.npz", "profile.yaml"):
+        shutil.copy2(home / name, folder / name)
+    shutil.copy2(home / "labelled.yaml", folder / "plan.yaml")
+    (folder / "thesis.tex").write_text("years of work")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_project_whose_configuration_is_called_plan_yaml_is_not_replaced(
+    project: Path, monkeypatch: pytest.MonkeyPatch, run: Run, copied: Path
+) -> None:
+    before = contents(project)
+    monkeypatch.chdir(project.parent)  # --out is "plan" by default
+    monkeypatch.setattr(splitpoint.planner.flow, "load_problem", lambda config: pytest.fail("refused too late"))
+    code, _, err = run("plan", "plan/plan.yaml", "--profile", "plan/profile.yaml")
+    assert (code, contents(project)) == (3, before)
+    assert "is not a plan that this version wrote" in err
+    code, _, err = run("export", copied, "--point", 1, "--out", project)
+    assert (code, contents(project)) == (3, before)
+
+
+@pytest.mark.parametrize("change", ["added", "in a point", "changed", "linked"])
+def test_a_plan_directory_with_a_users_file_in_it_is_not_replaced(
+    change: str, home: Path, copied: Path, run: Run, tmp_path: Path
+) -> None:
+    if change == "added":
+        (copied / "notes.txt").write_text("mine")
+    elif change == "in a point":
+        (copied / "points" / "1" / "notes.txt").write_text("mine")
+    elif change == "changed":
+        (copied / "front.csv").write_text((copied / "front.csv").read_text() + "# mine\n")
+    else:
+        (copied / "linked").symlink_to(home / "model.onnx")
+    before = contents(copied)
+    code, _, err = run("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", copied)
+    assert code == 3
+    assert "so the folder is not replaced" in err
+    assert contents(copied) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["plan"]
+
+
+def test_a_file_put_there_while_planning_is_not_lost(
+    home: Path, copied: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = splitpoint.planner.write._finish
+
+    def slow(*args: object) -> None:
+        (copied / "notes.txt").write_text("mine")
+        finish(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(splitpoint.planner.write, "_finish", slow)
+    code, _, _ = run("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", copied)
+    assert code == 3
+    assert (copied / "notes.txt").read_text() == "mine"
+    assert [path.name for path in copied.parent.iterdir()] == ["plan"]
+
+
+def test_a_plan_is_replaced_by_the_next_one(home: Path, copied: Path, run: Run) -> None:
+    (copied / "plan.yaml").touch()
+    run("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", copied)
+    run("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", copied, "--no-data")
+    err = run("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", copied)[2]
+    assert "not replaced" not in err
+    assert run("verify", copied)[0] == 0
+
+
 def test_exit_codes_of_bad_usage_and_bad_input(home: Path, tmp_path: Path, run: Run) -> None:
     assert run("plan", home / "model.onnx")[0] == 2  # no data
     assert run("plan", home / "labelled.yaml", "--deadline", "20 parsec")[0] == 2
