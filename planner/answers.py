@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from splitpoint.planner.cuts import CutList
-from splitpoint.planner.decide import violations
+from splitpoint.planner.decide import Decision, violations
 from splitpoint.planner.flow import Outcome
 from splitpoint.planner.plan import Plan
 from splitpoint.planner.planfile import AccuracyReport, PlanFile, PointFile, Requirements
@@ -35,11 +35,13 @@ from splitpoint.profiles.units import (
 )
 
 __all__ = [
+    "contradiction",
     "cuts_answer",
     "needs_text",
     "plan_answer",
     "profile_answer",
     "profiles_answer",
+    "safer_point",
     "show_answer",
     "verify_answer",
 ]
@@ -90,7 +92,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         "would_fit": list(decision.would_fit),
         "report": None if report is None else _report(report, problem.split.report.group_count),
         "contradicted": None if report is None else contradiction(report, problem.needs),
-        "safer": None if plan is None else _safer(outcome),
+        "safer": None if plan is None else _safer(decision),
         "evaluated": len(outcome.points),
         "tail_runs": outcome.tail_runs,
         "tail_reused": outcome.tail_reused,
@@ -107,6 +109,21 @@ def contradiction(report: AccuracyReport, needs: Requirements) -> str | None:
     if needs.min_agreement is not None and value < needs.min_agreement - 1e-12:
         return f"{report.metric} {value:.3f} on the report set, at least {needs.min_agreement:.3f} was asked"
     return None
+
+
+def safer_point(decision: Decision) -> int | None:
+    """Number (from 1) of the front's next point of higher quality on the search set, or None.
+
+    Of equal quality the one of fewest bytes.
+    """
+    chosen = decision.recommended
+    if chosen is None:
+        return None
+    better = [point for point in decision.front if point.accuracy.value > chosen.accuracy.value]
+    if not better:
+        return None
+    best = min(better, key=lambda point: (point.accuracy.value, point.cost.payload_bytes))
+    return decision.front.index(best) + 1
 
 
 def needs_text(needs: Requirements, metric: str) -> str:
@@ -273,16 +290,12 @@ def _misses(point: Evaluated, needs: Requirements) -> list[str]:
     return [f"misses {violation.name}" for violation in violations(point, needs)]
 
 
-def _safer(outcome: Outcome) -> Document | None:
-    """The front's next point of higher quality on the search set, for when the report set contradicts."""
-    chosen, front = outcome.decision.recommended, outcome.decision.front
-    if chosen is None:
+def _safer(decision: Decision) -> Document | None:
+    number = safer_point(decision)
+    if number is None:
         return None
-    better = [p for p in front if p.accuracy.value > chosen.accuracy.value]
-    if not better:
-        return None
-    best = min(better, key=lambda p: (p.accuracy.value, p.cost.payload_bytes))
-    return {"number": front.index(best) + 1, "cut": place(best), "codec": best.candidate.codec, "rate": best.label}
+    point = decision.front[number - 1]
+    return {"number": number, "cut": place(point), "codec": point.candidate.codec, "rate": point.label}
 
 
 def _report(report: AccuracyReport, groups: int) -> Document:

@@ -190,6 +190,8 @@ def misses_quality(point: Evaluated, needs: Requirements) -> bool:
 
 def _would_fit(points: Sequence[Evaluated], needs: Requirements) -> tuple[str, ...]:
     """For each requirement alone: the value at which some point would meet all of them."""
+    if not points:
+        return ()
 
     def others_met(point: Evaluated, name: str) -> bool:
         return all(violation.name == name for violation in violations(point, needs))

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from splitpoint.planner.planfile import Requirements
+from splitpoint.planner.types import Evaluated
 from splitpoint.profiles.device import Compute, Device, Runtime
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.model import ModelGraph
@@ -41,6 +43,20 @@ def nets() -> ModuleType:
 def strategies() -> ModuleType:
     """tests/strategies.py."""
     return _sibling("strategies")
+
+
+@pytest.fixture(scope="session")
+def make_point() -> Callable[..., Evaluated]:
+    """`make_point(payload=..., latency=..., drop=...)` of tests/points.py."""
+    made: Callable[..., Evaluated] = _sibling("points").make_point
+    return made
+
+
+@pytest.fixture(scope="session")
+def make_needs() -> Callable[..., Requirements]:
+    """`make_needs(deadline_s=...)` of tests/points.py."""
+    made: Callable[..., Requirements] = _sibling("points").make_needs
+    return made
 
 
 @pytest.fixture(scope="session")

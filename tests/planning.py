@@ -17,8 +17,10 @@ from splitpoint.planner.config import DataConfig, Need, PlanConfig, SearchConfig
 from splitpoint.planner.flow import load_problem, plan
 from splitpoint.planner.write import write_plan
 from splitpoint.profiles.catalog import load_device
-from splitpoint.profiles.files import write_yaml
+from splitpoint.profiles.device import Coder, Serial
+from splitpoint.profiles.files import read_yaml, write_yaml
 from splitpoint.profiles.inputs import InputSpec, preprocess
+from splitpoint.profiles.model import ModelProfile, Samples
 from splitpoint.profiles.runtime import open_session
 
 SIDE, CLASSES, PICTURES = 16, 6, 60
@@ -72,10 +74,33 @@ def fill_home(folder: Path) -> None:
     np.savez(folder / "labelled.npz", x=x, y=labels)
     np.savez(folder / "plain.npz", x=x, group=np.array([f"scene {i // 5}" for i in range(len(x))]))
     assert main(["profile", str(folder / "model.onnx"), "--out", str(folder / "profile.yaml"), "--threads", "1"]) == 0
+    write_fixed_profile(folder)
     slow = msgspec.structs.replace(load_device("raspberry-pi-4").compute, dense_macs_s=1e6)
     write_yaml(folder / "slow.yaml", msgspec.structs.replace(load_device("raspberry-pi-4"), name="slow", compute=slow))
+    write_yaml(folder / "fixed-pi.yaml", load_device("raspberry-pi-4"))
     write_config(folder, "labelled.yaml", data="labelled.npz", need=Need(max_drop=0.2))
     write_config(folder, "plain.yaml", data="plain.npz", need=Need(min_agreement=0.7), device="slow.yaml")
+
+
+def write_fixed_profile(home: Path) -> Path:
+    """A stored profile without anything measured: the same plan comes of it on every machine."""
+    measured = read_yaml(home / "profile.yaml", ModelProfile)
+    nodes = tuple(msgspec.structs.replace(node, seconds=1e-5) for node in measured.nodes)
+    total_s = 1e-5 * len(nodes)
+    coders = {name: Coder(encode_s_per_symbol=1e-9, decode_s_per_symbol=1e-9) for name in measured.host.serial.coders}
+    host = msgspec.structs.replace(
+        load_device("raspberry-pi-4"), name="fixed", serial=Serial(coders=coders, zstd_bytes_s=1e8), fingerprint=None
+    )
+    fixed = msgspec.structs.replace(
+        measured,
+        nodes=nodes,
+        whole=Samples(n=20, min_s=total_s, median_s=total_s, mad_s=0.0),
+        host=host,
+        retest_error=0.0,
+        halves=(),
+    )
+    write_yaml(home / "fixed.yaml", fixed)
+    return home / "fixed.yaml"
 
 
 def write_config(folder: Path, name: str, *, data: str, need: Need, **changes: Any) -> Path:

@@ -1,0 +1,59 @@
+"""Hand-made points and requirements for tests of decisions; what a test does not name does not matter to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from splitpoint.planner.planfile import Requirements
+from splitpoint.planner.types import Accuracy, Candidate, Cost, Evaluated
+
+__all__ = ["make_needs", "make_point"]
+
+
+def make_point(
+    *,
+    variant: str = "given",
+    placement: str = "split",
+    cut: str = "c",
+    codec: str = "k",
+    rate: int = 0,
+    label: str = "q1",
+    payload: float = 1000.0,
+    latency: float = 0.010,
+    drop: float = 0.0,
+    drop_high: float | None = None,
+    value: float = 0.9,
+    low: float | None = None,
+    high: float = 1.0,
+    metric: str = "top1",
+    n: int = 100,
+    **cost: Any,
+) -> Evaluated:
+    """A measured point whose latency is all in its head; `cost` are other fields of `Cost`."""
+    parts = dict.fromkeys(("prepare_s", "encode_s", "link_s", "decode_s", "tail_s"), 0.0)
+    sizes = dict.fromkeys(("side_bytes", "head_bytes", "head_peak_bytes"), 0)
+    fields: dict[str, Any] = {**parts, **sizes, "head_s": latency, "how": "modelled", "payload_bytes": payload, **cost}
+    return Evaluated(
+        candidate=Candidate(variant=variant, placement=placement, cut=cut, codec=codec, rate=rate),  # type: ignore[arg-type]  # a literal
+        cost=Cost(**fields),
+        accuracy=Accuracy(
+            metric=metric,  # type: ignore[arg-type]  # a literal
+            value=value,
+            drop=drop,
+            low=value if low is None else low,
+            high=high,
+            drop_high=drop if drop_high is None else drop_high,
+            n=n,
+            groups=n,
+            relative_error=0.0,
+            payload_bytes=payload,
+            subset="search",
+        ),
+        label=label,
+    )
+
+
+def make_needs(**limits: Any) -> Requirements:
+    """Requirements with these limits and no others."""
+    none = dict.fromkeys(("deadline_s", "max_drop", "min_agreement", "max_payload_bytes", "max_head_bytes"))
+    return Requirements(**{**none, "confident": False, **limits})
