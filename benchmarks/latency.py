@@ -35,7 +35,8 @@ from splitpoint.profiles.device import Compute, Device, Runtime
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.measure import measure_pair, measure_profile, micro_benchmarks
-from splitpoint.profiles.model import ModelGraph, ModelProfile
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model_profile import ModelProfile
 from splitpoint.profiles.torch_model import export_torch
 
 NETS = Path(__file__).parents[1] / "tests" / "nets.py"

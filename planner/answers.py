@@ -23,7 +23,8 @@ from splitpoint.planner.write import FRONT, POINT, POINTS
 from splitpoint.profiles.catalog import list_profiles
 from splitpoint.profiles.files import read_yaml
 from splitpoint.profiles.link import describe
-from splitpoint.profiles.model import ModelGraph, ModelProfile
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model_profile import ModelProfile
 from splitpoint.profiles.units import (
     format_bytes,
     format_flops,

@@ -20,7 +20,8 @@ from splitpoint.planner.types import Cost, Cut, How, Timed
 from splitpoint.profiles.device import Device, OpWork, predict_s, serial_s
 from splitpoint.profiles.link_energy import compute_j, link_usd, radio_j, server_usd, wait_j
 from splitpoint.profiles.machine import check_settings
-from splitpoint.profiles.model import ModelGraph, ModelProfile, Node
+from splitpoint.profiles.model import ModelGraph, Node
+from splitpoint.profiles.model_profile import ModelProfile
 
 __all__ = [
     "PREPROCESS",

@@ -26,7 +26,7 @@ from splitpoint.planner.progress import Progress, Silent
 from splitpoint.planner.search import require_optuna, search
 from splitpoint.planner.types import Candidate, Cut, Evaluated, Placement, PlannerError
 from splitpoint.planner.variants import make_variants
-from splitpoint.profiles.model import ModelProfile
+from splitpoint.profiles.model_profile import ModelProfile
 
 __all__ = [
     "Outcome",

@@ -33,7 +33,8 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files import read_yaml
 from splitpoint.profiles.machine import check_settings, this_machine
 from splitpoint.profiles.measure import measure_profile
-from splitpoint.profiles.model import ModelGraph, ModelProfile
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model_profile import ModelProfile
 
 __all__ = ["UNCOMPRESSED", "Lab", "Pricer", "obtain_profile", "obtain_profiles", "open_lab"]
 

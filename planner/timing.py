@@ -17,7 +17,8 @@ from splitpoint.planner.cuts import enumerate_cuts
 from splitpoint.planner.export import split, whole_bytes
 from splitpoint.planner.types import Cut, Timed
 from splitpoint.profiles.measure import measure_pair
-from splitpoint.profiles.model import HalvesTiming, ModelGraph, ModelProfile, Samples
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model_profile import HalvesTiming, ModelProfile, Samples
 from splitpoint.profiles.wire import PROTOBUF_LIMIT
 
 __all__ = ["HostTimes", "time_halves", "with_anchors"]

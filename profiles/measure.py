@@ -23,7 +23,8 @@ from splitpoint.profiles.canonical import open_model, random_feeds
 from splitpoint.profiles.device import Device
 from splitpoint.profiles.machine import this_machine
 from splitpoint.profiles.micro import micro_benchmarks
-from splitpoint.profiles.model import ModelGraph, ModelProfile, Node, NodeTiming, Samples
+from splitpoint.profiles.model import ModelGraph, Node
+from splitpoint.profiles.model_profile import ModelProfile, NodeTiming, Samples
 from splitpoint.profiles.runtime import Array, Session, open_session
 
 __all__ = [

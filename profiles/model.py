@@ -1,6 +1,5 @@
-"""Value types of a network: its graph (what it is) and its profile (what was measured of it).
+"""A network as a graph of operators and tensors: what `profiles.graph` makes of an ONNX file.
 
-`profiles.graph` makes a `ModelGraph` from an ONNX file; `profiles.measure` makes a `ModelProfile` on a machine.
 1 MAC = one multiply-add; tables print FLOPs = 2 x MACs beside MACs.
 """
 
@@ -10,13 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
 import onnx_ir as ir
 
-from splitpoint.profiles.device import Device
-from splitpoint.profiles.machine import Machine
-
-__all__ = ["HalvesTiming", "ModelGraph", "ModelProfile", "Node", "NodeTiming", "OpClass", "Samples", "Tensor"]
+__all__ = ["ModelGraph", "Node", "OpClass", "Tensor"]
 
 
 def __dir__() -> list[str]:
@@ -80,42 +75,3 @@ class ModelGraph:
     def parameters(self) -> int:
         """Number of scalars in the weights that input-dependent nodes read."""
         return sum(node.parameters for node in self.nodes)
-
-
-class Samples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Repeated timings of one thing: minimum, median and median absolute deviation, seconds."""
-
-    n: int
-    min_s: float
-    median_s: float
-    mad_s: float
-
-
-class NodeTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Seconds of one node, fused and layout nodes attributed to it, rescaled to the unprofiled total."""
-
-    name: str
-    seconds: float
-
-
-class HalvesTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A cut whose exported halves were timed in turn with the whole, rescaled to the whole's seconds in the profile."""
-
-    tensors: tuple[str, ...]  # that cross
-    head: Samples
-    tail: Samples
-
-
-class ModelProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was measured of one model on one machine; written by ``splitpoint profile --out``."""
-
-    format: int
-    model: str
-    model_sha256: str  # of the canonical model
-    machine: Machine
-    measured: str  # date
-    whole: Samples
-    nodes: tuple[NodeTiming, ...]
-    host: Device  # this machine as a device profile, measured in the same run
-    retest_error: float  # |first half - second half| / whole of the interleaved rounds
-    halves: tuple[HalvesTiming, ...] = ()  # anchors: what the nodes cannot tell of a network in two parts

@@ -20,7 +20,7 @@ from splitpoint.profiles.catalog import load_device
 from splitpoint.profiles.device import Coder, Serial
 from splitpoint.profiles.files import read_yaml, write_yaml
 from splitpoint.profiles.inputs import InputSpec, preprocess
-from splitpoint.profiles.model import ModelProfile, Samples
+from splitpoint.profiles.model_profile import ModelProfile, Samples
 from splitpoint.profiles.runtime import open_session
 
 SIDE, CLASSES, PICTURES = 16, 6, 60

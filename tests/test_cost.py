@@ -24,7 +24,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.link import FixedLink, Radio
 from splitpoint.profiles.machine import Machine
-from splitpoint.profiles.model import ModelProfile, NodeTiming, Samples
+from splitpoint.profiles.model_profile import ModelProfile, NodeTiming, Samples
 
 CODERS = {name: Coder(encode_s_per_symbol=2e-8, decode_s_per_symbol=1e-8) for name in ("rans", "jpeg", "preprocess")}
 

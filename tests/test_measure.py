@@ -22,7 +22,8 @@ from splitpoint.profiles.measure import (
     retest_error,
     samples,
 )
-from splitpoint.profiles.model import ModelGraph, ModelProfile
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model_profile import ModelProfile
 from splitpoint.profiles.runtime import open_session
 
 NETWORKS = [

@@ -20,7 +20,8 @@ from splitpoint.profiles.device import Device
 from splitpoint.profiles.files import read_yaml
 from splitpoint.profiles.graph import load_graph
 from splitpoint.profiles.measure import measure_profile
-from splitpoint.profiles.model import HalvesTiming, ModelGraph, ModelProfile, Samples
+from splitpoint.profiles.model import ModelGraph
+from splitpoint.profiles.model_profile import HalvesTiming, ModelProfile, Samples
 
 HEAVY = """<ir_version: 8, opset_import: ["": 17]> g (float[1,16,64,64] x) => (float[1,16,64,64] y)
   { a = Sigmoid(x)  b = Tanh(a)  c = Sin(b)  d = Exp(c)  y = Cos(d) }"""
