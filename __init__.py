@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from splitpoint.planner.plan import Plan as Plan
+    from splitpoint.planner.deploy.plan import Plan as Plan
 
 __all__ = ["Plan", "__version__"]
 
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     """Import `Plan` on first use, so that ``import splitpoint`` stays cheap."""
     if name == "Plan":
-        from splitpoint.planner.plan import Plan
+        from splitpoint.planner.deploy.plan import Plan
 
         return Plan
     raise AttributeError(f"module 'splitpoint' has no attribute {name!r}")

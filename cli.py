@@ -13,9 +13,9 @@ import msgspec
 import typer
 
 from splitpoint import __version__
-from splitpoint.codecs.protocol import CodecError
-from splitpoint.planner.config import DataConfig, PlanConfig, read_config
-from splitpoint.planner.types import PlannerError
+from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
+from splitpoint.planner.values.types import PlannerError
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
 
@@ -124,21 +124,22 @@ def plan_command(
             if value is not None
         },
     )
-    from splitpoint.planner import answers, terminal, write
     from splitpoint.planner.flow import load_problem
     from splitpoint.planner.flow import plan as find
+    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.plandir import writing
 
     stdout, stderr = terminal.consoles()
     bars = terminal.StageBars(stderr)
-    write.check_replaceable(out)
+    writing.check_replaceable(out)
     problem = load_problem(config)
     outcome = find(problem, stored_profile=profile, progress=bars)
     chosen, written = outcome.decision.recommended, None
     if chosen is not None:
         with bars.stage("report", len(problem.split.report)) as step:
-            written = write.write_plan(outcome, chosen, out, keep_data=not no_data, advance=lambda: step(""))
+            written = writing.write_plan(outcome, chosen, out, keep_data=not no_data, advance=lambda: step(""))
             step(f"{len(problem.split.report)} inputs that were never searched")
-    answer = answers.plan_answer(outcome, written, out)
+    answer = documents.plan_answer(outcome, written, out)
     _print(answer, lambda: terminal.plan_view(answer, width=stdout.width), as_json=as_json)
     raise typer.Exit(UNMET if written is None or answer["contradicted"] is not None else OK)
 
@@ -160,11 +161,12 @@ def profile_command(
     as_json: Json = False,
 ) -> None:
     """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
-    from splitpoint.planner import answers, data_profile, terminal
-    from splitpoint.planner.cuts import enumerate_cuts
-    from splitpoint.planner.lab import obtain_profile
-    from splitpoint.planner.problem import default_threads, load_source
-    from splitpoint.profiles.files import write_yaml
+    from splitpoint.planner.cuts.enumeration import enumerate_cuts
+    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.profiling import tensors
+    from splitpoint.planner.search.lab import obtain_profile
+    from splitpoint.planner.setup.loading import default_threads, load_source
+    from splitpoint.profiles.files.structs import write_yaml
 
     if cut is not None and data is None:
         raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
@@ -173,7 +175,7 @@ def profile_command(
     if data is None:
         graph = load_source(model, _shape(size))
     else:
-        graph, dataset, assumed = data_profile.load_with_data(model, data, _shape(size), limit=count)
+        graph, dataset, assumed = tensors.load_with_data(model, data, _shape(size), limit=count)
     answer: dict[str, Any] = {}
     if cut is None or out is not None:
         with bars.stage("profile", None) as step:
@@ -181,13 +183,13 @@ def profile_command(
             step(f"{len(graph.nodes)} nodes")
         if out is not None:
             write_yaml(out, measured)
-        answer |= answers.profile_answer(graph, measured)
+        answer |= documents.profile_answer(graph, measured)
     if data is not None:
-        cuts = data_profile.choose(enumerate_cuts(graph).cuts, cut)
+        cuts = tensors.choose(enumerate_cuts(graph).cuts, cut)
         with bars.stage("tensors", len(dataset)) as step:
-            found = data_profile.measure_cuts(graph, cuts, dataset, threads=used, step=lambda: step(""))
+            found = tensors.measure_cuts(graph, cuts, dataset, threads=used, step=lambda: step(""))
             step(f"{len(found)} tensors, {len(dataset)} inputs")
-        answer["data"] = data_profile.data_answer(cuts, found, target_db=sqnr, assumed=assumed)
+        answer["data"] = tensors.data_answer(cuts, found, target_db=sqnr, assumed=assumed)
     _print(answer, lambda: terminal.profile_view(answer, detail=cut is not None), as_json=as_json)
 
 
@@ -199,10 +201,10 @@ def calibrate_command(
     as_json: Json = False,
 ) -> None:
     """Measure this machine as a device profile, in about a minute and with the base install."""
-    from splitpoint.planner import terminal
-    from splitpoint.planner.calibration import calibrate, calibration_answer
-    from splitpoint.planner.problem import default_threads
-    from splitpoint.profiles.machine import this_machine
+    from splitpoint.planner.output import terminal
+    from splitpoint.planner.profiling.calibration import calibrate, calibration_answer
+    from splitpoint.planner.setup.loading import default_threads
+    from splitpoint.profiles.machine.machine import this_machine
 
     machine = this_machine(threads=threads or default_threads())
     with terminal.StageBars(terminal.consoles()[1]).stage("calibrate", None) as step:
@@ -221,12 +223,12 @@ def cuts_command(
     as_json: Json = False,
 ) -> None:
     """List every place where one tensor separates head and tail, or up to --tensors of them."""
-    from splitpoint.planner import answers, terminal
-    from splitpoint.planner.cuts import enumerate_cuts
+    from splitpoint.planner.cuts.enumeration import enumerate_cuts
     from splitpoint.planner.flow import load_source
+    from splitpoint.planner.output import documents, terminal
 
     graph = load_source(model, _shape(size))
-    answer = answers.cuts_answer(graph, enumerate_cuts(graph, k=tensors))
+    answer = documents.cuts_answer(graph, enumerate_cuts(graph, k=tensors))
     _print(answer, lambda: terminal.cuts_view(answer, refused=refused), as_json=as_json)
 
 
@@ -237,9 +239,9 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show a plan: its point, what it costs and loses, and the front it was chosen from."""
-    from splitpoint.planner import answers, terminal
+    from splitpoint.planner.output import documents, terminal
 
-    answer = answers.show_answer(directory, point)
+    answer = documents.show_answer(directory, point)
     _print(answer, lambda: terminal.show_view(answer, width=terminal.consoles()[0].width), as_json=as_json)
 
 
@@ -251,12 +253,13 @@ def export_command(
     as_json: Json = False,
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
-    from splitpoint.planner import answers, terminal, write
+    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.plandir import writing
 
     with terminal.StageBars(terminal.consoles()[1]).stage("report", None) as step:
-        write.export_point(directory, point, out, advance=lambda: step(""))
+        writing.export_point(directory, point, out, advance=lambda: step(""))
         step(f"wrote {out}")
-    answer = answers.show_answer(out, None)
+    answer = documents.show_answer(out, None)
     _print(answer, lambda: terminal.show_view(answer, width=terminal.consoles()[0].width), as_json=as_json)
 
 
@@ -269,8 +272,8 @@ def verify_command(
     as_json: Json = False,
 ) -> None:
     """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
-    from splitpoint.planner import answers, terminal
-    from splitpoint.planner.verify import verify
+    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.plandir.verify import verify
 
     stdout, _ = terminal.consoles()
     checks = verify(
@@ -278,7 +281,7 @@ def verify_command(
         strict_latency=strict_latency,
         step=(lambda check: None) if as_json else (lambda check: stdout.print(terminal.check_line(check))),
     )
-    answer = answers.verify_answer(checks)
+    answer = documents.verify_answer(checks)
     _print(answer, lambda: terminal.count_line(answer["count"]), as_json=as_json)
     raise typer.Exit(UNMET if answer["count"]["failed"] else OK)
 
@@ -286,9 +289,9 @@ def verify_command(
 @app.command("profiles")
 def profiles_command(as_json: Json = False) -> None:
     """List the device, server and link profiles that are shipped."""
-    from splitpoint.planner import answers, terminal
+    from splitpoint.planner.output import documents, terminal
 
-    answer = answers.profiles_answer()
+    answer = documents.profiles_answer()
     _print(answer, lambda: terminal.profiles_table(answer["profiles"]), as_json=as_json)
 
 
@@ -329,7 +332,7 @@ def _print(answer: Mapping[str, Any], view: Callable[[], Any], *, as_json: bool)
     if as_json:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return
-    from splitpoint.planner import terminal
+    from splitpoint.planner.output import terminal
 
     terminal.consoles()[0].print(view())
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from splitpoint.profiles.catalog import load_device
+from splitpoint.profiles.library.catalog import load_device
 
 EXTRAS = ("fvcore", "matplotlib", "onnxscript", "optuna", "pytest", "sklearn", "torch", "torch_pruning")
 TOLERANCE = 1e-5  # of the largest output: another session of the same ONNX Runtime, on the same machine
 DEVICE = (
-    "from splitpoint import Plan; from splitpoint.profiles.inputs import read_picture; from pathlib import Path\n"
+    "from splitpoint import Plan; from pathlib import Path\n"
+    "from splitpoint.profiles.network.inputs import read_picture\n"
     "plan = Plan.load('.'); Path('payload').write_bytes(plan.head(read_picture(Path('photo.png'), plan.file.input)))"
 )
 SERVER = (

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_networks import Network
 from splitpoint.codecs.container import pack
-from splitpoint.codecs.picture import PICTURES
-from splitpoint.codecs.protocol import Context, FitError, FittedCodec
+from splitpoint.codecs.contract.protocol import Context, FitError, FittedCodec
+from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import save_coders
-from splitpoint.planner.context import weighted
-from splitpoint.planner.intervals import tango
-from splitpoint.profiles.runtime import open_session
+from splitpoint.planner.coding.context import weighted
+from splitpoint.planner.quality.intervals import tango
+from splitpoint.profiles.network.runtime import open_session
 
 __all__ = ["FOLDS", "MOST_DROP", "Curve", "folds", "measure_codec", "measure_picture", "report"]
 

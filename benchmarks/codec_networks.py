@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splitpoint.profiles.runtime import Session, open_session
-from splitpoint.profiles.torch_model import export_module
-from splitpoint.profiles.user_code import import_named
+from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.network.runtime import Session, open_session
+from splitpoint.profiles.network.torch_model import export_module
 
 __all__ = ["BATCH", "Network", "cifar100", "efficientnet_lite0", "imagenet500", "vgg16_half"]
 

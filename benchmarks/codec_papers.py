@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_folds import measure_codec, measure_picture, report
 from splitpoint.benchmarks.codec_networks import cifar100, efficientnet_lite0, imagenet500, vgg16_half
-from splitpoint.codecs.huffman import Huffman
-from splitpoint.codecs.protocol import TensorSpec
-from splitpoint.codecs.quantize_lloyd import training_samples
-from splitpoint.codecs.trellis import dequantize, quantize, train_levels
+from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.contract.protocol import TensorSpec
+from splitpoint.codecs.lossy.trellis import dequantize, quantize, train_levels
+from splitpoint.codecs.quantizers.lloyd import training_samples
 
 __all__ = ["assine", "assine_series", "brito"]
 

@@ -15,19 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_networks import efficientnet_lite0
+from splitpoint.codecs.coders.context import ContextCode
+from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.packed import Packed
+from splitpoint.codecs.coders.rans import Rans
+from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.container import pack
-from splitpoint.codecs.context import ContextCode
-from splitpoint.codecs.huffman import Huffman
-from splitpoint.codecs.packed import Packed
-from splitpoint.codecs.preset import CoderFit, Layout
-from splitpoint.codecs.protocol import Coder, Context, Rate, TensorSpec
-from splitpoint.codecs.rans import Rans
-from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.contract.preset import CoderFit, Layout
+from splitpoint.codecs.contract.protocol import Coder, Context, Rate, TensorSpec
+from splitpoint.codecs.lossy.trellis import Trellis
+from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
-from splitpoint.codecs.tiles import Tiles
-from splitpoint.codecs.trellis import Trellis
-from splitpoint.profiles.runtime import Session, open_session
-from splitpoint.profiles.torch_model import export_module
+from splitpoint.profiles.network.runtime import Session, open_session
+from splitpoint.profiles.network.torch_model import export_module
 
 __all__ = ["AIMS", "HEAD_SHARE", "head_rows", "table"]
 

@@ -22,7 +22,7 @@ from splitpoint.benchmarks.codec_folds import measure_codec, measure_picture, re
 from splitpoint.benchmarks.codec_networks import Network, efficientnet_lite0, imagenet500
 from splitpoint.benchmarks.figure import curves
 from splitpoint.benchmarks.stored import RESULTS, store
-from splitpoint.codecs.picture import PICTURES
+from splitpoint.codecs.pictures.picture import PICTURES
 
 __all__ = ["main"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from splitpoint.profiles.device import OpClass, OpWork
+from splitpoint.profiles.machine.device import OpClass, OpWork
 
 __all__ = ["Net", "divisible"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from splitpoint.profiles.files import read_text, write_text
+from splitpoint.profiles.files.structs import read_text, write_text
 
 __all__ = ["END", "begin", "generated", "replace"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from splitpoint.benchmarks.stored import RESULTS, store
-from splitpoint.profiles.files import read_yaml
+from splitpoint.profiles.files.structs import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "benchmarks" / "faults.yaml"

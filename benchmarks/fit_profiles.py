@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.networks import NETWORKS, macs, network
-from splitpoint.profiles.catalog import load_device, load_server
-from splitpoint.profiles.device import Compute, Device, Published, predict_run_s
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.library.catalog import load_device, load_server
+from splitpoint.profiles.machine.device import Compute, Device, Published, predict_run_s
 
 FIELDS = (
     "dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s", "node_overhead_s",

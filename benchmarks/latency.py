@@ -26,18 +26,18 @@ import numpy as np
 import onnx
 
 from splitpoint.benchmarks.stored import RESULTS, machine, store
-from splitpoint.planner.anchors import Halves, choose_anchors, correct, predict_halves
-from splitpoint.planner.cost import party
-from splitpoint.planner.cuts import enumerate_cuts
-from splitpoint.planner.export import split, whole_bytes, write_split
-from splitpoint.planner.types import Cut
-from splitpoint.profiles.device import Compute, Device, Runtime
-from splitpoint.profiles.graph import load_graph
-from splitpoint.profiles.machine import this_machine
-from splitpoint.profiles.measure import measure_pair, measure_profile, micro_benchmarks
-from splitpoint.profiles.model import ModelGraph
-from splitpoint.profiles.model_profile import ModelProfile
-from splitpoint.profiles.torch_model import export_torch
+from splitpoint.planner.cost.anchors import Halves, choose_anchors, correct, predict_halves
+from splitpoint.planner.cost.price import party
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.cuts.halves import split, whole_bytes, write_split
+from splitpoint.planner.values.types import Cut
+from splitpoint.profiles.machine.device import Compute, Device, Runtime
+from splitpoint.profiles.machine.machine import this_machine
+from splitpoint.profiles.measurement.measure import measure_pair, measure_profile, micro_benchmarks
+from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.torch_model import export_torch
 
 NETS = Path(__file__).parents[1] / "tests" / "nets.py"
 

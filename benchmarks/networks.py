@@ -1,7 +1,7 @@
 """Published networks as lists of operators, counted from their definitions: no weights, no framework, no download.
 
 Batch normalization and ReLU are fused into their convolution, as every runtime in the tables does it; SiLU is not.
-Bytes are fp32. tests/test_networks.py holds the counts against figures that the papers print.
+Bytes are fp32. tests/benchmarks/test_networks.py holds the counts against figures that the papers print.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from splitpoint.benchmarks.counting import Net, divisible
 from splitpoint.benchmarks.yolo import YOLO
-from splitpoint.profiles.device import OpWork
+from splitpoint.profiles.machine.device import OpWork
 
 __all__ = ["NETWORKS", "macs", "network"]
 

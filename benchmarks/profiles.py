@@ -11,8 +11,8 @@ from pathlib import Path
 
 from splitpoint.benchmarks.document import END, begin, replace
 from splitpoint.benchmarks.fit_profiles import errors
-from splitpoint.profiles.catalog import Shipped, list_profiles, sources
-from splitpoint.profiles.device import Device
+from splitpoint.profiles.library.catalog import Shipped, list_profiles, sources
+from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.units import format_seconds
 
 __all__ = ["COMMAND", "DOCUMENT", "details", "summary", "text"]

@@ -24,18 +24,18 @@ from torch import nn
 from splitpoint.benchmarks.codec_networks import cifar100
 from splitpoint.benchmarks.latency import NETS
 from splitpoint.benchmarks.stored import RESULTS, store
-from splitpoint.planner.cuts import enumerate_cuts
-from splitpoint.planner.export import split, whole_bytes
-from splitpoint.planner.intervals import paired_drop
-from splitpoint.planner.memory import peak_bytes
-from splitpoint.planner.prune import layers_around, prune_at
-from splitpoint.planner.types import Cut
-from splitpoint.profiles.canonical import random_feeds
-from splitpoint.profiles.graph import load_graph
-from splitpoint.profiles.measure import measure_interleaved
-from splitpoint.profiles.model import ModelGraph
-from splitpoint.profiles.runtime import open_session
-from splitpoint.profiles.torch_model import export_module, load_module
+from splitpoint.planner.cost.memory import peak_bytes
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.cuts.halves import split, whole_bytes
+from splitpoint.planner.networks.pruning import layers_around, prune_at
+from splitpoint.planner.quality.intervals import paired_drop
+from splitpoint.planner.values.types import Cut
+from splitpoint.profiles.measurement.measure import measure_interleaved
+from splitpoint.profiles.network.canonical import random_feeds
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network.torch_model import export_module, load_module
 
 RATIOS = (0.0, 0.1, 0.25, 0.5)
 # The layers that read the cut tensor: after pools 2, 3 and 4; after stages 1 and 2, and in the third.

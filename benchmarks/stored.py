@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from splitpoint.profiles.machine import this_machine
+from splitpoint.profiles.machine.machine import this_machine
 
 __all__ = ["RESULTS", "machine", "store"]
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from splitpoint.codecs.protocol import CodecError, PayloadError
+from splitpoint.codecs.contract.protocol import CodecError, PayloadError
 
 __all__ = ["MAX_TENSORS", "VERSION", "pack", "unpack"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from splitpoint.codecs.context import ContextCoder
-from splitpoint.codecs.huffman import HuffmanCoder
-from splitpoint.codecs.packed import PackedCoder
-from splitpoint.codecs.protocol import Array, CodecError, Coder, TensorSpec
-from splitpoint.codecs.rans import RansCoder
-from splitpoint.codecs.raw import RawCoder
-from splitpoint.codecs.tiles import TileCoder
+from splitpoint.codecs.coders.context import ContextCoder
+from splitpoint.codecs.coders.huffman import HuffmanCoder
+from splitpoint.codecs.coders.packed import PackedCoder
+from splitpoint.codecs.coders.rans import RansCoder
+from splitpoint.codecs.coders.raw import RawCoder
+from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, TensorSpec
+from splitpoint.codecs.pictures.tiles import TileCoder
 
 __all__ = ["LOSSLESS", "rebuild"]
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from splitpoint.codecs.context import ContextCode
-from splitpoint.codecs.huffman import Huffman
-from splitpoint.codecs.lossy import LossyPreset
-from splitpoint.codecs.lossy_tiles import LossyTiles
-from splitpoint.codecs.packed import Packed
-from splitpoint.codecs.passthrough import PassThrough
-from splitpoint.codecs.picture import PICTURES
-from splitpoint.codecs.preset import Preset
-from splitpoint.codecs.protocol import Codec, CodecError
-from splitpoint.codecs.quantize_float16 import Half
-from splitpoint.codecs.quantize_lloyd import Lloyd
-from splitpoint.codecs.quantize_range import Range
-from splitpoint.codecs.quantize_step import Step
-from splitpoint.codecs.quantize_uniform import Uniform
-from splitpoint.codecs.quantize_vector import Vector
-from splitpoint.codecs.rans import Rans
-from splitpoint.codecs.raw import Raw
-from splitpoint.codecs.tiles import Tiles
-from splitpoint.codecs.transform_identity import Identity
-from splitpoint.codecs.transform_pca import BlockPca
-from splitpoint.codecs.transform_spectral import Spectral
-from splitpoint.codecs.transform_subset import ChannelSubset
-from splitpoint.codecs.trellis import Trellis
+from splitpoint.codecs.coders.context import ContextCode
+from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.packed import Packed
+from splitpoint.codecs.coders.rans import Rans
+from splitpoint.codecs.coders.raw import Raw
+from splitpoint.codecs.contract.passthrough import PassThrough
+from splitpoint.codecs.contract.preset import Preset
+from splitpoint.codecs.contract.protocol import Codec, CodecError
+from splitpoint.codecs.lossy.preset import LossyPreset
+from splitpoint.codecs.lossy.tiles import LossyTiles
+from splitpoint.codecs.lossy.trellis import Trellis
+from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.codecs.pictures.tiles import Tiles
+from splitpoint.codecs.quantizers.float16 import Half
+from splitpoint.codecs.quantizers.lloyd import Lloyd
+from splitpoint.codecs.quantizers.range import Range
+from splitpoint.codecs.quantizers.step import Step
+from splitpoint.codecs.quantizers.uniform import Uniform
+from splitpoint.codecs.quantizers.vector import Vector
+from splitpoint.codecs.transforms.identity import Identity
+from splitpoint.codecs.transforms.pca import BlockPca
+from splitpoint.codecs.transforms.spectral import Spectral
+from splitpoint.codecs.transforms.subset import ChannelSubset
 
 __all__ = ["CODEC_IDS", "REGISTRY", "get"]
 

@@ -9,16 +9,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from splitpoint.codecs.context import ContextCode
-from splitpoint.codecs.huffman import Huffman
-from splitpoint.codecs.packed import Packed
-from splitpoint.codecs.picture import PICTURES, Picture
-from splitpoint.codecs.preset import CoderFit
-from splitpoint.codecs.protocol import Context, TensorSpec
-from splitpoint.codecs.rans import Rans
-from splitpoint.codecs.raw import Raw
+from splitpoint.codecs.coders.context import ContextCode
+from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.packed import Packed
+from splitpoint.codecs.coders.rans import Rans
+from splitpoint.codecs.coders.raw import Raw
+from splitpoint.codecs.contract.preset import CoderFit
+from splitpoint.codecs.contract.protocol import Context, TensorSpec
+from splitpoint.codecs.pictures.picture import PICTURES, Picture
+from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.registry import REGISTRY
-from splitpoint.codecs.tiles import Tiles
 
 __all__ = ["measure_coders", "measure_pictures"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, TensorSpec
 from splitpoint.codecs.lossless import LOSSLESS
-from splitpoint.codecs.lossy_tiles import LossyTileCoder
-from splitpoint.codecs.protocol import Array, CodecError, Coder, TensorSpec
-from splitpoint.codecs.trellis import TrellisCoder
+from splitpoint.codecs.lossy.tiles import LossyTileCoder
+from splitpoint.codecs.lossy.trellis import TrellisCoder
 
 __all__ = ["CODERS", "load_coders", "npz_bytes", "save_coders"]
 

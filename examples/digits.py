@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.planner.data import Dataset, Sample
-from splitpoint.profiles.inputs import InputSpec, preprocess
+from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.profiles.network.inputs import InputSpec, preprocess
 
 if TYPE_CHECKING:
     from torch import nn

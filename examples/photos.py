@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from splitpoint.planner.data import Dataset, Sample
+from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.inputs import InputSpec
+from splitpoint.profiles.network.inputs import InputSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,6 +1,6 @@
 """The whole of ``splitpoint plan`` in order: model -> variants -> profiles -> cuts -> table -> search -> decision.
 
-Stages are functions that hand values on; `planner.write` makes the plan directory of the outcome.
+Stages are functions that hand values on; `planner.plandir.writing` makes the plan directory of the outcome.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from splitpoint.codecs.picture import PICTURES
-from splitpoint.codecs.protocol import Codec
+from splitpoint.codecs.contract.protocol import Codec
+from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
-from splitpoint.planner import table
-from splitpoint.planner.cost import Party
-from splitpoint.planner.cuts import CutList
-from splitpoint.planner.decide import Decision, decide, misses_quality
-from splitpoint.planner.exact import missed
-from splitpoint.planner.lab import UNCOMPRESSED, Lab, obtain_profile, obtain_profiles, open_lab
-from splitpoint.planner.problem import Problem, default_threads, load_problem, load_source
-from splitpoint.planner.progress import Progress, Silent
-from splitpoint.planner.search import require_optuna, search
-from splitpoint.planner.types import Candidate, Cut, Evaluated, Placement, PlannerError
-from splitpoint.planner.variants import make_variants
-from splitpoint.profiles.model_profile import ModelProfile
+from splitpoint.planner.cost.price import Party
+from splitpoint.planner.cuts.enumeration import CutList
+from splitpoint.planner.networks.variants import make_variants
+from splitpoint.planner.search import table
+from splitpoint.planner.search.decide import Decision, decide, misses_quality
+from splitpoint.planner.search.lab import UNCOMPRESSED, Lab, obtain_profile, obtain_profiles, open_lab
+from splitpoint.planner.search.sampler import require_optuna, search
+from splitpoint.planner.search.several_tensors import missed
+from splitpoint.planner.setup.loading import Problem, default_threads, load_problem, load_source
+from splitpoint.planner.values.progress import Progress, Silent
+from splitpoint.planner.values.types import Candidate, Cut, Evaluated, Placement, PlannerError
+from splitpoint.profiles.measurement.model_profile import ModelProfile
 
 __all__ = [
     "Outcome",

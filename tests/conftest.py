@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from splitpoint.planner.planfile import Requirements
-from splitpoint.planner.types import Evaluated
-from splitpoint.profiles.device import Compute, Device, Runtime
-from splitpoint.profiles.graph import load_graph
-from splitpoint.profiles.model import ModelGraph
+from splitpoint.planner.deploy.schema import Requirements
+from splitpoint.planner.values.types import Evaluated
+from splitpoint.profiles.machine.device import Compute, Device, Runtime
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.model import ModelGraph
 
 # Times depend on what else the machine does; a slow example is no failure.
 hypothesis.settings.register_profile("splitpoint", deadline=None)
@@ -62,7 +62,7 @@ def make_needs() -> Callable[..., Requirements]:
 @pytest.fixture(scope="session")
 def exported(nets: ModuleType) -> Callable[..., bytes]:
     """`exported("resnet18", input_side, **options)`: the torch network as ONNX, each exported once a session."""
-    from splitpoint.profiles.torch_model import export_module
+    from splitpoint.profiles.network.torch_model import export_module
 
     @functools.cache
     def export(name: str, input_side: int, **options: Any) -> bytes:

@@ -12,16 +12,16 @@ import onnx
 from onnx import helper, numpy_helper
 
 from splitpoint.cli import main
-from splitpoint.codecs.protocol import Array
-from splitpoint.planner.config import DataConfig, Need, PlanConfig, SearchConfig, read_config
+from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.flow import load_problem, plan
-from splitpoint.planner.write import write_plan
-from splitpoint.profiles.catalog import load_device
-from splitpoint.profiles.device import Coder, Serial
-from splitpoint.profiles.files import read_yaml, write_yaml
-from splitpoint.profiles.inputs import InputSpec, preprocess
-from splitpoint.profiles.model_profile import ModelProfile, Samples
-from splitpoint.profiles.runtime import open_session
+from splitpoint.planner.plandir.writing import write_plan
+from splitpoint.planner.setup.config import DataConfig, Need, PlanConfig, SearchConfig, read_config
+from splitpoint.profiles.files.structs import read_yaml, write_yaml
+from splitpoint.profiles.library.catalog import load_device
+from splitpoint.profiles.machine.device import Coder, Serial
+from splitpoint.profiles.measurement.model_profile import ModelProfile, Samples
+from splitpoint.profiles.network.inputs import InputSpec, preprocess
+from splitpoint.profiles.network.runtime import open_session
 
 SIDE, CLASSES, PICTURES = 16, 6, 60
 SPEC = InputSpec(size=SIDE, resize="exact", mean=127.0, std=64.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from splitpoint.planner.planfile import Requirements
-from splitpoint.planner.types import Accuracy, Candidate, Cost, Evaluated
+from splitpoint.planner.deploy.schema import Requirements
+from splitpoint.planner.values.types import Accuracy, Candidate, Cost, Evaluated
 
 __all__ = ["make_needs", "make_point"]
 

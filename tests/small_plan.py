@@ -18,11 +18,11 @@ import onnx.parser
 from numpy.typing import NDArray
 from PIL import Image
 
-from splitpoint.planner.config import DataConfig, Need, PlanConfig, SearchConfig
 from splitpoint.planner.flow import load_problem, plan
-from splitpoint.planner.write import write_plan
-from splitpoint.profiles.inputs import guess_spec, preprocess, read_picture
-from splitpoint.profiles.runtime import open_session
+from splitpoint.planner.plandir.writing import write_plan
+from splitpoint.planner.setup.config import DataConfig, Need, PlanConfig, SearchConfig
+from splitpoint.profiles.network.inputs import guess_spec, preprocess, read_picture
+from splitpoint.profiles.network.runtime import open_session
 
 CLASSES, SIDE, PICTURES = 4, 16, 80
 MODEL = f"""

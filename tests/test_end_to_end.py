@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import splitpoint.planner.write
+import splitpoint.planner.plandir.writing
 from splitpoint import Plan
-from splitpoint.planner.config import read_config
 from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.setup.config import read_config
 
 CLASSES, SIDE = 6, 16  # of the small network in planning.py
 Run = Callable[..., tuple[int, str, str]]
@@ -119,7 +119,7 @@ def test_plans_without_a_split_run_and_verify(
     outcome = plan(problem, stored_profile=home / "profile.yaml")
     point = next(p for p in outcome.points if p.candidate.placement == placement)
     out = tmp_path / placement
-    written = splitpoint.planner.write.write_plan(outcome, point, out)
+    written = splitpoint.planner.plandir.writing.write_plan(outcome, point, out)
     assert (out / "head.onnx").exists() == (placement == "device")
     assert (out / "tail.onnx").exists() == (placement == "server")
     payload = written.head(pictures[0])

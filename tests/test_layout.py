@@ -24,12 +24,12 @@ ROOMS = {  # folder -> folders of ours it may import
     "planner": {"planner", "profiles", "codecs"},
 }
 HOMES = {  # a library with one home
-    "numba": "codecs/jit.py",
-    "onnxruntime": "profiles/runtime.py",
-    "optuna": "planner/search.py",
-    "rich": "planner/terminal.py",
+    "numba": "codecs/coders/jit.py",
+    "onnxruntime": "profiles/network/runtime.py",
+    "optuna": "planner/search/sampler.py",
+    "rich": "planner/output/terminal.py",
     "typer": "cli.py",
-    "yaml": "profiles/yaml12.py",
+    "yaml": "profiles/files/yaml12.py",
 }
 # Seconds to import, or not in the base install: only inside the functions that need them.
 LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "skimage", "sklearn", "torch", "torch_pruning"}
@@ -107,7 +107,7 @@ def _imports(node: ast.AST, *, at_top: bool) -> Iterator[Import]:
 
 
 def modules(path: Path) -> Iterator[tuple[str, int]]:
-    """Every module of ours that `path` imports, "from splitpoint.planner import table" as splitpoint.planner.table."""
+    """Every module of ours that `path` imports, "from splitpoint.planner import table" as its module."""
     ours = {module_of(other) for other in sources()}
     for found in imports(path):
         if found.module.split(".")[0] == "splitpoint":

@@ -1,0 +1,1 @@
+"""Lossless entropy coders for integer symbols."""

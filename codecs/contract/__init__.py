@@ -1,0 +1,1 @@
+"""What a codec is: the protocols, graphs under construction, and presets put together of parts."""

@@ -1,0 +1,1 @@
+"""Codecs whose quantizer is no ONNX graph: trellis-coded quantization and lossy picture tiles."""

@@ -1,0 +1,1 @@
+"""Pictures, and tensors laid out as pictures."""

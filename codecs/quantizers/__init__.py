@@ -1,0 +1,1 @@
+"""Coefficients to integer symbols and back, as ONNX graphs."""

@@ -1,0 +1,1 @@
+"""Linear maps of a tensor before it is quantized."""

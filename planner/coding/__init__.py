@@ -1,0 +1,1 @@
+"""Codecs run at the cuts of a network, with what fitting them may need: layers, labels, gradients."""

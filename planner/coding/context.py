@@ -1,0 +1,292 @@
+"""What a codec may know of a cut tensor beside its activations: its range, the layer before it, labels, sensitivity.
+
+Ranges and layers come from the graph. Sensitivities cost seconds, so they are had once for all cuts that are searched
+and within a fixed number of MACs, not within a time: the same model, data and seed give the same plan on every machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from splitpoint.codecs.contract.protocol import Array, Codec, Context
+from splitpoint.codecs.transforms.spectral import Spectral
+from splitpoint.planner.coding.gradients import gradients_torch
+from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
+from splitpoint.planner.coding.torch_graph import torch_graph
+from splitpoint.planner.cuts.expose import expose
+from splitpoint.planner.cuts.halves import split, whole_bytes
+from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network.torch_model import is_torch_spec, load_module
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Contexts", "Layer", "activation_range", "layer_of", "spread", "weighted"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+# A backward run is two forward runs' worth; EfficientNet-Lite0's 16 inputs are 68 GMACs: 6 s on one core of 2.5 GHz.
+GRADIENT_MACS = 70e9
+DIAGONAL_MACS = 100e9  # of all tails that are run: about 6 s on two such cores
+RUN_MACS = 2e6  # what a run costs beside its MACs
+LEAST_INPUTS = 4  # fewer say more of the input than of the network
+
+LAYERS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")  # one map in, one map out: Choi's layer l
+# Between a layer and the cut; of two branches (Add, Mul) the one made last counts.
+PASSED = (
+    "Add",
+    "BatchNormalization",
+    "Clip",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "Mul",
+    "PRelu",
+    "Relu",
+    "Sigmoid",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Layer:
+    """The layer that makes a tensor: the input it reads and its own weights."""
+
+    node: str
+    input: str
+    weights: Mapping[str, Array]  # "weight" (out, in, kh, kw) and "bias" (out,), where it has them
+
+
+class Contexts:
+    """Contexts of one network's cut tensors, for `Workbench`; give `prepare` the cuts before the first is fitted."""
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        calibration: Callable[[], Iterator[Array]],
+        *,
+        labels: Array | None = None,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        """`calibration` makes the (1, ...) inputs that codecs are fitted to, `labels` (N,) theirs."""
+        self._graph, self._calibration, self._labels = graph, calibration, labels
+        self._seed, self._threads = seed, threads
+        self._gradients: dict[str, Array] = {}
+        self._diagonals: dict[str, Array] = {}
+        self._missing: dict[str, str] = {}  # tensor -> why it has no sensitivity
+        self._layer_input: tuple[str, tuple[int, ...], Array] | None = None  # of the last cut
+
+    def __call__(self, codec: Codec, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
+        """What `codec` uses of `tensor` for the calibration inputs `rows`; what it does not use is left out."""
+        context = dataclasses.replace(activation_range(self._graph, tensor), seed=self._seed)
+        if "layer" in codec.needs:
+            layer = layer_of(self._graph, tensor)
+            if isinstance(layer, Layer):
+                values = self._values(layer.input, rows)
+                context = dataclasses.replace(context, layer_input=values, layer_weights=layer.weights)
+        if "labels" in codec.needs and self._labels is not None:
+            context = dataclasses.replace(context, labels=self._labels[list(rows)])
+        if "gradients" in codec.needs or weighted(codec):
+            context = dataclasses.replace(
+                context, gradients=self._gradients.get(tensor), sensitivity=self._diagonals.get(tensor)
+            )
+        return context
+
+    def prepare(self, cuts: Sequence[Cut], codecs: Sequence[Codec]) -> dict[str, str]:
+        """Have the sensitivities of `cuts` when one of `codecs` uses them; gives codecs that lack a need, and why.
+
+        A key is "NAME at CUT, CUT" or "NAME at every cut".
+        """
+        if any("gradients" in codec.needs or weighted(codec) for codec in codecs):
+            self._have_sensitivities(cuts)
+        left_out = {}
+        for codec in codecs:
+            lacking: dict[str, list[str]] = {}
+            for cut in cuts:
+                if (reason := self.lacks(codec, cut)) is not None:
+                    lacking.setdefault(reason, []).append("+".join(cut.tensors))
+            if cuts and sum(map(len, lacking.values())) == len(cuts):
+                left_out[f"{codec.name} at every cut"] = "; ".join(lacking)
+            else:
+                left_out |= {f"{codec.name} at {', '.join(at)}": reason for reason, at in lacking.items()}
+        return left_out
+
+    def lacks(self, codec: Codec, cut: Cut) -> str | None:
+        """Why `codec` cannot have what it needs at `cut`, or None."""
+        if "labels" in codec.needs and self._labels is None:
+            return "needs labels, and the data has none"
+        for tensor in cut.tensors:
+            if "layer" in codec.needs and isinstance(reason := layer_of(self._graph, tensor), str):
+                return f"needs the layer that makes the tensor: {reason}"
+            if "gradients" in codec.needs and tensor not in self._gradients:
+                return f"needs gradients: {self._missing.get(tensor, 'none were asked for here')}"
+        return None
+
+    def without_sensitivity(self) -> dict[str, str]:
+        """Tensors of the prepared cuts that have neither gradients nor a diagonal, and why."""
+        return {
+            tensor: reason
+            for tensor, reason in self._missing.items()
+            if tensor not in self._gradients and tensor not in self._diagonals
+        }
+
+    def _values(self, tensor: str, rows: Sequence[int]) -> Array:
+        """(N, ...): `tensor` for the calibration inputs `rows`."""
+        key = (tensor, tuple(rows))
+        if self._layer_input is None or self._layer_input[:2] != key:
+            self._layer_input = (*key, self._exposed([tensor], rows)[tensor])
+        return self._layer_input[2]
+
+    def _exposed(self, tensors: Sequence[str], rows: Sequence[int]) -> dict[str, Array]:
+        """(N, ...) each: `tensors` for the calibration inputs `rows`, all from one run of the network an input."""
+        (entry,) = self._graph.inputs
+        inner = [name for name in tensors if name != entry.name]
+        session = open_session(expose(whole_bytes(self._graph), inner), level="all", threads=self._threads)
+        wanted, made = set(rows), []
+        for i, x in enumerate(self._calibration()):
+            if i in wanted:
+                values = {entry.name: x, **(session.run({entry.name: x}) if inner else {})}
+                made.append([values[name] for name in tensors])
+        return {name: np.concatenate(parts) for name, parts in zip(tensors, zip(*made, strict=True), strict=True)}
+
+    def _have_sensitivities(self, cuts: Sequence[Cut]) -> None:
+        """Gradients through the user's module, else through the graph in torch, else the diagonal, else nothing."""
+        graph = self._graph
+        ways: list[Callable[[], nn.Module]] = [lambda: torch_graph(graph)]
+        if is_torch_spec(graph.source):  # a pruned or quantized variant keeps the source: its answers tell
+            ways.insert(0, lambda: load_module(graph.source))
+        known = self._graph.tensors
+        targets = {
+            name: cut
+            for cut in cuts
+            for name in cut.tensors
+            if known[name].dtype == "float32" and len(known[name].shape) in (3, 4) and name not in self._gradients
+        }
+        if not targets:
+            return
+        count = _affordable((1 + 2 * TOP) * self._graph.macs, GRADIENT_MACS, least=LEAST_INPUTS)
+        rows = spread(sum(1 for _ in self._calibration()), count)
+        inputs = [x for i, x in enumerate(self._calibration()) if i in set(rows)]
+        (result, *_) = self._graph.outputs
+        values = self._exposed([*targets, result.name], rows)
+        self._missing |= dict.fromkeys(targets, "there is no torch")
+        for make in ways:
+            left = {name: values[name] for name in targets if name not in self._gradients}
+            if not left:
+                break
+            try:
+                gradients = gradients_torch(make(), inputs, left, answers=values[result.name])
+            except ModuleNotFoundError:
+                break
+            except (PlannerError, ProfileError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
+                self._missing |= dict.fromkeys(left, str(error))
+                continue
+            self._gradients |= gradients.found
+            self._missing |= gradients.missing
+        self._have_diagonals({name: cut for name, cut in targets.items() if name not in self._gradients}, values)
+
+    def _have_diagonals(self, targets: Mapping[str, Cut], values: Mapping[str, Array]) -> None:
+        budget = DIAGONAL_MACS
+
+        def an_input(name: str) -> float:
+            tail_macs = self._graph.macs - targets[name].head_macs
+            return (1 + _channels(values[name])) * (tail_macs + RUN_MACS)
+
+        for name in sorted(targets, key=an_input):  # the cheapest first: they are the deepest, where it counts most
+            count = _affordable(an_input(name), budget)
+            if len(targets[name].tensors) > 1:
+                self._missing[name] += "; the diagonal needs a cut of one tensor"
+            elif count < min(LEAST_INPUTS, len(values[name])):
+                self._missing[name] += "; the diagonal would take too many runs of the tail"
+            else:
+                budget -= count * an_input(name)
+                self._diagonals[name] = sensitivity_diagonal(
+                    split(self._graph, targets[name])[1],
+                    values[name],
+                    axis=2 if values[name].ndim == 3 else 1,
+                    count=count,
+                    seed=self._seed,
+                    threads=self._threads,
+                )
+
+
+def weighted(codec: Codec) -> bool:
+    """Whether the codec takes gradients or a sensitivity when there is one."""
+    transform = getattr(codec, "transform", None)
+    return isinstance(transform, Spectral) and transform.weighted
+
+
+def activation_range(graph: ModelGraph, tensor: str) -> Context:
+    """The range a cut tensor is known to have because an activation made it: ReLU [0, inf), Clip [min, max]."""
+    node = _producer(graph, tensor)
+    if node is None or node.op_type not in ("Relu", "Clip"):
+        return Context()
+    if node.op_type == "Relu":
+        return Context(low=0.0)
+    low, high = (_constant(node.inputs[i]) if i < len(node.inputs) else None for i in (1, 2))
+    return Context(low=-np.inf if low is None else float(low), high=np.inf if high is None else float(high))
+
+
+def layer_of(graph: ModelGraph, tensor: str) -> Layer | str:
+    """The layer that makes `tensor`, with activations and residuals between; or why there is none."""
+    order = {name: node.index for node in graph.nodes for name in node.outputs}
+    name = tensor
+    while True:
+        node = _producer(graph, name)
+        if node is None:
+            return (
+                "it is the network's input"
+                if name == tensor
+                else f"nothing but activations from the input to {tensor!r}"
+            )
+        data = [value.name for value in node.inputs if value is not None and value.name in graph.tensors]
+        if node.op_type in LAYERS:
+            break
+        if node.op_type not in PASSED or not data:
+            return f"it comes from {node.op_type}, which is no layer from maps to maps"
+        name = max((str(d) for d in data), key=lambda d: order.get(d, -1))
+    if len(graph.tensors[str(data[0])].shape) != 4:
+        return f"it comes from {node.op_type} of a tensor that is no map"
+    constants = [None if value is None else _constant(value) for value in node.inputs[1:3]]
+    named = zip(("weight", "bias"), constants, strict=False)
+    return Layer(
+        node=str(node.name), input=str(data[0]), weights={key: value for key, value in named if value is not None}
+    )
+
+
+def spread(total: int, count: int) -> list[int]:
+    """At most `count` of `total` indices, evenly spaced."""
+    if total <= count:
+        return list(range(total))
+    return [int(i) for i in np.linspace(0, total - 1, count).round()]
+
+
+def _producer(graph: ModelGraph, tensor: str) -> ir.Node | None:
+    value = next((v for node in graph.model.graph for v in node.outputs if v.name == tensor), None)
+    return None if value is None else value.producer()
+
+
+def _constant(value: ir.Value | None) -> Array | None:
+    constant = None if value is None else value.const_value
+    return None if constant is None else constant.numpy()
+
+
+def _affordable(macs: float, budget: float, *, least: int = 0) -> int:
+    """Inputs of `macs` each that `budget` pays for, from `least` to INPUTS."""
+    return max(least, min(INPUTS, int(budget // max(macs, 1.0))))
+
+
+def _channels(values: Array) -> int:
+    return int(values.shape[2 if values.ndim == 3 else 1])

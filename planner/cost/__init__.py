@@ -1,0 +1,1 @@
+"""Seconds, bytes, joules and money of a candidate, predicted or timed."""

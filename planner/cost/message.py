@@ -1,0 +1,105 @@
+"""What a message costs on its way: seconds as a mean and in the share of the draws that a deadline asks for.
+
+The link and the queue at a shared server are random and independent. Where one of them is constant the quantile of
+their sum is exact; where both vary it is that of an equidistant grid of both distributions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.profiles.link.link import Delay, Link, downlink_s, mean_rate_bit_s, uplink_delay, wire_bit
+from splitpoint.profiles.link.queue import md1_mean_wait_s, md1_wait_quantile_s, md1_within
+from splitpoint.profiles.units import format_fraction
+
+__all__ = ["ANSWER_BYTES", "Channel", "Sent", "send"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+ANSWER_BYTES = 64  # what the server sends back: a class, a score, a few boxes; one packet on every link
+GRID = 400  # probabilities at which two distributions are added: within 4 % of simulation in its tests
+WAITS = 65  # waits at which M/D/1 is evaluated, log-linear between
+FARTHEST = 1 - 0.25 / GRID  # of the wait's distribution
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """The link, what a deadline asks of it, and how busy the server is."""
+
+    link: Link
+    share: float | None = None  # of the draws in which the deadline must hold; None: on average
+    server_load: float = 0.0  # requests a second that all its devices together send to the server
+    seed: int = 0  # of Monte Carlo, where no closed form exists
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """One message up, its wait, and the answer down."""
+
+    link_s: float  # mean; inf when infeasible
+    wait_s: float  # mean, in the server's queue
+    deadline_s: float | None  # link and wait together, not exceeded in the share asked for; None: no share was asked
+    air_s: float  # that the message keeps the link busy
+    infeasible: str | None  # why it can never arrive
+
+
+def send(channel: Channel, payload_bytes: float, service_s: float) -> Sent:
+    """A message of `payload_bytes` to a server that works on it for `service_s`."""
+    link, bits = channel.link, 8 * payload_bytes
+    up = _up(link, bits, channel.seed)
+    wait_s = _mean_wait_s(channel.server_load, service_s)
+    reason = up.infeasible
+    if reason is None and math.isinf(wait_s):
+        busy = format_fraction(channel.server_load * service_s)
+        reason = f"{channel.server_load:g} requests a second keep the server busy {busy} of the time"
+    if reason is not None:
+        late = None if channel.share is None else math.inf
+        return Sent(link_s=math.inf, wait_s=0.0, deadline_s=late, air_s=math.inf, infeasible=reason)
+    down_s = downlink_s(link, 8 * ANSWER_BYTES)
+    late_s = None
+    if channel.share is not None:
+        late_s = down_s + _quantile_s(up, channel.server_load, service_s, channel.share)
+    air_s = wire_bit(link, bits) / (1 - link.loss) / mean_rate_bit_s(link) / link.duty_cycle if bits > 0 else 0.0
+    return Sent(link_s=up.mean_s + down_s, wait_s=wait_s, deadline_s=late_s, air_s=air_s, infeasible=None)
+
+
+@functools.lru_cache(maxsize=256)
+def _up(link: Link, bits: float, seed: int) -> Delay:
+    return uplink_delay(link, bits, seed=seed)
+
+
+def _mean_wait_s(load: float, service_s: float) -> float:
+    return md1_mean_wait_s(load, service_s) if load > 0 and service_s > 0 else 0.0
+
+
+def _quantile_s(up: Delay, load: float, service_s: float, share: float) -> float:
+    """Seconds that the way up and the queue together do not exceed in `share` of the draws."""
+    if load == 0 or service_s == 0:
+        return up.quantile_s(share)
+    steady = up.how == "exact" and up.quantile_s(0.5 / GRID) == up.quantile_s(FARTHEST)
+    if steady:
+        return up.mean_s + md1_wait_quantile_s(load, service_s, share)
+    shares = (np.arange(GRID) + 0.5) / GRID
+    ways = np.array([up.quantile_s(float(p)) for p in shares])
+    sums = (ways[:, None] + _waits(load, service_s)[None, :]).ravel()
+    return float(np.quantile(sums, share, method="inverted_cdf"))
+
+
+@functools.lru_cache(maxsize=64)
+def _waits(load: float, service_s: float) -> NDArray[np.float64]:
+    """The M/D/1 wait at the middle of each of GRID equal shares."""
+    shares = (np.arange(GRID) + 0.5) / GRID
+    farthest_s = md1_wait_quantile_s(load, service_s, FARTHEST)
+    waits = np.linspace(0.0, farthest_s, WAITS)
+    late = np.log([max(1e-12, 1 - md1_within(load, service_s, float(wait))) for wait in waits])
+    # The survival is nearly exponential, so its logarithm is nearly linear; it falls, np.interp wants it to rise.
+    found: NDArray[np.float64] = np.interp(-np.log1p(-shares), -late, waits, left=0.0)
+    return found

@@ -1,0 +1,300 @@
+"""What a candidate costs: a pure function of frozen inputs whose parts add up. No I/O, no ONNX Runtime, no search.
+
+latency = prepare + head + encode + link + wait + decode + tail, of one inference on an idle device and link; wait is
+the queue of a shared server. The link part is the payload's way up and the answer's way down, half a round trip each
+(see profiles/link/link.py). Energy is the device's: its idle power over the whole latency, what computing adds, the
+radio.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
+from splitpoint.planner.setup.device_limits import stored_scale
+from splitpoint.planner.values.types import Cost, Cut, How, Timed
+from splitpoint.profiles.link.energy import compute_j, link_usd, radio_j, server_usd, wait_j
+from splitpoint.profiles.machine.device import Device, OpWork, predict_s, serial_s
+from splitpoint.profiles.machine.machine import check_settings
+from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.network.model import ModelGraph, Node
+
+__all__ = [
+    "PREPROCESS",
+    "CodingWork",
+    "Party",
+    "cost_of_picture",
+    "cost_of_split",
+    "cost_on_device",
+    "op_work",
+    "other_half",
+    "over",
+    "party",
+    "work_of",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+PREPROCESS = "preprocess"  # the name under which resizing and normalization are measured, per pixel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Party:
+    """A device or server with the seconds it takes for each node of one graph."""
+
+    device: Device
+    node_s: NDArray[np.float64]  # (nodes,)
+    run_s: float  # constant of each inference
+    how: How
+    retest_error: float | None = None  # of the profile that the seconds come from; None: modelled
+
+    def seconds(self, nodes: Sequence[int]) -> float:
+        """Seconds to run these nodes; nothing to run takes no time."""
+        return self.run_s + float(self.node_s[list(nodes)].sum()) if len(nodes) else 0.0
+
+    def timed(self, nodes: Sequence[int]) -> Timed:
+        """As `seconds`, with how they are known; what a profile says of the whole network was measured."""
+        seconds = self.seconds(nodes)
+        if self.retest_error is None:
+            return Timed(seconds=seconds, how=self.how, spread_s=None)
+        whole = len(nodes) == len(self.node_s)
+        return Timed(
+            seconds=seconds,
+            how="measured" if whole else self.how,
+            spread_s=self.retest_error * seconds if seconds else None,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CodingWork:
+    """What a fitted codec asks of the two sides, independent of who they are."""
+
+    symbols: tuple[tuple[str, int], ...]  # (coder, symbols it codes) per crossing tensor
+    encoder: tuple[OpWork, ...]
+    decoder: tuple[OpWork, ...]
+    table_bytes: int  # one-time: codec.npz
+    weight_bytes: int  # one-time: added to the graphs
+
+    @property
+    def side_bytes(self) -> int:
+        """Everything the codec adds once."""
+        return self.table_bytes + self.weight_bytes
+
+
+def other_half(graph: ModelGraph, cut: Cut) -> list[int]:
+    """The nodes behind the cut."""
+    head = set(cut.head)
+    return [node.index for node in graph.nodes if node.index not in head]
+
+
+def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
+    """`device` running `graph`: profiled where the model profile was measured on it, else modelled.
+
+    Raises `ProfileError` when both are of one processor with different threads, provider or precision.
+    """
+    if device.machine is not None:
+        check_settings(profile.machine, device.machine, what=f"the model profile of {profile.model}", at=device.name)
+    if device.fingerprint is not None and device.fingerprint == profile.machine.fingerprint:
+        seconds = {timing.name: timing.seconds for timing in profile.nodes}
+        node_s = np.array([seconds[node.name] for node in graph.nodes])
+        run_s = min(device.compute.run_overhead_s, profile.whole.min_s)
+        node_s *= (profile.whole.min_s - run_s) / node_s.sum()
+        return Party(device=device, node_s=node_s, run_s=run_s, how="profiled", retest_error=profile.retest_error)
+    node_s = predict_s(device, [op_work(graph, node) for node in graph.nodes])
+    return Party(device=device, node_s=node_s, run_s=device.compute.run_overhead_s, how="modelled")
+
+
+def op_work(graph: ModelGraph, node: Node) -> OpWork:
+    """A node as arithmetic and memory traffic."""
+
+    def total(names: Iterable[str]) -> int:
+        return sum(graph.tensors[name].bytes for name in names if name in graph.tensors)
+
+    known = [graph.tensors[name] for name in node.outputs if name in graph.tensors]
+    return OpWork(
+        op_class=node.op_class,
+        macs=node.macs,
+        read_bytes=total(node.inputs),
+        write_bytes=total(node.outputs),
+        weight_bytes=node.weight_bytes,
+        element_bytes=np.dtype(known[0].dtype).itemsize if known else 4,
+    )
+
+
+def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
+    """The work of the codecs of one cut; `table_bytes` is the length of their codec.npz."""
+    return CodingWork(
+        symbols=tuple((codec.coder.name, sum(spec.elements for spec in codec.coder.specs)) for codec in fitted),
+        encoder=tuple(op for codec in fitted for op in _graph_ops(codec, codec.encoder, codec.encoder_macs)),
+        decoder=tuple(op for codec in fitted for op in _graph_ops(codec, codec.decoder, codec.decoder_macs)),
+        table_bytes=table_bytes,
+        weight_bytes=sum(codec.weight_bytes for codec in fitted),
+    )
+
+
+def cost_of_split(
+    *,
+    graph: ModelGraph,
+    cut: Cut,
+    work: CodingWork,
+    payload_bytes: float,
+    peak_bytes: int,
+    prepare_symbols: int,
+    edge: Party,
+    server: Party,
+    host: Device,
+    channel: Channel,
+    head: Timed | None = None,
+    tail: Timed | None = None,
+) -> Cost:
+    """A cut inside the network (or at its input): the device prepares, runs the head and encodes.
+
+    `head` and `tail` are the halves' seconds where they are known better than from `edge` and `server`.
+    """
+    head = head or edge.timed(cut.head)
+    tail = tail or server.timed(other_half(graph, cut))
+    encode_s = sum(serial_s(edge.device, host, name, n, direction="encode") for name, n in work.symbols)
+    decode_s = sum(serial_s(server.device, host, name, n, direction="decode") for name, n in work.symbols)
+    scale = stored_scale(edge.device, graph)
+    cost = Cost(
+        prepare_s=_prepare_s(edge.device, host, prepare_symbols),
+        head_s=head.seconds,
+        # The codec's graph is part of head.onnx: its operators cost, another run's overhead does not.
+        encode_s=encode_s + float(predict_s(edge.device, work.encoder).sum()),
+        link_s=0.0,
+        decode_s=decode_s + float(predict_s(server.device, work.decoder).sum()),
+        tail_s=tail.seconds,
+        how=_how(head, tail),
+        head_how=head.how,
+        tail_how=tail.how,
+        head_spread_s=head.spread_s,
+        tail_spread_s=tail.spread_s,
+        payload_bytes=payload_bytes,
+        side_bytes=work.side_bytes,
+        head_bytes=cut.head_weight_bytes + work.weight_bytes,
+        head_peak_bytes=round(scale * (peak_bytes + work.weight_bytes)),
+        head_file_bytes=round(scale * (cut.head_weight_bytes + work.weight_bytes)) + work.table_bytes,
+    )
+    return over(cost, channel, edge.device, server.device)
+
+
+def cost_on_device(*, graph: ModelGraph, peak_bytes: int, prepare_symbols: int, edge: Party, host: Device) -> Cost:
+    """Do not split: the whole model on the device, nothing sent."""
+    weight_bytes = sum(node.weight_bytes for node in graph.nodes)
+    scale = stored_scale(edge.device, graph)
+    head = edge.timed([node.index for node in graph.nodes])
+    cost = Cost(
+        prepare_s=_prepare_s(edge.device, host, prepare_symbols),
+        head_s=head.seconds,
+        encode_s=0.0,
+        link_s=0.0,
+        decode_s=0.0,
+        tail_s=0.0,
+        how=head.how,
+        head_how=head.how,
+        head_spread_s=head.spread_s,
+        payload_bytes=0.0,
+        side_bytes=0,
+        head_bytes=weight_bytes,
+        head_peak_bytes=round(scale * peak_bytes),
+        head_file_bytes=round(scale * weight_bytes),
+        radio_j=0.0,
+        server_usd=0.0,
+        link_usd=0.0,
+    )
+    return _powered(cost, edge.device)
+
+
+def cost_of_picture(
+    *,
+    graph: ModelGraph,
+    coder: str,
+    pixels: int,
+    payload_bytes: float,
+    prepare_symbols: int,
+    edge: Party,
+    server: Party,
+    host: Device,
+    channel: Channel,
+) -> Cost:
+    """Do not split: the coded picture to the server, which prepares it and runs the whole model."""
+    tail = server.timed([node.index for node in graph.nodes])
+    cost = Cost(
+        prepare_s=_prepare_s(server.device, host, prepare_symbols),
+        prepared_by="server",
+        head_s=0.0,
+        encode_s=serial_s(edge.device, host, coder, pixels, direction="encode"),
+        link_s=0.0,
+        decode_s=serial_s(server.device, host, coder, pixels, direction="decode"),
+        tail_s=tail.seconds,
+        how=_how(edge.timed([]), tail),
+        tail_how=tail.how,
+        tail_spread_s=tail.spread_s,
+        payload_bytes=payload_bytes,
+        side_bytes=0,
+        head_bytes=0,
+        head_peak_bytes=0,
+    )
+    return over(cost, channel, edge.device, server.device)
+
+
+def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
+    """`cost` with its payload sent over `channel`: seconds, queue, radio, money and whether it can arrive at all."""
+    sent, link = send(channel, cost.payload_bytes, cost.server_s), channel.link
+    up_bits = 8 * cost.payload_bytes
+    cost = dataclasses.replace(
+        cost,
+        link_s=sent.link_s,
+        wait_s=sent.wait_s,
+        deadline_link_s=sent.deadline_s,
+        air_s=sent.air_s,
+        infeasible=sent.infeasible,
+        radio_j=radio_j(link, up_bits, 8 * ANSWER_BYTES),
+        server_usd=server_usd(server, cost.server_s),
+        link_usd=link_usd(link, cost.payload_bytes + ANSWER_BYTES),
+    )
+    return _powered(cost, edge)
+
+
+def _powered(cost: Cost, device: Device) -> Cost:
+    """`cost` with the device's energy, which a request without an answer does not have."""
+    if cost.infeasible is not None:
+        return dataclasses.replace(cost, compute_j=None, idle_j=None)
+    return dataclasses.replace(cost, compute_j=compute_j(device, cost.device_s), idle_j=wait_j(device, cost.latency_s))
+
+
+def _how(*halves: Timed) -> How:
+    certain: tuple[How, ...] = ("modelled", "profiled", "measured")
+    return min((half.how for half in halves), key=certain.index)
+
+
+def _prepare_s(device: Device, host: Device, symbols: int) -> float:
+    return serial_s(device, host, PREPROCESS, symbols, direction="encode") if symbols else 0.0
+
+
+def _graph_ops(codec: FittedCodec, model: bytes | None, macs: int) -> list[OpWork]:
+    """One OpWork a node of a codec's graph: each reads and writes about the whole tensor, the first does the MACs."""
+    if model is None:
+        return []
+    import onnx
+
+    nodes = len(onnx.load_model_from_string(model).graph.node)
+    tensor_bytes = 4 * int(np.prod(codec.shape, dtype=np.int64))
+    return [
+        OpWork(
+            op_class="pointwise" if first else "other",
+            macs=macs if first else 0,
+            read_bytes=tensor_bytes,
+            write_bytes=tensor_bytes,
+            weight_bytes=0,
+        )
+        for first in [True] + [False] * (nodes - 1)
+    ]

@@ -1,0 +1,1 @@
+"""Where a network can be cut: frontiers of tensors, the exact minimum cut, head and tail as models."""

@@ -1,0 +1,1 @@
+"""What a device or a server needs to run a plan: plan.yaml and `Plan`. Imports nothing else of the planner."""

@@ -1,0 +1,50 @@
+"""A network with weights of lower precision: fp16, or int8 with activations quantized on calibration inputs (QDQ).
+
+A runtime without fp16 arithmetic, as ONNX Runtime's on CPUs, widens fp16 weights when it loads them: the file halves,
+memory and latency do not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from splitpoint.planner.cost.price import other_half
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.cuts.halves import whole_bytes
+from splitpoint.planner.samples.dataset import Dataset, inputs
+from splitpoint.planner.values.types import Cut
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.runtime import to_float16, to_int8
+
+__all__ = ["lower_precision", "same_places"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def lower_precision(
+    graph: ModelGraph, precision: Literal["fp16", "int8"], calibration: Dataset, *, head: Cut | None = None
+) -> ModelGraph:
+    """`graph` in another precision, or only the head of a cut of it, inputs and outputs in their own types.
+
+    int8 is static: ranges of activations are those of the calibration inputs, weights have a scale per channel.
+    Raises `ProfileError` where it cannot be.
+    """
+    model = whole_bytes(graph)
+    keep = [] if head is None else [graph.nodes[index].name for index in other_half(graph, head)]
+    if precision == "fp16":
+        changed = to_float16(model, keep=keep, name=graph.name)
+    else:
+        name = graph.inputs[0].name
+        changed = to_int8(model, ({name: x} for x in inputs(calibration)), keep=keep, name=graph.name)
+    called = f"{graph.name} {precision}" + ("" if head is None else f" before {head.after}")
+    # The first pass makes ORT insert Casts, the second settles their form: what is stored must be what is read again.
+    settled = whole_bytes(load_graph(changed, name=called, source=graph.source))
+    return load_graph(settled, name=called, source=graph.source)
+
+
+def same_places(graph: ModelGraph, cut: Cut) -> frozenset[str]:
+    """Nodes of `graph`, whose head was lowered, after which as much is done as before `cut`: its tensor in any type."""
+    return frozenset(c.after for c in enumerate_cuts(graph).cuts if c.head_macs == cut.head_macs)

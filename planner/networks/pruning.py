@@ -1,0 +1,209 @@
+"""Variants whose layers before a cut are pruned: the torch module is thinned, corrected and exported again."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
+from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
+from splitpoint.planner.samples.dataset import Dataset, inputs
+from splitpoint.planner.setup.config import PruneConfig
+from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.torch_model import export_module, is_torch_spec, load_module
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Pruned", "layers_around", "prune_at", "pruned_graphs"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+SAME_FILTER: Final = (
+    1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
+)
+SHARES: Final = (0.25, 0.5, 0.75)  # of the multiply-adds before the cuts that are chosen
+WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pruned:
+    """A network thinned up to one place, and where it may be cut."""
+
+    name: str  # "pruned .25 before features.16"
+    ratio: float
+    graph: ModelGraph
+    after: tuple[str, ...]  # the nodes after which it was made to be cut
+
+
+def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) -> tuple[list[Pruned], list[str]]:
+    """One network for each ratio and cut, and what was not pruned and why. Ratio 0 is the given network itself.
+
+    Cuts between which no layer stands share a network. Raises `ProfileError` for a cut that the network does not have.
+    """
+    import torch
+
+    ratios = [ratio for ratio in config.ratios if ratio > 0]
+    if not is_torch_spec(graph.source):
+        return [], [
+            f"pruning ratios are {{0}}: {graph.source} is an ONNX file, and filters are removed through the dependency"
+            " graph of a torch module; give the network as file.py:factory"
+        ]
+    module = load_module(graph.source)
+    stacked = torch.from_numpy(np.concatenate(list(inputs(calibration))))
+    places: dict[tuple[str, ...], list[Cut]] = {}
+    around: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
+    notes = []
+    if config.cuts:
+        chosen = [find_cut(graph, text, at=f"$.prune.cuts[{number}]") for number, text in enumerate(config.cuts)]
+    else:
+        chosen = _choose(graph)
+    for cut in chosen:
+        before, behind = layers_around(graph, module, cut)
+        if not before:
+            notes.append(f"pruning ratios are {{0}} after {cut.after}: no convolution stands before it")
+            continue
+        places.setdefault(tuple(before), []).append(cut)
+        around[tuple(before)] = (before, behind)
+    found = []
+    for ratio in ratios:
+        for key, cuts in places.items():
+            before, behind = around[key]
+            name = f"pruned {ratio:g} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
+            try:
+                thin, left = prune_at(module, before, behind, ratio=ratio, calibration=stacked, correct=config.correct)
+                if _size(thin) == _size(module):
+                    raise ProfileError("no layer is wide enough to lose that share in steps of its width")
+                data = export_module(thin, graph.inputs[0].shape, at=graph.source)
+            except ProfileError as error:
+                notes.append(f"not made: {name}: {error.message}")
+                continue
+            exported = load_graph(data, name=f"{graph.name} {name}", source=graph.source)
+            found.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
+            notes += [f"{name}: left as it is: {reason}" for reason in left]
+    return found, notes
+
+
+def prune_at(
+    module: nn.Module,
+    before: Sequence[str],
+    behind: Sequence[str],
+    *,
+    ratio: float,
+    calibration: torch.Tensor,
+    correct: bool,
+) -> tuple[nn.Module, list[str]]:
+    """A copy of `module` with `ratio` of the filters of the layers `before` removed; which were left alone and why.
+
+    With `correct` the layers `behind` the cut are fitted on `calibration` (N, ...).
+    """
+    thin = copy.deepcopy(module)
+    removed, left = remove_filters(thin, before, ratio, calibration[:1])
+    if correct:
+        correct_layers(thin, module, behind, removed, calibration)
+    return thin, left
+
+
+def layers_around(graph: ModelGraph, module: nn.Module, cut: Cut) -> tuple[list[str], list[str]]:
+    """Modules of `cut`: the convolutions of its head, and the layers that read it first, in order of execution.
+
+    Modules and nodes are matched by their weights, since names do not survive the folding of batch normalization.
+    """
+    import torch
+
+    found = _modules(graph, module)
+    layers = dict(module.named_modules())
+    before = [found[i] for i in sorted(cut.head) if i in found]
+    before = [name for name in before if isinstance(layers[name], torch.nn.Conv2d) and layers[name].groups == 1]
+    alive, behind = set(cut.tensors), []
+    for node in graph.nodes:
+        if node.index in cut.head or alive.isdisjoint(node.inputs):
+            continue
+        if node.op_type not in WEIGHTED:
+            alive.update(node.outputs)
+        elif node.index in found and getattr(layers[found[node.index]], "groups", 1) == 1:
+            behind.append(found[node.index])
+    return list(dict.fromkeys(before)), list(dict.fromkeys(behind))
+
+
+def _modules(graph: ModelGraph, module: nn.Module) -> dict[int, str]:
+    """Node index -> the module whose filters the node has, each scaled."""
+    import torch
+
+    weights = {
+        name: layer.weight.detach().double().flatten(1).numpy()
+        for name, layer in module.named_modules()
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
+    }
+    kernels = {node.name: _kernel(node) for node in graph.model.graph if node.op_type in WEIGHTED}
+    found: dict[int, str] = {}
+    for node in graph.nodes:
+        kernel = kernels.get(node.name)
+        if kernel is None:
+            continue
+        for name, weight in weights.items():
+            if name not in found.values() and (_scaled(kernel, weight) or _scaled(kernel.T, weight)):
+                found[node.index] = name
+                break
+    return found
+
+
+def _kernel(node: Any) -> NDArray[np.float64] | None:
+    """(outputs, inputs) of a node with constant weights; a matrix may be transposed."""
+    value = node.inputs[1].const_value
+    if value is None or value.numpy().ndim < 2:
+        return None
+    array = np.asarray(value.numpy(), np.float64)
+    return array.reshape(len(array), -1)
+
+
+def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
+    """Whether each row of `kernel` is that of `weight` times a number."""
+    if kernel.shape != weight.shape:
+        return False
+    power = (weight**2).sum(axis=1)
+    factor = (kernel * weight).sum(axis=1) / np.where(power > 0, power, 1.0)
+    return float(np.linalg.norm(kernel - factor[:, None] * weight)) <= SAME_FILTER * float(np.linalg.norm(kernel))
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _choose(graph: ModelGraph) -> list[Cut]:
+    """Where the network is cut when nobody says: near each of `SHARES` of the multiply-adds.
+
+    Only cuts smaller than the input and than every earlier cut are worth sending; a network without such cuts is pruned
+    for the device's sake, and any of its cuts will do.
+    """
+    inside = [cut for cut in enumerate_cuts(graph).cuts if cut.head_macs]
+    smaller, best = [], sum(tensor.elements for tensor in graph.inputs)
+    for cut in inside:
+        if cut.elements < best:
+            smaller.append(cut)
+            best = cut.elements
+    if not any(cut.head_macs < graph.macs for cut in smaller):
+        smaller = inside
+    nearest = [min(smaller, key=lambda cut: abs(cut.head_macs / graph.macs - share)) for share in SHARES]
+    return list(dict.fromkeys(nearest))
+
+
+def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:
+    """Where the pruned network is cut: it has the same operators in the same order, only narrower."""
+    types, other = ([node.op_type for node in g.nodes] for g in (graph, pruned))
+    if types != other:
+        raise PlannerError(f"the pruned network has {len(other)} operators, the given one {len(types)}", at=pruned.name)
+    narrow = {tuple(cut.head): cut.after for cut in enumerate_cuts(pruned).cuts}
+    return tuple(narrow[tuple(cut.head)] for cut in cuts)

@@ -1,0 +1,164 @@
+"""Networks to plan beside the given one: other widths and input sizes, weights of lower precision, pruned heads.
+
+A variant is a whole network, and both its head and its tail are used. Quality is always against the given network, so
+that what a variant loses by itself is part of its loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from splitpoint.planner.cuts.enumeration import find_cut
+from splitpoint.planner.networks.precision import lower_precision, same_places
+from splitpoint.planner.samples.dataset import SETS, Dataset, Sample, Split
+from splitpoint.planner.samples.readers import load_folder
+from splitpoint.planner.setup.config import OtherModel
+from splitpoint.planner.setup.loading import Problem, check_inputs, load_source
+from splitpoint.planner.values.types import GIVEN, Cut
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.inputs import RESAMPLING, InputSpec
+from splitpoint.profiles.network.model import ModelGraph
+
+__all__ = ["Variant", "make_variants"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Variant:
+    """One network to plan, its inputs, and how it came to be."""
+
+    name: str  # the label on the front
+    kind: Literal["given", "listed", "precision", "pruned"]
+    graph: ModelGraph
+    split: Split  # the given network's inputs, in this network's size
+    after: frozenset[str] | None = None  # nodes after which it may be cut; None: anywhere
+
+    @property
+    def spec(self) -> InputSpec:
+        """The input block in force."""
+        return self.split.search.spec
+
+
+def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
+    """All variants that the configuration asks for, the given network first, and what could not be made and why.
+
+    Raises `ProfileError` for a listed network that does not fit the data or gives other outputs, and for two variants
+    of one name.
+    """
+    config = problem.config
+    notes: list[str] = []
+    heads: list[Cut | None] = [
+        find_cut(problem.graph, text, at=f"$.precision_cuts[{i}]") for i, text in enumerate(config.precision_cuts)
+    ]
+    if heads and all(precision == "fp32" for precision in config.precisions):
+        raise ProfileError(
+            "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
+        )
+    variants = [Variant(name=GIVEN, kind="given", graph=problem.graph, split=problem.split)]
+    variants += [_listed(problem, other, at=f"$.models[{i}]") for i, other in enumerate(config.models)]
+    for size in config.sizes:
+        try:
+            variants.append(_listed(problem, _other_size(problem, size), at="$.sizes"))
+        except ProfileError as error:
+            notes.append(f"not made: input {size}x{size}: {error.message}")
+    for precision in config.precisions:
+        if precision != "fp32":
+            variants += [_lowered(problem, precision, head) for head in heads or [None]]
+    if config.prune is not None:
+        from splitpoint.planner.networks.pruning import pruned_graphs
+
+        pruned, reasons = pruned_graphs(problem.graph, config.prune, problem.split.calibration)
+        notes += reasons
+        variants += [
+            Variant(name=p.name, kind="pruned", graph=p.graph, split=problem.split, after=frozenset(p.after))
+            for p in pruned
+        ]
+    names = [variant.name for variant in variants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ProfileError(f"two variants are called {twice[0]!r}", at="$.models", fix="give each its own name")
+    return variants, notes
+
+
+def _lowered(problem: Problem, precision: Literal["fp16", "int8"], head: Cut | None) -> Variant:
+    graph = lower_precision(problem.graph, precision, problem.split.calibration, head=head)
+    return Variant(
+        name=precision if head is None else f"{precision} before {head.after}",
+        kind="precision",
+        graph=graph,
+        split=problem.split,
+        after=None if head is None else same_places(graph, head),
+    )
+
+
+def _other_size(problem: Problem, size: int) -> OtherModel:
+    """The given network with square inputs of `size`; a resize in pixels before the crop keeps its proportion."""
+    spec = problem.spec
+    if spec.kind != "image":
+        raise ProfileError("the input is a tensor, whose size is what it is")
+    if spec.height_width == (size, size):
+        raise ProfileError("it is the given network's own size")
+    changes: dict[str, Any] = {"size": size}
+    if isinstance(spec.resize, int):
+        changes["resize"] = round(spec.resize * size / min(spec.height_width))
+    return OtherModel(
+        name=f"input {size}x{size}", model=problem.config.model, input=msgspec.structs.replace(spec, **changes)
+    )
+
+
+def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:
+    spec = other.input or problem.spec
+    split = problem.split if spec == problem.spec else _resized(problem, spec, at=at)
+    first = split.search.samples[0]
+    shape = spec.shape if spec.kind == "image" else np.asarray(first.tensor).shape
+    graph = load_source(other.model, tuple(shape))
+    check_inputs(split.search, graph, at=f"{at}: {other.model}")
+    ours, theirs = ([tensor.shape for tensor in g.outputs] for g in (problem.graph, graph))
+    if ours != theirs:
+        raise ProfileError(
+            f"{other.name} gives outputs {theirs}, the given network {ours}",
+            at=f"{at}.model",
+            fix="list networks of the same task: quality is measured against the given network's outputs",
+        )
+    return Variant(name=other.name, kind="listed", graph=graph, split=split)
+
+
+def _resized(problem: Problem, spec: InputSpec, *, at: str) -> Split:
+    """The same samples in the same three sets, in another size: files are read again, stored pictures resampled."""
+    given = problem.spec
+    if spec.kind != given.kind or spec.kind != "image" or spec.channels != given.channels:
+        raise ProfileError(
+            f"a listed network takes {spec.kind} of {spec.channels} channels, the data are {given.kind} of"
+            f" {given.channels}",
+            at=f"{at}.input",
+            fix="only size and scale of an image may differ from the given network's",
+        )
+    sets = {name: getattr(problem.split, name) for name in SETS}
+    folder = Path(problem.config.data.source)
+    if folder.is_dir():
+        again = {sample.name: sample for sample in load_folder(folder, spec, seed=problem.config.search.seed).samples}
+        parts = {name: [again[sample.name] for sample in data.samples] for name, data in sets.items()}
+    else:
+        parts = {name: list(_resampled(data, spec)) for name, data in sets.items()}
+    return Split(
+        **{name: dataclasses.replace(data, spec=spec, samples=tuple(parts[name])) for name, data in sets.items()}
+    )
+
+
+def _resampled(data: Dataset, spec: InputSpec) -> Iterator[Sample]:
+    height, width = spec.height_width
+    for sample in data.samples:
+        assert sample.picture is not None  # image data: Dataset's invariant
+        planes = sample.picture if sample.picture.shape[2] == 3 else sample.picture[:, :, 0]
+        picture = np.asarray(Image.fromarray(planes).resize((width, height), RESAMPLING[spec.resample]))
+        yield dataclasses.replace(sample, picture=picture.reshape(height, width, -1))

@@ -1,0 +1,1 @@
+"""What commands print: documents for --json, and their views in the terminal."""

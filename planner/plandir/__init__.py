@@ -1,0 +1,1 @@
+"""Plan directories: written, read back, run on the report set and verified."""

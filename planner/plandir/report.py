@@ -1,0 +1,72 @@
+"""The report set as a file, and the quality of a finished plan on it, from the plan's files and payloads alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from splitpoint.codecs.contract.protocol import Array
+from splitpoint.codecs.store import npz_bytes
+from splitpoint.planner.deploy.plan import WHOLE, Plan
+from splitpoint.planner.quality.accuracy import Metric, Observed, judge
+from splitpoint.planner.samples.dataset import Dataset, Sample, network_input
+from splitpoint.planner.values.types import Accuracy
+from splitpoint.profiles.network.runtime import open_session
+
+__all__ = ["REFERENCE", "plan_input", "report_bytes", "run_report"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+REFERENCE = "reference.npz"  # what the given network gives for the report inputs, where the plan runs another one
+
+
+def report_bytes(dataset: Dataset) -> bytes:
+    """The bytes of report-inputs.npz: arrays x, y and group as `planner.samples.readers.load_npz` reads them."""
+    pictures = dataset.samples[0].picture is not None
+    rows = [s.picture if pictures else np.asarray(s.tensor)[0] for s in dataset.samples]
+    arrays = {"x": np.stack([np.asarray(row) for row in rows]), "group": np.array([s.group for s in dataset.samples])}
+    if dataset.labels is not None:
+        arrays["y"] = dataset.labels
+    return npz_bytes(arrays)
+
+
+def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
+    """Every report input through `plan.head`, its bytes through `plan.tail`, against the given network unsplit."""
+    observed = []
+    for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
+        payload = plan.head(plan_input(plan, sample))
+        y = plan.tail(payload)
+        observed.append(
+            Observed(
+                outputs=list(y.values()) if isinstance(y, dict) else [y],
+                reference=reference,
+                label=sample.label,
+                group=sample.group,
+                payload_bytes=0 if plan.file.placement == "device" else len(payload),
+            )
+        )
+        advance()
+    return judge(observed, metric, "report")
+
+
+def _references(plan: Plan, dataset: Dataset) -> Iterator[list[Array]]:
+    """The given network's outputs for each input: stored, or from whole.onnx when that is the given network."""
+    model = plan.file.model
+    if REFERENCE in plan.file.files:
+        with np.load(plan.path(REFERENCE), allow_pickle=False) as stored:
+            arrays = [stored[f"out{i}"] for i in range(len(model.outputs))]
+        yield from (list(row) for row in zip(*arrays, strict=True))
+        return
+    whole = open_session(plan.path(WHOLE), level="all")
+    for sample in dataset.samples:
+        exact = whole.run({model.input.name: network_input(sample, dataset.spec)})
+        yield [exact[tensor.name] for tensor in model.outputs]
+
+
+def plan_input(plan: Plan, sample: Sample) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """What `plan.head` takes for a sample: the picture where there is one, else the tensor."""
+    return np.asarray(sample.picture if sample.picture is not None else sample.tensor)

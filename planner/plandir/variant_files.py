@@ -1,0 +1,114 @@
+"""Variants in a plan directory: the networks of the front's points, and the given network's outputs.
+
+A plan whose network is not the given one holds ``reference.npz``, the given network's outputs on the report inputs, so
+that verify can measure quality against them. A front of several networks keeps each in ``variants/N/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from splitpoint.codecs.contract.protocol import Array
+from splitpoint.codecs.store import npz_bytes
+from splitpoint.planner.deploy.plan import HEAD, REPORT, WHOLE
+from splitpoint.planner.deploy.schema import IOTensor, ModelSource
+from splitpoint.planner.plandir.report import REFERENCE, report_bytes
+from splitpoint.planner.plandir.running_files import device_files
+from splitpoint.planner.samples.dataset import inputs
+from splitpoint.planner.search.lab import Lab
+from splitpoint.planner.values.types import Evaluated
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.structs import dump_yaml, read_yaml
+from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.network.model import ModelGraph, Tensor
+from splitpoint.profiles.network.runtime import open_session
+
+__all__ = [
+    "VARIANTS",
+    "VariantFile",
+    "io_tensor",
+    "model_source",
+    "reference_bytes",
+    "stored_variant",
+    "stored_variants",
+    "variant_files",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+VARIANTS, VARIANT = "variants", "variant.yaml"
+
+
+class VariantFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """variants/N/variant.yaml: one network of the front; beside it whole.onnx and its report inputs."""
+
+    name: str
+    model: ModelSource
+    input: InputSpec
+
+
+def model_source(graph: ModelGraph) -> ModelSource:
+    """What plan.yaml says of a network."""
+    return ModelSource(
+        name=graph.name,
+        source=graph.source,
+        source_sha256=graph.source_sha256,
+        sha256=graph.sha256,
+        input=io_tensor(graph.inputs[0]),
+        outputs=tuple(io_tensor(tensor) for tensor in graph.outputs),
+    )
+
+
+def variant_files(lab: Lab, reference: bytes | None) -> dict[str, bytes]:
+    """The variant's network, its report inputs and, for another than the given one, the given one's outputs."""
+    files = {WHOLE: device_files(lab.graph)[HEAD], REPORT: report_bytes(lab.variant.split.report)}
+    return files if reference is None else files | {REFERENCE: reference}
+
+
+def reference_bytes(given: Lab) -> bytes:
+    """The bytes of reference.npz: arrays out0, out1, ... (N, ...) of the given network's outputs on the report set."""
+    graph = given.graph
+    session = open_session(device_files(graph)[HEAD], level="all")
+    rows = [session.run({graph.inputs[0].name: x}) for x in inputs(given.variant.split.report)]
+    return npz_bytes({f"out{i}": _stack([row[t.name] for row in rows]) for i, t in enumerate(graph.outputs)})
+
+
+def stored_variants(labs: Sequence[Lab], points: Sequence[Evaluated], reference: bytes | None) -> dict[str, bytes]:
+    """All networks of `points` by path in the plan directory; nothing when all points are of the given network."""
+    used = {point.candidate.variant for point in points}
+    if used <= {labs[0].variant.name}:
+        return {}
+    files: dict[str, bytes] = {}
+    for number, lab in enumerate((lab for lab in labs if lab.variant.name in used), start=1):
+        own = variant_files(lab, None if lab is labs[0] else reference)
+        said = VariantFile(name=lab.variant.name, model=model_source(lab.graph), input=lab.variant.spec)
+        own[VARIANT] = dump_yaml(said).encode()
+        files |= {f"{VARIANTS}/{number}/{name}": data for name, data in own.items()}
+    return files
+
+
+def stored_variant(directory: Path, name: str) -> tuple[Path, VariantFile]:
+    """The folder of the variant called `name` and what it says; raises `ProfileError` when there is none."""
+    for folder in sorted((directory / VARIANTS).iterdir()):
+        found = read_yaml(folder / VARIANT, VariantFile)
+        if found.name == name:
+            return folder, found
+    raise ProfileError(f"no variant {name!r} in this plan", at=str(directory / VARIANTS), fix="plan again")
+
+
+def _stack(rows: Sequence[Array]) -> Array:
+    if len({row.shape for row in rows}) > 1:
+        raise ProfileError("outputs whose size depends on the input cannot be compared between variants")
+    return np.stack(rows)
+
+
+def io_tensor(tensor: Tensor) -> IOTensor:
+    """What plan.yaml says of a tensor."""
+    return IOTensor(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)

@@ -1,0 +1,1 @@
+"""What the commands profile and calibrate measure: this host, and the tensors at every cut."""

@@ -1,0 +1,1 @@
+"""What a candidate loses: metrics, intervals, and the measurement through real payloads and tails."""

@@ -1,0 +1,1 @@
+"""Sample inputs: readers of folders and files, and the three disjoint sets."""

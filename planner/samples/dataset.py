@@ -1,0 +1,272 @@
+"""Sample inputs and their three disjoint sets: calibration fits codecs, search ranks, report gives the plan's number.
+
+A *group* holds inputs that are not independent (crops of one scene, frames of one video); a group is never divided.
+Pictures stay uint8; the network's inputs are made one at a time, on demand.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.inputs import InputSpec, preprocess
+
+__all__ = ["SETS", "Dataset", "Sample", "SetName", "Split", "check_labels", "inputs", "network_input", "split_three"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+SetName = Literal["calibration", "search", "report"]
+SETS: tuple[SetName, ...] = ("calibration", "search", "report")
+SHARES = (0.2, 0.4, 0.4)  # static tables from 16 images are within 1 % of 200: search and report need the inputs more
+LEAST_INPUTS = 4  # in each set; fewer give an interval from nearly 0 to nearly 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sample:
+    """One input: a resized picture, (H, W, C) uint8, or a tensor, (1, ...), as the network takes it."""
+
+    name: str  # what messages say: a file, "photos.npz[3]"
+    group: str
+    picture: NDArray[np.uint8] | None = None
+    tensor: NDArray[Any] | None = None
+    label: int | None = None  # index of the right output
+
+    def __post_init__(self) -> None:
+        """Exactly one of picture and tensor."""
+        if (self.picture is None) == (self.tensor is None):
+            raise ProfileError("a sample has either a picture or a tensor", at=self.name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Dataset:
+    """Inputs of one network: every sample fits `spec`, and either all are labelled or none is."""
+
+    spec: InputSpec
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...] | None = None  # names by output index
+    source: str = ""  # where it came from, for messages and provenance
+
+    def __post_init__(self) -> None:
+        """Refuse what no planner could use, naming the sample."""
+        if not self.samples:
+            raise ProfileError("there are no inputs", at=self.source or None)
+        shapes = {s.tensor.shape for s in self.samples if s.tensor is not None}
+        for sample in self.samples:
+            _check_sample(sample, self.spec, self.samples[0])
+            if sample.label is not None and self.classes is not None and not 0 <= sample.label < len(self.classes):
+                raise ProfileError(f"label {sample.label} of {len(self.classes)} classes", at=sample.name)
+        if len(shapes) > 1:
+            raise ProfileError(f"the tensors have different shapes: {sorted(shapes)[:3]}", at=self.source or None)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,) indices of the right outputs, or None for unlabelled data."""
+        if self.samples[0].label is None:
+            return None
+        return np.array([s.label for s in self.samples], dtype=np.int64)
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) a number for each sample's group, in order of first appearance."""
+        code: dict[str, int] = {}
+        return np.array([code.setdefault(s.group, len(code)) for s in self.samples], dtype=np.int64)
+
+    @property
+    def group_count(self) -> int:
+        """Number of different groups (scenes)."""
+        return len({s.group for s in self.samples})
+
+    def select(self, indices: Sequence[int]) -> Dataset:
+        """The samples at `indices`, in that order."""
+        return dataclasses.replace(self, samples=tuple(self.samples[i] for i in indices))
+
+    def sha256(self) -> str:
+        """Of the inputs, labels and groups, for a plan's provenance; names and places do not count."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            content = sample.picture if sample.picture is not None else sample.tensor
+            assert content is not None  # Sample's invariant
+            digest.update(f"{content.dtype.str} {content.shape} {sample.label} {sample.group}\n".encode())
+            digest.update(np.ascontiguousarray(content).tobytes())
+        return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Split:
+    """Three sets that share no group."""
+
+    calibration: Dataset
+    search: Dataset
+    report: Dataset
+
+
+def network_input(sample: Sample, spec: InputSpec) -> NDArray[Any]:
+    """The network's input (1, ...) for a sample."""
+    return preprocess(sample.picture, spec) if sample.picture is not None else np.asarray(sample.tensor)
+
+
+def inputs(dataset: Dataset) -> Iterator[NDArray[Any]]:
+    """The network's inputs, (1, ...) each, made one at a time."""
+    return (network_input(sample, dataset.spec) for sample in dataset.samples)
+
+
+def check_labels(dataset: Dataset, outputs: int) -> None:
+    """Raise `ProfileError` unless the labels are indices into the model's `outputs` scores."""
+    labels = dataset.labels
+    if labels is None:
+        return
+    if dataset.classes is not None and len(dataset.classes) != outputs:
+        raise ProfileError(
+            f"the model has {outputs} outputs, the data {len(dataset.classes)} classes",
+            at=dataset.source or None,
+            fix="put classes.txt into the data folder: one class a line, in the order of the model's outputs",
+        )
+    worst = int(labels.argmax())
+    if labels[worst] >= outputs:
+        raise ProfileError(f"label {labels[worst]} but {outputs} outputs (0..{outputs - 1})", at=_name(dataset, worst))
+
+
+def split_three(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    shares: tuple[float, float, float] = SHARES,
+    counts: tuple[int, int, int] | None = None,
+    assign: Mapping[str, SetName] | None = None,
+) -> Split:
+    """Divide the groups into calibration, search and report sets, each class in the same proportions where labelled.
+
+    `shares` are of the inputs; `counts` are numbers of groups and may leave groups unused; `assign` names the set of
+    every group. The same seed and data give the same sets. Raises `PlannerError` when a set would be too small.
+    """
+    members: dict[str, list[int]] = {}
+    for index, sample in enumerate(dataset.samples):
+        members.setdefault(sample.group, []).append(index)
+    if assign is not None:
+        chosen = _assigned(dataset, members, assign)
+    else:
+        order = _by_stratum(dataset, members, seed)
+        chosen = _diffuse(dataset, members, order, shares) if counts is None else _count(dataset, order, counts)
+    parts = []
+    for name in SETS:
+        picked = sorted(i for group in chosen[name] for i in members[group])
+        if len(picked) < LEAST_INPUTS:
+            raise PlannerError(
+                f"the {name} set would have {len(picked)} inputs, expected at least {LEAST_INPUTS}"
+                f" (data: {len(dataset)} inputs in {len(members)} groups)",
+                at=dataset.source or None,
+                fix="add data, or name fewer inputs as one group",
+            )
+        parts.append(dataset.select(picked))
+    return Split(calibration=parts[0], search=parts[1], report=parts[2])
+
+
+def _name(dataset: Dataset, index: int) -> str:
+    return dataset.samples[index].name
+
+
+def _check_sample(sample: Sample, spec: InputSpec, first: Sample) -> None:
+    if (sample.label is None) != (first.label is None):
+        raise ProfileError("some inputs have labels and some have none", at=sample.name)
+    if sample.label is not None and sample.label < 0:
+        raise ProfileError(f"label {sample.label} is below 0", at=sample.name)
+    if sample.picture is not None:
+        if spec.kind != "image":
+            raise ProfileError("a picture, but the input block says kind: tensor", at=sample.name)
+        expected = (*spec.height_width, spec.channels)
+        if sample.picture.shape != expected or sample.picture.dtype != np.uint8:
+            got = f"{sample.picture.shape} of {sample.picture.dtype}"
+            raise ProfileError(f"expected a picture {expected} of uint8, got {got}", at=sample.name)
+        return
+    tensor = np.asarray(sample.tensor)
+    if spec.kind != "tensor":
+        raise ProfileError("a tensor, but the input block says kind: image", at=sample.name)
+    if tensor.dtype != np.dtype(spec.dtype) or tensor.ndim < 1 or tensor.shape[0] != 1:
+        got = f"{tensor.shape} of {tensor.dtype}"
+        raise ProfileError(f"expected a tensor (1, ...) of {spec.dtype}, got {got}", at=sample.name)
+    if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+        raise ProfileError("the tensor holds NaN or infinity", at=sample.name)
+
+
+def _assigned(
+    dataset: Dataset, members: Mapping[str, list[int]], assign: Mapping[str, SetName]
+) -> dict[SetName, list[str]]:
+    unknown, missing = sorted(set(assign) - set(members)), sorted(set(members) - set(assign))
+    if unknown or missing:
+        text = f"unknown groups {unknown}" if unknown else f"groups in no set: {missing}"
+        raise PlannerError(text, at=dataset.source or None, fix=f"the groups are {sorted(members)}")
+    return {name: [group for group in members if assign[group] == name] for name in SETS}
+
+
+def _by_stratum(dataset: Dataset, members: Mapping[str, list[int]], seed: int) -> list[str]:
+    """Groups of one class side by side, classes and the groups in each in seeded order."""
+    strata: dict[int, list[str]] = {}
+    for group in sorted(members):
+        labels = [dataset.samples[i].label for i in members[group]]
+        commonest = collections.Counter(-1 if label is None else label for label in sorted(labels, key=str))
+        strata.setdefault(commonest.most_common(1)[0][0], []).append(group)
+    rng = random.Random(seed)
+    keys = sorted(strata)
+    rng.shuffle(keys)
+    for key in keys:
+        rng.shuffle(strata[key])
+    return [group for key in keys for group in strata[key]]
+
+
+def _diffuse(
+    dataset: Dataset, members: Mapping[str, list[int]], order: Sequence[str], shares: Sequence[float]
+) -> dict[SetName, list[str]]:
+    """Walk along the strata, each group to the set that lags its share most: every class is divided alike."""
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise PlannerError(f"shares must be three positive numbers that add up to 1, got {tuple(shares)}")
+    if len(order) < 3:
+        raise PlannerError(
+            f"{len(order)} groups cannot make three disjoint sets, expected at least 3",
+            at=dataset.source or None,
+            fix="add data from other scenes",
+        )
+    chosen: dict[SetName, list[str]] = {name: [] for name in SETS}
+    have, total = [0] * 3, 0
+    for position, group in enumerate(order):
+        size = len(members[group])
+        total += size
+        empty = [k for k in range(3) if not have[k]]
+        # With few groups the last ones go to the sets that have none.
+        allowed = empty if len(order) - position <= len(empty) else range(3)
+        best = max(allowed, key=lambda k: (shares[k] * total - have[k], k))
+        have[best] += size
+        chosen[SETS[best]].append(group)
+    return chosen
+
+
+def _count(dataset: Dataset, order: Sequence[str], counts: Sequence[int]) -> dict[SetName, list[str]]:
+    wanted = sum(counts)
+    if len(counts) != 3 or min(counts) < 1 or wanted > len(order):
+        raise PlannerError(
+            f"counts {tuple(counts)} of {len(order)} groups", at=dataset.source or None, fix="give three counts >= 1"
+        )
+    quota = [*counts, len(order) - wanted]  # the last: left unused
+    have = [0] * 4
+    chosen: dict[SetName, list[str]] = {name: [] for name in SETS}
+    for position, group in enumerate(order, start=1):
+        open_ = [k for k in range(4) if have[k] < quota[k]]
+        best = max(open_, key=lambda k: (quota[k] * position / len(order) - have[k], k))
+        have[best] += 1
+        if best < 3:
+            chosen[SETS[best]].append(group)
+    return chosen

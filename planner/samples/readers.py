@@ -1,0 +1,241 @@
+"""Where samples come from: a labelled or flat folder of pictures, an .npz file, or a function of the user's."""
+
+from __future__ import annotations
+
+import csv
+import random
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.network.inputs import InputSpec, read_picture
+
+__all__ = ["load_data", "load_factory", "load_folder", "load_npz"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+NOT_DATA = frozenset({".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})  # beside the pictures
+LABELS, CLASSES = "labels.csv", "classes.txt"
+
+
+def load_data(
+    source: str, spec: InputSpec | None, *, base: Path | None = None, limit: int | None = None, seed: int = 0
+) -> Dataset:
+    """Load a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
+
+    Relative paths start at `base` (the configuration's folder). `limit` keeps that many pictures of a folder, evenly by
+    class, chosen by `seed`. Only a factory that returns a `Dataset` can do without `spec`. Raises `ProfileError`.
+    """
+    path = (base or Path()) / source
+    if not path.exists() and ":" in source:
+        return load_factory(source, spec, base=base)
+    if spec is None:
+        raise ProfileError("these data need an input: block", at=source)
+    if path.is_dir():
+        return load_folder(path, spec, limit=limit, seed=seed)
+    if path.suffix == ".npz" and path.exists():
+        return load_npz(path, spec)
+    what = "neither a folder nor an .npz file" if path.exists() else "there is no such folder or file"
+    raise ProfileError(
+        f"cannot load data: {what}", at=str(path), fix="a folder of pictures, data.npz, or file.py:function"
+    )
+
+
+def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0) -> Dataset:
+    """Pictures in DIR/class/, or in DIR/ with labels.csv (file, label and/or group), or in DIR/ without labels.
+
+    A class's index is its line in DIR/classes.txt; without that file the folder's name when all names are numbers, else
+    its place in sorted order. Every picture is a group of its own unless labels.csv has a column `group`.
+    """
+    top = _listing(folder)
+    pictures = [p for p in top if p.is_file()]
+    folders = [p for p in top if p.is_dir()]
+    names = _class_names(folder)
+    if (folder / LABELS).exists():
+        rows, names = _from_csv(folder, names)
+    elif folders and pictures:
+        raise ProfileError(
+            f"pictures beside class folders: {pictures[0].name} and {folders[0].name}/",
+            at=str(folder),
+            fix="put every picture into a class folder",
+        )
+    elif folders:
+        rows, names = _from_class_folders(folders, names, folder)
+    else:
+        rows = [(p, None, p.name) for p in pictures]
+    if not rows:
+        raise ProfileError(f"no pictures ({', '.join(sorted(PICTURES))})", at=str(folder))
+    samples = tuple(
+        Sample(name=str(path), group=group, label=label, picture=read_picture(path, spec))
+        for path, label, group in _limited(rows, limit, seed)
+    )
+    return Dataset(spec=spec, samples=samples, classes=names if rows[0][1] is not None else None, source=str(folder))
+
+
+def load_npz(path: Path, spec: InputSpec) -> Dataset:
+    """Arrays x (N, ...), and optionally y (N,) integer labels and group (N,), without pickles.
+
+    For an image x is uint8 pictures (N, H, W, C), or (N, H, W) for gray, of the network's size; for a tensor the
+    network's inputs without their batch axis. float64 is rounded to float32.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ProfileError(f"this .npz file cannot be read: {error}", at=str(path)) from error
+    x, y, group = arrays.get("x"), arrays.get("y"), arrays.get("group")
+    if x is None or x.ndim == 0 or set(arrays) - {"x", "y", "group"}:
+        raise ProfileError(f"expected arrays x, y, group, got {sorted(arrays)}", at=str(path))
+    for name, array in (("y", y), ("group", group)):
+        if array is not None and array.shape != (len(x),):
+            raise ProfileError(f"{name} has shape {array.shape}, expected ({len(x)},)", at=str(path))
+    if y is not None and y.dtype.kind not in "iu":
+        raise ProfileError(f"y must be integers, got {y.dtype}", at=str(path))
+    if spec.kind == "image" and x.ndim == 3:
+        x = x[..., None]
+    if spec.kind == "tensor" and x.dtype == np.float64 and spec.dtype == "float32":
+        x = x.astype(np.float32)
+    samples = tuple(_row(path, spec, x, y, group, i) for i in range(len(x)))
+    return Dataset(spec=spec, samples=samples, source=str(path))
+
+
+def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = None) -> Dataset:
+    """Call "file.py:function" (the file relative to `base`) or "package.module:function".
+
+    The function takes nothing and returns a `Dataset` or a sequence of `Sample`, which then need `spec`.
+    """
+    function = import_named(reference, base=base)
+    if not callable(function):
+        raise ProfileError(f"expected a function, got {type(function).__name__}", at=reference)
+    made = function()
+    if isinstance(made, Dataset):
+        if spec is not None and made.spec != spec:
+            raise ProfileError(f"its input block {made.spec} is not the configuration's {spec}", at=reference)
+        return made
+    if not isinstance(made, Sequence) or not all(isinstance(sample, Sample) for sample in made):
+        raise ProfileError(f"expected a Dataset or a sequence of Samples, got {type(made).__name__}", at=reference)
+    if spec is None:
+        raise ProfileError("samples without a Dataset need an input: block", at=reference)
+    return Dataset(spec=spec, samples=tuple(made), source=reference)
+
+
+Row = tuple[Path, int | None, str]  # file, label, group
+Names = tuple[str, ...] | None  # class names by label
+
+
+def _listing(folder: Path) -> list[Path]:
+    """Pictures and folders, sorted; anything that looks like data but is no picture is an error, not left out."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or (path.is_file() and path.suffix.lower() in NOT_DATA):
+            continue
+        if path.is_file() and path.suffix.lower() not in PICTURES:
+            raise ProfileError(
+                f"'{path.suffix}' is no picture that can be read", at=str(path), fix="convert or remove it"
+            )
+        found.append(path)
+    return found
+
+
+def _class_names(folder: Path) -> Names:
+    path = folder / CLASSES
+    if not path.exists():
+        return None
+    names = tuple(path.read_text(encoding="utf-8").split("\n"))
+    names = tuple(name.strip() for name in (names[:-1] if names[-1] == "" else names))
+    if "" in names or len(set(names)) != len(names):
+        raise ProfileError("a class name is empty or stands twice", at=str(path))
+    return names
+
+
+def _index(names: Sequence[str], given: Names, at: Path) -> tuple[dict[str, int], tuple[str, ...] | None]:
+    """Class name -> label, and the class names by label (None when the names are the labels)."""
+    if given is not None:
+        unknown = sorted(set(names) - set(given))
+        if unknown:
+            raise ProfileError(f"class '{unknown[0]}' is not in {CLASSES}", at=str(at))
+        return {name: i for i, name in enumerate(given)}, given
+    if all(name.isascii() and name.isdigit() for name in names):
+        return {name: int(name) for name in names}, None
+    ordered = tuple(sorted(set(names)))
+    return {name: i for i, name in enumerate(ordered)}, ordered
+
+
+def _from_class_folders(folders: Sequence[Path], given: Names, at: Path) -> tuple[list[Row], Names]:
+    index, names = _index([f.name for f in folders], given, at)
+    rows: list[Row] = []
+    for folder in folders:
+        files = _listing(folder)
+        if not files:
+            raise ProfileError("this class has no pictures", at=str(folder), fix="add pictures or remove the folder")
+        nested = next((f for f in files if f.is_dir()), None)
+        if nested is not None:
+            raise ProfileError("a folder inside a class folder", at=str(nested), fix="expected DIR/class/picture")
+        rows += [(f, index[folder.name], f"{folder.name}/{f.name}") for f in files]
+    return rows, names
+
+
+def _from_csv(folder: Path, given: Names) -> tuple[list[Row], Names]:
+    path = folder / LABELS
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            table = list(reader)
+            columns = set(reader.fieldnames or ())
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ProfileError(f"not a CSV file: {error}", at=str(path)) from error
+    if not {"file"} < columns <= {"file", "label", "group"}:
+        raise ProfileError(f"expected columns file, label and/or group, got {sorted(columns)}", at=str(path))
+    if any(None in row or None in row.values() for row in table):
+        raise ProfileError(f"a row has not the {len(columns)} columns of the first line", at=str(path))
+    labelled = "label" in columns
+    index, names = _index([row["label"] for row in table], given, path) if labelled else ({}, None)
+    rows: list[Row] = [
+        (folder / row["file"], index[row["label"]] if labelled else None, row.get("group", row["file"]))
+        for row in table
+    ]
+    files = [row[0] for row in rows]
+    if len(set(files)) != len(files):
+        twice = next(f for f in files if files.count(f) > 1)
+        raise ProfileError(f"'{twice.name}' stands twice", at=str(path))
+    return rows, names
+
+
+def _limited(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+    if limit is None or limit >= len(rows):
+        return rows
+    if limit < 1:
+        raise ProfileError(f"limit must be at least 1, got {limit}")
+    shuffled = list(range(len(rows)))
+    random.Random(seed).shuffle(shuffled)
+    seen: dict[int | None, int] = {}
+    ranked = []
+    for i in shuffled:
+        label = rows[i][1]
+        ranked.append((seen.get(label, 0), i))
+        seen[label] = seen.get(label, 0) + 1
+    ranked.sort(key=lambda pair: pair[0])  # stable: the first of every class, then the second, ...
+    return [rows[i] for i in sorted(i for _, i in ranked[:limit])]
+
+
+def _row(
+    path: Path, spec: InputSpec, x: NDArray[Any], y: NDArray[Any] | None, group: NDArray[Any] | None, i: int
+) -> Sample:
+    return Sample(
+        name=f"{path.name}[{i}]",
+        group=str(i if group is None else group[i]),
+        label=None if y is None else int(y[i]),
+        picture=x[i] if spec.kind == "image" else None,
+        tensor=x[i : i + 1] if spec.kind == "tensor" else None,
+    )

@@ -1,0 +1,195 @@
+"""The table from which the search starts: for every promising cut, codec and rate an estimated cost and loss.
+
+A first look runs a few calibration inputs through the real bitstream and tail at two rates of each codec; payload and
+output error of the other rates are interpolated on log scales. Estimates
+order the search and are never shown: what is shown was measured by `planner.quality.evaluate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from splitpoint.codecs.contract.protocol import Array, Codec, FitError
+from splitpoint.planner.coding.bench import Workbench
+from splitpoint.planner.quality.accuracy import relative_error
+from splitpoint.planner.search.pareto import pareto
+from splitpoint.planner.values.types import Candidate, Cost, Cut
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["PROBE_INPUTS", "Entry", "promising", "starting_points", "tabulate"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+PROBE_INPUTS = 2  # calibration inputs of the first look
+PROBE_BITS = 4  # uniform bits at which cuts are compared before any codec is fitted
+PROBE_RATES = (0.25, 0.75)  # of the way from a codec's coarsest rate to its finest
+LEAST_ERROR = 1e-9  # float32 noise: below it an error is as good as none
+SLACK = 1.5  # a deeper cut stays although an earlier one has fewer bits, up to this factor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One line of the table."""
+
+    candidate: Candidate
+    cut: Cut
+    cost: Cost  # with the estimated payload
+    error: float  # estimated relative error of the outputs
+
+
+def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int, ceiling_bit: float = np.inf) -> list[Cut]:
+    """At most `limit` cuts that no earlier cut beats in entropy (at 4 bits, zero-order, summed over the tensors).
+
+    Head time grows along the network and, with a server faster than the device, so does the total, so an earlier cut
+    of fewer bits dominates. `SLACK` keeps near ties, since equal bits do not mean equal loss. A cut above `ceiling_bit`
+    (a picture of high quality) loses to sending the picture, in bits and in head time; the cut of fewest bits stays.
+    """
+    bits = estimated_bits(bench, cuts)
+    order = sorted(range(len(cuts)), key=lambda i: (cuts[i].head_macs, len(cuts[i].head)))
+    best, kept = np.inf, []
+    for i in order:
+        if bits[i] <= SLACK * best and bits[i] <= ceiling_bit:
+            kept.append(i)
+        best = min(best, bits[i])
+    kept = kept or [int(np.argmin(bits))]
+    while len(kept) > limit:  # thin where bits change least from one kept cut to the next
+        steps = [abs(np.log(bits[a] / bits[b])) for a, b in itertools.pairwise(kept)]
+        kept.pop(int(np.argmin(steps[:-1])) + 1 if len(steps) > 1 else 0)
+    return [cuts[i] for i in kept]
+
+
+def estimated_bits(bench: Workbench, cuts: Sequence[Cut]) -> list[float]:
+    """Estimated bits of each cut: zero-order entropy of its tensors at `PROBE_BITS`, mean over the probe inputs."""
+    totals = np.zeros(len(cuts))
+    for tensors in bench.sweep(cuts, "calibration", PROBE_INPUTS):
+        for i, cut in enumerate(cuts):
+            totals[i] += sum(entropy_bits(tensors[name], PROBE_BITS) for name in cut.tensors)
+    return [max(1.0, total / PROBE_INPUTS) for total in totals]
+
+
+def entropy_bits(x: Array, bits: int) -> float:
+    """Zero-order entropy of `x` quantized uniformly between its own extremes, in bits of the whole tensor."""
+    values = np.asarray(x, np.float64).ravel()
+    low, span = values.min(), np.ptp(values)
+    if span == 0:
+        return 0.0
+    counts = np.bincount(np.rint((values - low) / span * (2**bits - 1)).astype(np.int64))
+    shares = counts[counts > 0] / values.size
+    return float(-(shares * np.log2(shares)).sum() * values.size)
+
+
+def tabulate(
+    bench: Workbench,
+    cuts: Sequence[Cut],
+    codecs: Sequence[Codec],
+    price: Callable[[Cut, Candidate, float], Cost],
+    *,
+    variant: str,
+    left_out: dict[str, str],
+) -> Iterator[list[Entry]]:
+    """The table, one (cut, codec) at a time.
+
+    What is left out goes to `left_out` with the reason: a codec whose seconds nobody has measured (a profile stored by
+    an older version), and "codec after node" where it cannot be fitted at some or all rates.
+    """
+    for cut in cuts:
+        probe = _Probe(bench, cut)
+        for codec in codecs:
+            if codec.name not in left_out:
+                try:
+                    yield list(_entries(probe, codec, price, variant, left_out))
+                except ProfileError as error:
+                    left_out[codec.name] = error.message
+                    yield []
+
+
+def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count: int) -> list[Candidate]:
+    """The table's Pareto front over latency, payload and probe error, at most `count`, spread over payload.
+
+    Points that meet the deadline come first.
+    """
+    if not entries:
+        return []
+    rows = np.array([[e.cost.latency_s, e.cost.payload_bytes, e.error] for e in entries])
+    front = [entry for entry, keep in zip(entries, pareto(rows), strict=True) if keep]
+    front.sort(key=lambda e: (e.cost.payload_bytes, e.cost.latency_s))
+    in_time = [e for e in front if deadline_s is None or e.cost.deadline_latency_s <= deadline_s]
+    late = [e for e in front if deadline_s is not None and e.cost.deadline_latency_s > deadline_s]
+    chosen = _spread(in_time, count)
+    return [entry.candidate for entry in chosen + _spread(late, max(0, count - len(chosen)))]
+
+
+def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
+    if count <= 0 or not entries:
+        return []
+    picks = np.unique(np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int))
+    return [entries[i] for i in picks]
+
+
+class _Probe:
+    """The probe inputs at one cut: payload sizes and output errors, each distinct reconstruction run once."""
+
+    def __init__(self, bench: Workbench, cut: Cut) -> None:
+        self.bench, self.cut = bench, cut
+        self._rows = bench.activations(cut, "calibration")[:PROBE_INPUTS]
+        self._exact = [bench.tail(cut, row) for row in self._rows]
+        self._errors: dict[tuple[int, bytes], float] = {}
+
+    def look(self, codec: str, rate: int) -> tuple[float, float]:
+        """Mean payload bytes and mean relative error of the outputs; raises `FitError`."""
+        bench, cut = self.bench, self.cut
+        fitted = bench.fit(cut, codec, rate)
+
+        def one(i: int) -> tuple[int, float]:
+            coded = bench.decode(cut, fitted, bench.encode(cut, fitted, self._rows[i]))
+            if (i, coded.key) not in self._errors:
+                self._errors[i, coded.key] = relative_error(bench.tail(cut, coded.tensors), self._exact[i])
+            return len(coded.payload), self._errors[i, coded.key]
+
+        sizes, errors = zip(*bench.map(one, range(len(self._rows))), strict=True)
+        return float(np.mean(sizes)), float(np.mean(errors))
+
+
+def _entries(
+    probe: _Probe,
+    codec: Codec,
+    price: Callable[[Cut, Candidate, float], Cost],
+    variant: str,
+    left_out: dict[str, str],
+) -> Iterator[Entry]:
+    cut = probe.cut
+    tensors = [probe.bench.graph.tensors[name] for name in cut.tensors]
+    if any(codec.refuses(tensor.shape, tensor.dtype) for tensor in tensors):
+        return
+
+    def candidate(rate: int) -> Candidate:
+        return Candidate(variant=variant, placement="split", cut=cut.name, codec=codec.name, rate=rate)
+
+    seen: dict[int, tuple[float, float]] = {}
+    for rate in sorted({round(share * (len(codec.rates) - 1)) for share in PROBE_RATES}):
+        try:
+            seen[rate] = probe.look(codec.name, rate)
+        except FitError as refusal:
+            left_out[f"{codec.name} {codec.rates[rate].label} after {cut.after}"] = str(refusal)
+    for rate in range(len(codec.rates)) if seen else ():
+        payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
+        nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate
+        yield Entry(candidate=candidate(rate), cut=cut, cost=price(cut, candidate(nearest), payload_bytes), error=error)
+
+
+def _interpolate(rate: int, seen: Mapping[int, float]) -> float:
+    """Log-linear through the two looks, also beyond them; constant from one."""
+    rates = sorted(seen)
+    logs = [math.log(max(seen[r], LEAST_ERROR)) for r in rates]
+    if len(rates) == 1:
+        return math.exp(logs[0])
+    slope = (logs[-1] - logs[0]) / (rates[-1] - rates[0])
+    return math.exp(logs[0] + slope * (rate - rates[0]))

@@ -1,0 +1,58 @@
+"""What would be recommended at other link rates, from the points that were measured: nothing is measured again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from splitpoint.planner.cost.message import Channel
+from splitpoint.planner.cost.price import over
+from splitpoint.planner.flow import Outcome
+from splitpoint.planner.search.decide import decide
+from splitpoint.planner.values.rows import place
+from splitpoint.planner.values.types import Evaluated
+from splitpoint.profiles.link.link import FixedLink
+from splitpoint.profiles.machine.device import Device
+
+__all__ = ["RATES_BIT_S", "at_link", "by_rate"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+RATES_BIT_S = tuple(float(rate) for rate in np.logspace(5, 9, 25))  # 100 kbit/s to 1 Gbit/s, six a decade
+
+
+def at_link(point: Evaluated, channel: Channel, edge: Device, server: Device) -> Evaluated:
+    """The same point over another channel."""
+    if point.candidate.placement == "device":
+        return point
+    return dataclasses.replace(point, cost=over(point.cost, channel, edge, server))
+
+
+def by_rate(outcome: Outcome) -> list[dict[str, Any]]:
+    """Recommendations by uplink rate, equal neighbours merged: from_bit_s, to_bit_s, what (None: nothing fits)."""
+    link = outcome.problem.link
+    if not isinstance(link, FixedLink):
+        return []
+    ranges: list[dict[str, Any]] = []
+    for rate in RATES_BIT_S:
+        other = dataclasses.replace(outcome.problem.channel, link=msgspec.structs.replace(link, uplink_bit_s=rate))
+        moved = [at_link(point, other, outcome.edge.device, outcome.server.device) for point in outcome.points]
+        best = decide(moved, outcome.problem.needs, outcome.problem.config.objectives).recommended
+        what = None if best is None else _text(best)
+        if ranges and ranges[-1]["what"] == what:
+            ranges[-1]["to_bit_s"] = rate
+        else:
+            ranges.append({"from_bit_s": rate, "to_bit_s": rate, "what": what})
+    return ranges
+
+
+def _text(point: Evaluated) -> str:
+    if point.candidate.placement == "device":
+        return place(point)
+    return f"{place(point)}, {point.candidate.codec} {point.label}"

@@ -1,0 +1,1 @@
+"""What is to be planned: the configuration, and model, data and profiles read and checked."""

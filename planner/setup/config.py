@@ -1,0 +1,163 @@
+"""The configuration of one plan: a YAML file, flags over it, and what was used written back beside the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from splitpoint.planner.deploy.schema import Requirements
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.structs import read_yaml
+from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.units import ByteCount, Fraction, Joules, NonNegativeSeconds, PerSecond, UsdPerRequest
+
+__all__ = [
+    "DataConfig",
+    "Need",
+    "OtherModel",
+    "PlanConfig",
+    "PruneConfig",
+    "SearchConfig",
+    "read_config",
+    "requirements",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+DEFAULT_AGREEMENT = 0.90  # floor without labels
+DEFAULT_DROP = 0.01  # floor with labels: one point
+
+Objective = Literal["latency", "payload", "drop", "energy", "cost"]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1, extra={"kind": "fraction"})]
+
+
+class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the inputs come from, and which groups go to which set (default: split at random by group)."""
+
+    source: str  # a folder, an .npz, or "file.py:function"
+    calibration: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
+
+
+class Need(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plan must meet; what is left out is no limit, but there is always a quality floor."""
+
+    deadline: NonNegativeSeconds | None = None
+    deadline_share: Share | None = None  # of the draws in which the deadline must hold; default: on average
+    min_frame_rate: PerSecond | None = None  # of a stream whose stages work on successive frames at once
+    max_drop: Fraction | None = None
+    min_agreement: Fraction | None = None
+    max_payload: ByteCount | None = None
+    max_device_memory: ByteCount | None = None
+    max_energy: Joules | None = None  # of the device, each inference
+    max_cost: UsdPerRequest | None = None  # of server and link, each request
+    confident: bool = False  # bind the 95 % bound of the quality instead of its estimate
+
+
+class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another network or export for the same task, searched beside the given one: another width, another input size."""
+
+    name: str  # its label on the front
+    model: str
+    input: InputSpec | None = None  # the given network's where it is left out
+
+
+class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pruned heads of a torch model: this share of the filters before each cut is removed."""
+
+    ratios: tuple[Annotated[float, msgspec.Meta(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
+    cuts: tuple[str, ...] = ()  # nodes after which the cut comes (`splitpoint cuts`); none: three are chosen
+    correct: bool = True  # the layers after the cut by least squares on the calibration set
+
+
+class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How hard to look."""
+
+    evaluations: Annotated[int, msgspec.Meta(ge=0)] = 120  # accuracy measurements of split candidates
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_cuts: Annotated[int, msgspec.Meta(ge=1)] = 10  # cuts on the table's front that are searched
+    max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)
+    codecs: tuple[str, ...] = ()  # all that apply
+
+
+class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything `splitpoint plan` needs; paths are relative to the file that holds them."""
+
+    model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
+    input: InputSpec | None = None
+    models: tuple[OtherModel, ...] = ()  # searched together with `model`, which quality is measured against
+    sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()  # other input sizes (squares) to give the same network
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)
+    precision_cuts: tuple[str, ...] = ()  # lower only the head before each of these; none: the whole network
+    prune: PruneConfig | None = None
+    data: DataConfig
+    device: str = "host"
+    server: str = "host"
+    link: str = "wifi-5"
+    server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
+    need: Need = Need()
+    objectives: tuple[Objective, ...] = ("latency", "payload", "drop")
+    search: SearchConfig = SearchConfig()
+    threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Paths:
+    base: Path
+
+    def resolve(self, text: str) -> str:
+        """`text` with its file part made absolute when that file stands beside the configuration."""
+        name, colon, member = text.partition(":")
+        path = self.base / name
+        return f"{path.resolve()}{colon}{member}" if path.exists() else text
+
+
+def read_config(path: Path) -> PlanConfig:
+    """The configuration in `path`, its relative paths made absolute; raises `ProfileError` with the field's place."""
+    config = read_yaml(path, PlanConfig)
+    paths = _Paths(base=path.resolve().parent)
+    return msgspec.structs.replace(
+        config,
+        model=paths.resolve(config.model),
+        models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
+        data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
+        device=paths.resolve(config.device),
+        server=paths.resolve(config.server),
+        link=paths.resolve(config.link),
+    )
+
+
+def requirements(need: Need, *, labelled: bool) -> Requirements:
+    """The limits to bind, with the default quality floor: 1 point of top-1 with labels, 0.90 agreement without.
+
+    Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured, and when a
+    share is asked of no deadline.
+    """
+    if need.max_drop is not None and not labelled:
+        raise ProfileError(
+            "max_drop needs labels, and the data has none",
+            at="$.need.max_drop",
+            fix="use min_agreement (agreement with the unsplit network), or give a labelled folder",
+        )
+    if need.deadline_share is not None and need.deadline is None:
+        raise ProfileError("a share of the draws needs a deadline", at="$.need.deadline_share", fix="add deadline")
+    floor = need.max_drop is not None or need.min_agreement is not None
+    return Requirements(
+        deadline_s=need.deadline,
+        max_drop=need.max_drop if floor else DEFAULT_DROP if labelled else None,
+        min_agreement=need.min_agreement if floor else None if labelled else DEFAULT_AGREEMENT,
+        max_payload_bytes=need.max_payload,
+        max_head_bytes=need.max_device_memory,
+        confident=need.confident,
+        deadline_share=need.deadline_share,
+        min_frame_rate=need.min_frame_rate,
+        max_energy_j=need.max_energy,
+        max_usd=need.max_cost,
+    )

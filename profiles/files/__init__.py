@@ -1,0 +1,1 @@
+"""Files of facts: YAML 1.2, typed structs with error paths, and code that a user names."""

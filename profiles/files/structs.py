@@ -1,0 +1,266 @@
+"""Typed files: YAML in, msgspec structs out, with the file and the field's path in every error; atomic writing.
+
+A quantity field (one of `units`' annotated types) takes a bare SI number or text with a unit. Any leaf may also be
+`{value, source, quote, date}`: the value is used, `decode_sources` gives the provenance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import math
+import os
+import secrets
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import inspect as shapes
+
+from splitpoint.profiles import units
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files import yaml12
+
+__all__ = [
+    "Source",
+    "decode_sources",
+    "decode_yaml",
+    "dump_yaml",
+    "parse_yaml_mapping",
+    "read_bytes",
+    "read_text",
+    "read_yaml",
+    "write_bytes",
+    "write_text",
+    "write_yaml",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+T = TypeVar("T")
+
+_SOURCE_KEYS = frozenset({"value", "source", "quote", "date"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a number comes from: a URL or document, the figure as it stands there, and the day it was read."""
+
+    value: object
+    source: str | None
+    quote: str | None
+    date: str | None
+
+
+def read_yaml(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """The file as a value of `kind` (a Struct or a tagged union of Structs).
+
+    Raises ProfileError that names the file, the field's path and the next step.
+    """
+    return decode_yaml(read_text(path), kind, where=str(path))
+
+
+def decode_yaml(text: str, kind: type[T], *, where: str) -> T:
+    """YAML text as a value of `kind`; `where` is what errors call the text."""
+    tree = yaml12.load(text, where)
+    resolved = _resolve(tree, _shape(kind), "$", where, {})
+    try:
+        return msgspec.convert(resolved, kind)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"{where}: {error}") from error
+
+
+def parse_yaml_mapping(path: str | os.PathLike[str]) -> dict[str, object]:
+    """The file as plain YAML, for a look at one field before the whole is typed (a format version)."""
+    tree = yaml12.load(read_text(path), str(path))
+    if not isinstance(tree, dict):
+        raise ProfileError(f"{path}: expected a mapping of fields, got {type(tree).__name__}")
+    return tree
+
+
+def decode_sources(text: str, kind: type[T], *, where: str) -> dict[str, Source]:
+    """Every sourced leaf of YAML text by its path ("$.compute.dense_macs_s")."""
+    found: dict[str, Source] = {}
+    _resolve(yaml12.load(text, where), _shape(kind), "$", where, found)
+    return found
+
+
+def write_yaml(path: str | os.PathLike[str], value: msgspec.Struct) -> None:
+    """Write `value` atomically: readers see the old file or the whole new one."""
+    write_text(path, dump_yaml(value))
+
+
+def dump_yaml(value: msgspec.Struct) -> str:
+    """`value` as YAML, fields in their declared order, floats by repr, null where a number is not known."""
+    tree = msgspec.to_builtins(value)
+    return yaml12.dump(tree)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The file as UTF-8 text; raises ProfileError when it is missing, unreadable or not text."""
+    data = read_bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProfileError(
+            f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x} at {error.start}"
+        ) from error
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The file's bytes; raises ProfileError when it is missing or unreadable."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ProfileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes atomically: a temporary file in the same folder, then `os.replace`."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)  # already moved, unless something (Ctrl-C too) went wrong
+
+
+def _shape(kind: object) -> shapes.Type:
+    return _cached_shape(kind)
+
+
+@functools.cache
+def _cached_shape(kind: Hashable) -> shapes.Type:
+    return shapes.type_info(kind)
+
+
+def _resolve(tree: object, shape: shapes.Type, at: str, where: str, sources: dict[str, Source]) -> object:
+    """`tree` with every quantity as an SI number and every sourced leaf as its value."""
+    if isinstance(tree, dict) and "value" in tree and tree.keys() <= _SOURCE_KEYS and not _has_field(shape, "value"):
+        texts = {key: None if tree.get(key) is None else str(tree[key]) for key in ("source", "quote", "date")}
+        sources[at] = Source(value=tree["value"], **texts)
+        tree = tree["value"]
+    if isinstance(shape, shapes.UnionType):
+        shape = _member(tree, shape.types, at, where)
+    if isinstance(shape, shapes.Metadata):
+        kind = (shape.extra or {}).get("kind")
+        if kind is not None and tree is not None:
+            return _quantity(tree, kind, shape.type, at, where)
+        return _resolve(tree, shape.type, at, where, sources)
+    if isinstance(shape, shapes.StructType) and isinstance(tree, dict):
+        return _resolve_struct(tree, shape, at, where, sources)
+    if isinstance(shape, shapes.DictType) and isinstance(tree, dict):
+        return {key: _resolve(value, shape.value_type, f"{at}.{key}", where, sources) for key, value in tree.items()}
+    if isinstance(shape, shapes.ListType | shapes.VarTupleType | shapes.SetType) and isinstance(tree, list):
+        return [_resolve(value, shape.item_type, f"{at}[{i}]", where, sources) for i, value in enumerate(tree)]
+    if isinstance(shape, shapes.FloatType) and isinstance(tree, float) and not math.isfinite(tree):
+        raise ProfileError(f"{where}: expected a finite number, got {tree} - at `{at}`")
+    return tree
+
+
+def _resolve_struct(
+    tree: dict[str, object], shape: shapes.StructType, at: str, where: str, sources: dict[str, Source]
+) -> dict[str, object]:
+    fields = {field.encode_name: field for field in shape.fields}
+    out: dict[str, object] = {}
+    for key, value in tree.items():
+        if key in fields:
+            out[key] = _resolve(value, fields[key].type, f"{at}.{key}", where, sources)
+        elif key == shape.tag_field:
+            out[key] = value
+        else:
+            raise ProfileError(
+                f"{where}: unknown field '{key}' - at `{at}`", fix=_did_you_mean(key, fields, "the fields are")
+            )
+    for name, field in fields.items():
+        if field.required and name not in out:
+            raise ProfileError(f"{where}: missing field '{name}' - at `{at}`", fix=_hint(field.type, name))
+    return out
+
+
+def _quantity(tree: object, kind: str, number: shapes.Type, at: str, where: str) -> float | int:
+    bounds: dict[str, float] = {}
+    if isinstance(number, shapes.FloatType | shapes.IntType):
+        limits = {"gt": number.gt, "ge": number.ge, "lt": number.lt, "le": number.le}
+        bounds = {name: float(limit) for name, limit in limits.items() if limit is not None}
+    try:
+        value = units.parse(tree, kind, **bounds)
+    except units.UnitError as error:
+        meant = None if error.suggestion is None else f'did you mean "{error.suggestion}"?'
+        raise ProfileError(f"{where}: {error} - at `{at}`", fix=meant) from error
+    if isinstance(number, shapes.IntType):
+        if isinstance(tree, int):
+            return tree  # exact beyond 2^53 too
+        if value != int(value):
+            raise ProfileError(f"{where}: expected a whole number, got {tree!r} - at `{at}`")
+        return int(value)
+    return value
+
+
+def _member(tree: object, members: tuple[shapes.Type, ...], at: str, where: str) -> shapes.Type:
+    """The member of a union that `tree` looks like; msgspec makes the final check."""
+    structs = [member for member in members if isinstance(member, shapes.StructType)]
+    if isinstance(tree, dict):
+        tags = {member.tag: member for member in structs if member.tag is not None}
+        if tags:
+            return _tagged(tree, structs[0].tag_field or "type", tags, at, where)
+        return next((m for m in members if isinstance(m, shapes.StructType | shapes.DictType)), members[0])
+    if isinstance(tree, list):
+        arrays = shapes.ListType | shapes.VarTupleType | shapes.SetType | shapes.TupleType
+        return next((m for m in members if isinstance(m, arrays)), members[0])
+    if tree is None:
+        return next((m for m in members if isinstance(m, shapes.NoneType)), members[0])
+    if isinstance(tree, str) and any(isinstance(m, shapes.StrType | shapes.LiteralType) for m in members):
+        return next(m for m in members if isinstance(m, shapes.StrType | shapes.LiteralType))
+    return next((m for m in members if isinstance(m, shapes.Metadata)), members[0])
+
+
+def _tagged(
+    tree: dict[str, object], field: str, tags: Mapping[str | int, shapes.StructType], at: str, where: str
+) -> shapes.Type:
+    by_text = {str(tag): member for tag, member in tags.items()}
+    if field not in tree:
+        raise ProfileError(f"{where}: missing field '{field}' - at `{at}`", fix=f"one of {', '.join(by_text)}")
+    tag = str(tree[field])
+    if tag not in by_text:
+        raise ProfileError(
+            f"{where}: unknown {field} {tag!r} - at `{at}.{field}`", fix=_did_you_mean(tag, by_text, "one of")
+        )
+    return by_text[tag]
+
+
+def _has_field(shape: shapes.Type, name: str) -> bool:
+    if isinstance(shape, shapes.UnionType):
+        return any(_has_field(member, name) for member in shape.types)
+    return isinstance(shape, shapes.StructType) and any(field.encode_name == name for field in shape.fields)
+
+
+def _did_you_mean(name: str, known: Mapping[str, object], otherwise: str) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else f"{otherwise} {', '.join(known)}"
+
+
+def _hint(shape: shapes.Type, name: str) -> str | None:
+    """What a missing field would look like."""
+    if isinstance(shape, shapes.UnionType):
+        shape = next((m for m in shape.types if isinstance(m, shapes.Metadata)), shape)
+    kind = (shape.extra or {}).get("kind") if isinstance(shape, shapes.Metadata) else None
+    return None if kind is None else f'add {units.KINDS[kind].noun}, such as {name}: "{units.KINDS[kind].example}"'

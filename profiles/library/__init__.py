@@ -1,0 +1,1 @@
+"""The device, server and link profiles that are shipped."""

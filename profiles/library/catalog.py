@@ -1,0 +1,104 @@
+"""Shipped profiles by name, and the user's own by path."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.resources
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.structs import Source, decode_sources, decode_yaml, read_yaml
+from splitpoint.profiles.link.link import Link, TraceLink
+from splitpoint.profiles.link.trace import filled
+from splitpoint.profiles.machine.device import Device
+
+__all__ = ["ProfileKind", "Shipped", "list_profiles", "load_device", "load_link", "load_server", "sources"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+T = TypeVar("T")
+
+ProfileKind = Literal["device", "server", "link"]
+
+_FOLDERS: Mapping[ProfileKind, str] = {"device": "devices", "server": "servers", "link": "links"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Shipped:
+    """A profile that comes with the package."""
+
+    kind: ProfileKind
+    name: str
+    profile: Device | Link
+
+
+def load_device(name: str | os.PathLike[str]) -> Device:
+    """The device of that name or in that file; raises ProfileError, with the nearest name for an unknown one."""
+    return _load(name, "device", Device)
+
+
+def load_server(name: str | os.PathLike[str]) -> Device:
+    """The server of that name or in that file; a server is a Device too."""
+    return _load(name, "server", Device)
+
+
+def load_link(name: str | os.PathLike[str]) -> Link:
+    """The link of that name or in that file; a trace's recording is read, relative to the file."""
+    link: Link = _load(name, "link", _LINK)
+    return filled(link, Path(name).parent, str(name)) if isinstance(link, TraceLink) else link
+
+
+def list_profiles() -> tuple[Shipped, ...]:
+    """Every shipped profile, devices, servers, links, each sorted by name."""
+    found: list[Shipped] = []
+    for kind in _FOLDERS:
+        for name, text in sorted(_texts(kind).items()):
+            shape: Any = _LINK if kind == "link" else Device
+            profile: Device | Link = decode_yaml(text, shape, where=f"{name}.yaml")
+            if isinstance(profile, TraceLink):
+                profile = filled(profile, Path(), f"{name}.yaml")
+            found.append(Shipped(kind=kind, name=name, profile=profile))
+    return tuple(found)
+
+
+def sources(kind: ProfileKind, name: str) -> dict[str, Source]:
+    """The provenance of a shipped profile's numbers by their path ("$.compute.dense_macs_s")."""
+    texts = _texts(kind)
+    if name not in texts:
+        raise _unknown(kind, name, texts)
+    return decode_sources(texts[name], _LINK if kind == "link" else Device, where=f"{name}.yaml")
+
+
+_LINK: Any = Link  # a union is no class to mypy, but msgspec reads it
+
+
+def _load(name: str | os.PathLike[str], kind: ProfileKind, shape: type[T]) -> T:
+    text = os.fspath(name)
+    if text.endswith((".yaml", ".yml")) or os.sep in text or "/" in text:
+        return read_yaml(Path(text), shape)
+    shipped = _texts(kind)
+    if text not in shipped:
+        raise _unknown(kind, text, shipped)
+    return decode_yaml(shipped[text], shape, where=f"{text}.yaml")
+
+
+def _unknown(kind: ProfileKind, name: str, shipped: Mapping[str, str]) -> ProfileError:
+    close = difflib.get_close_matches(name, shipped, n=1, cutoff=0.5)
+    meant = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(shipped))}."
+    file = " A file's name ends in .yaml." if Path(name).is_file() else ""
+    return ProfileError(f"unknown {kind} '{name}'.{meant}{file} (splitpoint profiles)")
+
+
+def _texts(kind: ProfileKind) -> dict[str, str]:
+    folder = importlib.resources.files("splitpoint.profiles.library") / _FOLDERS[kind]
+    if not folder.is_dir():
+        return {}
+    files = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in files}

@@ -1,0 +1,1 @@
+"""What a link is: rates, delays, energy, queues."""

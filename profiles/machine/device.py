@@ -1,0 +1,264 @@
+"""A device (or server) as numbers, and the seconds it predicts for operators it never ran.
+
+Prediction is a roofline: an operator takes the longer of its arithmetic and its memory traffic, plus a constant.
+A device that runs in int8 moves a quarter of the bytes that an fp32 graph counts. Weights beyond `fast_weight_bytes`
+are streamed at `weight_stream_bytes_s` (the Edge TPU's 8 MB cliff).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine.machine import Machine
+from splitpoint.profiles.units import (
+    ByteCount,
+    ByteRate,
+    MacCount,
+    MacRate,
+    NonNegativeSeconds,
+    PositiveSeconds,
+    UsdPerRequest,
+    UsdPerSecond,
+    Watts,
+)
+
+__all__ = [
+    "PRECISION_BYTES",
+    "Coder",
+    "Compute",
+    "Device",
+    "Memory",
+    "OpWork",
+    "Power",
+    "Price",
+    "Published",
+    "Runtime",
+    "Serial",
+    "predict_node_s",
+    "predict_run_s",
+    "predict_s",
+    "serial_factor",
+    "serial_s",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+PRECISION_BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+
+OpClass = Literal[
+    "dense", "pointwise", "depthwise", "matmul", "other"
+]  # the same words as profiles.network.model.OpClass
+Threads = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The software that the numbers hold for; they are refused for another."""
+
+    name: str  # "onnxruntime"
+    provider: str  # an ORT execution provider, or the runtime's own name for its back end
+    threads: Threads
+    precision: Literal["fp32", "fp16", "int8"]
+
+
+class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Effective multiply-adds a second by operator class (peaks do not predict), memory rate, constants."""
+
+    dense_macs_s: MacRate  # convolutions larger than 1x1
+    pointwise_macs_s: MacRate  # 1x1 convolutions
+    depthwise_macs_s: MacRate  # one filter a channel
+    matmul_macs_s: MacRate  # fully connected layers and attention
+    bytes_s: ByteRate  # main memory
+    node_overhead_s: NonNegativeSeconds  # each operator
+    run_overhead_s: NonNegativeSeconds  # each inference
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits; null is "not known", which limits nothing."""
+
+    ram_bytes: ByteCount | None = None
+    model_bytes: ByteCount | None = None  # for a head's weights and live activations
+    flash_bytes: ByteCount | None = None  # for a head's file
+    fast_weight_bytes: ByteCount | None = None  # weights beyond this stream at every inference
+    weight_stream_bytes_s: ByteRate | None = None
+
+
+class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Watts when waiting and when computing; the marginal energy of t seconds is (active - idle) t."""
+
+    idle_w: Watts
+    active_w: Watts
+    measured_at: str  # "wall", "USB", "SoC rail"
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Money for the use of a server."""
+
+    usd_s: UsdPerSecond = 0.0
+    usd_request: UsdPerRequest = 0.0
+
+
+class Coder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds of serial code by symbol (a pixel for pictures) and by call."""
+
+    encode_s_per_symbol: NonNegativeSeconds
+    decode_s_per_symbol: NonNegativeSeconds
+    call_s: NonNegativeSeconds = 0.0
+
+
+class Serial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Serial code: entropy coders, picture codecs, preprocessing."""
+
+    coders: dict[str, Coder] = {}  # measured on this device by `splitpoint calibrate`
+    zstd_bytes_s: ByteRate | None = None  # profiles.measurement.serial_speed: zstd level 1, one thread
+    thread_macs_s: MacRate | None = None  # one CPU core, where the compute numbers are another processor's (GPU, TPU)
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A published latency of a known network on this device."""
+
+    net: str  # a name that benchmarks/networks.py can count, "mobilenet-v2-224"
+    seconds: PositiveSeconds
+    macs: MacCount | None = None
+    note: str = ""
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device or a server with one runtime, provider, thread count and precision."""
+
+    name: str
+    description: str
+    runtime: Runtime
+    compute: Compute
+    memory: Memory = Memory()
+    power: Power | None = None
+    price: Price | None = None
+    serial: Serial = Serial()
+    fingerprint: str | None = None  # of the machine, for a measured device
+    machine: Machine | None = None
+    fitted_on: tuple[Published, ...] = ()
+    check_points: tuple[Published, ...] = ()  # published, and not used to fit
+
+    @property
+    def head_limit_bytes(self) -> int | None:
+        """Memory for a head's weights and live activations, or None where it is not known."""
+        return self.memory.ram_bytes if self.memory.model_bytes is None else self.memory.model_bytes
+
+    @property
+    def measured(self) -> bool:
+        """Whether the compute numbers were measured by us on the machine itself."""
+        return self.fingerprint is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class OpWork:
+    """What one operator does in one inference. Bytes are of the graph's own types (`element_bytes` an element)."""
+
+    op_class: OpClass
+    macs: int | None  # None: not counted, so priced by its bytes
+    read_bytes: int  # activations
+    write_bytes: int
+    weight_bytes: int
+    element_bytes: int = 4
+
+
+def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
+    """Seconds of each operator, in order, run overhead left out; shape (len(ops),).
+
+    Weights fill the fast memory in order; what no longer fits streams at every inference.
+    """
+    seconds = np.zeros(len(ops))
+    fast = device.memory.fast_weight_bytes
+    stream_bytes_s = device.memory.weight_stream_bytes_s
+    held = 0.0
+    for i, op in enumerate(ops):
+        scale = _byte_scale(device, op.element_bytes)
+        weights = op.weight_bytes * scale
+        streamed = 0.0
+        if fast is not None and stream_bytes_s is not None:
+            kept = min(weights, max(0.0, fast - held))
+            held += kept
+            streamed = (weights - kept) / stream_bytes_s
+        moved = (op.read_bytes + op.write_bytes) * scale
+        seconds[i] = streamed + predict_node_s(
+            device, op.op_class, op.macs, bytes_moved=moved, weight_bytes=0.0 if streamed else weights
+        )
+    return seconds
+
+
+def predict_run_s(device: Device, ops: Sequence[OpWork]) -> float:
+    """Seconds of one inference of `ops`; nothing to run takes no time."""
+    return device.compute.run_overhead_s + float(predict_s(device, ops).sum()) if ops else 0.0
+
+
+def predict_node_s(
+    device: Device, op_class: OpClass, macs: int | None, *, bytes_moved: float, weight_bytes: float
+) -> float:
+    """Seconds of one operator from its multiply-adds, activation bytes and weight bytes, as stored on the device."""
+    compute = device.compute
+    traffic_s = (bytes_moved + weight_bytes) / compute.bytes_s
+    arithmetic_s = 0.0 if not macs else macs / _macs_s(compute, op_class)
+    return compute.node_overhead_s + max(arithmetic_s, traffic_s)
+
+
+def _macs_s(compute: Compute, op_class: OpClass) -> float:
+    if op_class == "dense":
+        return compute.dense_macs_s
+    if op_class == "pointwise":
+        return compute.pointwise_macs_s
+    if op_class == "depthwise":
+        return compute.depthwise_macs_s
+    return compute.matmul_macs_s  # "other" operators with a MAC count are einsums and the like
+
+
+def _byte_scale(device: Device, element_bytes: int) -> float:
+    """A device of lower precision stores smaller numbers; one of higher precision still reads a quantized graph."""
+    return min(1.0, PRECISION_BYTES[device.runtime.precision] / element_bytes)
+
+
+def serial_s(
+    device: Device, host: Device, name: str, n_symbols: float, *, direction: Literal["encode", "decode"]
+) -> float:
+    """Seconds of a coder's serial code on `device`: its own measured speed, else the host's scaled (modelled).
+
+    Raises ProfileError when neither has measured the coder.
+    """
+    factor = 1.0
+    coder = device.serial.coders.get(name)
+    if coder is None:
+        coder, factor = host.serial.coders.get(name), serial_factor(device, host)
+    if coder is None:
+        raise ProfileError(
+            f"neither {device.name!r} nor the host {host.name!r} has measured the coder {name!r}",
+            at="$.serial.coders",
+            fix="splitpoint calibrate --out mine.yaml",
+        )
+    per_symbol_s = coder.encode_s_per_symbol if direction == "encode" else coder.decode_s_per_symbol
+    return factor * (coder.call_s + n_symbols * per_symbol_s)
+
+
+def serial_factor(device: Device, host: Device) -> float:
+    """How many times slower serial code is on `device` than on `host`: a model, not a measurement.
+
+    The ratio of zstd's speed on both where it is known (expect a factor of 1.5 either way: compilers and caches).
+    Else the ratio of pointwise multiply-adds a second of one thread, which is on the safe side by a factor of 2 to 5:
+    branches and table look-ups scale with clock and issue width, not with SIMD width.
+    """
+    if device.serial.zstd_bytes_s is not None and host.serial.zstd_bytes_s is not None:
+        return host.serial.zstd_bytes_s / device.serial.zstd_bytes_s
+    return _thread_macs_s(host) / _thread_macs_s(device)
+
+
+def _thread_macs_s(device: Device) -> float:
+    if device.serial.thread_macs_s is not None:
+        return device.serial.thread_macs_s
+    return device.compute.pointwise_macs_s / device.runtime.threads

@@ -1,0 +1,1 @@
+"""What is measured on this machine: operators of a network, rates, sessions in turn."""

@@ -1,0 +1,1 @@
+"""What a network is: canonical form, graph, MACs, input block, sessions of ONNX Runtime."""

@@ -1,0 +1,222 @@
+"""A network as a graph of the operators that depend on its input, with MACs, bytes and weights.
+
+`load_model` reads an ONNX file and brings it to canonical form; `load_graph` does the same for bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.canonical import canonicalize, open_model, parse_model, random_feeds, read_model
+from splitpoint.profiles.network.macs import count_macs, op_class
+from splitpoint.profiles.network.model import ModelGraph, Node, Tensor
+from splitpoint.profiles.network.runtime import Array
+from splitpoint.profiles.network.wire import message_chunks
+
+__all__ = ["captures", "load_graph", "load_model", "tensor_of"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+# They make other numbers at every run, so they are no constants although they read no input.
+_RANDOM_OPS: Final = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+# Weights of these types are parameters; int64 and bool inputs are shapes, axes and indices.
+_PARAMETER_KINDS: Final = frozenset(
+    kind
+    for kind in ir.DataType
+    if kind.name.startswith(("FLOAT", "BFLOAT", "DOUBLE", "INT4", "INT8", "UINT4", "UINT8"))
+)
+
+
+def load_model(source: Path | str, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelGraph:
+    """The network in an ONNX file, in canonical form.
+
+    `input_shapes` fixes inputs whose dimensions are symbolic; a symbolic first dimension, the batch, becomes 1
+    by itself. Raises `ProfileError` when the file cannot be read or planned.
+    """
+    path = Path(source)
+    model, digest = read_model(path)
+    canonical = canonicalize(model, at=str(path), input_shapes=input_shapes)
+    return _build(canonical, name=path.stem, source=str(path), source_sha256=digest)
+
+
+def load_graph(
+    model: bytes,
+    *,
+    name: str = "model",
+    source: str = "memory",
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> ModelGraph:
+    """As `load_model`, for a serialized model that keeps its weights inside."""
+    canonical = canonicalize(parse_model(model, at=source), at=source, input_shapes=input_shapes)
+    return _build(canonical, name=name, source=source, source_sha256=hashlib.sha256(model).hexdigest())
+
+
+def captures(node: ir.Node) -> Iterator[ir.Value]:
+    """Values of the graph around `node` that its subgraphs (If, Loop, Scan) read, in order, each once."""
+    outer = node.graph
+    seen: set[ir.Value] = set()
+    for inner in _subgraph_reads(node):
+        if inner.graph is outer and inner not in seen:
+            seen.add(inner)
+            yield inner
+
+
+def tensor_of(value: ir.Value) -> Tensor | None:
+    """The value as a tensor of fixed shape; None for a sequence, a string, or a shape that is not known."""
+    if not isinstance(value.type, ir.TensorType) or value.shape is None or value.name is None:
+        return None
+    kind = value.type.dtype
+    if kind in (ir.DataType.UNDEFINED, ir.DataType.STRING):
+        return None
+    shape = tuple(dim for dim in value.shape.dims if isinstance(dim, int))
+    if len(shape) != len(value.shape.dims):
+        return None
+    elements = math.prod(shape)
+    return Tensor(
+        name=value.name,
+        shape=shape,
+        dtype=kind.numpy().name,
+        elements=elements,
+        bytes=math.ceil(elements * kind.bitwidth / 8),
+    )
+
+
+def _subgraph_reads(node: ir.Node) -> Iterator[ir.Value]:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            graphs = [attribute.as_graph()]
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            graphs = list(attribute.as_graphs())
+        else:
+            continue
+        for graph in graphs:
+            for inner in graph:
+                yield from (value for value in inner.inputs if value is not None)
+                yield from _subgraph_reads(inner)
+            yield from graph.outputs
+
+
+def _build(model: ir.Model, *, name: str, source: str, source_sha256: str) -> ModelGraph:
+    ran = _run_once(model, at=source)
+    tensors: dict[str, Tensor] = {}
+    depends: set[ir.Value] = set(model.graph.inputs)
+    for value in model.graph.inputs:
+        _note(tensors, value)
+    weights = _Weights()
+    nodes: list[Node] = []
+    for node in model.graph:
+        reads = dict.fromkeys([value for value in node.inputs if value is not None] + list(captures(node)))
+        fed = [value for value in reads if value in depends]
+        if not fed and node.op_type not in _RANDOM_OPS:
+            weights.forward(node, reads)
+            continue
+        depends.update(node.outputs)
+        for value in node.outputs:
+            _note(tensors, value)
+        parameters, weight_bytes = weights.claim([value for value in reads if value not in depends])
+        nodes.append(
+            Node(
+                index=len(nodes),
+                name=node.name or "",
+                op_type=node.op_type,
+                op_class=op_class(node),
+                inputs=tuple(value.name or "" for value in fed),
+                outputs=tuple(value.name for value in node.outputs if value.name),
+                macs=count_macs(node),
+                parameters=parameters,
+                weight_bytes=weight_bytes,
+            )
+        )
+    constant = [value.name for value in model.graph.outputs if value not in depends]
+    if constant:
+        raise ProfileError(
+            f"output {constant[0]!r} does not depend on the input, so there is nothing to split",
+            at=source,
+            fix="remove this output, or check that the export did not freeze the input into a constant",
+        )
+    return ModelGraph(
+        name=name,
+        sha256=_sha256(model),
+        model=model,
+        inputs=tuple(tensors[value.name or ""] for value in model.graph.inputs),
+        outputs=tuple(_output(value, tensors, ran, at=source) for value in model.graph.outputs),
+        tensors=tensors,
+        nodes=tuple(nodes),
+        opset=model.graph.opset_imports[""],
+        uncounted=dict(sorted(Counter(node.op_type for node in nodes if node.macs is None).items())),
+        source=source,
+        source_sha256=source_sha256,
+    )
+
+
+class _Weights:
+    """Constants, each claimed once: by the first input-dependent node that reads it, directly or through constants."""
+
+    def __init__(self) -> None:
+        self._behind: dict[ir.Value, list[ir.Value]] = {}  # output of a constant node -> initializers it is made of
+        self._claimed: set[ir.Value] = set()
+
+    def forward(self, node: ir.Node, reads: Mapping[ir.Value, None]) -> None:
+        """Remember what a node without input dependence (DequantizeLinear of a weight) is made of."""
+        sources = [source for value in reads for source in self._behind.get(value, [value])]
+        for output in node.outputs:
+            self._behind[output] = sources
+
+    def claim(self, constants: list[ir.Value]) -> tuple[int, int]:
+        """Parameters and bytes of the constants that no earlier node has read."""
+        parameters = size = 0
+        for constant in constants:
+            for source in self._behind.get(constant, [constant]):
+                tensor = source.const_value
+                if tensor is None or source in self._claimed:
+                    continue
+                self._claimed.add(source)
+                size += tensor.nbytes
+                parameters += tensor.size if tensor.dtype in _PARAMETER_KINDS else 0
+        return parameters, size
+
+
+def _note(tensors: dict[str, Tensor], value: ir.Value) -> None:
+    tensor = tensor_of(value)
+    if tensor is not None:
+        tensors[tensor.name] = tensor
+
+
+def _output(value: ir.Value, tensors: Mapping[str, Tensor], ran: Mapping[str, Array], *, at: str) -> Tensor:
+    """The output as a tensor; where its size depends on the data (detections), of the size that one run gave."""
+    name = value.name or ""
+    if name in tensors:
+        return tensors[name]
+    array = ran[name]
+    if not isinstance(array, np.ndarray):
+        raise ProfileError(
+            f"output {name!r} is not a tensor: {value.type}", at=at, fix="export a model that gives tensors"
+        )
+    return Tensor(name=name, shape=array.shape, dtype=array.dtype.name, elements=array.size, bytes=array.nbytes)
+
+
+def _run_once(model: ir.Model, *, at: str) -> dict[str, Array]:
+    """Outputs for a random input: finds shapes that do not fit one another and kernels that ORT does not have."""
+    session = open_model(model, level="basic", name=at)
+    return session.run(random_feeds(session.inputs))
+
+
+def _sha256(model: ir.Model) -> str:
+    digest = hashlib.sha256()
+    for chunk in message_chunks(model):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""A network as a graph of operators and tensors: what `profiles.network.graph` makes of an ONNX file.
+
+1 MAC = one multiply-add; tables print FLOPs = 2 x MACs beside MACs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import onnx_ir as ir
+
+__all__ = ["ModelGraph", "Node", "OpClass", "Tensor"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+OpClass = Literal["dense", "pointwise", "depthwise", "matmul", "other"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Tensor:
+    """A named tensor of fixed shape (batch axis included)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # a numpy name
+    elements: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One operator of the canonical graph, in topological order."""
+
+    index: int
+    name: str  # unique
+    op_type: str
+    op_class: OpClass
+    inputs: tuple[str, ...]  # input-dependent tensors read, captures of subgraphs included
+    outputs: tuple[str, ...]
+    macs: int | None  # None: this operator is not counted (listed, never silently zero)
+    parameters: int
+    weight_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ModelGraph:
+    """A network in canonical form: fixed shape, folded at ORT_ENABLE_BASIC, shapes inferred.
+
+    `nodes` holds only what depends on the input; constants are weights of the node that reads them.
+    """
+
+    name: str
+    sha256: str  # of the canonical serialized model
+    model: ir.Model  # do not mutate; planner.cuts.halves clones
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    tensors: Mapping[str, Tensor]  # input-dependent tensors of known shape and type
+    nodes: tuple[Node, ...]
+    opset: int
+    uncounted: Mapping[str, int]  # op_type -> how many nodes have no MAC count
+    source: str  # file or import path it came from
+    source_sha256: str
+
+    @property
+    def macs(self) -> int:
+        """MACs of one inference, of the operators that are counted."""
+        return sum(node.macs or 0 for node in self.nodes)
+
+    @property
+    def parameters(self) -> int:
+        """Number of scalars in the weights that input-dependent nodes read."""
+        return sum(node.parameters for node in self.nodes)

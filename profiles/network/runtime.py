@@ -1,0 +1,289 @@
+"""The only home of onnxruntime: sessions with fixed settings, ORT's own graph optimizer, and its profiler.
+
+Every error of ORT leaves here as a `ProfileError` that names the model, and ORT's log stays silent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
+
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = [
+    "Array",
+    "IoSpec",
+    "Level",
+    "Session",
+    "open_session",
+    "optimize_basic",
+    "optimize_basic_file",
+    "ort_version",
+    "to_float16",
+    "to_int8",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Array = NDArray[Any]
+Level = Literal["all", "basic", "disabled"]
+
+PROVIDER: Final = "CPUExecutionProvider"
+LARGE_BYTES: Final = 1 << 10  # initializers of at least this size go to the external file of a saved model
+
+_LEVELS: Final = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+_SILENT: Final = 4  # severity "fatal": everything below it also arrives as an exception
+_NUMPY: Final = {"float": "float32", "double": "float64"}  # ORT's names that are not numpy's
+
+# ORT's exceptions have no common base below Exception; its Python layer raises ValueError for missing inputs.
+_ORT_ERRORS: Final = (
+    ValueError,
+    RuntimeError,
+    _state.EPFail,
+    _state.EngineError,
+    _state.Fail,
+    _state.InvalidArgument,
+    _state.InvalidGraph,
+    _state.InvalidProtobuf,
+    _state.NoModel,
+    _state.NoSuchFile,
+    _state.NotImplemented,
+    _state.RuntimeException,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class IoSpec:
+    """An input or output of a session; a dimension that is not fixed is None."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str  # a numpy name; for what is not a tensor, ORT's own text
+
+
+class Session:
+    """A loaded model; `run` is safe to call from one thread at a time."""
+
+    def __init__(self, session: ort.InferenceSession, *, name: str, threads: int | None, level: Level) -> None:
+        self._session = session
+        self.name = name
+        self.threads = threads
+        self.level = level
+        self.inputs = tuple(_spec(arg) for arg in session.get_inputs())
+        self.outputs = tuple(_spec(arg) for arg in session.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once and give every output by name; raises `ProfileError` on a wrong name, shape or type."""
+        try:
+            values = self._session.run(self._output_names, feeds)
+        except _ORT_ERRORS as error:
+            expected = ", ".join(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in self.inputs)
+            given = ", ".join(f"{name} {value.dtype} {list(value.shape)}" for name, value in feeds.items())
+            raise ProfileError(
+                f"the model cannot run: {_brief(error)}",
+                at=self.name,
+                fix=f"expected inputs {expected or 'none'}, got {given or 'none'}",
+            ) from error
+        return dict(zip(self._output_names, values, strict=True))
+
+    def end_profiling(self) -> list[dict[str, Any]]:
+        """Stop the profiler (`open_session(profile_to=...)`) and give its events; the file is removed."""
+        path = Path(self._session.end_profiling())
+        events: list[dict[str, Any]] = json.loads(path.read_text())
+        path.unlink()
+        return events
+
+
+def open_session(
+    model: bytes | Path,
+    *,
+    level: Level = "all",
+    threads: int | None = None,
+    profile_to: Path | None = None,
+    optimized_to: Path | None = None,
+    name: str | None = None,
+    weights: Mapping[str, Array] | None = None,
+) -> Session:
+    """Load a model from bytes or from its file; `weights` are those that the bytes declare as external data.
+
+    `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file; `optimized_to`
+    receives the graph that ORT really runs, its weights in ``<optimized_to>.data``; `name` is what errors call the
+    model. Raises `ProfileError`.
+    """
+    label = name or (str(model) if isinstance(model, Path) else "model in memory")
+    options = _options(level=level, threads=threads, optimized_to=optimized_to)
+    if optimized_to is not None:
+        _keep_weights_apart(options, optimized_to)
+    if profile_to is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_to)
+    return Session(_load(model, options, label, weights), name=label, threads=threads, level=level)
+
+
+def optimize_basic(model: bytes, *, name: str = "model in memory", fold: bool = True) -> bytes:
+    """The model that ORT itself would run at ORT_ENABLE_BASIC: constants folded, BatchNorm in Conv, dead nodes gone.
+
+    Without `fold` constants stay as they are: weights stored in fp16 behind a Cast would become fp32.
+    ORT writes imports of its own operator sets into the saved model; `profiles.network.canonical` strips those not
+    used. Raises `ProfileError` when ORT cannot load the model or the result would not fit protobuf's 2 GB.
+    """
+    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
+        target = Path(folder) / "basic.onnx"
+        options = _options(level="basic", threads=1, optimized_to=target)
+        options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: half the time
+        _load(model, options, name, without=() if fold else ("ConstantFolding",))
+        return target.read_bytes()
+
+
+def optimize_basic_file(
+    skeleton: bytes, weights: Mapping[str, Array], target: Path, *, name: str = "model in memory"
+) -> None:
+    """As `optimize_basic` for models above 2 GB: the result goes to `target`, its weights to ``<target>.data``."""
+    options = _options(level="basic", threads=1, optimized_to=target)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    _keep_weights_apart(options, target)
+    _load(skeleton, options, name, weights)
+
+
+def to_float16(model: bytes, *, keep: Sequence[str] = (), name: str = "model in memory") -> bytes:
+    """The model with fp16 weights and activations but for the nodes `keep`; inputs and outputs keep their types.
+
+    Raises `ProfileError`.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        changed = convert_float_to_float16(
+            onnx.load_model_from_string(model), keep_io_types=True, node_block_list=list(keep) or None
+        )
+    except _ORT_ERRORS as error:
+        raise ProfileError(f"ONNX Runtime cannot convert the model to fp16: {_brief(error)}", at=name) from error
+    data: bytes = changed.SerializeToString(deterministic=True)
+    return data
+
+
+def to_int8(
+    model: bytes, feeds: Iterable[Mapping[str, Array]], *, keep: Sequence[str] = (), name: str = "model in memory"
+) -> bytes:
+    """The model in int8 QDQ form but for the nodes `keep`: weights by channel, activations by extremes over `feeds`.
+
+    Both are signed, ORT's first recommendation. Raises `ProfileError`.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # ORT ships no types
+        def __init__(self) -> None:
+            self._feeds = iter(feeds)
+
+        def get_next(self) -> dict[str, Array] | None:
+            found = next(self._feeds, None)
+            return None if found is None else dict(found)
+
+    proto = onnx.load_model_from_string(model)
+    # Shapes are inferred and constants folded already; without this mark ORT logs that somebody should.
+    proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
+        target = Path(folder) / "int8.onnx"
+        try:
+            quantization.quantize_static(
+                proto,
+                str(target),
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                nodes_to_exclude=list(keep),
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )
+        except _ORT_ERRORS as error:
+            raise ProfileError(f"ONNX Runtime cannot quantize the model: {_brief(error)}", at=name) from error
+        return target.read_bytes()
+
+
+def ort_version() -> str:
+    """Version of onnxruntime, for fingerprints."""
+    return str(ort.__version__)
+
+
+def _options(*, level: Level, threads: int | None, optimized_to: Path | None = None) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.graph_optimization_level = _LEVELS[level]
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.inter_op_num_threads = 1
+    # Idle workers of one session would spin while another one is timed: stop them at the end of each run.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if optimized_to is not None:
+        options.optimized_model_filepath = str(optimized_to)
+    return options
+
+
+def _keep_weights_apart(options: ort.SessionOptions, target: Path) -> None:
+    prefix = "session.optimized_model_external_initializers_"
+    options.add_session_config_entry(prefix + "file_name", target.name + ".data")
+    options.add_session_config_entry(prefix + "min_size_in_bytes", str(LARGE_BYTES))
+
+
+def _load(
+    model: bytes | Path,
+    options: ort.SessionOptions,
+    name: str,
+    weights: Mapping[str, Array] | None = None,
+    *,
+    without: Sequence[str] = (),
+) -> ort.InferenceSession:
+    ort.set_default_logger_severity(_SILENT)
+    if weights:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    providers: Sequence[str] = [PROVIDER]
+    try:
+        return ort.InferenceSession(
+            str(model) if isinstance(model, Path) else model, options, providers=providers, disabled_optimizers=without
+        )
+    except _ORT_ERRORS as error:
+        raise ProfileError(
+            f"ONNX Runtime cannot load the model: {_brief(error)}",
+            at=name,
+            fix="check the file with onnx.checker.check_model, or export it again with opset 17 or newer",
+        ) from error
+
+
+def _spec(arg: Any) -> IoSpec:
+    text: str = arg.type
+    dtype = text.removeprefix("tensor(").removesuffix(")") if text.startswith("tensor(") else text
+    shape = tuple(dim if isinstance(dim, int) else None for dim in arg.shape or ())
+    return IoSpec(name=arg.name, shape=shape, dtype=str(np.dtype(_NUMPY.get(dtype, dtype))) if _known(dtype) else dtype)
+
+
+def _known(dtype: str) -> bool:
+    return dtype in _NUMPY or dtype in np.sctypeDict
+
+
+def _brief(error: BaseException) -> str:
+    """ORT's message without its prefix, in one line."""
+    text = " ".join(str(error).split())
+    prefix = "[ONNXRuntimeError] : "
+    if text.startswith(prefix):
+        text = text.removeprefix(prefix).split(" : ", 2)[-1]
+    return text

@@ -1,0 +1,249 @@
+"""What codecs know of a cut tensor: ranges, layers, labels, gradients; and what they lack is said by cut."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+import onnx.parser
+import pytest
+
+import splitpoint.planner.coding.context
+from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.coding.bench import Workbench
+from splitpoint.planner.coding.context import Contexts, Layer, activation_range, layer_of, spread, weighted
+from splitpoint.planner.coding.torch_graph import torch_graph
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.model import ModelGraph
+
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+KLTQ, CHOI, FAST = REGISTRY["kltq-rans"], REGISTRY["choi-tiles"], REGISTRY["fast"]
+MODEL = """
+<ir_version: 9, opset_import: ["" : 17]>
+net (float[1,3,8,8] x) => (float[1,5] scores) {
+    c0 = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+    r0 = Relu (c0)
+    c1 = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (r0, w1)
+    c2 = Conv <pads = [1, 1, 1, 1]> (c1, w2)
+    a2 = Add (c1, c2)
+    r2 = Clip (a2, zero, six)
+    pooled = GlobalAveragePool (r2)
+    flat = Flatten (pooled)
+    scores = Gemm (flat, w3)
+}
+"""
+SHAPES = {"w0": (6, 3, 3, 3), "b0": (6,), "w1": (8, 6, 3, 3), "w2": (8, 8, 3, 3), "w3": (8, 5)}
+
+
+@pytest.fixture(scope="module")
+def graph() -> ModelGraph:
+    return graph_of(MODEL)
+
+
+def graph_of(text: str) -> ModelGraph:
+    proto, rng = onnx.parser.parse_model(text), np.random.default_rng(1)
+    values = {name: rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]) + 1) for name, shape in SHAPES.items()}
+    for name, value in {**values, "zero": np.array(0.0), "six": np.array(6.0)}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
+    return load_graph(proto.SerializeToString())
+
+
+def inputs(count: int = 6) -> Callable[[], Iterator[Array]]:
+    values = [np.random.default_rng(i).normal(size=(1, 3, 8, 8)).astype(np.float32) for i in range(count)]
+    return lambda: iter(values)
+
+
+def cut_of(graph: ModelGraph, tensor: str) -> Cut:
+    return next(cut for cut in enumerate_cuts(graph).cuts if cut.tensors == (tensor,))
+
+
+def test_ranges_are_those_of_the_activation_right_before_the_cut(graph: ModelGraph) -> None:
+    def bounds(tensor: str) -> tuple[float, float]:
+        context = activation_range(graph, tensor)
+        return context.low, context.high
+
+    assert bounds("r0") == (0, np.inf)
+    assert bounds("r2") == (0, 6)
+    assert bounds("c1") == bounds("x") == (-np.inf, np.inf)
+
+
+def test_the_layer_is_found_behind_activations_and_residuals(graph: ModelGraph) -> None:
+    relu, residual, plain = (layer_of(graph, name) for name in ("r0", "r2", "c1"))
+    assert isinstance(relu, Layer)
+    assert isinstance(residual, Layer)
+    assert isinstance(plain, Layer)
+    assert (relu.input, residual.input, plain.input) == ("x", "c1", "r0")
+    assert {name: value.shape for name, value in relu.weights.items()} == {"weight": (6, 3, 3, 3), "bias": (6,)}
+    assert layer_of(graph, "x") == "it is the network's input"
+    assert "Flatten" in str(layer_of(graph, "flat"))
+
+
+def test_choi_gets_the_layers_input_for_the_inputs_that_it_is_fitted_to(graph: ModelGraph) -> None:
+    contexts = Contexts(graph, inputs())
+    context = contexts(CHOI, cut_of(graph, "c1"), "c1", [0, 2, 5])
+    bench = Workbench(graph, {"calibration": inputs()}, threads=1)
+    expected = [row["r0"] for row in bench.activations(cut_of(graph, "r0"), "calibration")]
+    assert context.layer_input is not None
+    assert np.allclose(context.layer_input, np.concatenate([expected[i] for i in (0, 2, 5)]), atol=1e-5)
+    assert context.layer_weights["weight"].shape == (8, 6, 3, 3)
+    other = contexts(FAST, cut_of(graph, "c1"), "c1", [0])
+    assert (other.layer_input, other.gradients, other.labels) == (None, None, None)
+
+
+def test_choi_is_fitted_through_the_workbench_and_codes(graph: ModelGraph) -> None:
+    bench, cut = Workbench(graph, {"calibration": inputs()}, threads=1), cut_of(graph, "c1")
+    fitted = bench.fit(cut, "choi-tiles", 6)
+    row = bench.activations(cut, "calibration")[0]
+    coded = bench.decode(cut, fitted, bench.encode(cut, fitted, row))
+    assert np.linalg.norm(coded.tensors["c1"] - row["c1"]) < 0.9 * np.linalg.norm(row["c1"])
+
+
+def test_what_a_codec_lacks_is_named_by_cut(graph: ModelGraph) -> None:
+    cuts = [cut_of(graph, name) for name in ("x", "c1", "flat")]
+    left_out = Contexts(graph, inputs()).prepare(cuts, [CHOI, FAST])
+    assert set(left_out) == {"choi-tiles at x", "choi-tiles at flat"}
+    assert "the network's input" in left_out["choi-tiles at x"]
+    alone = Contexts(graph, inputs()).prepare(cuts[:1], [CHOI])
+    assert set(alone) == {"choi-tiles at every cut"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A codec that needs labels; none is registered yet."""
+
+    name: str = "labelled"
+    needs: frozenset[str] = frozenset({"labels"})
+
+
+def test_labels_are_those_of_the_inputs_fitted_to(graph: ModelGraph) -> None:
+    codec: Any = Labelled()
+    cut = cut_of(graph, "c1")
+    contexts = Contexts(graph, inputs(), labels=np.arange(6) * 10)
+    assert list(np.asarray(contexts(codec, cut, "c1", [1, 4]).labels)) == [10, 40]
+    assert contexts.lacks(codec, cut) is None
+    assert Contexts(graph, inputs()).lacks(codec, cut) == "needs labels, and the data has none"
+
+
+def test_an_onnx_model_has_exact_gradients_at_every_cut(graph: ModelGraph) -> None:
+    contexts = Contexts(graph, inputs(), seed=3)
+    cuts = [cut_of(graph, name) for name in ("x", "r0", "r2")]
+    contexts.prepare(cuts, [KLTQ])
+    assert contexts.without_sensitivity() == {}
+    # Behind the last nonlinearity the Jacobian is the classifier's weight over the positions, whatever the input.
+    context = contexts(KLTQ, cuts[2], "r2", [0])
+    assert context.gradients is not None
+    assert (context.gradients.shape, context.seed) == ((6 * 5, 8, 4, 4), 3)
+    weight = next(v for v in graph.model.graph.initializers.values() if v.shape == [8, 5]).const_value
+    assert weight is not None
+    expected = weight.numpy() - weight.numpy().mean(axis=1, keepdims=True)
+    matrix = np.einsum("mchw,mdhw->cd", context.gradients, context.gradients) / 6
+    assert np.allclose(matrix, expected @ expected.T / 16, atol=1e-6)
+
+
+def test_gradients_are_asked_for_only_where_a_codec_takes_them(
+    graph: ModelGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise AssertionError("gradients were computed")
+
+    monkeypatch.setattr(splitpoint.planner.coding.context, "gradients_torch", fail)
+    assert weighted(KLTQ)
+    assert not weighted(CHOI)
+    assert Contexts(graph, inputs()).prepare([cut_of(graph, "c1")], [FAST, REGISTRY["raw"]]) == {}
+
+
+def test_the_same_seed_gives_the_same_sensitivity_and_fit(graph: ModelGraph) -> None:
+    cut = cut_of(graph, "c1")
+    made = []
+    for _ in range(2):
+        bench = Workbench(graph, {"calibration": inputs()}, threads=1)
+        bench.prepare([cut], [KLTQ])
+        made.append(bench.fit(cut, "kltq-rans", 6)[0])
+    without = Workbench(graph, {"calibration": inputs()}, threads=1).fit(cut, "kltq-rans", 6)[0]
+    assert made[0].transform_key == made[1].transform_key != without.transform_key
+    assert any("no gradients" in note for note in without.notes)
+    assert not any("no gradients" in note for note in made[0].notes)
+
+
+UNKNOWN = MODEL.replace("GlobalAveragePool (r2)", "GlobalMaxPool (r2)")
+
+
+def test_where_torch_cannot_run_the_graph_the_diagonal_is_had_within_its_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = graph_of(UNKNOWN)
+    with pytest.raises(PlannerError, match="no gradients through GlobalMaxPool"):
+        torch_graph(graph)
+    cuts = [cut_of(graph, name) for name in ("r0", "r2")]
+    contexts = Contexts(graph, inputs())
+    contexts.prepare(cuts, [KLTQ])
+    context = contexts(KLTQ, cuts[1], "r2", [0])
+    assert context.gradients is None
+    assert context.sensitivity is not None
+    assert context.sensitivity.shape == (8,)
+    assert contexts.without_sensitivity() == {}
+    # Enough for 6 inputs with 6 channels, not with 8 as well.
+    monkeypatch.setattr(splitpoint.planner.coding.context, "DIAGONAL_MACS", 6 * 7 * 2.1e6)
+    bounded = Contexts(graph, inputs())
+    bounded.prepare(cuts, [KLTQ])
+    (missing,) = bounded.without_sensitivity().items()
+    assert missing[0] == "r2"
+    assert "GlobalMaxPool" in missing[1]
+    assert "too many runs" in missing[1]
+
+
+def test_a_graph_in_torch_that_answers_otherwise_is_not_believed(
+    graph: ModelGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(graph: ModelGraph) -> Any:
+        inner = torch_graph(graph)
+        return type("Twice", (type(inner),), {"forward": lambda self, x: 2 * inner(x)})()
+
+    monkeypatch.setattr(splitpoint.planner.coding.context, "torch_graph", twice)
+    contexts = Contexts(graph, inputs())
+    cut = cut_of(graph, "r2")
+    contexts.prepare([cut], [KLTQ])
+    context = contexts(KLTQ, cut, "r2", [0])
+    assert context.gradients is None
+    assert context.sensitivity is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "options"),
+    [
+        ("resnet20", 32, {"width": 4}),
+        ("mobilenet_v2", 32, {"width": 0.25}),
+        ("shufflenet_v2", 32, {"width": (8, 16, 32, 64, 64)}),
+        ("densenet121", 32, {"growth": 4, "stages": (1, 1, 1, 1), "stem": 8}),
+        ("vit", 32, {"dim": 16, "depth": 1, "heads": 2, "side": 32}),
+    ],
+)
+def test_usual_networks_have_gradients_at_every_cut_of_maps_or_tokens(
+    nets: ModuleType, torch_graph: Callable[..., ModelGraph], name: str, side: int, options: dict[str, Any]
+) -> None:
+    graph = torch_graph(name, side, **options)
+    values = [RNG.normal(size=(1, 3, side, side)).astype(np.float32) for _ in range(2)]
+    contexts = Contexts(graph, lambda: iter(values))
+    cuts = enumerate_cuts(graph).cuts
+    contexts.prepare(cuts, [KLTQ])
+    for cut in cuts:
+        (tensor,) = cut.tensors
+        if len(graph.tensors[tensor].shape) in (3, 4):
+            gradients = contexts(KLTQ, cut, tensor, [0, 1]).gradients
+            assert gradients is not None, tensor
+            assert np.isfinite(gradients).all()
+            assert np.abs(gradients).max() > 0
+
+
+def test_spread_takes_even_steps_with_both_ends() -> None:
+    assert spread(3, 5) == [0, 1, 2]
+    assert spread(10, 4) == [0, 3, 6, 9]

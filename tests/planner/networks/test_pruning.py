@@ -1,0 +1,206 @@
+"""Pruning before a cut: which filters go, what goes with them, and what the least-squares correction restores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
+from splitpoint.planner.networks.pruning import layers_around, prune_at, pruned_graphs
+from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.planner.setup.config import PruneConfig
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.network.torch_model import export_module
+
+SHAPE = (1, 3, 12, 12)
+NET = """
+import torch
+from torch import nn
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5),
+    ).eval()
+def odd():
+    class Shuffle(nn.Module):
+        def forward(self, x):
+            return x.view(1, 2, 4, 12, 12).transpose(1, 2).reshape(1, 8, 12, 12)
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Shuffle(), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
+"""
+
+
+class Residual(nn.Module):
+    """Two convolutions that meet in an addition, and one that reads the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.block = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.reader = nn.Conv2d(8, 6, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x).relu()
+        result: torch.Tensor = self.reader((x + self.block(x)).relu())
+        return result
+
+
+def chain() -> Any:
+    """The first convolution's last four filters are half of its first four: behind ReLU they say nothing new."""
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+    with torch.no_grad():
+        first.weight[4:] = 0.5 * first.weight[:4]
+        assert first.bias is not None
+        first.bias[4:] = 0.5 * first.bias[:4]
+    return nn.Sequential(first, nn.ReLU(), second).eval()
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    (tmp_path / "net.py").write_text(NET)
+    return f"{tmp_path / 'net.py'}:make"
+
+
+def test_the_filters_of_least_norm_go_and_the_reader_is_sliced() -> None:
+    module = chain()
+    with torch.no_grad():
+        module[0].weight[[1, 6]] *= 0.01
+    kept = module[0].weight[[0, 2, 3, 4, 5, 7]].detach().clone()
+    removed, left = remove_filters(module, ["0"], 0.25, torch.zeros(SHAPE))
+    assert (removed, left) == ({"0": [1, 6]}, [])
+    torch.testing.assert_close(module[0].weight.detach(), kept)
+    assert module[2].weight.shape == (6, 6, 3, 3)
+
+
+def test_layers_that_meet_in_an_addition_lose_the_same_channels() -> None:
+    torch.manual_seed(0)
+    module = Residual()
+    stem, block = (layer.weight.detach().abs().flatten(1).sum(1) for layer in (module.stem, module.block))
+    removed, _ = remove_filters(module, ["stem"], 0.5, torch.zeros(SHAPE))
+    assert set(removed) == {"stem", "block"}
+    assert (
+        sorted(removed["stem"]) == sorted(removed["block"]) == sorted(np.argsort((stem + block).numpy())[:4].tolist())
+    )
+    assert module.block.weight.shape == (4, 4, 3, 3)
+    assert module(torch.zeros(SHAPE)).shape == (1, 6, 12, 12)
+
+
+def test_least_squares_restores_what_linear_dependence_allows() -> None:
+    """Half the filters repeat the others, so the layer behind can do without them; slicing alone cannot."""
+    module, inputs = chain(), torch.randn(40, *SHAPE[1:], generator=torch.Generator().manual_seed(1))
+    fresh = torch.randn(8, *SHAPE[1:], generator=torch.Generator().manual_seed(2))
+    errors = {}
+    for correct in (False, True):
+        thin, _ = prune_at(module, ["0"], ["2"], ratio=0.5, calibration=inputs, correct=correct)
+        with torch.no_grad():
+            errors[correct] = float((thin(fresh) - module(fresh)).norm() / module(fresh).norm())
+    assert errors[False] > 0.05
+    assert errors[True] < 0.01 * errors[False] + 1e-3, errors
+
+
+def test_a_correction_that_does_not_help_is_not_made() -> None:
+    """Nothing was removed, so there is nothing to restore: the weights stay bit for bit."""
+    module = chain()
+    same = chain()
+    before = same[2].weight.detach().clone()
+    errors = correct_layers(same, module, ["2"], {}, torch.randn(8, *SHAPE[1:]))
+    assert errors["2"] < 1e-6
+    assert torch.equal(same[2].weight, before)
+
+
+def test_layers_around_a_cut_survive_the_folding_of_batch_normalization(net: str) -> None:
+    from splitpoint.profiles.network.torch_model import load_module
+
+    module = load_module(net)
+    graph = load_graph(export_module(module, SHAPE))
+    found = {cut.after: layers_around(graph, module, cut) for cut in enumerate_cuts(graph).cuts}
+    assert found["input"] == ([], ["0"])
+    pool = next(after for after in found if "MaxPool" in after)
+    assert found[pool] == (["0"], ["4"])
+    assert list(found.values())[-1] == (["0", "4"], ["8"])
+
+
+def test_each_ratio_gives_a_network_that_is_narrower_up_to_its_cut(net: str) -> None:
+    graph = load_graph(export_module(_module(net), SHAPE), source=net)
+    pool = next(cut for cut in enumerate_cuts(graph).cuts if "MaxPool" in cut.after)
+    relu = next(cut for cut in enumerate_cuts(graph).cuts if "Relu" in cut.after)
+    config = PruneConfig(ratios=(0.0, 0.25, 0.5), cuts=(pool.after, relu.tensors[0]))
+    found, notes = pruned_graphs(graph, config, _calibration())
+    assert notes == []
+    assert [p.name for p in found] == ["pruned .25 before 4", "pruned .5 before 4"]
+    for p, width in zip(found, (6, 4), strict=True):
+        assert set(p.after) == {pool.after, relu.after}
+        narrow = next(cut for cut in enumerate_cuts(p.graph).cuts if cut.after == pool.after)
+        assert narrow.elements == pool.elements * width // 8
+        assert narrow.head_macs == pool.head_macs * width // 8
+        assert p.graph.outputs[0].shape == graph.outputs[0].shape
+
+
+def test_what_cannot_be_pruned_says_why(net: str) -> None:
+    graph = load_graph(export_module(_module(net), SHAPE), source=net)
+    onnx_only = load_graph(export_module(_module(net), SHAPE), source="model.onnx")
+    found, notes = pruned_graphs(onnx_only, PruneConfig(cuts=("x",)), _calibration())
+    assert found == []
+    assert "pruning ratios are {0}: model.onnx is an ONNX file" in notes[0]
+    found, notes = pruned_graphs(graph, PruneConfig(cuts=("input",)), _calibration())
+    assert found == []
+    assert "no convolution stands before it" in notes[0]
+    with pytest.raises(ProfileError, match="no cut after 'nowhere'"):
+        pruned_graphs(graph, PruneConfig(cuts=("nowhere",)), _calibration())
+    odd = net.replace(":make", ":odd")
+    shuffled = load_graph(export_module(_module(odd), SHAPE), source=odd)
+    last = enumerate_cuts(shuffled).cuts[-1].after
+    found, notes = pruned_graphs(shuffled, PruneConfig(ratios=(0.5,), cuts=(last,)), _calibration())
+    assert found == []
+    assert notes[0].startswith("not made: pruned .5 before 3: ")
+
+
+def _module(spec: str) -> nn.Module:
+    from splitpoint.profiles.network.torch_model import load_module
+
+    return load_module(spec)
+
+
+def _calibration() -> Dataset:
+    rng = np.random.default_rng(3)
+    tensors = rng.normal(size=(12, *SHAPE)).astype(np.float32)
+    samples = tuple(Sample(name=str(i), group=str(i), tensor=x) for i, x in enumerate(tensors))
+    return Dataset(spec=InputSpec(kind="tensor", size=None, dtype="float32"), samples=samples)
+
+
+def test_wide_layers_keep_a_multiple_of_eight() -> None:
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 32, 3)
+    module = nn.Sequential(first, nn.ReLU(), nn.Conv2d(32, 6, 3)).eval()
+    remove_filters(module, ["0"], 0.2, torch.zeros(SHAPE))
+    assert first.out_channels == 24  # of 25.6
+    remove_filters(module, ["0"], 0.999, torch.zeros(SHAPE))
+    assert first.out_channels == 8
+
+
+def test_a_ratio_that_removes_nothing_is_no_variant(net: str) -> None:
+    graph = load_graph(export_module(_module(net), SHAPE), source=net)
+    found, notes = pruned_graphs(graph, PruneConfig(ratios=(0.01,)), _calibration())
+    assert found == []
+    assert notes
+    assert all("no layer is wide enough" in note for note in notes)
+
+
+def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:
+    graph = load_graph(export_module(_module(net), SHAPE), source=net)
+    found, _ = pruned_graphs(graph, PruneConfig(ratios=(0.5,)), _calibration())
+    assert found
+    cuts = {cut.after: cut for cut in enumerate_cuts(graph).cuts}
+    for pruned in found:
+        for after in pruned.after:
+            assert cuts[after].elements < graph.inputs[0].elements

@@ -1,0 +1,132 @@
+"""Quality by hand counts: values, drops, their bounds, and what becomes of outputs that are no answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from splitpoint.planner.quality.accuracy import Observed, choose_metric, judge, relative_error
+from splitpoint.planner.quality.intervals import cluster_mean, paired_drop, proportion
+
+CLASSES = 4
+
+
+def scores(answer: int, margin: float = 1.0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    row = np.zeros((1, CLASSES), np.float32)
+    row[0, answer] = margin
+    return row
+
+
+def observed(
+    answers: Sequence[int], whole: Sequence[int], labels: Sequence[int | None], groups: Sequence[str] | None = None
+) -> list[Observed]:
+    names = groups or [str(i) for i in range(len(answers))]
+    return [
+        Observed(outputs=[scores(a)], reference=[scores(w)], label=y, group=g, payload_bytes=100 + i)
+        for i, (a, w, y, g) in enumerate(zip(answers, whole, labels, names, strict=True))
+    ]
+
+
+# candidate right in 6 of 10, unsplit network in 8 of 10; three inputs are lost and one is gained
+ANSWERS = (0, 0, 0, 0, 0, 1, 1, 1, 0, 1)
+WHOLE = (0, 0, 0, 0, 0, 0, 0, 0, 1, 1)
+LABELS = (0,) * 10
+
+
+def test_top1_and_its_paired_drop() -> None:
+    rows = observed(ANSWERS, WHOLE, LABELS)
+    found = judge(rows, "top1", "report")
+    hits, whole = np.array(ANSWERS) == 0, np.array(WHOLE) == 0
+    groups = [row.group for row in rows]
+    assert (found.metric, found.subset, found.n, found.groups) == ("top1", "report", 10, 10)
+    assert found.value == 0.6
+    assert found.drop == pytest.approx(0.2)
+    assert (found.low, found.high) == proportion(hits, groups)
+    assert found.drop_high == paired_drop(whole, hits, groups).high > found.drop
+    assert found.payload_bytes == 104.5
+
+
+def test_agreement_is_with_the_unsplit_network_whatever_the_truth() -> None:
+    rows = observed(ANSWERS, WHOLE, [None] * 10)
+    found = judge(rows, "agreement", "search")
+    same = np.array(ANSWERS) == np.array(WHOLE)
+    assert found.value == same.mean() == 0.6
+    assert found.drop == pytest.approx(0.4)
+    assert (found.low, found.high) == proportion(same, [row.group for row in rows])
+    assert found.drop_high == 1 - found.low > found.drop
+
+
+def test_fidelity_is_one_minus_the_relative_error_and_never_below_zero() -> None:
+    reference = np.array([[3.0, 4.0]])
+    outputs = [reference, reference * 1.5, reference * 9.0]
+    rows = [
+        Observed(outputs=[y], reference=[reference], label=None, group=str(i), payload_bytes=0)
+        for i, y in enumerate(outputs)
+    ]
+    found = judge(rows, "fidelity", "search")
+    values = np.array([1.0, 0.5, 0.0])
+    interval = cluster_mean(values, ["0", "1", "2"])
+    assert found.value == pytest.approx(0.5)
+    assert found.relative_error == pytest.approx((0 + 0.5 + 8) / 3)
+    assert (found.low, found.high) == interval
+    assert [found.drop, found.drop_high] == pytest.approx([0.5, 1 - interval.low])
+
+
+def test_inputs_of_one_group_count_once() -> None:
+    apart = judge(observed(ANSWERS, WHOLE, LABELS), "top1", "search")
+    together = judge(observed(ANSWERS, WHOLE, LABELS, ["a"] * 5 + ["b"] * 5), "top1", "search")
+    assert together.groups == 2
+    assert together.value == apart.value
+    assert together.low < apart.low
+    assert together.drop_high > apart.drop_high
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_output_that_is_not_finite_is_no_answer(bad: float) -> None:
+    row = scores(0)
+    row[0, 0] = bad  # where the answer would be right
+    rows = [Observed(outputs=[row], reference=[scores(0)], label=0, group=str(i), payload_bytes=1) for i in range(5)]
+    for metric in ("top1", "agreement"):
+        assert judge(rows, metric, "search").value == 0.0
+    assert judge(rows, "fidelity", "search").value == 0.0
+
+
+def test_the_first_output_is_the_answer() -> None:
+    row = Observed(
+        outputs=[scores(1), scores(2)], reference=[scores(1), scores(3)], label=1, group="a", payload_bytes=1
+    )
+    assert judge([row], "agreement", "search").value == 1.0
+    assert judge([row], "top1", "search").value == 1.0
+
+
+def test_relative_errors() -> None:
+    y = np.array([3.0, 4.0])
+    assert relative_error([y], [y]) == 0.0
+    assert relative_error([y * 0], [y]) == 1.0
+    assert relative_error([y, y], [y, y * 2]) == pytest.approx(math.sqrt(25 / 125))
+    assert relative_error([y], [y * 0]) == math.inf
+    assert relative_error([y * 0], [y * 0]) == 0.0
+    assert relative_error([y * np.nan], [y]) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("shape", "labelled", "agreement", "metric"),
+    [
+        ((1, 10), True, False, "top1"),
+        ((1, 10), True, True, "agreement"),
+        ((1, 10), False, False, "agreement"),
+        ((1, 1), True, False, "fidelity"),
+        ((1, 2), False, False, "agreement"),
+        ((2, 10), True, False, "fidelity"),
+        ((1, 3, 10), True, False, "fidelity"),
+        ((10,), True, False, "fidelity"),
+    ],
+)
+def test_the_metric_follows_from_outputs_and_labels(
+    shape: tuple[int, ...], labelled: bool, agreement: bool, metric: str
+) -> None:
+    assert choose_metric(shape, labelled=labelled, agreement=agreement) == metric

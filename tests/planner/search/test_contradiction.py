@@ -1,0 +1,80 @@
+"""What the report set says against the chosen point, and the next safer point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from splitpoint.planner.output.documents import contradiction, needs_text, safer_point
+from splitpoint.planner.search.decide import Decision
+
+Make = Callable[..., Any]
+
+
+def report(make_point: Make, **figures: Any) -> Any:
+    return make_point(**figures).accuracy
+
+
+@pytest.mark.parametrize(
+    ("limits", "figures", "expected"),
+    [
+        ({"max_drop": 0.01}, {"drop": 0.01}, None),
+        ({"max_drop": 0.01}, {"drop": 0.02}, "drop 2.0 %"),
+        ({"max_drop": 0.01}, {"drop": 0.0, "drop_high": 0.5}, None),
+        ({"max_drop": 0.01, "confident": True}, {"drop": 0.0, "drop_high": 0.5}, "drop 50.0 %"),
+        ({"min_agreement": 0.9}, {"value": 0.9}, None),
+        ({"min_agreement": 0.9}, {"value": 0.895, "metric": "agreement"}, "agreement 0.895"),
+        ({"min_agreement": 0.9}, {"value": 0.95, "low": 0.5}, None),
+        ({"min_agreement": 0.9, "confident": True}, {"value": 0.95, "low": 0.5}, "top1 0.500"),
+        ({}, {"drop": 1.0, "value": 0.0}, None),
+        ({"max_drop": 0.01}, {"drop": 0.01 + 1e-15}, None),
+    ],
+)  # fmt: skip
+def test_the_report_set_contradicts_a_missed_floor(
+    make_point: Make, make_needs: Make, limits: Any, figures: Any, expected: str | None
+) -> None:
+    found = contradiction(report(make_point, **figures), make_needs(**limits))
+    bound = "at most 1.0 %" if "max_drop" in limits else "at least 0.900"
+    assert found == (None if expected is None else f"{expected} on the report set, {bound} was asked")
+
+
+def decision(front: list[Any], recommended: int | None) -> Decision:
+    return Decision(
+        front=tuple(front),
+        recommended=None if recommended is None else front[recommended],
+        reason="",
+        knee=None,
+        nearest=(),
+        would_fit=(),
+    )
+
+
+def test_the_next_safer_point_is_the_least_better_one(make_point: Make) -> None:
+    front = [
+        make_point(cut=str(i), payload=100 * (i + 1), value=value)
+        for i, value in enumerate((0.90, 0.85, 0.99, 0.93, 0.93))
+    ]
+    assert safer_point(decision(front, 0)) == 4  # 0.93 with the fewer bytes
+    assert safer_point(decision(front, 1)) == 1
+    assert safer_point(decision(front, 3)) == 3
+    assert safer_point(decision(front, 2)) is None
+    assert safer_point(decision(front, None)) is None
+    assert safer_point(decision([front[0]], 0)) is None
+
+
+def test_needs_in_words(make_needs: Make) -> None:
+    needs = make_needs(
+        deadline_s=0.055, deadline_share=0.99, max_drop=0.01, max_payload_bytes=2000, max_head_bytes=64_000_000
+    )
+    assert needs_text(needs, "top1") == (
+        "latency <= 55 ms in 99 % of the draws · top1 drop <= 1.0 % · payload <= 2 kB · device memory <= 64 MB"
+    )
+    more = make_needs(min_agreement=0.9, min_frame_rate=10.0, max_energy_j=0.05, max_usd=1e-5, confident=True)
+    assert needs_text(more, "agreement") == (
+        "frame rate >= 10/s · agreement >= 0.90 · energy <= 50 mJ · cost <= 10 USD per million · 95 % bound"
+    )
+    assert needs_text(make_needs(), "top1") == ""
+    assert "latency <= 55 ms ·" in needs_text(msgspec.structs.replace(needs, deadline_share=None), "top1")

@@ -1,0 +1,160 @@
+"""The search on synthetic landscapes, against their enumeration and against random sampling."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from splitpoint.planner.search.decide import decide, objective_rows, violations
+from splitpoint.planner.search.pareto import hypervolume, pareto
+from splitpoint.planner.search.sampler import search
+from splitpoint.planner.values.types import Candidate, Evaluated
+
+Make = Callable[..., Any]
+OBJECTIVES = ("latency", "payload", "drop")
+CUTS, CODECS, RATES = 8, 6, 8
+EMPTY = {(0, 1), (3, 2), (7, 5)}  # places that a codec cannot code
+SEEDS = range(12)
+BUDGET = 36  # a tenth of the landscape
+
+
+class Landscape:
+    """Candidates with analytic costs: deeper cuts take longer and send less, finer rates send more and lose less."""
+
+    def __init__(self, make_point: Make, *, unfit: bool = False) -> None:
+        rng = np.random.default_rng(3)
+        self._strength = rng.uniform(0.3, 3.0, CODECS)  # a codec loses this much for its bytes
+        self._make, self._unfit = make_point, unfit
+        self.asked: list[Candidate] = []
+        self.options = [
+            [
+                [] if (cut, codec) in EMPTY else [self._name(cut, codec, rate) for rate in range(RATES)]
+                for codec in range(CODECS)
+            ]
+            for cut in range(CUTS)
+        ]
+        self.candidates = [c for row in self.options for rates in row for c in rates]
+
+    def _name(self, cut: int, codec: int, rate: int) -> Candidate:
+        return Candidate(variant="given", placement="split", cut=str(cut), codec=str(codec), rate=rate)
+
+    def point(self, candidate: Candidate) -> Evaluated:
+        cut, codec, rate = int(candidate.cut), int(candidate.codec), candidate.rate
+        payload = 20_000 * 0.6**cut * 1.6 ** (rate - RATES + 1)
+        drop = 0.3 * self._strength[codec] * 0.5**rate * (1 + 0.3 * cut)
+        latency = 0.010 + 0.008 * cut + payload / 1e6 + 0.002 * codec
+        point: Evaluated = self._make(
+            cut=candidate.cut, codec=candidate.codec, rate=rate, payload=payload, latency=latency, drop=drop
+        )
+        return point
+
+    def evaluate(self, candidate: Candidate) -> Evaluated | None:
+        self.asked.append(candidate)
+        return None if self._unfit and candidate.rate == 0 else self.point(candidate)
+
+
+def volume(points: Sequence[Evaluated]) -> float:
+    """Hypervolume below (100 ms, 100 kB, drop 0.2)."""
+    rows = objective_rows(points, OBJECTIVES)
+    reference = np.array([-1.0, 5.0, 0.2])
+    return hypervolume(rows[pareto(rows)], reference)
+
+
+def run(landscape: Landscape, needs: Any, **changes: Any) -> list[Evaluated]:
+    arguments: dict[str, Any] = {"first": [], "seed": 0, "evaluations": BUDGET, **changes}
+    return search(landscape.options, landscape.evaluate, needs, OBJECTIVES, **arguments)
+
+
+def test_the_front_is_the_exhaustive_one_when_all_may_be_evaluated(make_point: Make, make_needs: Make) -> None:
+    landscape, needs = Landscape(make_point), make_needs(deadline_s=0.050, max_drop=0.1)
+    assert 200 <= len(landscape.candidates) <= 500
+    exhaustive = decide([landscape.point(c) for c in landscape.candidates], needs, OBJECTIVES)
+    found = run(landscape, needs, first=landscape.candidates, evaluations=len(landscape.candidates))
+    assert sorted(p.candidate for p in found) == sorted(landscape.candidates)
+    assert set(decide(found, needs, OBJECTIVES).front) == set(exhaustive.front)
+    assert decide(found, needs, OBJECTIVES).recommended == exhaustive.recommended
+
+
+def test_a_tenth_of_the_evaluations_beats_random_sampling(make_point: Make, make_needs: Make) -> None:
+    """Paired over seeds; the margin lies well below what TPE gains and well above the noise of the mean."""
+    landscape, needs = Landscape(make_point), make_needs(deadline_s=0.080, max_drop=0.2)
+    gains = []
+    for seed in SEEDS:
+        found = run(landscape, needs, seed=seed)
+        drawn = random.Random(seed).sample(landscape.candidates, len(found))
+        gains.append(volume(found) - volume([landscape.point(c) for c in drawn]))
+    exhaustive = volume([landscape.point(c) for c in landscape.candidates])
+    error = statistics.stdev(gains) / len(gains) ** 0.5
+    assert statistics.mean(gains) > max(3 * error, 0.02 * exhaustive), (gains, exhaustive)
+
+
+def test_the_sampler_is_told_which_candidates_are_infeasible(make_point: Make, make_needs: Make) -> None:
+    """Most candidates lose too much, and the objectives pull to them when the sampler does not know the limit."""
+    landscape, needs = Landscape(make_point), make_needs(max_drop=0.01)
+
+    def share(told: Any, seed: int) -> float:
+        found = run(landscape, told, seed=seed)
+        return statistics.mean(not violations(point, needs) for point in found)
+
+    gains = [share(needs, seed) - share(make_needs(), seed) for seed in SEEDS]
+    assert statistics.mean(gains) > 3 * statistics.stdev(gains) / len(gains) ** 0.5, gains
+    assert statistics.mean(gains) > 0.15
+
+
+def test_the_same_seed_asks_the_same_candidates_and_another_does_not(make_point: Make, make_needs: Make) -> None:
+    asked = []
+    for seed in (0, 0, 1):
+        landscape = Landscape(make_point)
+        run(landscape, make_needs(), seed=seed)
+        asked.append(landscape.asked)
+    assert asked[0] == asked[1] != asked[2]
+
+
+def test_the_first_candidates_are_asked_first_and_in_order(make_point: Make, make_needs: Make) -> None:
+    landscape = Landscape(make_point)
+    first = random.Random(4).sample(landscape.candidates, 20)
+    found = run(landscape, make_needs(), first=first)
+    assert landscape.asked[: len(first)] == first
+    assert len(found) == len(set(landscape.asked)) == len(landscape.asked) == BUDGET
+
+
+@pytest.mark.parametrize("budget", [0, 1, 7, BUDGET])
+def test_the_budget_counts_distinct_candidates(make_point: Make, make_needs: Make, budget: int) -> None:
+    landscape = Landscape(make_point)
+    found = run(landscape, make_needs(), evaluations=budget)
+    assert len(found) == len(landscape.asked) == len(set(landscape.asked)) == budget
+
+
+def test_candidates_that_cannot_be_fitted_are_asked_once_and_left_out(make_point: Make, make_needs: Make) -> None:
+    landscape = Landscape(make_point, unfit=True)
+    found = run(landscape, make_needs(), evaluations=len(landscape.candidates), first=landscape.candidates)
+    assert len(landscape.asked) == len(set(landscape.asked)) == len(landscape.candidates)
+    assert {p.candidate for p in found} == {c for c in landscape.candidates if c.rate > 0}
+
+
+def test_every_rate_of_a_single_place_is_reached(make_point: Make, make_needs: Make) -> None:
+    landscape = Landscape(make_point)
+    rates = landscape.options[2][0]
+    found = search([[rates]], landscape.evaluate, make_needs(), OBJECTIVES, first=rates, seed=0, evaluations=RATES)
+    assert [p.candidate for p in found] == rates
+
+
+def test_nothing_to_search_is_no_error(make_needs: Make) -> None:
+    found = search([], lambda c: pytest.fail("asked"), make_needs(), OBJECTIVES, first=[], seed=0, evaluations=10)
+    assert found == []
+
+
+def test_an_infinite_cost_is_told_as_a_finite_value(make_point: Make, make_needs: Make) -> None:
+    landscape = Landscape(make_point)
+
+    def never(candidate: Candidate) -> Evaluated:
+        point: Evaluated = make_point(cut=candidate.cut, codec=candidate.codec, rate=candidate.rate, compute_j=None)
+        return point
+
+    found = search(landscape.options, never, make_needs(), ("energy",), first=[], seed=0, evaluations=30)
+    assert len(found) == 30

@@ -1,0 +1,198 @@
+"""Typed files: YAML 1.2 scalars, duplicate keys, quantities with units, provenance, paths in errors, atomic writes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files import structs
+from splitpoint.profiles.units import BitRate, ByteCount, NonNegativeSeconds
+
+
+class Inner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    uplink: BitRate
+    delay: NonNegativeSeconds | None = None
+    room: ByteCount = 0
+
+
+class Outer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    link: Inner
+    name: str = ""
+    factor: float = 1.0
+    times: tuple[NonNegativeSeconds, ...] = ()
+    table: dict[str, BitRate] = {}
+
+
+class Circle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="circle"):
+    radius: float
+
+
+class Square(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="square"):
+    side: float
+
+
+class Drawing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    shape: Circle | Square
+
+
+def read(text: str) -> Outer:
+    return structs.decode_yaml(text, Outer, where="f.yaml")
+
+
+def test_quantities_take_numbers_units_and_sources() -> None:
+    text = """
+link: {uplink: {value: 20 Mbit/s, source: a page, quote: about 20, date: 2026-11-22}, delay: 15 ms, room: 4 KiB}
+times: [1 ms, 2e-3]
+table: {a: 1e6, b: 2 Mbit/s}
+"""
+    value = read(text)
+    assert value.link == Inner(uplink=2e7, delay=0.015, room=4096)
+    assert value.times == (0.001, 0.002)
+    assert value.table == {"a": 1e6, "b": 2e6}
+    sources = structs.decode_sources(text, Outer, where="f.yaml")
+    assert sources == {
+        "$.link.uplink": structs.Source(value="20 Mbit/s", source="a page", quote="about 20", date="2026-11-22")
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        ("link: {uplink: 20 mbit}", '"20 mbit" - at `$.link.uplink`', 'did you mean "20 Mbit/s"?'),
+        ("link: {uplink: 0}", "more than 0", None),
+        ("link: {uplink: -5 Mbit/s}", "more than 0", None),
+        ("link: {uplink: .inf}", "not finite - at `$.link.uplink`", None),
+        ("link: {uplink: .nan}", "not finite", None),
+        ("link: {uplink: true}", "got True", None),
+        ("link: {uplink: [1]}", "got [1]", None),
+        ("link: {uplink: {value: 3 fish, source: x}}", '"3 fish" - at `$.link.uplink`', None),
+        ("link: {uplink: 1, delay: 20}", None, None),
+        ("link: {uplink: 1, room: 1.5}", "whole number, got 1.5 - at `$.link.room`", None),
+        ("link: {uplnk: 1}", "unknown field 'uplnk' - at `$.link`", "did you mean 'uplink'?"),
+        ("link: {}", "missing field 'uplink' - at `$.link`", 'add a rate, such as uplink: "20 Mbit/s"'),
+        ("link: {uplink: 1}\nfactor: .inf", "finite number, got inf - at `$.factor`", None),
+        ("link: {uplink: 1}\nfactor: fast", "Expected `float`, got `str` - at `$.factor`", None),
+        ("link: {uplink: 1}\nname: 3", "Expected `str`, got `int` - at `$.name`", None),
+        ("link: {uplink: 1}\ntimes: [1, -1]", "at least 0", None),
+        ("link: {uplink: 1}\ntable: {b: soon}", "`$.table.b`", None),
+        ("link: {uplink: 1}\nlink: {uplink: 2}", "line 2: key 'link' stands twice, first in line 1", None),
+        ("link: [", "line 1", None),
+        ("link: *a", "undefined alias", None),
+        ("a: &a [1]\nlink: *a", "an alias may stand for a scalar only", None),
+        ("2: x", "expected text as a key", None),
+        ("- 1", "Expected `object`, got `array`", None),
+        ("", "Expected `object`, got `null`", None),
+        (
+            "link: !!python/object:os.system {}",
+            "the tag tag:yaml.org,2002:python/object:os.system is not allowed",
+            None,
+        ),
+        ("link: {uplink: !!int abc}", "the tag tag:yaml.org,2002:int is not allowed", None),
+        ("\0", "unacceptable character", None),
+        ("[" * 3000, "nested too deeply", None),
+    ],
+)
+def test_errors_say_what_where_and_what_next(text: str, message: str | None, fix: str | None) -> None:
+    if message is None:
+        assert read(text).link.delay == 20
+        return
+    with pytest.raises(ProfileError) as caught:
+        read(text)
+    assert caught.value.message.startswith("f.yaml")
+    assert message in caught.value.message
+    assert fix is None or caught.value.fix == fix
+
+
+def test_yaml_1_2_scalars() -> None:
+    text = "link: {uplink: 20e6}\nname: on\nfactor: 1e-3"
+    assert read(text) == Outer(link=Inner(uplink=2e7), name="on", factor=0.001)
+    assert read("link: {uplink: 010}").link.uplink == 10
+    assert read("link: {uplink: 1}\nname: 2026-11-22").name == "2026-11-22"
+    assert read("link: {uplink: 1}\nname: 1:30").name == "1:30"
+
+
+def test_a_tag_picks_the_struct_and_a_slip_is_named() -> None:
+    drawing = structs.decode_yaml("shape: {kind: square, side: 2}", Drawing, where="f.yaml")
+    assert drawing == Drawing(shape=Square(side=2.0))
+    with pytest.raises(ProfileError, match=r"unknown kind 'sqare' - at `\$.shape.kind`") as caught:
+        structs.decode_yaml("shape: {kind: sqare, side: 2}", Drawing, where="f.yaml")
+    assert caught.value.fix == "did you mean 'square'?"
+    with pytest.raises(ProfileError, match="missing field 'kind'"):
+        structs.decode_yaml("shape: {side: 2}", Drawing, where="f.yaml")
+    with pytest.raises(ProfileError, match=r"unknown field 'side' - at `\$.shape`"):
+        structs.decode_yaml("shape: {kind: circle, side: 2}", Drawing, where="f.yaml")
+
+
+@given(st.text(st.sampled_from("link:uplink{}[]&*!|>-%@`#'\"\\\n 0123456789.eE~?,<\t"), max_size=60))
+def test_any_text_is_a_value_or_a_profile_error(text: str) -> None:
+    try:
+        value = read(text)
+    except ProfileError as error:
+        assert error.message.startswith("f.yaml")  # noqa: PT017 - either outcome is right, an escape is not
+    else:
+        assert isinstance(value, Outer)
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
+
+
+@given(
+    st.builds(
+        Outer,
+        link=st.builds(
+            Inner,
+            uplink=st.floats(min_value=1e-300, allow_infinity=False),
+            delay=st.none() | st.floats(min_value=0, allow_infinity=False),
+            room=st.integers(min_value=0, max_value=2**62),
+        ),
+        name=names | st.sampled_from(["20e6", "on", "null", "1:30", "010", "~", ".5", "- x", "a: b", "2026-11-22"]),
+        factor=st.floats(allow_nan=False, allow_infinity=False),
+        times=st.lists(st.floats(min_value=0, max_value=1e9), max_size=3).map(tuple),
+        table=st.dictionaries(names, st.floats(min_value=1, max_value=1e12), max_size=3),
+    )
+)
+def test_dump_and_decode_round_trip(value: Outer) -> None:
+    assert read(structs.dump_yaml(value)) == value
+
+
+def test_write_replaces_atomically_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.yaml"
+    structs.write_yaml(path, Inner(uplink=1.0))
+    structs.write_yaml(path, Inner(uplink=2.0))
+    assert structs.read_yaml(path, Inner) == Inner(uplink=2.0)
+
+    def interrupted(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        structs.write_yaml(path, Inner(uplink=3.0))
+    assert structs.read_yaml(path, Inner) == Inner(uplink=2.0)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.yaml"]
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="no such file"):
+        structs.read_text(tmp_path / "none.yaml")
+    with pytest.raises(ProfileError, match="cannot be read"):
+        structs.read_text(tmp_path)
+    (tmp_path / "b.yaml").write_bytes(b"ab\xff")
+    with pytest.raises(ProfileError, match="UTF-8 text, got byte 0xff at 2"):
+        structs.read_text(tmp_path / "b.yaml")
+    with pytest.raises(ProfileError, match="cannot be written"):
+        structs.write_text(tmp_path / "no" / "x.yaml", "")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(ProfileError, match="expected a mapping"):
+        structs.parse_yaml_mapping(tmp_path / "list.yaml")
+
+
+def test_numbers_without_end_are_not_finite() -> None:
+    with pytest.raises(ProfileError, match="not finite"):
+        read("link: {uplink: " + "9" * 5000 + "}")
+    assert math.isfinite(read("link: {uplink: " + "9" * 300 + "}").link.uplink)

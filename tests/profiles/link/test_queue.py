@@ -1,0 +1,67 @@
+"""Pipelines and the shared server: M/D/1 against a simulation of the queue."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from splitpoint.profiles.link.queue import bottleneck, md1_mean_wait_s, md1_wait_quantile_s, md1_within, throughput_s
+
+
+def simulated_waits(rate_s: float, service_s: float, n: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Lindley's recursion: wait' = max(0, wait + service - gap), as a running maximum of a random walk."""
+    rng = np.random.default_rng(seed)
+    walk = np.concatenate([[0.0], np.cumsum(service_s - rng.exponential(1 / rate_s, n))])
+    return walk - np.minimum.accumulate(walk)
+
+
+@pytest.mark.parametrize("rho", [0.1, 0.5, 0.8, 0.9])
+def test_md1_against_simulation(rho: float) -> None:
+    service_s = 0.02
+    rate_s = rho / service_s
+    batches = [simulated_waits(rate_s, service_s, 100_000, seed)[1000:] for seed in range(20)]
+    means = np.array([batch.mean() for batch in batches])
+    assert md1_mean_wait_s(rate_s, service_s) == pytest.approx(means.mean(), abs=5 * means.std() / math.sqrt(20))
+    for wait_s in (0.0, 0.3 * service_s, service_s, 3.7 * service_s):
+        shares = np.array([(batch <= wait_s + 1e-12).mean() for batch in batches])
+        spread = 5 * shares.std() / math.sqrt(20) + 1e-6
+        assert md1_within(rate_s, service_s, wait_s) == pytest.approx(shares.mean(), abs=spread)
+
+
+@pytest.mark.parametrize("rho", [0.2, 0.7, 0.95])
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.9, 0.99, 0.9999])
+def test_the_quantile_is_the_inverse(rho: float, p: float) -> None:
+    wait_s = md1_wait_quantile_s(rho / 0.01, 0.01, p)
+    assert md1_within(rho / 0.01, 0.01, wait_s) >= p - 1e-9
+    if wait_s > 0:
+        assert md1_within(rho / 0.01, 0.01, wait_s * (1 - 1e-6)) < p
+
+
+def test_the_wait_integrates_to_its_mean() -> None:
+    rate_s, service_s = 70.0, 0.01
+    grid = np.linspace(0, 30 * service_s, 1501)  # the survival has kinks at multiples of the service time
+    survival = [1 - md1_within(rate_s, service_s, float(t)) for t in grid]
+    assert np.trapezoid(survival, grid) == pytest.approx(md1_mean_wait_s(rate_s, service_s), rel=1e-3)
+
+
+def test_limits() -> None:
+    assert md1_mean_wait_s(0.0, 0.01) == 0
+    assert md1_within(0.0, 0.01, 0.0) == 1
+    assert md1_within(50.0, 0.01, 0.0) == pytest.approx(0.5)  # finds the server idle: 1 - rho
+    assert md1_mean_wait_s(100.0, 0.01) == math.inf
+    assert md1_wait_quantile_s(100.0, 0.01, 0.5) == math.inf
+    assert md1_within(100.0, 0.01, 1.0) == 0
+    for rate_s, service_s in ((-1.0, 0.01), (1.0, 0.0), (math.nan, 0.01), (1.0, math.inf)):
+        with pytest.raises(ValueError, match="expected a rate"):
+            md1_mean_wait_s(rate_s, service_s)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        md1_wait_quantile_s(1.0, 0.01, 1.0)
+
+
+def test_a_pipeline_runs_at_its_slowest_stage() -> None:
+    stages = {"device": 0.04, "link": 0.05, "server": 0.005}
+    assert throughput_s(stages) == pytest.approx(20)
+    assert bottleneck(stages) == "link"
+    assert throughput_s({"device": 0.0}) == math.inf

@@ -1,0 +1,91 @@
+"""The wrapper of ONNX Runtime: names and shapes in and out, one kind of error, the profiler, silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.runtime import IoSpec, Level, open_session, optimize_basic, ort_version
+
+MODEL = """<ir_version: 8, opset_import: ["": 17]> g (float[N,4] x, uint8[2] u) => (float[N,4] y, uint8[2] v)
+  { a = Sigmoid(x)  y = Tanh(a)  v = Identity(u) }"""
+
+
+@pytest.fixture
+def model(nets: ModuleType) -> bytes:
+    data: bytes = nets.from_text(MODEL)
+    return data
+
+
+@pytest.mark.parametrize("level", ["all", "basic", "disabled"])
+def test_specs_and_outputs_by_name(model: bytes, level: Level) -> None:
+    session = open_session(model, level=level, threads=1)
+    assert session.inputs == (
+        IoSpec(name="x", shape=(None, 4), dtype="float32"),
+        IoSpec(name="u", shape=(2,), dtype="uint8"),
+    )
+    x = np.linspace(-1, 1, 4, dtype=np.float32)[None]
+    outputs = session.run({"u": np.array([1, 2], np.uint8), "x": x})
+    assert list(outputs) == ["y", "v"]
+    assert np.allclose(outputs["y"], np.tanh(1 / (1 + np.exp(-x))))
+    assert outputs["v"].tolist() == [1, 2]
+
+
+def test_a_file_and_its_bytes_are_the_same_model(model: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    assert open_session(path).outputs == open_session(model).outputs
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [
+        {},
+        {"x": np.zeros((1, 5), np.float32), "u": np.zeros(2, np.uint8)},
+        {"x": np.zeros((1, 4)), "u": np.zeros(2, np.uint8)},
+        {"z": np.zeros((1, 4), np.float32), "u": np.zeros(2, np.uint8)},
+    ],
+    ids=["missing", "shape", "type", "name"],
+)
+def test_wrong_feeds_name_the_model_and_what_was_expected(model: bytes, feeds: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ProfileError, match=r"at    the model\n  fix   expected inputs x float32 \[None, 4\], u uint8"):
+        open_session(model, name="the model").run(feeds)
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"\x08\x08"])
+def test_bytes_that_are_no_model(data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ProfileError, match="cannot load the model") as caught:
+        open_session(data, name="broken.onnx")
+    assert "broken.onnx" in str(caught.value)
+    assert "[ONNXRuntimeError]" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"absent\.onnx"):
+        open_session(tmp_path / "absent.onnx")
+
+
+def test_optimizing_folds_constants(nets: ModuleType) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[4] x) => (float[4] y)
+      <float[4] a = {1.,2.,3.,4.}> { b = Add(a, a)  y = Mul(x, b) }"""
+    optimized = open_session(optimize_basic(nets.from_text(text)), level="disabled")
+    assert b"Add" not in optimize_basic(nets.from_text(text))
+    assert optimized.run({"x": np.ones(4, np.float32)})["y"].tolist() == [2, 4, 6, 8]
+
+
+def test_profiling_gives_the_events_and_leaves_no_file(model: bytes, tmp_path: Path) -> None:
+    session = open_session(model, level="disabled", profile_to=tmp_path / "profile")
+    for _ in range(3):
+        session.run({"x": np.zeros((1, 4), np.float32), "u": np.zeros(2, np.uint8)})
+    nodes = [event for event in session.end_profiling() if event.get("cat") == "Node"]
+    assert sorted({event["args"]["op_name"] for event in nodes}) == ["Identity", "Sigmoid", "Tanh"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_is_known() -> None:
+    assert ort_version().count(".") >= 2

@@ -1,0 +1,168 @@
+"""Torch modules by path: exported with the shape they were given, named by module, silent; errors in one sentence."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network.torch_model import export_module, export_torch, is_torch_spec, load_module, torch_macs
+
+FACTORY = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5))
+
+    def forward(self, x):
+        return torch.relu(self.stem(x))
+
+def make():
+    print("loading weights")
+    torch.manual_seed(0)
+    return Net()
+
+def number():
+    return 3
+
+ready = make()
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "user_net.py"
+    path.write_text(FACTORY)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("package.module:factory", True),
+        ("path/file.py:factory", True),
+        ("model.onnx", False),
+        ("C:/models/net.onnx", False),
+        (":factory", False),
+    ],
+)
+def test_what_is_a_spec(source: str, expected: bool) -> None:
+    assert is_torch_spec(source) is expected
+
+
+def test_export_computes_what_the_module_computes(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = export_torch(f"{file}:make", (1, 3, 8, 8))
+    assert capfd.readouterr() == ("", "")
+    session = open_session(model)
+    assert [(spec.name, spec.shape) for spec in session.inputs] == [("input", (1, 3, 8, 8))]
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    module = load_module(f"{file}:make")
+    assert not module.training
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x)).numpy()
+    # Both sum 27 products in float32, in another order.
+    assert np.allclose(next(iter(session.run({"input": x}).values())), expected, rtol=0, atol=1e-5)
+
+
+def test_nodes_are_named_by_their_module(file: Path) -> None:
+    nodes = onnx.load_model_from_string(export_torch(f"{file}:make", (1, 3, 8, 8))).graph.node
+    assert [node.name for node in nodes] == ["stem.0/Conv", "Relu"]
+
+
+def test_the_same_module_gives_the_same_bytes(file: Path) -> None:
+    assert export_torch(f"{file}:make", (1, 3, 8, 8)) == export_torch(f"{file}:make", (1, 3, 8, 8))
+
+
+def test_a_module_itself_will_do(file: Path) -> None:
+    assert isinstance(load_module(f"{file}:ready"), nn.Module)
+
+
+def test_exporting_leaves_training_mode_as_it_was() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5)).train()
+    module[1].eval()
+    data = export_module(module, (1, 3, 8, 8))
+    assert [part.training for part in module] == [True, False]
+    assert module.training
+    assert [node.op_type for node in onnx.load_model_from_string(data).graph.node] == ["Conv"]
+
+
+def message(spec: str, shape: tuple[int, ...] = (1, 3, 8, 8)) -> str:
+    with pytest.raises(ProfileError) as caught:
+        export_torch(spec, shape)
+    assert spec in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "no such file" in message(f"{tmp_path}/absent.py:make")
+
+
+def test_a_module_that_is_not_there() -> None:
+    assert "cannot import 'no_such_package.net'" in message("no_such_package.net:make")
+
+
+def test_a_factory_that_is_not_there(file: Path) -> None:
+    text = message(f"{file}:maker")
+    assert "has no 'maker'" in text
+    assert "make" in text.splitlines()[-1]
+
+
+def test_a_factory_that_gives_something_else(file: Path) -> None:
+    assert "gave a int, not a torch.nn.Module" in message(f"{file}:number")
+
+
+def test_a_file_with_a_syntax_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def make(:\n")
+    assert "cannot import" in message(f"{tmp_path}/broken.py:make")
+
+
+def test_an_input_that_does_not_fit(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "torch cannot export the module" in message(f"{file}:make", (1, 5, 8, 8))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_module_that_ignores_its_input() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+            return torch.ones(2)
+
+    model = export_module(Constant(), (1, 3))
+    assert len(onnx.load_model_from_string(model).graph.input) == 1  # canonical form then refuses the constant output
+
+
+def test_without_torch_one_sentence_says_what_to_install(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
+
+    def absent(name: str, package: str | None = None) -> ModuleType:
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    assert "pip install 'splitpoint[plan]'" in message(f"{file}:make")
+
+
+def test_without_fvcore_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def absent(name: str, *rest: Any, **options: Any) -> Any:
+        if name.startswith("fvcore"):
+            raise ModuleNotFoundError("No module named 'fvcore'", name="fvcore")
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(ProfileError, match="pip install"):
+        torch_macs(nn.Linear(2, 2), (1, 2))
