@@ -15,7 +15,6 @@ import typer
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
-from splitpoint.planner.values.types import PlannerError
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
 
@@ -313,7 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code == INTERRUPTED:
             sys.stderr.write("interrupted: nothing was written\n")
         return code
-    except (ProfileError, PlannerError, CodecError) as error:
+    except (ProfileError, CodecError) as error:
         sys.stderr.write(f"error: {error}\n")
         return BAD_INPUT
     return OK

@@ -30,7 +30,7 @@ from splitpoint.planner.cost.anchors import Halves, choose_anchors, correct, pre
 from splitpoint.planner.cost.price import party
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import split, whole_bytes, write_split
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.machine.device import Compute, Device, Runtime
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair, measure_profile, micro_benchmarks

@@ -29,7 +29,7 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.networks.pruning import layers_around, prune_at
 from splitpoint.planner.quality.intervals import paired_drop
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.measurement.measure import measure_interleaved
 from splitpoint.profiles.network.canonical import random_feeds
 from splitpoint.profiles.network.graph import load_graph

@@ -17,6 +17,7 @@ from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.cost.price import Party
 from splitpoint.planner.cuts.enumeration import CutList
+from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.search import table
 from splitpoint.planner.search.decide import Decision, decide, misses_quality
@@ -24,8 +25,10 @@ from splitpoint.planner.search.lab import UNCOMPRESSED, Lab, obtain_profile, obt
 from splitpoint.planner.search.sampler import require_optuna, search
 from splitpoint.planner.search.several_tensors import missed
 from splitpoint.planner.setup.loading import Problem, default_threads, load_problem, load_source
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.progress import Progress, Silent
-from splitpoint.planner.values.types import Candidate, Cut, Evaluated, Placement, PlannerError
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 
 __all__ = [
@@ -296,7 +299,7 @@ def _measure(lab: Lab, *, placement: Placement, cut: str, codec: str, rate: int 
     candidate = Candidate(variant=lab.variant.name, placement=placement, cut=cut, codec=codec, rate=rate)
     point = lab.evaluator.evaluate(candidate)
     if point is None:
-        raise PlannerError(f"the baseline {codec} cannot be fitted", at=cut)
+        raise ProfileError(f"the baseline {codec} cannot be fitted", at=cut)
     return point
 
 

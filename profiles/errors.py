@@ -1,4 +1,4 @@
-"""The error of everything read from outside: models, profiles, inputs, links."""
+"""The error of everything that a user gave and that cannot be used, and of decisions that cannot be made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def __dir__() -> list[str]:
 
 
 class ProfileError(ValueError):
-    """A file or a model cannot be used: what, where (`at`), got against expected, and the next step (`fix`)."""
+    """A file, model, option or decision cannot be had: what, where (`at`), got against expected, next step (`fix`)."""
 
     def __init__(self, message: str, *, at: str | None = None, fix: str | None = None) -> None:
         super().__init__(message)

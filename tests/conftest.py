@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from splitpoint.planner.deploy.schema import Requirements
-from splitpoint.planner.values.types import Evaluated
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.machine.device import Compute, Device, Runtime
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.schema import Requirements
-from splitpoint.planner.values.types import Accuracy, Candidate, Cost, Evaluated
+from splitpoint.planner.values.candidate import Candidate, Evaluated
 
 __all__ = ["make_needs", "make_point"]
 

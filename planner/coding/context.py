@@ -20,7 +20,7 @@ from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diago
 from splitpoint.planner.coding.torch_graph import torch_graph
 from splitpoint.planner.cuts.expose import expose
 from splitpoint.planner.cuts.halves import split, whole_bytes
-from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
@@ -190,7 +190,7 @@ class Contexts:
                 gradients = gradients_torch(make(), inputs, left, answers=values[result.name])
             except ModuleNotFoundError:
                 break
-            except (PlannerError, ProfileError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
+            except (ProfileError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
                 self._missing |= dict.fromkeys(left, str(error))
                 continue
             self._gradients |= gradients.found

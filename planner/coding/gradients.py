@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, top_logits
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.torch_model import evaluating
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def gradients_torch(
     """Gradients at each of `targets`: tensor name -> its activations (N, ...) at the first of `inputs`, (1, ...) each.
 
     A tensor is the module's input or the first result of any torch function that equals the activations.
-    Raises `PlannerError` when the module's answers are not `answers` (N, ...): then it is another network.
+    Raises `ProfileError` when the module's answers are not `answers` (N, ...): then it is another network.
     It runs on one thread: one input at a time gains little from more, and the sums do not depend on the cores.
     """
     import torch
@@ -138,10 +138,10 @@ def _find(
 
 def _check_answer(answer: Array, expected: Array) -> None:
     if answer.size != expected.size:
-        raise PlannerError(f"the torch module answers {answer.size} numbers, the network {expected.size}")
+        raise ProfileError(f"the torch module answers {answer.size} numbers, the network {expected.size}")
     error = float(np.linalg.norm(answer - expected)) / (float(np.linalg.norm(expected)) or 1.0)
     if not error <= SAME:
-        raise PlannerError(f"the torch module's answer differs from the network's by {error:.2g} (relative)")
+        raise ProfileError(f"the torch module's answer differs from the network's by {error:.2g} (relative)")
 
 
 class _Search:
@@ -213,6 +213,6 @@ def _first(output: Any) -> torch.Tensor:
     while not isinstance(output, torch.Tensor):
         values = list(output.values()) if isinstance(output, dict) else list(output)
         if not values:
-            raise PlannerError("the module gives no tensor")
+            raise ProfileError("the module gives no tensor")
         output = values[0]
     return output

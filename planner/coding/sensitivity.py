@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.runtime import open_session
 
 __all__ = ["INPUTS", "TOP", "sensitivity_diagonal", "top_logits"]
@@ -48,12 +48,12 @@ def sensitivity_diagonal(
     """(C,): the estimated diagonal of M from `tail` (serialized ONNX, one input), `activations` (N, C, ...) float32.
 
     Runs the tail (1 + C) times for each of the first `count` activations. `axis` is the channels' (batch axis 0).
-    Raises `PlannerError` when the tail takes more than one tensor.
+    Raises `ProfileError` when the tail takes more than one tensor.
     """
     session = open_session(tail, level="all", threads=threads)
     if len(session.inputs) != 1:
         names = ", ".join(spec.name for spec in session.inputs)
-        raise PlannerError(f"the diagonal needs a cut of one tensor, this tail takes {len(session.inputs)}: {names}")
+        raise ProfileError(f"the diagonal needs a cut of one tensor, this tail takes {len(session.inputs)}: {names}")
     entry, result = session.inputs[0].name, session.outputs[0].name
     chosen = np.asarray(activations[:count])
     channels = chosen.shape[axis]

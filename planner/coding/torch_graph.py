@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ Run = Callable[[list[Any], Attributes], Any]  # inputs (None where left out), at
 
 
 def torch_graph(graph: ModelGraph) -> nn.Module:
-    """A module of one input that gives the graph's first output; raises `PlannerError` naming what it does not know."""
+    """A module of one input that gives the graph's first output; raises `ProfileError` naming what it does not know."""
     import torch
 
     known = _operators()
     unknown = sorted({node.op_type for node in graph.model.graph if node.op_type not in known})
     if unknown:
-        raise PlannerError(f"no gradients through {', '.join(unknown)}")
+        raise ProfileError(f"no gradients through {', '.join(unknown)}")
     steps = [_Step(node, known[node.op_type]) for node in graph.model.graph]
     constants = {
         name: torch.from_numpy(value.const_value.numpy().copy())
@@ -75,7 +75,7 @@ class _Step:
         try:
             made = self._run([None if name is None else values[name] for name in self._inputs], self._attributes)
         except _UnsupportedError as error:
-            raise PlannerError(f"no gradients through this {self._where}: {error}") from error
+            raise ProfileError(f"no gradients through this {self._where}: {error}") from error
         values.update(zip(self._outputs, made if isinstance(made, tuple) else (made,), strict=False))
 
 

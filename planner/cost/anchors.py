@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from splitpoint.planner.cost.price import Party, other_half
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["Halves", "choose_anchors", "correct", "predict_halves"]

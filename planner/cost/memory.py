@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from splitpoint.planner.cuts.enumeration import execution_order
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["peak_bytes"]

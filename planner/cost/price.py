@@ -11,13 +11,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
+from splitpoint.planner.deploy.cost import Cost, How
 from splitpoint.planner.setup.device_limits import stored_scale
-from splitpoint.planner.values.types import Cost, Cut, How, Timed
+from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.timed import Timed
 from splitpoint.profiles.link.energy import compute_j, link_usd, radio_j, server_usd, wait_j
 from splitpoint.profiles.machine.device import Device, OpWork, predict_s, serial_s
 from splitpoint.profiles.machine.machine import check_settings
@@ -250,7 +253,7 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
     """`cost` with its payload sent over `channel`: seconds, queue, radio, money and whether it can arrive at all."""
     sent, link = send(channel, cost.payload_bytes, cost.server_s), channel.link
     up_bits = 8 * cost.payload_bytes
-    cost = dataclasses.replace(
+    cost = msgspec.structs.replace(
         cost,
         link_s=sent.link_s,
         wait_s=sent.wait_s,
@@ -267,8 +270,10 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
 def _powered(cost: Cost, device: Device) -> Cost:
     """`cost` with the device's energy, which a request without an answer does not have."""
     if cost.infeasible is not None:
-        return dataclasses.replace(cost, compute_j=None, idle_j=None)
-    return dataclasses.replace(cost, compute_j=compute_j(device, cost.device_s), idle_j=wait_j(device, cost.latency_s))
+        return msgspec.structs.replace(cost, compute_j=None, idle_j=None)
+    return msgspec.structs.replace(
+        cost, compute_j=compute_j(device, cost.device_s), idle_j=wait_j(device, cost.latency_s)
+    )
 
 
 def _how(*halves: Timed) -> How:

@@ -15,7 +15,8 @@ from splitpoint.planner.cost.anchors import Halves, choose_anchors, correct, pre
 from splitpoint.planner.cost.price import Party, party
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import split, whole_bytes
-from splitpoint.planner.values.types import Cut, Timed
+from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.timed import Timed
 from splitpoint.profiles.measurement.measure import measure_pair
 from splitpoint.profiles.measurement.model_profile import HalvesTiming, ModelProfile, Samples
 from splitpoint.profiles.network.model import ModelGraph

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.planner.cuts.frontiers import Frontier, find_frontiers
-from splitpoint.planner.values.types import Cut, Rejected
+from splitpoint.planner.values.cut import Cut, Rejected
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import captures
 from splitpoint.profiles.network.model import ModelGraph, Node

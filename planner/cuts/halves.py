@@ -14,7 +14,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import to_bytes, write_model
 from splitpoint.profiles.network.model import ModelGraph
 
@@ -37,7 +38,7 @@ def whole_bytes(graph: ModelGraph) -> bytes:
 def split(graph: ModelGraph, cut: Cut) -> tuple[bytes, bytes]:
     """Serialized head and tail; the head of the cut at the input gives its input back unchanged.
 
-    Raises `PlannerError` when the two sides would not make up the whole.
+    Raises `ProfileError` when the two sides would not make up the whole.
     """
     head, tail = split_models(graph, cut)
     return to_bytes(head), to_bytes(tail)
@@ -71,7 +72,7 @@ def join_encoder(head: bytes, encoders: Mapping[str, bytes]) -> bytes:
     """The head with an encoder graph behind each named output, which no longer leaves the device itself.
 
     An output without an encoder stays. The new outputs are ``codec<i>/<name>``, i being the tensor's place among the
-    head's outputs. Raises `PlannerError` when a codec's operators do not exist in the head's opset.
+    head's outputs. Raises `ProfileError` when a codec's operators do not exist in the head's opset.
     """
     model = _parse(head)
     _check_names(encoders, model.graph.outputs, "output")
@@ -96,7 +97,7 @@ def join_encoder(head: bytes, encoders: Mapping[str, bytes]) -> bytes:
 def join_decoder(tail: bytes, decoders: Mapping[str, bytes]) -> bytes:
     """The tail with a decoder graph before each named input; the new inputs are ``codec<i>/<name>``.
 
-    Raises `PlannerError` as `join_encoder` does.
+    Raises `ProfileError` as `join_encoder` does.
     """
     model = _parse(tail)
     _check_names(decoders, model.graph.inputs, "input")
@@ -130,12 +131,12 @@ def _extract(
     try:
         part = ir.convenience.extract(graph.model.graph, list(inputs), list(outputs))
     except ValueError as error:
-        raise PlannerError(f"the model cannot be cut here: {error}", at=place, fix="splitpoint cuts MODEL") from error
+        raise ProfileError(f"the model cannot be cut here: {error}", at=place, fix="splitpoint cuts MODEL") from error
     dependent = {node.name for node in graph.nodes}
     found = {node.name for node in part if node.name in dependent}
     if found != expected:
         wrong = sorted(found ^ expected)
-        raise PlannerError(
+        raise ProfileError(
             f"operator {wrong[0]!r} would be {'in both sides' if wrong[0] in found else 'in neither side'}",
             at=place,
             fix="choose one of the cuts that `splitpoint cuts MODEL` lists",
@@ -156,7 +157,7 @@ def _prepared(codec: bytes, model: ir.Model, *, prefix: str, tensor: ir.Value) -
     proto = onnx.load_model_from_string(codec)
     (version,) = (entry.version for entry in proto.opset_import if entry.domain == "")
     if version > target:
-        raise PlannerError(
+        raise ProfileError(
             f"the codec's graph needs opset {version}, the model has opset {target}",
             at=f"tensor {tensor.name!r}",
             fix=f"export the model with opset {version} or newer, or choose the codec fp32 or fp16",
@@ -165,20 +166,20 @@ def _prepared(codec: bytes, model: ir.Model, *, prefix: str, tensor: ir.Value) -
         try:
             proto = onnx.version_converter.convert_version(proto, target)
         except RuntimeError as error:
-            raise PlannerError(
+            raise ProfileError(
                 f"the codec's graph cannot be raised from opset {version} to the model's {target}: {error}",
                 at=f"tensor {tensor.name!r}",
             ) from error
     joined = ir.serde.deserialize_model(proto)
     for domain, number in joined.graph.opset_imports.items():
         if model.graph.opset_imports.setdefault(domain, number) != number:
-            raise PlannerError(
+            raise ProfileError(
                 f"the codec uses version {number} of operator set {domain!r}, the model another",
                 at=f"tensor {tensor.name!r}",
             )
     model.ir_version = max(model.ir_version, joined.ir_version)
     if any(value.producer() is None for value in joined.graph.outputs):
-        raise PlannerError("a codec graph gives its input back; leave it out instead", at=f"tensor {tensor.name!r}")
+        raise ProfileError("a codec graph gives its input back; leave it out instead", at=f"tensor {tensor.name!r}")
     for value in (*joined.graph.inputs, *joined.graph.initializers.values()):
         value.name = prefix + (value.name or "")
     for node in joined.graph:
@@ -207,7 +208,7 @@ def _finish(model: ir.Model) -> bytes:
     try:
         onnx.checker.check_model(onnx.load_model_from_string(data))
     except onnx.checker.ValidationError as error:
-        raise PlannerError(f"the joined model is not valid: {error}") from error
+        raise ProfileError(f"the joined model is not valid: {error}") from error
     return data
 
 
@@ -219,4 +220,4 @@ def _check_names(codecs: Mapping[str, bytes], values: Sequence[ir.Value], what: 
     names = [value.name for value in values]
     for name in codecs:
         if name not in names:
-            raise PlannerError(f"no {what} {name!r} to join a codec to", fix=f"there are {names}")
+            raise ProfileError(f"no {what} {name!r} to join a codec to", fix=f"there are {names}")

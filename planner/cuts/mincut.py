@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["Gain", "Optimum", "gain_of_several", "optimum"]

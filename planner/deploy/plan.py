@@ -20,7 +20,6 @@ from splitpoint.codecs.store import load_coders
 from splitpoint.planner.cuts.expose import expose
 from splitpoint.planner.cuts.halves import codec_prefix
 from splitpoint.planner.deploy.schema import PlanFile, check_format
-from splitpoint.planner.values.types import PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import parse_yaml_mapping, read_yaml
 from splitpoint.profiles.network.inputs import preprocess
@@ -162,7 +161,7 @@ class Plan:
         if self.file.placement == "device":
             return [{"x": tensor.name} for tensor in self.file.model.outputs]
         if self.file.cut is None:
-            raise PlannerError("a split plan needs a cut", at=str(self.directory / PLAN))
+            raise ProfileError("a split plan needs a cut", at=str(self.directory / PLAN))
         return [
             boundary_names(index, tensor.name, coder, present)
             for index, (tensor, coder) in enumerate(zip(self.file.cut.tensors, self._coders, strict=True))

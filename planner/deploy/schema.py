@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from splitpoint.planner.values.types import Cost, How, Placement
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.network.inputs import InputSpec
 
 __all__ = [
     "FORMAT",
-    "AccuracyReport",
     "CodecChoice",
-    "CostReport",
     "CutChoice",
     "IOTensor",
     "ModelSource",
+    "Placement",
     "PlanFile",
     "PointFile",
     "ProfileSource",
@@ -33,6 +33,8 @@ def __dir__() -> list[str]:
 
 
 FORMAT = "1.0"
+
+Placement = Literal["split", "device", "server"]
 
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -74,58 +76,6 @@ class CodecChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rate_label: str
     boundary: Literal["symbols", "float32", "channel_symbols", "picture", "none"]
     needs_splitpoint: tuple[Literal["device", "server"], ...]  # sides that cannot do with ONNX Runtime alone
-
-
-class CostReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The predicted parts; latency is their sum and is not stored."""
-
-    prepare_s: NonNegative
-    head_s: NonNegative
-    encode_s: NonNegative
-    link_s: NonNegative
-    decode_s: NonNegative
-    tail_s: NonNegative
-    how: How
-    payload_bytes: NonNegative
-    side_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    head_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    head_peak_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    head_file_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    head_how: How | None
-    tail_how: How | None
-    head_spread_s: NonNegative | None
-    tail_spread_s: NonNegative | None
-    prepared_by: Literal["device", "server"]
-    wait_s: NonNegative
-    air_s: NonNegative
-    deadline_link_s: NonNegative | None
-    infeasible: str | None
-    compute_j: NonNegative | None
-    radio_j: NonNegative | None
-    idle_j: NonNegative | None
-    server_usd: NonNegative | None
-    link_usd: NonNegative | None
-
-    @property
-    def latency_s(self) -> float:
-        """End to end, on average."""
-        return Cost(**msgspec.structs.asdict(self)).latency_s
-
-
-class AccuracyReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was measured on one set, through payload bytes and the tail."""
-
-    metric: Literal["top1", "agreement", "fidelity"]
-    value: float
-    drop: float
-    low: float
-    high: float
-    drop_high: float
-    n: Annotated[int, msgspec.Meta(ge=1)]
-    groups: Annotated[int, msgspec.Meta(ge=1)]
-    relative_error: NonNegative
-    payload_bytes: NonNegative
-    subset: Literal["search", "report"]
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,8 +121,8 @@ class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     placement: Placement
     cut: CutChoice | None
     codec: CodecChoice
-    predicted: CostReport
-    search: AccuracyReport
+    predicted: Cost
+    search: Accuracy
 
     def __post_init__(self) -> None:
         """A split has a cut, and nothing else has."""
@@ -196,9 +146,9 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     input: InputSpec
     cut: CutChoice | None
     codec: CodecChoice
-    predicted: CostReport
-    search: AccuracyReport
-    report: AccuracyReport | None
+    predicted: Cost
+    search: Accuracy
+    report: Accuracy | None
     requirements: Requirements
     found_by: SearchReport
     device: ProfileSource

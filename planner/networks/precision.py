@@ -12,7 +12,7 @@ from splitpoint.planner.cost.price import other_half
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.samples.dataset import Dataset, inputs
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import to_float16, to_int8

@@ -14,7 +14,7 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
 from splitpoint.planner.samples.dataset import Dataset, inputs
 from splitpoint.planner.setup.config import PruneConfig
-from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
@@ -204,6 +204,6 @@ def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> 
     """Where the pruned network is cut: it has the same operators in the same order, only narrower."""
     types, other = ([node.op_type for node in g.nodes] for g in (graph, pruned))
     if types != other:
-        raise PlannerError(f"the pruned network has {len(other)} operators, the given one {len(types)}", at=pruned.name)
+        raise ProfileError(f"the pruned network has {len(other)} operators, the given one {len(types)}", at=pruned.name)
     narrow = {tuple(cut.head): cut.after for cut in enumerate_cuts(pruned).cuts}
     return tuple(narrow[tuple(cut.head)] for cut in cuts)

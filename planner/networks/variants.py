@@ -21,7 +21,8 @@ from splitpoint.planner.samples.dataset import SETS, Dataset, Sample, Split
 from splitpoint.planner.samples.readers import load_folder
 from splitpoint.planner.setup.config import OtherModel
 from splitpoint.planner.setup.loading import Problem, check_inputs, load_source
-from splitpoint.planner.values.types import GIVEN, Cut
+from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import RESAMPLING, InputSpec
 from splitpoint.profiles.network.model import ModelGraph

@@ -11,15 +11,16 @@ from typing import Any
 import msgspec
 
 from splitpoint.planner.cuts.enumeration import CutList
+from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import AccuracyReport, PlanFile, PointFile, Requirements
+from splitpoint.planner.deploy.schema import PlanFile, PointFile, Requirements
 from splitpoint.planner.flow import Outcome
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.plandir.writing import FRONT, POINT, POINTS
 from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.what_if import by_rate
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.rows import PARTS, cut_row, place, point_row, rejected_row
-from splitpoint.planner.values.types import Evaluated
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.library.catalog import list_profiles
 from splitpoint.profiles.link.link import describe
@@ -83,8 +84,8 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
             "number": numbers[id(decision.recommended)],
             "reason": decision.reason,
             "by_rate": by_rate(outcome),
-            "parts": _parts(dataclasses.asdict(decision.recommended.cost), decision.recommended.cost.latency_s),
-            "halves": _halves(dataclasses.asdict(decision.recommended.cost)),
+            "parts": _parts(msgspec.to_builtins(decision.recommended.cost), decision.recommended.cost.latency_s),
+            "halves": _halves(msgspec.to_builtins(decision.recommended.cost)),
         },
         "nearest": [
             point_row(point, number=None, notes=["misses " + v.text for v in violations(point, problem.needs)])
@@ -101,7 +102,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
     }
 
 
-def contradiction(report: AccuracyReport, needs: Requirements) -> str | None:
+def contradiction(report: Accuracy, needs: Requirements) -> str | None:
     """How the report set misses the floor that the search set met, or None."""
     drop = report.drop_high if needs.confident else report.drop
     value = report.low if needs.confident else report.value
@@ -299,7 +300,7 @@ def _safer(decision: Decision) -> Document | None:
     return {"number": number, "cut": place(point), "codec": point.candidate.codec, "rate": point.label}
 
 
-def _report(report: AccuracyReport, groups: int) -> Document:
+def _report(report: Accuracy, groups: int) -> Document:
     return {**msgspec.to_builtins(report), "groups": groups}
 
 

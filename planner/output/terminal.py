@@ -15,8 +15,8 @@ from rich.text import Text
 
 from splitpoint.planner.output.plot import columns, scatter
 from splitpoint.planner.plandir.verify import Check
+from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.rows import bar
-from splitpoint.planner.values.types import GIVEN
 from splitpoint.profiles.units import format_bytes, format_flops, format_fraction, format_rate, format_seconds
 
 __all__ = [

@@ -8,10 +8,10 @@ import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.codecs.store import npz_bytes
+from splitpoint.planner.deploy.accuracy import Accuracy, Metric
 from splitpoint.planner.deploy.plan import WHOLE, Plan
-from splitpoint.planner.quality.accuracy import Metric, Observed, judge
+from splitpoint.planner.quality.accuracy import Observed, judge
 from splitpoint.planner.samples.dataset import Dataset, Sample, network_input
-from splitpoint.planner.values.types import Accuracy
 from splitpoint.profiles.network.runtime import open_session
 
 __all__ = ["REFERENCE", "plan_input", "report_bytes", "run_report"]

@@ -9,7 +9,7 @@ from splitpoint.codecs.contract.protocol import Coder, TensorSpec
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.cuts.halves import join_decoder, join_encoder, split, whole_bytes
 from splitpoint.planner.deploy.plan import CODEC, HEAD, TAIL
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["device_files", "picture_files", "split_files"]

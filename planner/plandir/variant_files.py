@@ -20,7 +20,7 @@ from splitpoint.planner.plandir.report import REFERENCE, report_bytes
 from splitpoint.planner.plandir.running_files import device_files
 from splitpoint.planner.samples.dataset import inputs
 from splitpoint.planner.search.lab import Lab
-from splitpoint.planner.values.types import Evaluated
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
 from splitpoint.profiles.network.inputs import InputSpec

@@ -19,7 +19,6 @@ from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
 from splitpoint.planner.plandir.report import plan_input, run_report
 from splitpoint.planner.samples.dataset import Dataset, network_input
 from splitpoint.planner.samples.readers import load_npz
-from splitpoint.planner.values.types import PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair
@@ -137,7 +136,7 @@ def _halves(plan: Plan, graph: ModelGraph) -> Callable[[Array], dict[str, Array]
 def _pair(graph: ModelGraph, names: tuple[str, ...]) -> tuple[bytes, bytes]:
     cut = next((cut for cut in enumerate_cuts(graph, k=len(names)).cuts if cut.tensors == names), None)
     if cut is None:
-        raise PlannerError(f"the model has no cut {'+'.join(names)}")
+        raise ProfileError(f"the model has no cut {'+'.join(names)}")
     return split(graph, cut)
 
 

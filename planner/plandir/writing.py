@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
@@ -26,9 +25,7 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.deploy.plan import CODEC, PLAN, REPORT, WHOLE, Plan, sha256_file
 from splitpoint.planner.deploy.schema import (
     FORMAT,
-    AccuracyReport,
     CodecChoice,
-    CostReport,
     CutChoice,
     PlanFile,
     PointFile,
@@ -49,8 +46,8 @@ from splitpoint.planner.plandir.variant_files import (
 )
 from splitpoint.planner.samples.readers import load_npz
 from splitpoint.planner.search.lab import Lab
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.rows import point_row
-from splitpoint.planner.values.types import Evaluated, PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
 from splitpoint.profiles.machine.machine import this_machine
@@ -215,8 +212,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input)
     accuracy = run_report(plan, dataset, chosen.search.metric, advance=advance)
-    report = AccuracyReport(**dataclasses.asdict(accuracy))
-    (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=report)))
+    (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 
 
 def _running_files(graph: ModelGraph, chosen: PointFile, point: Path) -> dict[str, bytes]:
@@ -228,7 +224,7 @@ def _running_files(graph: ModelGraph, chosen: PointFile, point: Path) -> dict[st
     wanted = tuple(tensor.name for tensor in chosen.cut.tensors)
     cut = next((cut for cut in enumerate_cuts(graph, k=len(wanted)).cuts if cut.tensors == wanted), None)
     if cut is None:
-        raise PlannerError(f"the model has no cut {'+'.join(wanted)}", at=str(point))
+        raise ProfileError(f"the model has no cut {'+'.join(wanted)}", at=str(point))
 
     def graphs(side: str) -> list[bytes | None]:
         paths = [point / f"{side}{i}.onnx" for i in range(len(wanted))]
@@ -268,8 +264,8 @@ def _write_point(folder: Path, outcome: Outcome, point: Evaluated, number: int) 
             boundary=boundary,  # type: ignore[arg-type]  # one of the literals above
             needs_splitpoint=() if candidate.placement == "device" else ("device", "server"),
         ),
-        predicted=CostReport(**dataclasses.asdict(point.cost)),
-        search=AccuracyReport(**dataclasses.asdict(point.accuracy)),
+        predicted=point.cost,
+        search=point.accuracy,
     )
     _write_all(folder, {POINT: dump_yaml(chosen).encode(), **files})
 
@@ -291,8 +287,8 @@ def _template(outcome: Outcome, lab: Lab, shared: Mapping[str, bytes]) -> PlanFi
         input=lab.variant.spec,
         cut=None,
         codec=CodecChoice(name="-", id=0, rate=0, rate_label="-", boundary="none", needs_splitpoint=()),
-        predicted=CostReport(**dataclasses.asdict(some.cost)),
-        search=AccuracyReport(**dataclasses.asdict(some.accuracy)),
+        predicted=some.cost,
+        search=some.accuracy,
         report=None,
         requirements=problem.needs,
         found_by=SearchReport(

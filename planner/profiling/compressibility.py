@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.contract.protocol import Array
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["BITS", "Accumulator", "Compressibility", "measure"]
 
@@ -103,7 +103,7 @@ class Compressibility:
 def measure(rows: Iterable[Mapping[str, Array]], tensors: Iterable[str]) -> dict[str, Compressibility]:
     """Statistics of `tensors` over `rows`: for each input its tensors by name, (1, ...) each, taken one row at a time.
 
-    Raises `PlannerError` naming the tensor that holds NaN or infinity, and when there are no rows.
+    Raises `ProfileError` naming the tensor that holds NaN or infinity, and when there are no rows.
     """
     accumulators: dict[str, Accumulator] = {}
     names = list(tensors)
@@ -113,7 +113,7 @@ def measure(rows: Iterable[Mapping[str, Array]], tensors: Iterable[str]) -> dict
                 accumulators[name] = Accumulator(name, row[name].shape)
             accumulators[name].add(row[name])
     if not accumulators:
-        raise PlannerError("there are no inputs to measure", fix="give --data with at least one input")
+        raise ProfileError("there are no inputs to measure", fix="give --data with at least one input")
     return {name: accumulator.result() for name, accumulator in accumulators.items()}
 
 
@@ -136,9 +136,9 @@ class Accumulator:
     def add(self, value: Array) -> None:
         """Take one input's tensor, of the shape given."""
         if value.shape != self.shape:
-            raise PlannerError(f"tensor '{self.tensor}' has shape {value.shape}, expected {self.shape}")
+            raise ProfileError(f"tensor '{self.tensor}' has shape {value.shape}, expected {self.shape}")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise PlannerError(f"tensor '{self.tensor}' holds NaN or infinity", at=f"input {self._inputs}")
+            raise ProfileError(f"tensor '{self.tensor}' holds NaN or infinity", at=f"input {self._inputs}")
         flat = value.astype(np.float64).ravel()
         low, high = float(flat.min()), float(flat.max())
         self._low, self._high = min(self._low, low), max(self._high, high)
@@ -160,7 +160,7 @@ class Accumulator:
     def result(self) -> Compressibility:
         """The statistics of what was added, at least one input."""
         if self._bins is None:
-            raise PlannerError(f"tensor '{self.tensor}' was never added")
+            raise ProfileError(f"tensor '{self.tensor}' was never added")
         count = self._inputs * math.prod(self.shape)
         coded = {bits: self._bins.at_bits(bits, self._low, self._high) for bits in BITS}
         power = self._squares / count

@@ -15,7 +15,8 @@ from splitpoint.planner.profiling.compressibility import Compressibility, measur
 from splitpoint.planner.samples.dataset import Dataset, inputs
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.loading import check_inputs, load_source
-from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, guess_spec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import is_torch_spec
@@ -57,10 +58,10 @@ def load_with_data(
 
 
 def choose(cuts: Sequence[Cut], index: int | None) -> list[Cut]:
-    """All cuts, or the one of this number; raises `PlannerError` naming the numbers there are."""
+    """All cuts, or the one of this number; raises `ProfileError` naming the numbers there are."""
     chosen = [cut for cut in cuts if index is None or cut.index == index]
     if not chosen:
-        raise PlannerError(
+        raise ProfileError(
             f"there is no cut {index}, the last is {cuts[-1].index}", fix="splitpoint cuts MODEL lists them"
         )
     return chosen

@@ -12,17 +12,14 @@ from typing import Literal
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
+from splitpoint.planner.deploy.accuracy import Accuracy, Metric
 from splitpoint.planner.quality.intervals import cluster_mean, paired_drop, proportion
-from splitpoint.planner.values.types import Accuracy
 
-__all__ = ["Metric", "Observed", "choose_metric", "judge", "relative_error"]
+__all__ = ["Observed", "choose_metric", "judge", "relative_error"]
 
 
 def __dir__() -> list[str]:
     return __all__
-
-
-Metric = Literal["top1", "agreement", "fidelity"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,12 @@ from splitpoint.codecs.contract.protocol import Array, FitError
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.bench import PLACEHOLDER_HASH, Workbench
-from splitpoint.planner.quality.accuracy import Metric, Observed, judge
+from splitpoint.planner.deploy.accuracy import Accuracy, Metric
+from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.quality.accuracy import Observed, judge
 from splitpoint.planner.samples.dataset import Dataset, Sample
-from splitpoint.planner.values.types import Accuracy, Candidate, Cost, Cut, Evaluated
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.inputs import preprocess
 
 __all__ = ["Evaluator"]

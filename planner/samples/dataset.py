@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.planner.values.types import PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, preprocess
 
@@ -152,7 +151,7 @@ def split_three(
     """Divide the groups into calibration, search and report sets, each class in the same proportions where labelled.
 
     `shares` are of the inputs; `counts` are numbers of groups and may leave groups unused; `assign` names the set of
-    every group. The same seed and data give the same sets. Raises `PlannerError` when a set would be too small.
+    every group. The same seed and data give the same sets. Raises `ProfileError` when a set would be too small.
     """
     members: dict[str, list[int]] = {}
     for index, sample in enumerate(dataset.samples):
@@ -166,7 +165,7 @@ def split_three(
     for name in SETS:
         picked = sorted(i for group in chosen[name] for i in members[group])
         if len(picked) < LEAST_INPUTS:
-            raise PlannerError(
+            raise ProfileError(
                 f"the {name} set would have {len(picked)} inputs, expected at least {LEAST_INPUTS}"
                 f" (data: {len(dataset)} inputs in {len(members)} groups)",
                 at=dataset.source or None,
@@ -209,7 +208,7 @@ def _assigned(
     unknown, missing = sorted(set(assign) - set(members)), sorted(set(members) - set(assign))
     if unknown or missing:
         text = f"unknown groups {unknown}" if unknown else f"groups in no set: {missing}"
-        raise PlannerError(text, at=dataset.source or None, fix=f"the groups are {sorted(members)}")
+        raise ProfileError(text, at=dataset.source or None, fix=f"the groups are {sorted(members)}")
     return {name: [group for group in members if assign[group] == name] for name in SETS}
 
 
@@ -233,9 +232,9 @@ def _diffuse(
 ) -> dict[SetName, list[str]]:
     """Walk along the strata, each group to the set that lags its share most: every class is divided alike."""
     if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise PlannerError(f"shares must be three positive numbers that add up to 1, got {tuple(shares)}")
+        raise ProfileError(f"shares must be three positive numbers that add up to 1, got {tuple(shares)}")
     if len(order) < 3:
-        raise PlannerError(
+        raise ProfileError(
             f"{len(order)} groups cannot make three disjoint sets, expected at least 3",
             at=dataset.source or None,
             fix="add data from other scenes",
@@ -257,7 +256,7 @@ def _diffuse(
 def _count(dataset: Dataset, order: Sequence[str], counts: Sequence[int]) -> dict[SetName, list[str]]:
     wanted = sum(counts)
     if len(counts) != 3 or min(counts) < 1 or wanted > len(order):
-        raise PlannerError(
+        raise ProfileError(
             f"counts {tuple(counts)} of {len(order)} groups", at=dataset.source or None, fix="give three counts >= 1"
         )
     quota = [*counts, len(order) - wanted]  # the last: left unused

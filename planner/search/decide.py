@@ -13,7 +13,7 @@ import numpy as np
 
 from splitpoint.planner.deploy.schema import Requirements
 from splitpoint.planner.search.pareto import knee, pareto
-from splitpoint.planner.values.types import Evaluated
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.units import format_bytes, format_joules, format_seconds, format_usd
 
 __all__ = [

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.bench import Workbench
 from splitpoint.planner.cost.memory import peak_bytes
@@ -21,12 +23,14 @@ from splitpoint.planner.cost.price import (
 )
 from splitpoint.planner.cost.timing import HostTimes, with_anchors
 from splitpoint.planner.cuts.enumeration import CutList, enumerate_cuts
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.profiling.host import measure_host
 from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.samples.dataset import inputs
 from splitpoint.planner.setup.loading import Problem
-from splitpoint.planner.values.types import Candidate, Cost, Cut, Evaluated
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.library.catalog import load_device, load_server
@@ -231,7 +235,7 @@ class Pricer:
 
     def again(self, point: Evaluated) -> Evaluated:
         """`point` with its cost as it is known by now."""
-        return dataclasses.replace(point, cost=self.price(point.candidate, point.cost.payload_bytes))
+        return msgspec.structs.replace(point, cost=self.price(point.candidate, point.cost.payload_bytes))
 
     def uncompressed(self, cut: Cut) -> Cost:
         """The cost of sending the cut's tensors as they are: nothing to fit."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 from splitpoint.planner.deploy.schema import Requirements
 from splitpoint.planner.search.decide import CONSTRAINTS, OBJECTIVES, violations
-from splitpoint.planner.values.types import Candidate, Evaluated, PlannerError
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["require_optuna", "search"]
 
@@ -27,9 +28,9 @@ REPEATS = 4  # asks per new evaluation before the sampler is taken to have conve
 
 
 def require_optuna() -> None:
-    """Raise `PlannerError` with the pip command when optuna is missing: better before the first stage than after."""
+    """Raise `ProfileError` with the pip command when optuna is missing: better before the first stage than after."""
     if importlib.util.find_spec("optuna") is None:
-        raise PlannerError("planning needs optuna, which is not installed", fix=INSTALL)
+        raise ProfileError("planning needs optuna, which is not installed", fix=INSTALL)
 
 
 def search(

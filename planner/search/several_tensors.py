@@ -6,7 +6,7 @@ from splitpoint.planner.cost.message import send
 from splitpoint.planner.cuts.mincut import gain_of_several
 from splitpoint.planner.search.lab import Lab
 from splitpoint.planner.setup.loading import Problem
-from splitpoint.planner.values.types import Evaluated
+from splitpoint.planner.values.candidate import Evaluated
 
 __all__ = ["missed"]
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, Codec, FitError
 from splitpoint.planner.coding.bench import Workbench
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.quality.accuracy import relative_error
 from splitpoint.planner.search.pareto import pareto
-from splitpoint.planner.values.types import Candidate, Cost, Cut
+from splitpoint.planner.values.candidate import Candidate
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["PROBE_INPUTS", "Entry", "promising", "starting_points", "tabulate"]

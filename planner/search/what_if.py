@@ -12,8 +12,8 @@ from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.cost.price import over
 from splitpoint.planner.flow import Outcome
 from splitpoint.planner.search.decide import decide
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.rows import place
-from splitpoint.planner.values.types import Evaluated
 from splitpoint.profiles.link.link import FixedLink
 from splitpoint.profiles.machine.device import Device
 
@@ -31,7 +31,7 @@ def at_link(point: Evaluated, channel: Channel, edge: Device, server: Device) ->
     """The same point over another channel."""
     if point.candidate.placement == "device":
         return point
-    return dataclasses.replace(point, cost=over(point.cost, channel, edge, server))
+    return msgspec.structs.replace(point, cost=over(point.cost, channel, edge, server))
 
 
 def by_rate(outcome: Outcome) -> list[dict[str, Any]]:

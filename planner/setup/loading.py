@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from splitpoint.planner.cost.message import Channel
+from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.schema import Requirements
-from splitpoint.planner.quality.accuracy import Metric, choose_metric
+from splitpoint.planner.quality.accuracy import choose_metric
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, split_three
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.config import PlanConfig, requirements

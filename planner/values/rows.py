@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from splitpoint.planner.values.types import GIVEN, Candidate, Cut, Evaluated, Rejected
+from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut, Rejected
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["PARTS", "bar", "cut_row", "place", "point_row", "rejected_row"]

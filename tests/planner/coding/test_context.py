@@ -20,7 +20,8 @@ from splitpoint.planner.coding.bench import Workbench
 from splitpoint.planner.coding.context import Contexts, Layer, activation_range, layer_of, spread, weighted
 from splitpoint.planner.coding.torch_graph import torch_graph
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 
@@ -181,7 +182,7 @@ def test_where_torch_cannot_run_the_graph_the_diagonal_is_had_within_its_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph = graph_of(UNKNOWN)
-    with pytest.raises(PlannerError, match="no gradients through GlobalMaxPool"):
+    with pytest.raises(ProfileError, match="no gradients through GlobalMaxPool"):
         torch_graph(graph)
     cuts = [cut_of(graph, name) for name in ("r0", "r2")]
     contexts = Contexts(graph, inputs())

@@ -11,7 +11,7 @@ from torch import nn
 
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import sensitivity_diagonal
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.torch_model import export_module
 
 Array = np.ndarray[Any, Any]
@@ -173,9 +173,9 @@ def test_a_module_that_answers_otherwise_is_refused() -> None:
         answers = np.concatenate([module(torch.from_numpy(x)).numpy() for x in inputs])
     targets = {"cut": at_cut(module, inputs)}
     assert gradients_torch(module, inputs, targets, answers=answers).found
-    with pytest.raises(PlannerError, match="differs from the network's"):
+    with pytest.raises(ProfileError, match="differs from the network's"):
         gradients_torch(module, inputs, targets, answers=answers + 1)
-    with pytest.raises(PlannerError, match="6 numbers, the network 5"):
+    with pytest.raises(ProfileError, match="6 numbers, the network 5"):
         gradients_torch(module, inputs, targets, answers=answers[:, :5])
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from splitpoint.planner.cost.memory import peak_bytes
 from splitpoint.planner.cuts.enumeration import enumerate_cuts, execution_order
-from splitpoint.planner.values.types import Cut
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 

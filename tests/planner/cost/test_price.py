@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel
 from splitpoint.planner.cost.price import CodingWork, Party, cost_of_picture, cost_of_split, cost_on_device, over, party
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.schema import Requirements
 from splitpoint.planner.search.decide import CONSTRAINTS, violations
 from splitpoint.planner.setup.device_limits import stored_scale
-from splitpoint.planner.values.types import Accuracy, Candidate, Cost, Cut, Evaluated
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import list_profiles, load_link
 from splitpoint.profiles.link.link import FixedLink, Radio

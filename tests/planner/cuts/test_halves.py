@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import join_decoder, join_encoder, split, whole_bytes
-from splitpoint.planner.values.types import Cut, PlannerError
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import random_feeds
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
@@ -136,7 +137,7 @@ def test_a_wrong_head_is_refused(residual: ModelGraph) -> None:
         head_weight_bytes=0,
     )
     assert good.head != wrong.head
-    with pytest.raises(PlannerError, match=r"operator .* would be in both sides"):
+    with pytest.raises(ProfileError, match=r"operator .* would be in both sides"):
         split(residual, wrong)
 
 
@@ -184,13 +185,13 @@ def test_an_uncoded_tensor_stays_as_it_is(residual: ModelGraph) -> None:
 def test_a_codec_of_a_newer_opset_is_refused(residual: ModelGraph, nets: ModuleType) -> None:
     head, _ = split(residual, cut_at(residual, "b"))
     newer = nets.from_text('<ir_version: 10, opset_import: ["": 21]>' + ENCODER)
-    with pytest.raises(PlannerError, match="needs opset 21, the model has opset 17"):
+    with pytest.raises(ProfileError, match="needs opset 21, the model has opset 17"):
         join_encoder(head, {"b": newer})
 
 
 def test_a_codec_for_another_tensor_is_refused(residual: ModelGraph, nets: ModuleType) -> None:
     head, tail = split(residual, cut_at(residual, "b"))
-    with pytest.raises(PlannerError, match="no output 'c'"):
+    with pytest.raises(ProfileError, match="no output 'c'"):
         join_encoder(head, {"c": nets.from_text(OLD_HEADER + ENCODER)})
-    with pytest.raises(PlannerError, match="no input 'c'"):
+    with pytest.raises(ProfileError, match="no input 'c'"):
         join_decoder(tail, {"c": nets.from_text(OLD_HEADER + DECODER)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -177,7 +176,7 @@ def test_the_report_of_a_variant_is_against_the_given_network(outcome: Outcome, 
 def test_two_runs_with_stored_profiles_agree(home: Path, outcome: Outcome) -> None:
     again = plan(load_problem(read_config(home / "config.yaml")), stored_profile=_profile(home))
     assert [p.candidate for p in again.points] == [p.candidate for p in outcome.points]
-    assert [dataclasses.asdict(p.cost) for p in again.points] == [dataclasses.asdict(p.cost) for p in outcome.points]
+    assert [p.cost for p in again.points] == [p.cost for p in outcome.points]
 
 
 def test_the_command_line_labels_the_front(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitpoint.planner.profiling.compressibility import BITS, Accumulator, Compressibility, measure
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -134,11 +134,11 @@ def test_measure_takes_one_row_at_a_time_and_names_what_is_wrong() -> None:
 
     got = measure(rows(), ["a", "b"])
     assert (got["a"].inputs, got["a"].high, got["b"].channels) == (4, 3.0, 4)
-    with pytest.raises(PlannerError, match="no inputs"):
+    with pytest.raises(ProfileError, match="no inputs"):
         measure([], ["a"])
-    with pytest.raises(PlannerError, match=r"'a' holds NaN[\s\S]*input 1"):
+    with pytest.raises(ProfileError, match=r"'a' holds NaN[\s\S]*input 1"):
         measure([{"a": np.ones((1, 2))}, {"a": np.full((1, 2), np.nan)}], ["a"])
-    with pytest.raises(PlannerError, match="has shape"):
+    with pytest.raises(ProfileError, match="has shape"):
         measure([{"a": np.ones((1, 2))}, {"a": np.ones((1, 3))}], ["a"])
 
 

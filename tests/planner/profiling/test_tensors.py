@@ -23,7 +23,7 @@ from splitpoint.planner.output.terminal import profile_view
 from splitpoint.planner.profiling.compressibility import BITS
 from splitpoint.planner.profiling.tensors import choose, data_answer, load_with_data, measure_cuts
 from splitpoint.planner.samples.dataset import inputs
-from splitpoint.planner.values.types import PlannerError
+from splitpoint.profiles.errors import ProfileError
 
 Array = np.ndarray[Any, Any]
 MODEL = """
@@ -159,7 +159,7 @@ def test_a_constant_tensor_has_no_error_and_stays_valid_json(home: Path, tmp_pat
     (row,) = data_answer(cuts, found, target_db=20.0, assumed=None)["cuts"]
     assert row["sqnr_db"]["4"] is None
     json.dumps(row, allow_nan=False)
-    with pytest.raises(PlannerError, match="no cut 7"):
+    with pytest.raises(ProfileError, match="no cut 7"):
         choose(cuts, 7)
 
 

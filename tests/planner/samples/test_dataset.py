@@ -13,7 +13,6 @@ from PIL import Image
 
 from splitpoint.planner.samples.dataset import Dataset, Sample, check_labels, inputs, split_three
 from splitpoint.planner.samples.readers import load_data, load_factory
-from splitpoint.planner.values.types import PlannerError
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec
 
@@ -87,18 +86,18 @@ def test_named_assignment_and_its_errors() -> None:
     data = tensors([g for g in "abc" for _ in range(5)])
     split = split_three(data, assign={"a": "report", "b": "search", "c": "calibration"})
     assert {s.group for s in split.report.samples} == {"a"}
-    with pytest.raises(PlannerError, match=r"groups in no set: \['c'\]"):
+    with pytest.raises(ProfileError, match=r"groups in no set: \['c'\]"):
         split_three(data, assign={"a": "report", "b": "search"})
-    with pytest.raises(PlannerError, match=r"unknown groups \['d'\]"):
+    with pytest.raises(ProfileError, match=r"unknown groups \['d'\]"):
         split_three(data, assign={"a": "report", "b": "search", "c": "search", "d": "report"})
-    with pytest.raises(PlannerError, match="calibration set would have 0 inputs"):
+    with pytest.raises(ProfileError, match="calibration set would have 0 inputs"):
         split_three(data, assign={"a": "report", "b": "search", "c": "search"})
 
 
 def test_too_few_groups_or_inputs_are_refused() -> None:
-    with pytest.raises(PlannerError, match="2 groups cannot make three"):
+    with pytest.raises(ProfileError, match="2 groups cannot make three"):
         split_three(tensors(["a"] * 20 + ["b"] * 20))
-    with pytest.raises(PlannerError, match=r"would have \d inputs, expected at least 4"):
+    with pytest.raises(ProfileError, match=r"would have \d inputs, expected at least 4"):
         split_three(tensors([str(i) for i in range(9)]))
     assert split_three(tensors([g for g in "abc" for _ in range(4)])).report.group_count == 1
 

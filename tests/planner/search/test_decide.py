@@ -20,7 +20,7 @@ from splitpoint.planner.search.decide import (
     recommend,
     violations,
 )
-from splitpoint.planner.values.types import Evaluated
+from splitpoint.planner.values.candidate import Evaluated
 
 Make = Callable[..., Any]
 OBJECTIVES = ("latency", "payload", "drop")

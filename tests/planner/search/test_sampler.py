@@ -13,7 +13,7 @@ import pytest
 from splitpoint.planner.search.decide import decide, objective_rows, violations
 from splitpoint.planner.search.pareto import hypervolume, pareto
 from splitpoint.planner.search.sampler import search
-from splitpoint.planner.values.types import Candidate, Evaluated
+from splitpoint.planner.values.candidate import Candidate, Evaluated
 
 Make = Callable[..., Any]
 OBJECTIVES = ("latency", "payload", "drop")

@@ -12,9 +12,11 @@ import pytest
 
 from splitpoint.codecs.contract.protocol import Array, FitError, Rate
 from splitpoint.planner.coding.bench import Coded
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.search import table
 from splitpoint.planner.search.table import Entry, entropy_bits, promising, starting_points, tabulate
-from splitpoint.planner.values.types import Candidate, Cost, Cut
+from splitpoint.planner.values.candidate import Candidate
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 
 Make = Callable[..., Any]

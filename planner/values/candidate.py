@@ -1,0 +1,41 @@
+"""A point of the search space, and what was found out about it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.deploy.schema import Placement
+
+__all__ = ["GIVEN", "Candidate", "Evaluated"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+GIVEN = "given"  # the variant that the user gave
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, order=True):
+    """A point of the search space: variant, cut, codec, rate.
+
+    `cut` is the crossing tensors joined by "+"; with placement "device" (no tail) or "server" (the picture or
+    the input tensor is sent, no head) it is empty.
+    """
+
+    variant: str
+    placement: Placement
+    cut: str
+    codec: str
+    rate: int
+
+
+class Evaluated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A candidate with its cost and its measured accuracy."""
+
+    candidate: Candidate
+    cost: Cost
+    accuracy: Accuracy
+    label: str  # what tables print of the codec's rate
