@@ -15,8 +15,10 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile, PointFile, Requirements
 from splitpoint.planner.flow import Outcome
+from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.plandir.writing import FRONT, POINT, POINTS
+from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.what_if import by_rate
 from splitpoint.planner.values.candidate import Evaluated
@@ -27,23 +29,17 @@ from splitpoint.profiles.link.link import describe
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.units import (
-    format_bytes,
     format_flops,
     format_fraction,
-    format_joules,
     format_macs,
     format_seconds,
-    format_usd,
 )
 
 __all__ = [
-    "contradiction",
     "cuts_answer",
-    "needs_text",
     "plan_answer",
     "profile_answer",
     "profiles_answer",
-    "safer_point",
     "show_answer",
     "verify_answer",
 ]
@@ -94,58 +90,12 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         "would_fit": list(decision.would_fit),
         "report": None if report is None else _report(report, problem.split.report.group_count),
         "contradicted": None if report is None else contradiction(report, problem.needs),
-        "safer": None if plan is None else _safer(decision),
+        "safer": None if plan is None else _safer(outcome.decision),
         "evaluated": len(outcome.points),
         "tail_runs": outcome.tail_runs,
         "tail_reused": outcome.tail_reused,
         "directory": None if plan is None else str(directory),
     }
-
-
-def contradiction(report: Accuracy, needs: Requirements) -> str | None:
-    """How the report set misses the floor that the search set met, or None."""
-    drop = report.drop_high if needs.confident else report.drop
-    value = report.low if needs.confident else report.value
-    if needs.max_drop is not None and drop > needs.max_drop + 1e-12:
-        return f"drop {100 * drop:.1f} % on the report set, at most {100 * needs.max_drop:.1f} % was asked"
-    if needs.min_agreement is not None and value < needs.min_agreement - 1e-12:
-        return f"{report.metric} {value:.3f} on the report set, at least {needs.min_agreement:.3f} was asked"
-    return None
-
-
-def safer_point(decision: Decision) -> int | None:
-    """Number (from 1) of the front's next point of higher quality on the search set, or None.
-
-    Of equal quality the one of fewest bytes.
-    """
-    chosen = decision.recommended
-    if chosen is None:
-        return None
-    better = [point for point in decision.front if point.accuracy.value > chosen.accuracy.value]
-    if not better:
-        return None
-    best = min(better, key=lambda point: (point.accuracy.value, point.cost.payload_bytes))
-    return decision.front.index(best) + 1
-
-
-def needs_text(needs: Requirements, metric: str) -> str:
-    """The requirements on one line, units on everything."""
-    parts = [
-        None if needs.deadline_s is None else f"latency <= {format_seconds(needs.deadline_s)}{_share(needs)}",
-        None if needs.min_frame_rate is None else f"frame rate >= {needs.min_frame_rate:g}/s",
-        None if needs.max_drop is None else f"{metric} drop <= {100 * needs.max_drop:.1f} %",
-        None if needs.min_agreement is None else f"{metric} >= {needs.min_agreement:.2f}",
-        None if needs.max_payload_bytes is None else f"payload <= {format_bytes(needs.max_payload_bytes)}",
-        None if needs.max_head_bytes is None else f"device memory <= {format_bytes(needs.max_head_bytes)}",
-        None if needs.max_energy_j is None else f"energy <= {format_joules(needs.max_energy_j)}",
-        None if needs.max_usd is None else f"cost <= {format_usd(needs.max_usd)}",
-        "95 % bound" if needs.confident else None,
-    ]
-    return " · ".join(part for part in parts if part is not None)
-
-
-def _share(needs: Requirements) -> str:
-    return "" if needs.deadline_share is None else f" in {format_fraction(needs.deadline_share)} of the draws"
 
 
 def profile_answer(graph: ModelGraph, profile: ModelProfile) -> Document:

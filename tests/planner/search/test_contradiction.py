@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from splitpoint.planner.output.documents import contradiction, needs_text, safer_point
+from splitpoint.planner.limits.text import needs_text
+from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision
 
 Make = Callable[..., Any]

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -89,7 +90,7 @@ def test_cuts_are_thinned_where_bits_change_least() -> None:
 
 def test_cuts_of_equal_macs_are_ordered_by_their_heads() -> None:
     bench: Any = Bits({"long": 100, "short": 400})
-    long_, short = cut("long", 5), dataclasses.replace(cut("short", 5), head=(0,))
+    long_, short = cut("long", 5), msgspec.structs.replace(cut("short", 5), head=(0,))
     assert [c.name for c in promising(bench, [long_, short], limit=9)] == ["short", "long"]
 
 
