@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ import typer
 
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
@@ -44,7 +46,26 @@ Size = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
 
 
+def with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with an option for each limit that can be asked for, in place of its keyword arguments `limits`."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(
+            limit.field,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(help=limit.help)],
+        )
+        for limit in LIMITS.values()
+        if limit.field is not None
+    ]
+    command.__signature__ = signature.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]  # typer's
+    return command
+
+
 @app.command("plan")
+@with_limits
 def plan_command(
     target: Annotated[str, typer.Argument(help="A configuration (.yaml), an .onnx file, or file.py:factory.")],
     data: Annotated[
@@ -53,28 +74,10 @@ def plan_command(
     device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
     server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
     link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
-    deadline: Annotated[str | None, typer.Option(help="Longest latency, such as 100ms. [default: none]")] = None,
-    max_drop: Annotated[
-        str | None, typer.Option(help="Largest top-1 drop on labelled data, such as 1%. [default: 1%]")
-    ] = None,
-    min_agreement: Annotated[
-        str | None, typer.Option(help="Least agreement with the unsplit network, 0 to 1. [default: 0.9 without labels]")
-    ] = None,
-    max_payload: Annotated[str | None, typer.Option(help="Largest payload, such as 4kB. [default: none]")] = None,
-    max_device_memory: Annotated[
-        str | None, typer.Option(help="Weights and live activations of the head, such as 64MB. [default: none]")
-    ] = None,
     confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
     deadline_share: Annotated[
-        str | None, typer.Option(help="Share of the draws in which the deadline holds, such as 99%. [default: mean]")
+        str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
     ] = None,
-    max_energy: Annotated[
-        str | None, typer.Option(help="Largest energy of the device, such as 50mJ. [default: none]")
-    ] = None,
-    max_cost: Annotated[
-        str | None, typer.Option(help='Largest price of a request, such as "0.00001 USD". [default: none]')
-    ] = None,
-    min_frame_rate: Annotated[str | None, typer.Option(help="Least frames a second, such as 10fps.")] = None,
     server_load: Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")] = None,
     evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
@@ -85,19 +88,13 @@ def plan_command(
     ] = False,
     threads: Threads = None,
     as_json: Json = False,
+    **limits: str | None,
 ) -> None:
     """Find where to cut, how to code and what it costs; write the plan directory."""
-    needs = {
-        "deadline": _quantity(deadline, "s", "--deadline"),
-        "max_drop": _quantity(max_drop, "fraction", "--max-drop"),
-        "min_agreement": _quantity(min_agreement, "fraction", "--min-agreement"),
-        "max_payload": _count(max_payload, "--max-payload"),
-        "max_device_memory": _count(max_device_memory, "--max-device-memory"),
+    needs: dict[str, Any] = {name: _bound(text, name) for name, text in limits.items()}
+    needs |= {
         "confident": confident or None,
         "deadline_share": _quantity(deadline_share, "fraction", "--deadline-share"),
-        "max_energy": _quantity(max_energy, "j", "--max-energy"),
-        "max_cost": _quantity(max_cost, "usd", "--max-cost"),
-        "min_frame_rate": _quantity(min_frame_rate, "per_s", "--min-frame-rate"),
     }
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
@@ -351,9 +348,11 @@ def _quantity(text: str | None, kind: str, flag: str) -> float | None:
         raise typer.BadParameter(f"{error}.{hint}", param_hint=flag) from error
 
 
-def _count(text: str | None, flag: str) -> int | None:
-    value = _quantity(text, "bytes", flag)
-    return None if value is None else round(value)
+def _bound(text: str | None, field: str) -> float | None:
+    """The bound of the limit whose field this is."""
+    limit = next(limit for limit in LIMITS.values() if limit.field == field)
+    value = _quantity(text, limit.kind, f"--{field.replace('_', '-')}")
+    return None if value is None else round(value) if limit.whole else value
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

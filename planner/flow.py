@@ -330,7 +330,8 @@ def _starting_points(problem: Problem, tables: _Tables) -> list[Candidate]:
     count = round(STARTING_SHARE * problem.config.search.evaluations)
     share = -(-count // len(tables.entries))
     fronts = [
-        table.starting_points(entries, deadline_s=problem.needs.deadline_s, count=share) for entries in tables.entries
+        table.starting_points(entries, deadline_s=problem.needs.value("latency"), count=share)
+        for entries in tables.entries
     ]
     return [front[i] for i in range(share) for front in fronts if i < len(front)][:count]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from splitpoint.planner.deploy.schema import Requirements
+from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.machine.device import Compute, Device, Runtime
 from splitpoint.profiles.network.graph import load_graph

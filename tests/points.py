@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
-from splitpoint.planner.deploy.schema import Requirements
+from splitpoint.planner.deploy.requirements import Bound, Requirements
+from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 
 __all__ = ["make_needs", "make_point"]
@@ -55,7 +57,10 @@ def make_point(
     )
 
 
-def make_needs(**limits: Any) -> Requirements:
-    """Requirements with these limits and no others."""
-    none = dict.fromkeys(("deadline_s", "max_drop", "min_agreement", "max_payload_bytes", "max_head_bytes"))
-    return Requirements(**{**none, "confident": False, **limits})
+def make_needs(*, device: Mapping[str, float] | None = None, **asked: Any) -> Requirements:
+    """Requirements with bounds by limit ("frame rate" is `frame_rate`); `device` has the limits of the device "mcu"."""
+    options = {name: asked.pop(name) for name in ("confident", "deadline_share") if name in asked}
+    bounds = [Bound(limit=name.replace("_", " "), value=value) for name, value in asked.items()]
+    bounds += [Bound(limit=name, value=value, device="mcu") for name, value in (device or {}).items()]
+    order = list(LIMITS)
+    return Requirements(bounds=tuple(sorted(bounds, key=lambda bound: order.index(bound.limit))), **options)

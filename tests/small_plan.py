@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.limits.need import Need
 from splitpoint.planner.plandir.writing import write_plan
-from splitpoint.planner.setup.config import DataConfig, Need, PlanConfig, SearchConfig
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig
 from splitpoint.profiles.network.inputs import guess_spec, preprocess, read_picture
 from splitpoint.profiles.network.runtime import open_session
 

@@ -1,16 +1,33 @@
-"""Memory of a head: weights and peak live activations over its execution order."""
+"""Memory of a head: weights and peak live activations over its execution order, as the device stores them."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from splitpoint.planner.cuts.enumeration import execution_order
 from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.machine.device import PRECISION_BYTES, Device
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["peak_bytes"]
+__all__ = ["peak_bytes", "stored_scale"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv"})
+
+
+def stored_scale(device: Device, graph: ModelGraph) -> float:
+    """Bytes on the device for a byte of the graph: an int8 device holds an fp32 graph in a quarter.
+
+    A graph that is quantized already counts its own bytes.
+    """
+    if any(node.op_type in QUANTIZED for node in graph.nodes):
+        return 1.0
+    own = max((np.dtype(tensor.dtype).itemsize for tensor in graph.outputs), default=4)
+    return min(1.0, PRECISION_BYTES[device.runtime.precision] / own)
 
 
 def peak_bytes(graph: ModelGraph, cut: Cut | None) -> int:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
 from splitpoint.planner.deploy.cost import Cost, How
-from splitpoint.planner.setup.device_limits import stored_scale
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.timed import Timed
 from splitpoint.profiles.link.energy import compute_j, link_usd, radio_j, server_usd, wait_j

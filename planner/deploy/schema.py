@@ -8,6 +8,7 @@ import msgspec
 
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.network.inputs import InputSpec
@@ -22,7 +23,6 @@ __all__ = [
     "PlanFile",
     "PointFile",
     "ProfileSource",
-    "Requirements",
     "SearchReport",
     "check_format",
 ]
@@ -32,13 +32,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "1.0"
+FORMAT = "2.0"
 
 Placement = Literal["split", "device", "server"]
-
-NonNegative = Annotated[float, msgspec.Meta(ge=0)]
-Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
 class IOTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,24 +72,6 @@ class CodecChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rate_label: str
     boundary: Literal["symbols", "float32", "channel_symbols", "picture", "none"]
     needs_splitpoint: tuple[Literal["device", "server"], ...]  # sides that cannot do with ONNX Runtime alone
-
-
-class Requirements(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the plan had to meet; None is no limit."""
-
-    deadline_s: NonNegative | None
-    max_drop: Fraction | None
-    min_agreement: Fraction | None
-    max_payload_bytes: NonNegative | None
-    max_head_bytes: NonNegative | None
-    confident: bool
-    deadline_share: Share | None = None  # of the draws in which the deadline must hold; None: on average
-    min_frame_rate: NonNegative | None = None
-    max_energy_j: NonNegative | None = None
-    max_usd: NonNegative | None = None
-    device: str = ""  # whose limits the next two are
-    device_memory_bytes: NonNegative | None = None
-    device_flash_bytes: NonNegative | None = None
 
 
 class ProfileSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,8 @@ import msgspec
 from splitpoint.planner.cuts.enumeration import CutList
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import PlanFile, PointFile, Requirements
+from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.deploy.schema import PlanFile, PointFile
 from splitpoint.planner.flow import Outcome
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.plandir.verify import Check
@@ -72,7 +73,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
             point_row(point, number=numbers[id(point)], notes=_notes(outcome, point)) for point in decision.front
         ],
         "search_set": f"{len(problem.split.search)} inputs, {problem.split.search.group_count} groups",
-        "deadline_s": problem.needs.deadline_s,
+        "deadline_s": problem.needs.value("latency"),
         "deadline_share": problem.needs.deadline_share,
         "recommended": None
         if decision.recommended is None
@@ -89,7 +90,9 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         ],
         "would_fit": list(decision.would_fit),
         "report": None if report is None else _report(report, problem.split.report.group_count),
-        "contradicted": None if report is None else contradiction(report, problem.needs),
+        "contradicted": None
+        if report is None or decision.recommended is None
+        else contradiction(decision.recommended, report, problem.needs),
         "safer": None if plan is None else _safer(outcome.decision),
         "evaluated": len(outcome.points),
         "tail_runs": outcome.tail_runs,
@@ -175,7 +178,7 @@ def show_answer(directory: Path, number: int | None) -> Document:
         "search": msgspec.to_builtins(chosen.search),
         "report": msgspec.to_builtins(file.report) if file.report is not None and chosen is file else None,
         "front": [_stored_row(row, recommended=int(row["number"]) == file.point) for row in rows],
-        "deadline_s": file.requirements.deadline_s,
+        "deadline_s": file.requirements.value("latency"),
         "deadline_share": file.requirements.deadline_share,
     }
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.output.plot import columns, scatter
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.values.candidate import GIVEN
@@ -39,8 +40,6 @@ def __dir__() -> list[str]:
 
 FIXED_WIDTH = 46  # columns of a table of points that cut, codec and notes leave: numbers and gaps
 STAR = "★"  # the recommended point
-# Missed requirements in narrow tables; a missed quality floor is "lossy" under every metric.
-SHORT = {"latency": "late", "payload": "large", "device memory": "memory", "energy": "energy", "cost": "cost"}
 MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "warning": ("!", "yellow"), "not made": ("-", "dim")}
 
 
@@ -272,7 +271,7 @@ def _short(note: str) -> str:
     if note == "recommended":
         return STAR
     missed = note.removeprefix("misses ")
-    return note if missed == note else SHORT.get(missed, "lossy")
+    return note if missed == note else LIMITS[missed].short if missed in LIMITS else missed
 
 
 def _plot(answer: Mapping[str, Any], *, width: int) -> Text:

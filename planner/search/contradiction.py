@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.deploy.schema import Requirements
-from splitpoint.planner.search.decide import Decision
+from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.search.decide import QUALITY, Decision, violations
+from splitpoint.planner.values.candidate import Evaluated
 
 __all__ = ["contradiction", "safer_point"]
 
@@ -13,14 +17,17 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def contradiction(report: Accuracy, needs: Requirements) -> str | None:
-    """How the report set misses the floor that the search set met, or None."""
-    drop = report.drop_high if needs.confident else report.drop
-    value = report.low if needs.confident else report.value
-    if needs.max_drop is not None and drop > needs.max_drop + 1e-12:
-        return f"drop {100 * drop:.1f} % on the report set, at most {100 * needs.max_drop:.1f} % was asked"
-    if needs.min_agreement is not None and value < needs.min_agreement - 1e-12:
-        return f"{report.metric} {value:.3f} on the report set, at least {needs.min_agreement:.3f} was asked"
+def contradiction(point: Evaluated, report: Accuracy, needs: Requirements) -> str | None:
+    """How `point` misses on the report set the quality floor that it met on the search set, or None."""
+    judged = msgspec.structs.replace(point, accuracy=report)
+    missed = [violation.name for violation in violations(judged, needs) if violation.name in QUALITY]
+    for bound in needs.bounds:
+        if bound.limit in missed:
+            limit = LIMITS[bound.limit]
+            got = limit.read(judged, needs.confident)
+            assert got is not None  # quality is always measured
+            title, most = limit.title(report.metric), "at most" if limit.best == "least" else "at least"
+            return f"{title} {limit.show(got)} on the report set, {most} {limit.show(bound.value)} was asked"
     return None
 
 

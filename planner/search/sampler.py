@@ -11,8 +11,9 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from splitpoint.planner.deploy.schema import Requirements
-from splitpoint.planner.search.decide import CONSTRAINTS, OBJECTIVES, violations
+from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.limits.objectives import OBJECTIVES
+from splitpoint.planner.search.decide import CONSTRAINTS, violations
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.errors import ProfileError
 
@@ -88,5 +89,5 @@ def search(
         for name in CONSTRAINTS:
             trial.set_constraint(name, missed.get(name, 0.0))
         # The sampler wants finite values; an infeasible point is told by its constraint.
-        study.tell(trial, [min(OBJECTIVES[name](point), sys.float_info.max) for name in objectives])
+        study.tell(trial, [min(OBJECTIVES[name].read(point), sys.float_info.max) for name in objectives])
     return [point for point in seen.values() if point is not None]

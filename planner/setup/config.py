@@ -8,33 +8,23 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from splitpoint.planner.deploy.schema import Requirements
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.planner.limits.need import Need
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.network.inputs import InputSpec
-from splitpoint.profiles.units import ByteCount, Fraction, Joules, NonNegativeSeconds, PerSecond, UsdPerRequest
+from splitpoint.profiles.units import PerSecond
 
 __all__ = [
     "DataConfig",
-    "Need",
     "OtherModel",
     "PlanConfig",
     "PruneConfig",
     "SearchConfig",
     "read_config",
-    "requirements",
 ]
 
 
 def __dir__() -> list[str]:
     return __all__
-
-
-DEFAULT_AGREEMENT = 0.90  # floor without labels
-DEFAULT_DROP = 0.01  # floor with labels: one point
-
-Objective = Literal["latency", "payload", "drop", "energy", "cost"]
-Share = Annotated[float, msgspec.Meta(gt=0, lt=1, extra={"kind": "fraction"})]
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,21 +34,6 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
-
-
-class Need(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan must meet; what is left out is no limit, but there is always a quality floor."""
-
-    deadline: NonNegativeSeconds | None = None
-    deadline_share: Share | None = None  # of the draws in which the deadline must hold; default: on average
-    min_frame_rate: PerSecond | None = None  # of a stream whose stages work on successive frames at once
-    max_drop: Fraction | None = None
-    min_agreement: Fraction | None = None
-    max_payload: ByteCount | None = None
-    max_device_memory: ByteCount | None = None
-    max_energy: Joules | None = None  # of the device, each inference
-    max_cost: UsdPerRequest | None = None  # of server and link, each request
-    confident: bool = False  # bind the 95 % bound of the quality instead of its estimate
 
 
 class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,7 +78,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     link: str = "wifi-5"
     server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
     need: Need = Need()
-    objectives: tuple[Objective, ...] = ("latency", "payload", "drop")
+    objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
 
@@ -131,33 +106,4 @@ def read_config(path: Path) -> PlanConfig:
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),
         link=paths.resolve(config.link),
-    )
-
-
-def requirements(need: Need, *, labelled: bool) -> Requirements:
-    """The limits to bind, with the default quality floor: 1 point of top-1 with labels, 0.90 agreement without.
-
-    Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured, and when a
-    share is asked of no deadline.
-    """
-    if need.max_drop is not None and not labelled:
-        raise ProfileError(
-            "max_drop needs labels, and the data has none",
-            at="$.need.max_drop",
-            fix="use min_agreement (agreement with the unsplit network), or give a labelled folder",
-        )
-    if need.deadline_share is not None and need.deadline is None:
-        raise ProfileError("a share of the draws needs a deadline", at="$.need.deadline_share", fix="add deadline")
-    floor = need.max_drop is not None or need.min_agreement is not None
-    return Requirements(
-        deadline_s=need.deadline,
-        max_drop=need.max_drop if floor else DEFAULT_DROP if labelled else None,
-        min_agreement=need.min_agreement if floor else None if labelled else DEFAULT_AGREEMENT,
-        max_payload_bytes=need.max_payload,
-        max_head_bytes=need.max_device_memory,
-        confident=need.confident,
-        deadline_share=need.deadline_share,
-        min_frame_rate=need.min_frame_rate,
-        max_energy_j=need.max_energy,
-        max_usd=need.max_cost,
     )

@@ -10,11 +10,12 @@ import numpy as np
 
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.deploy.accuracy import Metric
-from splitpoint.planner.deploy.schema import Requirements
+from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.accuracy import choose_metric
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, split_three
 from splitpoint.planner.samples.readers import load_data
-from splitpoint.planner.setup.config import PlanConfig, requirements
+from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link

@@ -8,15 +8,8 @@ from typing import Any
 
 import msgspec
 
-from splitpoint.planner.setup.config import (
-    DataConfig,
-    Need,
-    OtherModel,
-    PlanConfig,
-    PruneConfig,
-    SearchConfig,
-    read_config,
-)
+from splitpoint.planner.limits.need import Need
+from splitpoint.planner.setup.config import DataConfig, OtherModel, PlanConfig, PruneConfig, SearchConfig, read_config
 from splitpoint.profiles.files.yaml12 import load
 from splitpoint.profiles.network.inputs import InputSpec
 

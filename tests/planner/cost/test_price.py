@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel
 from splitpoint.planner.cost.price import CodingWork, Party, cost_of_picture, cost_of_split, cost_on_device, over, party
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
-from splitpoint.planner.deploy.schema import Requirements
 from splitpoint.planner.search.decide import CONSTRAINTS, violations
-from splitpoint.planner.setup.device_limits import stored_scale
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -236,19 +234,14 @@ def test_every_shipped_link_is_priced(model, shipped) -> None:
     assert 0 < cost.air_s < 60
 
 
-def test_an_infeasible_message_says_why_and_is_no_number_of_hours(model) -> None:
+def test_an_infeasible_message_says_why_and_is_no_number_of_hours(model, make_needs) -> None:
     cost = split(model, enumerate_cuts(model).cuts[1], Channel(link=load_link("lorawan-eu433"), share=0.9), payload=9e3)
     assert math.isinf(cost.latency_s)
     assert math.isinf(cost.deadline_latency_s)
     assert cost.energy_j is None
-    found = violations(_point(cost), needs(deadline_s=1.0))
+    found = violations(_point(cost), make_needs(latency=1.0))
     assert [violation.name for violation in found] == ["infeasible"]
     assert "222 B that lorawan-eu433 carries" in found[0].text
-
-
-def needs(**limits: object) -> Requirements:
-    none = {"deadline_s": None, "max_drop": None, "min_agreement": None, "max_payload_bytes": None}
-    return Requirements(**none | {"max_head_bytes": None, "confident": False} | limits)  # type: ignore[arg-type]  # by field
 
 
 def _point(cost: Cost) -> Evaluated:
@@ -272,33 +265,30 @@ def _point(cost: Cost) -> Evaluated:
     )
 
 
-def test_each_limit_binds_and_names_itself(model) -> None:
+def test_each_limit_binds_and_names_itself(model, make_needs) -> None:
     cost = split(model, enumerate_cuts(model).cuts[2], Channel(link=LINK))
-    limits: dict[str, dict[str, Any]] = {
-        "latency": {"deadline_s": cost.latency_s / 2},
-        "energy": {"max_energy_j": (cost.energy_j or 0) / 2},
-        "cost": {"max_usd": (cost.usd or 0) / 2},
-        "frame rate": {"min_frame_rate": cost.frame_rate * 2},
-        "payload": {"max_payload_bytes": 100},
-        "device memory": {"device_memory_bytes": 500, "device": "slow"},
-        "device flash": {"device_flash_bytes": 100, "device": "slow"},
+    limits: dict[str, tuple[float, float]] = {  # a bound that is missed and one that is met
+        "latency": (cost.latency_s / 2, cost.latency_s),
+        "energy": ((cost.energy_j or 0) / 2, cost.energy_j or 0),
+        "cost": ((cost.usd or 0) / 2, cost.usd or 0),
+        "frame rate": (cost.frame_rate * 2, cost.frame_rate),
+        "payload": (100, cost.payload_bytes),
+        "device memory": (500, cost.head_peak_bytes),
+        "device flash": (100, cost.head_file_bytes),
     }
-    for name, limit in limits.items():
-        (violation,) = violations(_point(cost), needs(**limit))
+    for name, (missed, met) in limits.items():
+        (violation,) = violations(_point(cost), make_needs(device={name: missed}))
         assert violation.name == name
         assert violation.name in CONSTRAINTS
         assert violation.excess > 0
-        relaxed = {k: v * 1e6 if k != "min_frame_rate" else v / 1e6 for k, v in limit.items() if k != "device"}
-        assert violations(_point(cost), needs(**relaxed)) == ()
-    (memory,) = violations(_point(cost), needs(device_memory_bytes=500, device="slow"))
-    assert memory.text == "device memory by 540 B (slow has 500 B)"
-    (own,) = violations(_point(cost), needs(device_memory_bytes=500, device="slow", max_head_bytes=400))
-    assert own.text == "device memory by 640 B"
+        assert violations(_point(cost), make_needs(device={name: met})) == ()
+    (memory,) = violations(_point(cost), make_needs(device={"device memory": 500}))
+    assert memory.text == "device memory by 540 B (mcu has 500 B)"
 
 
-def test_a_limit_on_what_is_not_known_is_missed(model) -> None:
+def test_a_limit_on_what_is_not_known_is_missed(model, make_needs) -> None:
     cost = split(model, enumerate_cuts(model).cuts[1], Channel(link=msgspec.structs.replace(LINK, radio=None)))
-    (violation,) = violations(_point(cost), needs(max_energy_j=100.0))
+    (violation,) = violations(_point(cost), make_needs(energy=100.0))
     assert violation.text == "energy, which is not known"
 
 

@@ -13,9 +13,10 @@ from splitpoint.planner.cost.price import Party, other_half, party
 from splitpoint.planner.cost.timing import HostTimes, time_halves, with_anchors
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.limits.need import Need
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.decide import decide
-from splitpoint.planner.setup.config import Need, read_config
+from splitpoint.planner.setup.config import read_config
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.measurement.measure import measure_profile

@@ -16,17 +16,10 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.flow import Outcome, load_problem, plan
+from splitpoint.planner.limits.need import Need
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.plandir.writing import write_plan
-from splitpoint.planner.setup.config import (
-    DataConfig,
-    Need,
-    OtherModel,
-    PlanConfig,
-    PruneConfig,
-    SearchConfig,
-    read_config,
-)
+from splitpoint.planner.setup.config import DataConfig, OtherModel, PlanConfig, PruneConfig, SearchConfig, read_config
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_yaml
 from splitpoint.profiles.network.inputs import InputSpec

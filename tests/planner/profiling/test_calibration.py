@@ -128,7 +128,7 @@ def test_a_plan_is_made_with_the_calibrated_device(
     )  # fmt: skip
     assert code in (0, 1), err  # 1: the report set may contradict
     answer = json.loads(out)
-    assert "latency <= 2 s in 99 % of the draws" in answer["need"]
+    assert "latency <= 2 s in 99 % of cases" in answer["need"]
     assert "frame rate >= 1/s" in answer["need"]
     for row in answer["front"]:
         if row["placement"] != "device":

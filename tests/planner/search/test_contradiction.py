@@ -22,23 +22,23 @@ def report(make_point: Make, **figures: Any) -> Any:
 @pytest.mark.parametrize(
     ("limits", "figures", "expected"),
     [
-        ({"max_drop": 0.01}, {"drop": 0.01}, None),
-        ({"max_drop": 0.01}, {"drop": 0.02}, "drop 2.0 %"),
-        ({"max_drop": 0.01}, {"drop": 0.0, "drop_high": 0.5}, None),
-        ({"max_drop": 0.01, "confident": True}, {"drop": 0.0, "drop_high": 0.5}, "drop 50.0 %"),
-        ({"min_agreement": 0.9}, {"value": 0.9}, None),
-        ({"min_agreement": 0.9}, {"value": 0.895, "metric": "agreement"}, "agreement 0.895"),
-        ({"min_agreement": 0.9}, {"value": 0.95, "low": 0.5}, None),
-        ({"min_agreement": 0.9, "confident": True}, {"value": 0.95, "low": 0.5}, "top1 0.500"),
+        ({"drop": 0.01}, {"drop": 0.01}, None),
+        ({"drop": 0.01}, {"drop": 0.02}, "drop 2.0 %"),
+        ({"drop": 0.01}, {"drop": 0.0, "drop_high": 0.5}, None),
+        ({"drop": 0.01, "confident": True}, {"drop": 0.0, "drop_high": 0.5}, "drop 50.0 %"),
+        ({"quality": 0.9}, {"value": 0.9}, None),
+        ({"quality": 0.9}, {"value": 0.895, "metric": "agreement"}, "agreement 0.895"),
+        ({"quality": 0.9}, {"value": 0.95, "low": 0.5}, None),
+        ({"quality": 0.9, "confident": True}, {"value": 0.95, "low": 0.5}, "top1 0.5"),
         ({}, {"drop": 1.0, "value": 0.0}, None),
-        ({"max_drop": 0.01}, {"drop": 0.01 + 1e-15}, None),
+        ({"drop": 0.01}, {"drop": 0.01 + 1e-15}, None),
     ],
 )  # fmt: skip
 def test_the_report_set_contradicts_a_missed_floor(
     make_point: Make, make_needs: Make, limits: Any, figures: Any, expected: str | None
 ) -> None:
-    found = contradiction(report(make_point, **figures), make_needs(**limits))
-    bound = "at most 1.0 %" if "max_drop" in limits else "at least 0.900"
+    found = contradiction(make_point(), report(make_point, **figures), make_needs(**limits))
+    bound = "at most 1.0 %" if "drop" in limits else "at least 0.9"
     assert found == (None if expected is None else f"{expected} on the report set, {bound} was asked")
 
 
@@ -67,15 +67,13 @@ def test_the_next_safer_point_is_the_least_better_one(make_point: Make) -> None:
 
 
 def test_needs_in_words(make_needs: Make) -> None:
-    needs = make_needs(
-        deadline_s=0.055, deadline_share=0.99, max_drop=0.01, max_payload_bytes=2000, max_head_bytes=64_000_000
-    )
+    needs = make_needs(latency=0.055, deadline_share=0.99, drop=0.01, payload=2000, device_memory=64_000_000)
     assert needs_text(needs, "top1") == (
-        "latency <= 55 ms in 99 % of the draws · top1 drop <= 1.0 % · payload <= 2 kB · device memory <= 64 MB"
+        "latency <= 55 ms in 99 % of cases · top1 drop <= 1.0 % · payload <= 2 kB · device memory <= 64 MB"
     )
-    more = make_needs(min_agreement=0.9, min_frame_rate=10.0, max_energy_j=0.05, max_usd=1e-5, confident=True)
+    more = make_needs(quality=0.9, frame_rate=10.0, energy=0.05, cost=1e-5, confident=True)
     assert needs_text(more, "agreement") == (
-        "frame rate >= 10/s · agreement >= 0.90 · energy <= 50 mJ · cost <= 10 USD per million · 95 % bound"
+        "frame rate >= 10/s · agreement >= 0.9 · energy <= 50 mJ · cost <= 10 USD per million · 95 % bound"
     )
     assert needs_text(make_needs(), "top1") == ""
     assert "latency <= 55 ms ·" in needs_text(msgspec.structs.replace(needs, deadline_share=None), "top1")

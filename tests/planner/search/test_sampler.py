@@ -71,7 +71,7 @@ def run(landscape: Landscape, needs: Any, **changes: Any) -> list[Evaluated]:
 
 
 def test_the_front_is_the_exhaustive_one_when_all_may_be_evaluated(make_point: Make, make_needs: Make) -> None:
-    landscape, needs = Landscape(make_point), make_needs(deadline_s=0.050, max_drop=0.1)
+    landscape, needs = Landscape(make_point), make_needs(latency=0.050, drop=0.1)
     assert 200 <= len(landscape.candidates) <= 500
     exhaustive = decide([landscape.point(c) for c in landscape.candidates], needs, OBJECTIVES)
     found = run(landscape, needs, first=landscape.candidates, evaluations=len(landscape.candidates))
@@ -82,7 +82,7 @@ def test_the_front_is_the_exhaustive_one_when_all_may_be_evaluated(make_point: M
 
 def test_a_tenth_of_the_evaluations_beats_random_sampling(make_point: Make, make_needs: Make) -> None:
     """Paired over seeds; the margin lies well below what TPE gains and well above the noise of the mean."""
-    landscape, needs = Landscape(make_point), make_needs(deadline_s=0.080, max_drop=0.2)
+    landscape, needs = Landscape(make_point), make_needs(latency=0.080, drop=0.2)
     gains = []
     for seed in SEEDS:
         found = run(landscape, needs, seed=seed)
@@ -95,7 +95,7 @@ def test_a_tenth_of_the_evaluations_beats_random_sampling(make_point: Make, make
 
 def test_the_sampler_is_told_which_candidates_are_infeasible(make_point: Make, make_needs: Make) -> None:
     """Most candidates lose too much, and the objectives pull to them when the sampler does not know the limit."""
-    landscape, needs = Landscape(make_point), make_needs(max_drop=0.01)
+    landscape, needs = Landscape(make_point), make_needs(drop=0.01)
 
     def share(told: Any, seed: int) -> float:
         found = run(landscape, told, seed=seed)

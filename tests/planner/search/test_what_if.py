@@ -51,7 +51,7 @@ def test_one_point_takes_over_from_the_next(make_point: Make, make_needs: Make) 
     """small: 30 ms and 10 kbit, so 30 ms + 10 kbit / rate; large: 5 ms and 100 kbit; both within 50 ms from when on?"""
     small = make_point(cut="small", codec="k", payload=1250, latency=0.030)
     large = make_point(cut="large", codec="k", payload=12500, latency=0.005, drop=-0.01)
-    rows = by_rate(outcome([small, large], make_needs(max_drop=0.1)))
+    rows = by_rate(outcome([small, large], make_needs(drop=0.1)))
     assert [row["what"] for row in rows] == ["small, k q1", "large, k q1"]
     # equal where 25 ms = 90 kbit / rate: 3.6 Mbit/s
     assert rows[0]["to_bit_s"] < 3.6e6 < rows[1]["from_bit_s"]
@@ -63,7 +63,7 @@ def test_one_point_takes_over_from_the_next(make_point: Make, make_needs: Make) 
 
 def test_where_nothing_meets_the_deadline_it_says_so(make_point: Make, make_needs: Make) -> None:
     small = make_point(cut="small", payload=1250, latency=0.030)
-    rows = by_rate(outcome([small], make_needs(deadline_s=0.050)))
+    rows = by_rate(outcome([small], make_needs(latency=0.050)))
     assert [row["what"] for row in rows] == [None, "small, k q1"]
     assert rows[0]["to_bit_s"] < 0.5e6 < rows[1]["from_bit_s"]  # 20 ms for 10 kbit
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from splitpoint.planner.deploy.requirements import Bound
+from splitpoint.planner.limits.need import Need, requirements
 from splitpoint.planner.setup import loading
-from splitpoint.planner.setup.config import DataConfig, Need, PlanConfig, read_config, requirements
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml
@@ -108,7 +110,7 @@ def test_a_need_that_is_none(tmp_path: Path, need: str, field: str) -> None:
 
 
 def test_a_share_without_a_deadline() -> None:
-    with pytest.raises(ProfileError, match="a share of the draws needs a deadline") as caught:
+    with pytest.raises(ProfileError, match="a share of cases needs a deadline") as caught:
         requirements(Need(deadline_share=0.99), labelled=True)
     assert caught.value.at == "$.need.deadline_share"
 
@@ -159,9 +161,40 @@ def test_a_device_without_memory_for_any_head(small: ModelGraph, tmp_path: Path)
 def test_limits_of_the_device_bind_unasked(small: ModelGraph) -> None:
     config = changed(device="stm32h747")
     needs = bind(requirements(config.need, labelled=True), config, small, load_link("wifi-5"))
-    assert (needs.device, needs.device_memory_bytes, needs.device_flash_bytes) == ("stm32h747", 2**20, 2**21)
+    bounds = {bound.limit: (bound.value, bound.device) for bound in needs.bounds}
+    assert (bounds["device memory"], bounds["device flash"]) == ((2**20, "stm32h747"), (2**21, "stm32h747"))
     host = changed(device="host")
-    assert bind(requirements(host.need, labelled=True), host, small, load_link("wifi-5")).device_memory_bytes is None
+    own = bind(requirements(host.need, labelled=True), host, small, load_link("wifi-5"))
+    assert [bound.limit for bound in own.bounds] == ["drop"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "value", "device"), [(2**19, 2**19, ""), (2**20, 2**20, "stm32h747"), (2**30, 2**20, "stm32h747")]
+)
+def test_the_tighter_of_what_is_asked_and_what_the_device_has_binds(
+    small: ModelGraph, asked: int, value: int, device: str
+) -> None:
+    config = changed(device="stm32h747", need=Need(max_device_memory=asked))
+    needs = bind(requirements(config.need, labelled=True), config, small, load_link("wifi-5"))
+    (memory,) = [bound for bound in needs.bounds if bound.limit == "device memory"]
+    assert (memory.value, memory.device) == (value, device)
+
+
+def test_the_default_floor_is_a_point_with_labels_and_a_tenth_of_disagreement_without() -> None:
+    assert requirements(Need(), labelled=True).bounds == (Bound(limit="drop", value=0.01),)
+    assert requirements(Need(), labelled=False).bounds == (Bound(limit="quality", value=0.9),)
+    assert requirements(Need(min_agreement=0.8), labelled=True).bounds == (Bound(limit="quality", value=0.8),)
+    both = requirements(Need(max_drop=0.02, min_agreement=0.8, deadline=0.1), labelled=True)
+    assert [(bound.limit, bound.value) for bound in both.bounds] == [("latency", 0.1), ("drop", 0.02), ("quality", 0.8)]
+    with pytest.raises(ProfileError, match="max_drop needs labels"):
+        requirements(Need(max_drop=0.02), labelled=False)
+
+
+def test_an_unknown_objective_names_its_nearest(small: ModelGraph) -> None:
+    config = changed(objectives=("latency", "paylod"))
+    with pytest.raises(ProfileError, match="Did you mean 'payload'") as caught:
+        bind(requirements(config.need, labelled=True), config, small, load_link("wifi-5"))
+    assert caught.value.at == "$.objectives[1]"
 
 
 @pytest.fixture(scope="module")

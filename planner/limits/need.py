@@ -1,0 +1,80 @@
+"""The `need:` block of a configuration, made of the rows of limits, and the requirements that it amounts to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from splitpoint.planner.deploy.requirements import Bound, Requirements
+from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["Need", "asked", "requirements"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+DEFAULT_AGREEMENT = 0.90  # floor without labels
+DEFAULT_DROP = 0.01  # floor with labels: one point
+
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1, extra={"kind": "fraction"})]
+
+
+class _NeedBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plan must meet; what is left out is no limit, but there is always a quality floor."""
+
+    deadline_share: Share | None = None  # of cases in which the deadline must hold; default: on average
+    confident: bool = False  # bind the 95 % bound of the quality instead of its estimate
+
+
+if TYPE_CHECKING:
+
+    class Need(_NeedBase, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """A field for each limit that can be asked for; None is no limit."""
+
+        def __init__(self, **fields: object) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    Need = msgspec.defstruct(
+        "Need",
+        [(limit.field, limit.unit | None, None) for limit in LIMITS.values() if limit.field is not None],
+        bases=(_NeedBase,),
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+def asked(need: Need) -> dict[str, float]:
+    """Limit -> bound, of the limits that were asked for."""
+    fields = {name: getattr(need, limit.field) for name, limit in LIMITS.items() if limit.field is not None}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def requirements(need: Need, *, labelled: bool) -> Requirements:
+    """The limits to bind, with the default quality floor: 1 point of top-1 with labels, 0.90 agreement without.
+
+    Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured, and when a
+    share is asked of no deadline.
+    """
+    bounds = asked(need)
+    if "drop" in bounds and not labelled:
+        raise ProfileError(
+            "max_drop needs labels, and the data has none",
+            at="$.need.max_drop",
+            fix="use min_agreement (agreement with the unsplit network), or give a labelled folder",
+        )
+    if need.deadline_share is not None and "latency" not in bounds:
+        raise ProfileError("a share of cases needs a deadline", at="$.need.deadline_share", fix="add deadline")
+    if "drop" not in bounds and "quality" not in bounds:
+        bounds |= {"drop": DEFAULT_DROP} if labelled else {"quality": DEFAULT_AGREEMENT}
+    return Requirements(
+        bounds=tuple(Bound(limit=name, value=bounds[name]) for name in LIMITS if name in bounds),
+        confident=need.confident,
+        deadline_share=need.deadline_share,
+    )

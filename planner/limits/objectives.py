@@ -1,0 +1,42 @@
+"""One row an objective: what fronts are made of, every one of them to be minimised."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+
+from splitpoint.planner.limits.limits import ENERGY_FIGURES, PRICE_FIGURES, Figure
+from splitpoint.planner.values.candidate import Evaluated
+
+__all__ = ["OBJECTIVES", "Objective"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """A quantity of a point on the scale on which points are compared."""
+
+    name: str  # in the configuration's `objectives`
+    read: Callable[[Evaluated], float]
+    figures: tuple[Figure, ...] = ()  # sections of profiles without which it is not known
+
+
+def _known(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        Objective(name="latency", read=lambda point: math.log10(point.cost.latency_s)),
+        # Nothing sent is one byte sent on the log scale: below every real payload, and finite.
+        Objective(name="payload", read=lambda point: math.log10(max(1.0, point.cost.payload_bytes))),
+        Objective(name="drop", read=lambda point: point.accuracy.drop),
+        Objective(name="energy", read=lambda point: _known(point.cost.energy_j), figures=ENERGY_FIGURES),
+        Objective(name="cost", read=lambda point: _known(point.cost.usd), figures=PRICE_FIGURES),
+    )
+}
