@@ -60,7 +60,7 @@ def make_point(
 def make_needs(*, device: Mapping[str, float] | None = None, **asked: Any) -> Requirements:
     """Requirements with bounds by limit ("frame rate" is `frame_rate`); `device` has the limits of the device "mcu"."""
     options = {name: asked.pop(name) for name in ("confident", "deadline_share") if name in asked}
-    bounds = [Bound(limit=name.replace("_", " "), value=value) for name, value in asked.items()]
+    bounds = [Bound(limit=name.replace("_", " "), value=value) for name, value in asked.items() if value is not None]
     bounds += [Bound(limit=name, value=value, device="mcu") for name, value in (device or {}).items()]
     order = list(LIMITS)
     return Requirements(bounds=tuple(sorted(bounds, key=lambda bound: order.index(bound.limit))), **options)

@@ -6,7 +6,8 @@ Pure functions of evaluated points and requirements.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -154,8 +155,16 @@ def _would_fit(points: Sequence[Evaluated], needs: Requirements) -> tuple[str, .
         read = [limit.read(point, needs.confident) for point in near]
         known = [value for value in read if value is not None]
         if known:
-            best = min(known) if limit.best == "least" else max(known)
+            best = _rounded(min(known), math.ceil) if limit.best == "least" else _rounded(max(known), math.floor)
             metric = near[0].accuracy.metric
             own = f"{limit.title(metric)} of {limit.show(best)}"  # of another device
             texts.append(own if bound.device else bound_text(limit.name, best, metric))
     return tuple(texts)
+
+
+def _rounded(value: float, toward: Callable[[float], int]) -> float:
+    """`value` to the three digits that are printed, never to where the point would miss it again."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    return toward(round(value / unit, 6)) * unit

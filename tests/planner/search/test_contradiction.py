@@ -23,9 +23,9 @@ def report(make_point: Make, **figures: Any) -> Any:
     ("limits", "figures", "expected"),
     [
         ({"drop": 0.01}, {"drop": 0.01}, None),
-        ({"drop": 0.01}, {"drop": 0.02}, "drop 2.0 %"),
+        ({"drop": 0.01}, {"drop": 0.02}, "drop 2 %"),
         ({"drop": 0.01}, {"drop": 0.0, "drop_high": 0.5}, None),
-        ({"drop": 0.01, "confident": True}, {"drop": 0.0, "drop_high": 0.5}, "drop 50.0 %"),
+        ({"drop": 0.01, "confident": True}, {"drop": 0.0, "drop_high": 0.5}, "drop 50 %"),
         ({"quality": 0.9}, {"value": 0.9}, None),
         ({"quality": 0.9}, {"value": 0.895, "metric": "agreement"}, "agreement 0.895"),
         ({"quality": 0.9}, {"value": 0.95, "low": 0.5}, None),
@@ -38,7 +38,7 @@ def test_the_report_set_contradicts_a_missed_floor(
     make_point: Make, make_needs: Make, limits: Any, figures: Any, expected: str | None
 ) -> None:
     found = contradiction(make_point(), report(make_point, **figures), make_needs(**limits))
-    bound = "at most 1.0 %" if "drop" in limits else "at least 0.9"
+    bound = "at most 1 %" if "drop" in limits else "at least 0.9"
     assert found == (None if expected is None else f"{expected} on the report set, {bound} was asked")
 
 
@@ -69,7 +69,7 @@ def test_the_next_safer_point_is_the_least_better_one(make_point: Make) -> None:
 def test_needs_in_words(make_needs: Make) -> None:
     needs = make_needs(latency=0.055, deadline_share=0.99, drop=0.01, payload=2000, device_memory=64_000_000)
     assert needs_text(needs, "top1") == (
-        "latency <= 55 ms in 99 % of cases · top1 drop <= 1.0 % · payload <= 2 kB · device memory <= 64 MB"
+        "latency <= 55 ms in 99 % of cases · top1 drop <= 1 % · payload <= 2 kB · device memory <= 64 MB"
     )
     more = make_needs(quality=0.9, frame_rate=10.0, energy=0.05, cost=1e-5, confident=True)
     assert needs_text(more, "agreement") == (

@@ -244,7 +244,7 @@ def test_no_point_at_all_gives_no_front_and_no_recommendation(make_needs: Make) 
         ({"device_memory": 10}, "head_peak_bytes", (3000, 2000), ("device memory <= 2 kB",)),
         ({"device": {"device memory": 10}}, "head_peak_bytes", (3000, 2000), ("device memory of 2 kB",)),
         ({"device": {"device flash": 10}}, "head_file_bytes", (3000, 2000), ("device flash of 2 kB",)),
-        ({"drop": 0.01}, "drop", (0.2, 0.1), ("drop <= 10.0 %",)),
+        ({"drop": 0.01}, "drop", (0.2, 0.1), ("drop <= 10 %",)),
         ({"quality": 0.99}, "value", (0.7, 0.8), ("top1 >= 0.8",)),
         ({"frame_rate": 500.0}, "latency", (0.02, 0.01), ("frame rate >= 100/s",)),
     ],

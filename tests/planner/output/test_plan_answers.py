@@ -1,0 +1,184 @@
+"""The answer of ``splitpoint plan`` from a decision over hand-made points."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitpoint.planner.cost.message import Channel
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.output.documents import plan_answer
+from splitpoint.planner.search.decide import decide
+from splitpoint.profiles.library.catalog import load_device, load_server
+from splitpoint.profiles.link.types import FixedLink
+from splitpoint.profiles.network.model import Tensor
+
+Make = Callable[..., Any]
+side = types.SimpleNamespace
+OBJECTIVES = ("latency", "payload", "drop")
+LINK = FixedLink(name="flat", description="nothing but a rate", downlink_bit_s=1e9, rtt_s=0.0, uplink_bit_s=1e6)
+
+
+class Inputs:
+    """As much of a data set as an answer looks at."""
+
+    def __init__(self, n: int, groups: int) -> None:
+        self.n, self.group_count = n, groups
+
+    def __len__(self) -> int:
+        return self.n
+
+
+def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
+    x = Tensor(name="x", shape=(1, 3, 8, 8), dtype="float32", elements=192, bytes=768)
+    problem = side(
+        graph=side(name="net", parameters=2_500_000, macs=3e8, inputs=(x,), uncounted=changes.get("uncounted", {})),
+        split=side(search=Inputs(40, changes.get("search_groups", 40)), report=Inputs(60, changes.get("groups", 60))),
+        metric="top1",
+        needs=needs,
+        link=LINK,
+        channel=Channel(link=LINK),
+        config=side(objectives=OBJECTIVES),
+        notes=("assumed",),
+        spec=side(kind=changes.get("kind", "image")),
+    )
+    return side(
+        problem=problem,
+        profile=side(retest_error=changes.get("retest_error", 0.0)),
+        notes=("no int8",),
+        left_out=changes.get("left_out", {}),
+        baselines=tuple(changes.get("baselines", ())),
+        points=tuple(points),
+        decision=decide(points, needs, OBJECTIVES),
+        edge=side(device=load_device("raspberry-pi-4")),
+        server=side(device=load_server("cloud-8core")),
+        tail_runs=7,
+        tail_reused=5,
+    )
+
+
+def plan(**figures: Any) -> Any:
+    made = {"metric": "top1", "value": 0.9, "drop": 0.0, "low": 0.8, "high": 1.0, "drop_high": 0.1, "n": 60}
+    rest = {"groups": 99, "relative_error": 0.0, "payload_bytes": 10.0, "subset": "report"}
+    return side(file=side(report=Accuracy(**{**made, **rest, **figures})))
+
+
+def three(make_point: Make) -> list[Any]:
+    """Fewest bytes last, as found."""
+    return [
+        make_point(cut="c", payload=900, latency=0.010, drop=0.000, value=0.93, label="q3"),
+        make_point(cut="b", payload=300, latency=0.012, drop=0.001, value=0.92, label="q2", variant="int8"),
+        make_point(cut="a", payload=100, latency=0.030, drop=0.010, value=0.90, label="q1"),
+    ]
+
+
+def test_the_front_is_numbered_and_the_recommended_point_and_the_knee_are_marked(
+    make_point: Make, make_needs: Make
+) -> None:
+    found = plan_answer(outcome(three(make_point), make_needs(latency=0.05, drop=0.02)), plan(), Path("out"))
+    assert [(row["number"], row["cut"], row["notes"]) for row in found["front"]] == [
+        (1, "a", ["recommended"]),
+        (2, "b", ["knee"]),
+        (3, "c", []),
+    ]
+    recommended = found["recommended"]
+    assert recommended["number"] == 1
+    assert recommended["reason"] == "it sends the fewest bytes of all that meet the deadline and the quality floor"
+    assert recommended["by_rate"][-1]["to_bit_s"] == pytest.approx(1e9)
+    assert recommended["parts"]["latency_s"] == recommended["parts"]["head_s"] == 0.030
+    assert (found["nearest"], found["would_fit"]) == ([], [])
+    assert (found["evaluated"], found["tail_runs"], found["tail_reused"]) == (3, 7, 5)
+    assert (found["deadline_s"], found["deadline_share"], found["directory"]) == (0.05, None, "out")
+    assert found["need"] == "latency <= 50 ms · top1 drop <= 2 %"
+    assert found["search_set"] == "40 inputs, 40 groups"
+    assert found["notes"] == ["assumed", "no int8"]
+    assert found["header"].startswith(
+        "net (2.5 M parameters, 600 MFLOPs) · 1x3x8x8\nraspberry-pi-4 (4 threads) ──flat ("
+    )
+
+
+def test_without_a_deadline_the_fastest_is_marked(make_point: Make, make_needs: Make) -> None:
+    found = plan_answer(outcome(three(make_point), make_needs(drop=0.02)), plan(), Path("out"))
+    assert [row["number"] for row in found["front"] if "recommended" in row["notes"]] == [3]
+    assert found["recommended"]["number"] == 3
+    assert found["safer"] is None  # it has the highest quality already
+
+
+def test_the_next_safer_point_is_named(make_point: Make, make_needs: Make) -> None:
+    found = plan_answer(outcome(three(make_point), make_needs(latency=0.05)), plan(), Path("out"))
+    assert found["safer"] == {"number": 2, "cut": "int8: b", "codec": "k", "rate": "q2"}
+
+
+def test_the_report_set_is_compared_with_the_floor(make_point: Make, make_needs: Make) -> None:
+    made = outcome(three(make_point), make_needs(latency=0.05, drop=0.02), groups=59)
+    missed = plan_answer(made, plan(drop=0.05), Path("out"))
+    assert missed["contradicted"] == "drop 5 % on the report set, at most 2 % was asked"
+    assert (missed["report"]["drop"], missed["report"]["groups"]) == (0.05, 59)
+    assert plan_answer(made, plan(drop=0.02), Path("out"))["contradicted"] is None
+
+
+def test_nothing_feasible_gives_near_misses_and_what_would_fit(make_point: Make, make_needs: Make) -> None:
+    found = plan_answer(outcome(three(make_point), make_needs(latency=0.005, drop=0.02)), None, Path("out"))
+    assert found["recommended"] is found["report"] is found["contradicted"] is found["safer"] is None
+    assert (found["front"], found["directory"]) == ([], None)
+    assert [(row["number"], row["cut"], row["notes"]) for row in found["nearest"]] == [
+        (None, "c", ["misses latency by 5 ms"]),
+        (None, "b", ["misses latency by 7 ms"]),
+        (None, "a", ["misses latency by 25 ms"]),
+    ]
+    assert found["would_fit"] == ["latency <= 10 ms"]
+
+
+def test_baselines_say_what_they_miss(make_point: Make, make_needs: Make) -> None:
+    good = make_point(cut="good")
+    bad = make_point(cut="bad", latency=0.2, drop=0.3)
+    needs = make_needs(latency=0.05, drop=0.02)
+    found = plan_answer(outcome([good], needs, baselines=[("one", good), ("two", bad)]), plan(), Path("out"))
+    assert [(row["label"], row["number"], row["notes"]) for row in found["baselines"]] == [
+        ("one", None, []),
+        ("two", None, ["misses latency", "misses drop"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"search_groups": 15}, None),  # a quarter of the 60 inputs of the report set
+        ({"search_groups": 14}, "demonstration: n = 60 scenes in the report set, 14 in the search set"),
+        ({"groups": 3}, "demonstration: n = 3 scenes in the report set, 40 in the search set"),
+        ({"retest_error": 0.05}, None),
+        ({"retest_error": 0.08}, "noisy host: the retest error of the profile is 8 %"),
+        ({"uncounted": {"If": 2, "Foo": 1}}, "3 operators not counted: Foo (1), If (2)"),
+        ({"left_out": {"b": "slow", "a": "slow"}}, "left out a, b: slow"),
+        ({"left_out": dict.fromkeys("cba", "slow")}, "left out a, b, c: slow"),
+        ({"left_out": dict.fromkeys("edcba", "slow")}, "left out a, b, c and 2 more: slow"),
+        (
+            {"kind": "tensor"},
+            "the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part",
+        ),
+    ],
+)
+def test_warnings(make_point: Make, make_needs: Make, changes: dict[str, Any], text: str | None) -> None:
+    found = plan_answer(outcome([make_point()], make_needs(), **changes), plan(), Path("out"))
+    assert found["notes"] == ["assumed", "no int8", *([] if text is None else [text])]
+
+
+def test_codecs_left_out_for_different_reasons_stand_apart(make_point: Make, make_needs: Make) -> None:
+    made = outcome([make_point()], make_needs(), left_out={"b": "slow", "a": "lossy", "c": "slow"})
+    assert plan_answer(made, plan(), Path("out"))["notes"][2:] == ["left out a: lossy", "left out b, c: slow"]
+
+
+def test_halves_that_there_are_say_how_they_were_timed(make_point: Make, make_needs: Make) -> None:
+    both = make_point(tail_s=0.01, head_how="measured", head_spread_s=0.001, tail_how="modelled")
+    found = plan_answer(outcome([both], make_needs()), plan(), Path("out"))
+    assert found["recommended"]["halves"] == {
+        "head": {"how": "measured", "spread_s": 0.001},
+        "tail": {"how": "modelled", "spread_s": None},
+    }
+    alone = make_point(placement="device", head_how="profiled", tail_how="modelled")  # no seconds of a tail
+    found = plan_answer(outcome([alone], make_needs()), plan(), Path("out"))
+    assert list(found["recommended"]["halves"]) == ["head"]
