@@ -103,6 +103,16 @@ LIMITS: Mapping[str, Limit] = {
             on_arrival=True,
         ),
         Limit(
+            name="encode time",
+            field="max_encode_time",
+            unit=NonNegativeSeconds,
+            best="least",
+            read=lambda point, _: point.cost.encode_s,
+            show=format_seconds,
+            short="coder",
+            help="Longest coding on the device, such as 5ms. [default: none]",
+        ),
+        Limit(
             name="drop",
             field="max_drop",
             unit=Fraction,
