@@ -120,22 +120,22 @@ def plan_command(
             if value is not None
         },
     )
-    from splitpoint.planner.flow import load_problem
     from splitpoint.planner.flow import plan as find
     from splitpoint.planner.output import documents, terminal
     from splitpoint.planner.plandir import writing
+    from splitpoint.planner.setup.loading import load_problem
 
     stdout, stderr = terminal.consoles()
     bars = terminal.StageBars(stderr)
     writing.check_replaceable(out)
     problem = load_problem(config)
-    outcome = find(problem, stored_profile=profile, progress=bars)
-    chosen, written = outcome.decision.recommended, None
+    result = find(problem, stored_profile=profile, progress=bars)
+    chosen, written = result.decision.recommended, None
     if chosen is not None:
         with bars.stage("report", len(problem.split.report)) as step:
-            written = writing.write_plan(outcome, chosen, out, keep_data=not no_data, advance=lambda: step(""))
+            written = writing.write_plan(result, chosen, out, keep_data=not no_data, advance=lambda: step(""))
             step(f"{len(problem.split.report)} inputs that were never searched")
-    answer = documents.plan_answer(outcome, written, out)
+    answer = documents.plan_answer(result, written, out)
     _print(answer, lambda: terminal.plan_view(answer, width=stdout.width), as_json=as_json)
     raise typer.Exit(UNMET if written is None or answer["contradicted"] is not None else OK)
 
@@ -160,7 +160,7 @@ def profile_command(
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
     from splitpoint.planner.output import documents, terminal
     from splitpoint.planner.profiling import tensors
-    from splitpoint.planner.search.lab import obtain_profile
+    from splitpoint.planner.profiling.model_profile import obtain_profile
     from splitpoint.planner.setup.loading import default_threads, load_source
     from splitpoint.profiles.files.structs import write_yaml
 
@@ -220,8 +220,8 @@ def cuts_command(
 ) -> None:
     """List every place where one tensor separates head and tail, or up to --tensors of them."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
-    from splitpoint.planner.flow import load_source
     from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.setup.loading import load_source
 
     graph = load_source(model, _shape(size))
     answer = documents.cuts_answer(graph, enumerate_cuts(graph, k=tensors))

@@ -13,10 +13,11 @@ from onnx import helper, numpy_helper
 
 from splitpoint.cli import main
 from splitpoint.codecs.contract.protocol import Array
-from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig, read_config
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.files.structs import read_yaml, write_yaml
 from splitpoint.profiles.library.catalog import load_device
 from splitpoint.profiles.machine.device import Coder, Serial

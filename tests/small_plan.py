@@ -18,10 +18,11 @@ import onnx.parser
 from numpy.typing import NDArray
 from PIL import Image
 
-from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.network.inputs import guess_spec, preprocess, read_picture
 from splitpoint.profiles.network.runtime import open_session
 

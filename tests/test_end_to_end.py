@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 import splitpoint.planner.plandir.writing
 from splitpoint import Plan
-from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.setup.config import read_config
+from splitpoint.planner.setup.loading import load_problem
 
 CLASSES, SIDE = 6, 16  # of the small network in planning.py
 Run = Callable[..., tuple[int, str, str]]

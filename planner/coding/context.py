@@ -7,7 +7,7 @@ and within a fixed number of MACs, not within a time: the same model, data and s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,18 +69,18 @@ class Layer:
 
 
 class Contexts:
-    """Contexts of one network's cut tensors, for `Workbench`; give `prepare` the cuts before the first is fitted."""
+    """Contexts of one network's cut tensors, for `NetworkRuns`; give `prepare` the cuts before the first is fitted."""
 
     def __init__(
         self,
         graph: ModelGraph,
-        calibration: Callable[[], Iterator[Array]],
+        calibration: Sequence[Array],
         *,
         labels: Array | None = None,
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        """`calibration` makes the (1, ...) inputs that codecs are fitted to, `labels` (N,) theirs."""
+        """`calibration` holds the (1, ...) inputs that codecs are fitted to, `labels` (N,) theirs."""
         self._graph, self._calibration, self._labels = graph, calibration, labels
         self._seed, self._threads = seed, threads
         self._gradients: dict[str, Array] = {}
@@ -155,7 +155,7 @@ class Contexts:
         inner = [name for name in tensors if name != entry.name]
         session = open_session(expose(whole_bytes(self._graph), inner), level="all", threads=self._threads)
         wanted, made = set(rows), []
-        for i, x in enumerate(self._calibration()):
+        for i, x in enumerate(self._calibration):
             if i in wanted:
                 values = {entry.name: x, **(session.run({entry.name: x}) if inner else {})}
                 made.append([values[name] for name in tensors])
@@ -177,8 +177,8 @@ class Contexts:
         if not targets:
             return
         count = _affordable((1 + 2 * TOP) * self._graph.macs, GRADIENT_MACS, least=LEAST_INPUTS)
-        rows = spread(sum(1 for _ in self._calibration()), count)
-        inputs = [x for i, x in enumerate(self._calibration()) if i in set(rows)]
+        rows = spread(len(self._calibration), count)
+        inputs = [self._calibration[i] for i in rows]
         (result, *_) = self._graph.outputs
         values = self._exposed([*targets, result.name], rows)
         self._missing |= dict.fromkeys(targets, "there is no torch")

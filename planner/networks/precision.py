@@ -11,7 +11,7 @@ from typing import Literal
 from splitpoint.planner.cost.price import other_half
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
-from splitpoint.planner.samples.dataset import Dataset, inputs
+from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
@@ -38,7 +38,7 @@ def lower_precision(
         changed = to_float16(model, keep=keep, name=graph.name)
     else:
         name = graph.inputs[0].name
-        changed = to_int8(model, ({name: x} for x in inputs(calibration)), keep=keep, name=graph.name)
+        changed = to_int8(model, ({name: x} for x in NetworkInputs(calibration)), keep=keep, name=graph.name)
     called = f"{graph.name} {precision}" + ("" if head is None else f" before {head.after}")
     # The first pass makes ORT insert Casts, the second settles their form: what is stored must be what is read again.
     settled = whole_bytes(load_graph(changed, name=called, source=graph.source))

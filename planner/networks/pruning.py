@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
-from splitpoint.planner.samples.dataset import Dataset, inputs
+from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.setup.config import PruneConfig
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -62,7 +62,7 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
             " graph of a torch module; give the network as file.py:factory"
         ]
     module = load_module(graph.source)
-    stacked = torch.from_numpy(np.concatenate(list(inputs(calibration))))
+    stacked = torch.from_numpy(np.concatenate(list(NetworkInputs(calibration))))
     places: dict[tuple[str, ...], list[Cut]] = {}
     around: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
     notes = []

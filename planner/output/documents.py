@@ -15,12 +15,12 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import PlanFile, PointFile
-from splitpoint.planner.flow import Outcome
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.plandir.writing import FRONT, POINT, POINTS
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, violations
+from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.search.what_if import by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.rows import PARTS, cut_row, place, point_row, rejected_row
@@ -56,22 +56,20 @@ NAMED = 3  # of what was left out for one reason
 RETEST_WARNING = 0.05  # of the latency between two halves of one run (DESIGN: warn above 5 %)
 
 
-def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Document:
+def plan_answer(result: SearchResult, plan: Plan | None, directory: Path) -> Document:
     """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible."""
-    problem, decision = outcome.problem, outcome.decision
+    problem, decision = result.problem, result.decision
     numbers = {id(point): number for number, point in enumerate(decision.front, start=1)}
     report = None if plan is None else plan.file.report
     return {
-        "header": _header(outcome),
+        "header": _header(result),
         "need": needs_text(problem.needs, problem.metric),
-        "notes": [*problem.notes, *outcome.notes, *_warnings(outcome)],
+        "notes": [*problem.notes, *result.notes, *_warnings(result)],
         "baselines": [
             point_row(point, number=None, label=label, notes=_misses(point, problem.needs))
-            for label, point in outcome.baselines
+            for label, point in result.baselines
         ],
-        "front": [
-            point_row(point, number=numbers[id(point)], notes=_notes(outcome, point)) for point in decision.front
-        ],
+        "front": [point_row(point, number=numbers[id(point)], notes=_notes(result, point)) for point in decision.front],
         "search_set": f"{len(problem.split.search)} inputs, {problem.split.search.group_count} groups",
         "deadline_s": problem.needs.value("latency"),
         "deadline_share": problem.needs.deadline_share,
@@ -80,7 +78,7 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         else {
             "number": numbers[id(decision.recommended)],
             "reason": decision.reason,
-            "by_rate": by_rate(outcome),
+            "by_rate": by_rate(result),
             "parts": _parts(msgspec.to_builtins(decision.recommended.cost), decision.recommended.cost.latency_s),
             "halves": _halves(msgspec.to_builtins(decision.recommended.cost)),
         },
@@ -93,10 +91,10 @@ def plan_answer(outcome: Outcome, plan: Plan | None, directory: Path) -> Documen
         "contradicted": None
         if report is None or decision.recommended is None
         else contradiction(decision.recommended, report, problem.needs),
-        "safer": None if plan is None else _safer(outcome.decision),
-        "evaluated": len(outcome.points),
-        "tail_runs": outcome.tail_runs,
-        "tail_reused": outcome.tail_reused,
+        "safer": None if plan is None else _safer(result.decision),
+        "evaluated": len(result.points),
+        "tail_runs": result.tail_runs,
+        "tail_reused": result.tail_reused,
         "directory": None if plan is None else str(directory),
     }
 
@@ -199,44 +197,44 @@ def profiles_answer() -> Document:
     }
 
 
-def _header(outcome: Outcome) -> str:
-    problem = outcome.problem
+def _header(result: SearchResult) -> str:
+    problem = result.problem
     graph = problem.graph
     shape = "x".join(map(str, graph.inputs[0].shape))
-    edge, server = outcome.edge.device, outcome.server.device
+    edge, server = result.device, result.server
     return (
         f"{graph.name} ({graph.parameters / 1e6:.1f} M parameters, {format_flops(graph.macs)}) · {shape}\n"
         f"{edge.name} ({edge.runtime.threads} threads) ──{describe(problem.link)}──> {server.name}"
     )
 
 
-def _warnings(outcome: Outcome) -> list[str]:
+def _warnings(result: SearchResult) -> list[str]:
     texts = []
-    groups = {name: getattr(outcome.problem.split, name).group_count for name in ("search", "report")}
-    if min(groups.values()) < len(outcome.problem.split.report) / 4:
+    groups = {name: getattr(result.problem.split, name).group_count for name in ("search", "report")}
+    if min(groups.values()) < len(result.problem.split.report) / 4:
         texts.append(
             f"demonstration: n = {groups['report']} scenes in the report set, {groups['search']} in the search set"
         )
-    if outcome.profile.retest_error > RETEST_WARNING:
-        texts.append(f"noisy host: the retest error of the profile is {format_fraction(outcome.profile.retest_error)}")
-    if outcome.problem.graph.uncounted:
-        texts.append(uncounted_text(outcome.problem.graph.uncounted))
+    if result.profile.retest_error > RETEST_WARNING:
+        texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
+    if result.problem.graph.uncounted:
+        texts.append(uncounted_text(result.problem.graph.uncounted))
     reasons: dict[str, list[str]] = {}
-    for name, reason in sorted(outcome.left_out.items()):
+    for name, reason in sorted(result.left_out.items()):
         reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         texts.append(f"left out {', '.join(names[:NAMED])}{more}: {reason}")
-    if outcome.problem.spec.kind == "tensor":
+    if result.problem.spec.kind == "tensor":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
     return texts
 
 
-def _notes(outcome: Outcome, point: Evaluated) -> list[str]:
+def _notes(result: SearchResult, point: Evaluated) -> list[str]:
     found = []
-    if point is outcome.decision.recommended:
+    if point is result.decision.recommended:
         found.append("recommended")
-    if point is outcome.decision.knee:
+    if point is result.decision.knee:
         found.append("knee")
     return found
 

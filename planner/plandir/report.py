@@ -10,8 +10,10 @@ from splitpoint.codecs.contract.protocol import Array
 from splitpoint.codecs.store import npz_bytes
 from splitpoint.planner.deploy.accuracy import Accuracy, Metric
 from splitpoint.planner.deploy.plan import WHOLE, Plan
-from splitpoint.planner.quality.accuracy import Observed, judge
+from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, Sample, network_input
+from splitpoint.planner.values.outcomes import Outcomes
 from splitpoint.profiles.network.runtime import open_session
 
 __all__ = ["REFERENCE", "plan_input", "report_bytes", "run_report"]
@@ -36,21 +38,15 @@ def report_bytes(dataset: Dataset) -> bytes:
 
 def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
     """Every report input through `plan.head`, its bytes through `plan.tail`, against the given network unsplit."""
-    observed = []
+    rows, sizes = [], []
     for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
         payload = plan.head(plan_input(plan, sample))
         y = plan.tail(payload)
-        observed.append(
-            Observed(
-                outputs=list(y.values()) if isinstance(y, dict) else [y],
-                reference=reference,
-                label=sample.label,
-                group=sample.group,
-                payload_bytes=0 if plan.file.placement == "device" else len(payload),
-            )
-        )
+        outputs = list(y.values()) if isinstance(y, dict) else [y]
+        rows.append(observe(outputs, reference, label=sample.label, group=sample.group))
+        sizes.append(0 if plan.file.placement == "device" else len(payload))
         advance()
-    return judge(observed, metric, "report")
+    return judge(Outcomes(subset="report", inputs=tuple(rows), payload_bytes=tuple(sizes)), metric)
 
 
 def _references(plan: Plan, dataset: Dataset) -> Iterator[list[Array]]:

@@ -18,8 +18,8 @@ from splitpoint.planner.deploy.plan import HEAD, REPORT, WHOLE
 from splitpoint.planner.deploy.schema import IOTensor, ModelSource
 from splitpoint.planner.plandir.report import REFERENCE, report_bytes
 from splitpoint.planner.plandir.running_files import device_files
-from splitpoint.planner.samples.dataset import inputs
-from splitpoint.planner.search.lab import Lab
+from splitpoint.planner.samples.dataset import NetworkInputs
+from splitpoint.planner.search.network import Network
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
@@ -66,30 +66,35 @@ def model_source(graph: ModelGraph) -> ModelSource:
     )
 
 
-def variant_files(lab: Lab, reference: bytes | None) -> dict[str, bytes]:
+def variant_files(network: Network, reference: bytes | None) -> dict[str, bytes]:
     """The variant's network, its report inputs and, for another than the given one, the given one's outputs."""
-    files = {WHOLE: device_files(lab.graph)[HEAD], REPORT: report_bytes(lab.variant.split.report)}
+    files = {WHOLE: device_files(network.graph)[HEAD], REPORT: report_bytes(network.variant.split.report)}
     return files if reference is None else files | {REFERENCE: reference}
 
 
-def reference_bytes(given: Lab) -> bytes:
+def reference_bytes(given: Network) -> bytes:
     """The bytes of reference.npz: arrays out0, out1, ... (N, ...) of the given network's outputs on the report set."""
     graph = given.graph
     session = open_session(device_files(graph)[HEAD], level="all")
-    rows = [session.run({graph.inputs[0].name: x}) for x in inputs(given.variant.split.report)]
+    rows = [session.run({graph.inputs[0].name: x}) for x in NetworkInputs(given.variant.split.report)]
     return npz_bytes({f"out{i}": _stack([row[t.name] for row in rows]) for i, t in enumerate(graph.outputs)})
 
 
-def stored_variants(labs: Sequence[Lab], points: Sequence[Evaluated], reference: bytes | None) -> dict[str, bytes]:
+def stored_variants(
+    networks: Sequence[Network], points: Sequence[Evaluated], reference: bytes | None
+) -> dict[str, bytes]:
     """All networks of `points` by path in the plan directory; nothing when all points are of the given network."""
     used = {point.candidate.variant for point in points}
-    if used <= {labs[0].variant.name}:
+    if used <= {networks[0].name}:
         return {}
     files: dict[str, bytes] = {}
-    for number, lab in enumerate((lab for lab in labs if lab.variant.name in used), start=1):
-        own = variant_files(lab, None if lab is labs[0] else reference)
-        said = VariantFile(name=lab.variant.name, model=model_source(lab.graph), input=lab.variant.spec)
-        own[VARIANT] = dump_yaml(said).encode()
+    listed = [network for network in networks if network.name in used]
+    for number, network in enumerate(listed, start=1):
+        own = variant_files(network, None if network.name == networks[0].name else reference)
+        described = VariantFile(
+            name=network.variant.name, model=model_source(network.graph), input=network.variant.spec
+        )
+        own[VARIANT] = dump_yaml(described).encode()
         files |= {f"{VARIANTS}/{number}/{name}": data for name, data in own.items()}
     return files
 

@@ -32,7 +32,6 @@ from splitpoint.planner.deploy.schema import (
     ProfileSource,
     SearchReport,
 )
-from splitpoint.planner.flow import Outcome
 from splitpoint.planner.plandir.report import REFERENCE, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
 from splitpoint.planner.plandir.variant_files import (
@@ -45,7 +44,8 @@ from splitpoint.planner.plandir.variant_files import (
     variant_files,
 )
 from splitpoint.planner.samples.readers import load_npz
-from splitpoint.planner.search.lab import Lab
+from splitpoint.planner.search.network import Network
+from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.rows import point_row
 from splitpoint.profiles.errors import ProfileError
@@ -66,34 +66,34 @@ VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", 
 
 
 def write_plan(
-    outcome: Outcome,
+    result: SearchResult,
     point: Evaluated,
     directory: Path,
     *,
     keep_data: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Write `point` of the outcome's front with every other front point beside it; gives the plan as written.
+    """Write `point` of the result's front with every other front point beside it; gives the plan as written.
 
     The report set runs through the written files before they are moved into place. Without `keep_data` the whole model
     and the report inputs are left out then; plan.yaml keeps their hashes and where they came from.
     """
-    front = outcome.decision.front
+    front = result.decision.front
     points = front if point in front else (point, *front)
-    lab = outcome.lab(point.candidate.variant)
-    others = any(p.candidate.variant != outcome.labs[0].variant.name for p in points)
-    reference = reference_bytes(outcome.labs[0]) if others else None
+    network = result.network(point.candidate.variant)
+    others = any(p.candidate.variant != result.given.name for p in points)
+    reference = reference_bytes(result.given) if others else None
     with _placed(directory) as folder:
-        shared = variant_files(lab, None if lab is outcome.labs[0] else reference)
-        _write_all(folder, shared | stored_variants(outcome.labs, points, reference))
-        (folder / CONFIG).write_text(dump_yaml(outcome.problem.config))
-        (folder / FRONT).write_text(_front_csv(outcome, points))
+        shared = variant_files(network, None if network.name == result.given.name else reference)
+        _write_all(folder, shared | stored_variants(result.networks, points, reference))
+        (folder / CONFIG).write_text(dump_yaml(result.problem.config))
+        (folder / FRONT).write_text(_front_csv(result, points))
         for number, other in enumerate(points, start=1):
-            _write_point(folder / POINTS / str(number), outcome, other, number)
-        template = _template(outcome, lab, shared)
-        _finish(folder, template, lab.graph, folder / POINTS / str(points.index(point) + 1), advance)
+            _write_point(folder / POINTS / str(number), result, other, number)
+        template = _template(result, network, shared)
+        _finish(folder, template, network.graph, folder / POINTS / str(points.index(point) + 1), advance)
         if not keep_data:
-            _drop_data(folder, outcome)
+            _drop_data(folder, result)
         _list_contents(folder)
     return Plan.load(directory)
 
@@ -178,10 +178,10 @@ def _list_contents(folder: Path) -> None:
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, contents=contents)))
 
 
-def _drop_data(folder: Path, outcome: Outcome) -> None:
+def _drop_data(folder: Path, result: SearchResult) -> None:
     """Remove what only verify and export read, and say in plan.yaml where it came from."""
     file = read_yaml(folder / PLAN, PlanFile)
-    config = outcome.problem.config
+    config = result.problem.config
     origins = {WHOLE: config.model, REPORT: config.data.source, REFERENCE: config.model}
     external = {name: origin for name, origin in origins.items() if name in file.files}
     for name in external:
@@ -233,19 +233,19 @@ def _running_files(graph: ModelGraph, chosen: PointFile, point: Path) -> dict[st
     return split_files(graph, cut, graphs("encoder"), graphs("decoder"), load_coders(point / CODEC))
 
 
-def _write_point(folder: Path, outcome: Outcome, point: Evaluated, number: int) -> None:
+def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: int) -> None:
     """One point of the front: what it is, its coder tables and its codec graphs."""
     files: dict[str, bytes] = {}
     candidate = point.candidate
-    lab = outcome.lab(candidate.variant)
+    network = result.network(candidate.variant)
     cut_choice = None
     boundary: str = "none" if candidate.placement == "device" else "picture"
     if candidate.placement == "split":
-        cut = lab.pricer.cuts[candidate.cut]
-        fitted = lab.bench.fit(cut, candidate.codec, candidate.rate)
+        cut = network.cut(candidate.cut)
+        fitted = result.codecs[candidate]
         boundary = fitted[0].boundary
         cut_choice = CutChoice(
-            tensors=tuple(io_tensor(lab.graph.tensors[name]) for name in cut.tensors), after=cut.after
+            tensors=tuple(io_tensor(network.graph.tensors[name]) for name in cut.tensors), after=cut.after
         )
         files[CODEC] = save_coders([codec.coder for codec in fitted])
         for i, codec in enumerate(fitted):
@@ -270,11 +270,11 @@ def _write_point(folder: Path, outcome: Outcome, point: Evaluated, number: int) 
     _write_all(folder, {POINT: dump_yaml(chosen).encode(), **files})
 
 
-def _template(outcome: Outcome, lab: Lab, shared: Mapping[str, bytes]) -> PlanFile:
+def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes]) -> PlanFile:
     """Everything of plan.yaml that does not depend on the point; the first point's values hold the place."""
-    problem, profile = outcome.problem, outcome.profile
+    problem, profile = result.problem, result.profile
     config = problem.config
-    some = outcome.points[0]
+    some = result.points[0]
     return PlanFile(
         format=FORMAT,
         created_by=f"splitpoint {splitpoint.__version__}",
@@ -283,8 +283,8 @@ def _template(outcome: Outcome, lab: Lab, shared: Mapping[str, bytes]) -> PlanFi
         placement="device",
         variant=some.candidate.variant,
         files={name: hashlib.sha256(data).hexdigest() for name, data in shared.items()},
-        model=model_source(lab.graph),
-        input=lab.variant.spec,
+        model=model_source(network.graph),
+        input=network.variant.spec,
         cut=None,
         codec=CodecChoice(name="-", id=0, rate=0, rate_label="-", boundary="none", needs_splitpoint=()),
         predicted=some.cost,
@@ -294,12 +294,12 @@ def _template(outcome: Outcome, lab: Lab, shared: Mapping[str, bytes]) -> PlanFi
         found_by=SearchReport(
             seed=config.search.seed,
             trials=config.search.evaluations,
-            evaluations=len(outcome.points),
-            candidates=outcome.table_size,
+            evaluations=len(result.points),
+            candidates=result.table_size,
             objectives=config.objectives,
         ),
-        device=_source(config.device, outcome.edge.device),
-        server=_source(config.server, outcome.server.device),
+        device=_source(config.device, result.device),
+        server=_source(config.server, result.server),
         link=_source(config.link, problem.link),
         profile_sha256=_sha(profile),
         planned_on=this_machine(threads=problem.threads),
@@ -308,10 +308,10 @@ def _template(outcome: Outcome, lab: Lab, shared: Mapping[str, bytes]) -> PlanFi
     )
 
 
-def _front_csv(outcome: Outcome, front: Sequence[Evaluated]) -> str:
+def _front_csv(result: SearchResult, front: Sequence[Evaluated]) -> str:
     """Every candidate that was evaluated; front points by their number."""
     rows = []
-    for point in outcome.points:
+    for point in result.points:
         row = point_row(point, number=front.index(point) + 1 if point in front else None)
         parts = {f"{name}_s": seconds for name, seconds in row.pop("latency_parts_s").items()}
         del row["notes"], row["label"]

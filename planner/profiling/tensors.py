@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from splitpoint.planner.coding.bench import Workbench
 from splitpoint.planner.coding.context import spread
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.profiling.compressibility import Compressibility, measure
-from splitpoint.planner.samples.dataset import Dataset, inputs
+from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.loading import check_inputs, load_source
 from splitpoint.planner.values.cut import Cut
@@ -71,10 +71,10 @@ def measure_cuts(
     graph: ModelGraph, cuts: Sequence[Cut], dataset: Dataset, *, threads: int, step: Callable[[], None]
 ) -> dict[str, Compressibility]:
     """Statistics by tensor of all `cuts`; one input's tensors are in memory at a time. `step` follows each input."""
-    bench = Workbench(graph, {"calibration": lambda: inputs(dataset)}, threads=threads)
+    runs = NetworkRuns(graph, {"calibration": NetworkInputs(dataset)}, threads=threads)
 
     def rows() -> Any:
-        for row in bench.sweep(cuts, "calibration", len(dataset)):
+        for row in runs.sweep(cuts, "calibration", len(dataset)):
             yield row
             step()
 

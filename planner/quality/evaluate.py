@@ -1,20 +1,22 @@
-"""Accuracy of a candidate through the real codec and the real tail, each distinct reconstruction run only once."""
+"""Quality of candidates through real payload bytes and the real tail, each reconstruction of an input run only once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from splitpoint.codecs.container import pack, unpack
 from splitpoint.codecs.contract.protocol import Array, FitError
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
-from splitpoint.planner.coding.bench import PLACEHOLDER_HASH, Workbench
-from splitpoint.planner.deploy.accuracy import Accuracy, Metric
-from splitpoint.planner.deploy.cost import Cost
-from splitpoint.planner.quality.accuracy import Observed, judge
+from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, Coded, NetworkRuns
+from splitpoint.planner.deploy.accuracy import Metric
+from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, Sample
-from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.candidate import Candidate, Measured
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.network.inputs import preprocess
 
 __all__ = ["Evaluator"]
@@ -24,97 +26,97 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Price = Callable[[Candidate, float], Cost]
+OUTCOME_BYTES = 500  # about what one input's outcome takes in memory
+
+Reference = Callable[[int], list[Array]]  # index of an input -> outputs of the unsplit, given network
 
 
 class Evaluator:
-    """Measures candidates on the search set; `price` turns a mean payload into a cost."""
+    """Measures candidates of one network on one set of inputs; keeps outcomes, never output tensors."""
 
     def __init__(
         self,
-        bench: Workbench,
+        runs: NetworkRuns,
         dataset: Dataset,
         metric: Metric,
-        cuts: Mapping[str, Cut],
-        price: Price,
+        cut_of: Callable[[str], Cut],
         *,
-        reference: Callable[[], list[list[Array]]] | None = None,
+        subset: Literal["search", "report"] = "search",
+        reference: Reference | None = None,
     ) -> None:
-        """`cuts` maps the names that candidates use to cuts.
+        """`cut_of` maps the names that candidates use to cuts.
 
         `reference` gives the outputs of the given network on the same inputs; None: this is the given network.
         """
-        self._bench = bench
-        self._dataset = dataset
-        self._metric = metric
-        self._cuts = cuts
-        self._price = price
-        self._elsewhere = reference
-        self._whole: list[list[Array]] | None = None
-        self._tails: dict[tuple[str, bytes], list[Array]] = {}
-        self.runs = 0  # inputs that went through a tail
-        self.reused = 0  # inputs whose reconstruction had been seen
+        self._runs, self._dataset, self._metric, self._cut_of = runs, dataset, metric, cut_of
+        self._subset: Literal["search", "report"] = subset
+        self._reference = reference or self.whole
+        self.tail_runs = 0  # inputs that went through a tail
+        self.tail_reused = 0  # inputs whose reconstruction had been seen
 
-    def evaluate(self, candidate: Candidate) -> Evaluated | None:
+    def measure(self, candidate: Candidate) -> Measured | None:
         """Measure one candidate; None when its codec cannot be fitted to this cut."""
         if candidate.placement == "device":
-            outputs, sizes = self.whole, [0] * len(self._dataset)
-            label = "-"
+            rows = self._runs.map(lambda i: self._observe(i, self.whole(i)), range(len(self._dataset)))
+            sizes, label = [0] * len(rows), "-"
         elif candidate.placement == "server":
-            outputs, sizes = self._pictures(candidate)
+            rows, sizes = self._pictures(candidate)
             label = PICTURES[candidate.codec].rates[candidate.rate].label
         else:
             try:
-                outputs, sizes = self._split(candidate)
+                rows, sizes = self._split(candidate)
             except FitError:
                 return None
             label = REGISTRY[candidate.codec].rates[candidate.rate].label
-        observed = [
-            Observed(outputs=y, reference=y0, label=sample.label, group=sample.group, payload_bytes=size)
-            for y, y0, size, sample in zip(outputs, self.reference, sizes, self._dataset.samples, strict=True)
-        ]
-        accuracy: Accuracy = judge(observed, self._metric, "search")
-        return Evaluated(
-            candidate=candidate, cost=self._price(candidate, accuracy.payload_bytes), accuracy=accuracy, label=label
+        outcomes = Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
+        return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=judge(outcomes, self._metric))
+
+    def whole(self, index: int) -> list[Array]:
+        """Outputs of this network, unsplit, for the input number `index`."""
+        return self._runs.cache.get(
+            ("whole", self._runs.name, self._subset, index),
+            lambda: self._runs.whole(self._runs.input(self._subset, index)),
+            lambda outputs: sum(y.nbytes for y in outputs),
         )
 
-    @property
-    def reference(self) -> list[list[Array]]:
-        """Outputs of the given, unsplit network on every input: what agreement and drop are against."""
-        return self.whole if self._elsewhere is None else self._elsewhere()
+    def _observe(self, index: int, outputs: Sequence[Array]) -> InputOutcome:
+        sample = self._dataset.samples[index]
+        return observe(outputs, self._reference(index), label=sample.label, group=sample.group)
 
-    @property
-    def whole(self) -> list[list[Array]]:
-        """Outputs of this network, unsplit, on every input."""
-        if self._whole is None:
-            self._whole = self._bench.map(self._bench.whole, self._bench.inputs("search"))
-        return self._whole
+    def _split(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
+        runs, cut = self._runs, self._cut_of(candidate.cut)
+        fitted = runs.fit(cut, candidate.codec, candidate.rate)
 
-    def _split(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
-        bench, cut = self._bench, self._cuts[candidate.cut]
-        fitted = bench.fit(cut, candidate.codec, candidate.rate)
-        coded = bench.map(
-            lambda row: bench.decode(cut, fitted, bench.encode(cut, fitted, row)), bench.activations(cut, "search")
-        )
-        new = {c.key: c for c in coded if (candidate.cut, c.key) not in self._tails}
-        outputs = bench.map(lambda c: bench.tail(cut, c.tensors), new.values())
-        self._tails |= {(candidate.cut, key): y for key, y in zip(new, outputs, strict=True)}
-        self.runs += len(new)
-        self.reused += len(coded) - len(new)
-        return [self._tails[candidate.cut, c.key] for c in coded], [len(c.payload) for c in coded]
+        def send(index: int) -> tuple[InputOutcome, int, bool]:
+            row = runs.activation(cut, self._subset, index)
+            coded: Coded = runs.decode(cut, fitted, runs.encode(cut, fitted, row))
+            key = ("outcome", runs.name, self._subset, cut.tensors, index, coded.key)
+            seen = key in runs.cache
+            outcome = runs.cache.get(
+                key, lambda: self._observe(index, runs.tail(cut, coded.tensors)), lambda _: OUTCOME_BYTES
+            )
+            return outcome, len(coded.payload), seen
 
-    def _pictures(self, candidate: Candidate) -> tuple[list[list[Array]], list[int]]:
+        sent = runs.map(send, range(len(self._dataset)))
+        reused = sum(seen for _, _, seen in sent)
+        self.tail_runs += len(sent) - reused
+        self.tail_reused += reused
+        return [outcome for outcome, _, _ in sent], [size for _, size, _ in sent]
+
+    def _pictures(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
         codec, spec = PICTURES[candidate.codec], self._dataset.spec
         identifier = CODEC_IDS[candidate.codec]
 
-        def send(sample: Sample) -> tuple[list[Array], int]:
+        def send(index: int) -> tuple[InputOutcome, int]:
+            sample: Sample = self._dataset.samples[index]
             if sample.picture is None:
                 raise ValueError(f"{sample.name}: {candidate.codec} needs pictures, the input is a tensor")
             part = codec.encode(sample.picture, candidate.rate)
             payload = pack([part], codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH)
             (received,) = unpack(payload, codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH, count=1)
-            return self._bench.whole(preprocess(codec.decode(received, spec.height_width), spec)), len(payload)
+            outputs = self._runs.whole(preprocess(codec.decode(received, spec.height_width), spec))
+            return self._observe(index, outputs), len(payload)
 
-        sent = self._bench.map(send, self._dataset.samples)
-        self.runs += len(sent)
-        return [outputs for outputs, _ in sent], [size for _, size in sent]
+        sent = self._runs.map(send, range(len(self._dataset)))
+        self.tail_runs += len(sent)
+        return [outcome for outcome, _ in sent], [size for _, size in sent]

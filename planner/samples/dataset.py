@@ -10,8 +10,8 @@ import collections
 import dataclasses
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, preprocess
 
-__all__ = ["SETS", "Dataset", "Sample", "SetName", "Split", "check_labels", "inputs", "network_input", "split_three"]
+__all__ = [
+    "SETS",
+    "Dataset",
+    "NetworkInputs",
+    "Sample",
+    "SetName",
+    "Split",
+    "check_labels",
+    "network_input",
+    "split_three",
+]
 
 
 def __dir__() -> list[str]:
@@ -119,9 +129,25 @@ def network_input(sample: Sample, spec: InputSpec) -> NDArray[Any]:
     return preprocess(sample.picture, spec) if sample.picture is not None else np.asarray(sample.tensor)
 
 
-def inputs(dataset: Dataset) -> Iterator[NDArray[Any]]:
-    """The network's inputs, (1, ...) each, made one at a time."""
-    return (network_input(sample, dataset.spec) for sample in dataset.samples)
+class NetworkInputs(Sequence[NDArray[Any]]):
+    """The network's inputs of a dataset, (1, ...) each, made when they are asked for and not kept."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return network_input(self._dataset.samples[index], self._dataset.spec)
 
 
 def check_labels(dataset: Dataset, outputs: int) -> None:

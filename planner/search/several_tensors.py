@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splitpoint.planner.cost.message import send
 from splitpoint.planner.cuts.mincut import gain_of_several
-from splitpoint.planner.search.lab import Lab
+from splitpoint.planner.search.network import Network
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 
@@ -19,27 +19,28 @@ UNCODED_BITS = 8.0  # a value, where the chosen point is no split that would tel
 LEAST_GAIN = 0.02  # of the latency: less is within what the profile knows
 
 
-def missed(problem: Problem, lab: Lab, chosen: Evaluated) -> str | None:
+def missed(problem: Problem, network: Network, chosen: Evaluated) -> str | None:
     """What a cut of more tensors than were searched would gain over the cuts that were, or None.
 
     Every tensor is sent at the bits a value that `chosen` takes, over the link's rate at the size of its payload, after
     what the link takes for any message; overhead of a run and the codec's own seconds are left out.
     """
     bits = UNCODED_BITS
-    cut = lab.pricer.cuts.get(chosen.candidate.cut) if chosen.candidate.placement == "split" else None
+    split = chosen.candidate.placement == "split" and chosen.candidate.variant == network.name
+    cut = network.cut(chosen.candidate.cut) if split else None
     if cut is not None:
         bits = 8 * chosen.cost.payload_bytes / cut.elements
-    sizes = {name: bits * tensor.elements / 8 for name, tensor in lab.graph.tensors.items()}
+    sizes = {name: bits * tensor.elements / 8 for name, tensor in network.graph.tensors.items()}
     typical = chosen.cost.payload_bytes or min(sizes.values())
     once, twice = (send(problem.channel, size, 0.0) for size in (typical, 2 * typical))
     if once.infeasible is not None or twice.infeasible is not None:
         return None
     byte_s = (twice.link_s - once.link_s) / typical
     gain = gain_of_several(
-        lab.graph,
-        lab.cuts.cuts,
-        head_s=lab.edge.node_s.tolist(),
-        tail_s=lab.server.node_s.tolist(),
+        network.graph,
+        network.cuts.cuts,
+        head_s=network.edge.node_s.tolist(),
+        tail_s=network.server.node_s.tolist(),
         send_s={name: size * byte_s for name, size in sizes.items()},
         fixed_s=max(0.0, once.link_s - byte_s * typical),
         least=LEAST_GAIN,

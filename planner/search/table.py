@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, Codec, FitError
-from splitpoint.planner.coding.bench import Workbench
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.deploy.cost import Cost
-from splitpoint.planner.quality.accuracy import relative_error
+from splitpoint.planner.quality.observe import relative_error
 from splitpoint.planner.search.pareto import pareto
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.cut import Cut
@@ -47,14 +47,14 @@ class Entry:
     error: float  # estimated relative error of the outputs
 
 
-def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int, ceiling_bit: float = np.inf) -> list[Cut]:
+def promising(runs: NetworkRuns, cuts: Sequence[Cut], *, limit: int, ceiling_bit: float = np.inf) -> list[Cut]:
     """At most `limit` cuts that no earlier cut beats in entropy (at 4 bits, zero-order, summed over the tensors).
 
     Head time grows along the network and, with a server faster than the device, so does the total, so an earlier cut
     of fewer bits dominates. `SLACK` keeps near ties, since equal bits do not mean equal loss. A cut above `ceiling_bit`
     (a picture of high quality) loses to sending the picture, in bits and in head time; the cut of fewest bits stays.
     """
-    bits = estimated_bits(bench, cuts)
+    bits = estimated_bits(runs, cuts)
     order = sorted(range(len(cuts)), key=lambda i: (cuts[i].head_macs, len(cuts[i].head)))
     best, kept = np.inf, []
     for i in order:
@@ -68,10 +68,10 @@ def promising(bench: Workbench, cuts: Sequence[Cut], *, limit: int, ceiling_bit:
     return [cuts[i] for i in kept]
 
 
-def estimated_bits(bench: Workbench, cuts: Sequence[Cut]) -> list[float]:
+def estimated_bits(runs: NetworkRuns, cuts: Sequence[Cut]) -> list[float]:
     """Estimated bits of each cut: zero-order entropy of its tensors at `PROBE_BITS`, mean over the probe inputs."""
     totals = np.zeros(len(cuts))
-    for tensors in bench.sweep(cuts, "calibration", PROBE_INPUTS):
+    for tensors in runs.sweep(cuts, "calibration", PROBE_INPUTS):
         for i, cut in enumerate(cuts):
             totals[i] += sum(entropy_bits(tensors[name], PROBE_BITS) for name in cut.tensors)
     return [max(1.0, total / PROBE_INPUTS) for total in totals]
@@ -89,10 +89,10 @@ def entropy_bits(x: Array, bits: int) -> float:
 
 
 def tabulate(
-    bench: Workbench,
+    runs: NetworkRuns,
     cuts: Sequence[Cut],
     codecs: Sequence[Codec],
-    price: Callable[[Cut, Candidate, float], Cost],
+    price: Callable[[Candidate, float], Cost],
     *,
     variant: str,
     left_out: dict[str, str],
@@ -103,7 +103,7 @@ def tabulate(
     an older version), and "codec after node" where it cannot be fitted at some or all rates.
     """
     for cut in cuts:
-        probe = _Probe(bench, cut)
+        probe = _Probe(runs, cut)
         for codec in codecs:
             if codec.name not in left_out:
                 try:
@@ -139,36 +139,36 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
 class _Probe:
     """The probe inputs at one cut: payload sizes and output errors, each distinct reconstruction run once."""
 
-    def __init__(self, bench: Workbench, cut: Cut) -> None:
-        self.bench, self.cut = bench, cut
-        self._rows = bench.activations(cut, "calibration")[:PROBE_INPUTS]
-        self._exact = [bench.tail(cut, row) for row in self._rows]
+    def __init__(self, runs: NetworkRuns, cut: Cut) -> None:
+        self.runs, self.cut = runs, cut
+        self._rows = [runs.activation(cut, "calibration", i) for i in range(PROBE_INPUTS)]
+        self._exact = [runs.tail(cut, row) for row in self._rows]
         self._errors: dict[tuple[int, bytes], float] = {}
 
     def look(self, codec: str, rate: int) -> tuple[float, float]:
         """Mean payload bytes and mean relative error of the outputs; raises `FitError`."""
-        bench, cut = self.bench, self.cut
-        fitted = bench.fit(cut, codec, rate)
+        runs, cut = self.runs, self.cut
+        fitted = runs.fit(cut, codec, rate)
 
         def one(i: int) -> tuple[int, float]:
-            coded = bench.decode(cut, fitted, bench.encode(cut, fitted, self._rows[i]))
+            coded = runs.decode(cut, fitted, runs.encode(cut, fitted, self._rows[i]))
             if (i, coded.key) not in self._errors:
-                self._errors[i, coded.key] = relative_error(bench.tail(cut, coded.tensors), self._exact[i])
+                self._errors[i, coded.key] = relative_error(runs.tail(cut, coded.tensors), self._exact[i])
             return len(coded.payload), self._errors[i, coded.key]
 
-        sizes, errors = zip(*bench.map(one, range(len(self._rows))), strict=True)
+        sizes, errors = zip(*runs.map(one, range(len(self._rows))), strict=True)
         return float(np.mean(sizes)), float(np.mean(errors))
 
 
 def _entries(
     probe: _Probe,
     codec: Codec,
-    price: Callable[[Cut, Candidate, float], Cost],
+    price: Callable[[Candidate, float], Cost],
     variant: str,
     left_out: dict[str, str],
 ) -> Iterator[Entry]:
     cut = probe.cut
-    tensors = [probe.bench.graph.tensors[name] for name in cut.tensors]
+    tensors = [probe.runs.graph.tensors[name] for name in cut.tensors]
     if any(codec.refuses(tensor.shape, tensor.dtype) for tensor in tensors):
         return
 
@@ -184,7 +184,7 @@ def _entries(
     for rate in range(len(codec.rates)) if seen else ():
         payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
         nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate
-        yield Entry(candidate=candidate(rate), cut=cut, cost=price(cut, candidate(nearest), payload_bytes), error=error)
+        yield Entry(candidate=candidate(rate), cut=cut, cost=price(candidate(nearest), payload_bytes), error=error)
 
 
 def _interpolate(rate: int, seen: Mapping[int, float]) -> float:

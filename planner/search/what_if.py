@@ -10,8 +10,8 @@ import numpy as np
 
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.cost.price import over
-from splitpoint.planner.flow import Outcome
 from splitpoint.planner.search.decide import decide
+from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.rows import place
 from splitpoint.profiles.link.link import FixedLink
@@ -34,16 +34,16 @@ def at_link(point: Evaluated, channel: Channel, edge: Device, server: Device) ->
     return msgspec.structs.replace(point, cost=over(point.cost, channel, edge, server))
 
 
-def by_rate(outcome: Outcome) -> list[dict[str, Any]]:
+def by_rate(result: SearchResult) -> list[dict[str, Any]]:
     """Recommendations by uplink rate, equal neighbours merged: from_bit_s, to_bit_s, what (None: nothing fits)."""
-    link = outcome.problem.link
+    link = result.problem.link
     if not isinstance(link, FixedLink):
         return []
     ranges: list[dict[str, Any]] = []
     for rate in RATES_BIT_S:
-        other = dataclasses.replace(outcome.problem.channel, link=msgspec.structs.replace(link, uplink_bit_s=rate))
-        moved = [at_link(point, other, outcome.edge.device, outcome.server.device) for point in outcome.points]
-        best = decide(moved, outcome.problem.needs, outcome.problem.config.objectives).recommended
+        other = dataclasses.replace(result.problem.channel, link=msgspec.structs.replace(link, uplink_bit_s=rate))
+        moved = [at_link(point, other, result.device, result.server) for point in result.points]
+        best = decide(moved, result.problem.needs, result.problem.config.objectives).recommended
         what = None if best is None else _text(best)
         if ranges and ranges[-1]["what"] == what:
             ranges[-1]["to_bit_s"] = rate

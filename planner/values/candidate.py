@@ -7,8 +7,9 @@ import msgspec
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.schema import Placement
+from splitpoint.planner.values.outcomes import Outcomes
 
-__all__ = ["GIVEN", "Candidate", "Evaluated"]
+__all__ = ["GIVEN", "Candidate", "Evaluated", "Measured"]
 
 
 def __dir__() -> list[str]:
@@ -32,6 +33,15 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rate: int
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A candidate with what became of every input, and the quality that follows."""
+
+    candidate: Candidate
+    label: str  # what tables print of the codec's rate
+    outcomes: Outcomes
+    accuracy: Accuracy
+
+
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A candidate with its cost and its measured accuracy."""
 
@@ -39,3 +49,4 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cost: Cost
     accuracy: Accuracy
     label: str  # what tables print of the codec's rate
+    outcomes: Outcomes | None = None  # None: read back from a file that holds the accuracy alone

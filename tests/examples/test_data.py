@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from splitpoint.planner.samples.dataset import SetName, check_labels, inputs, network_input, split_three
+from splitpoint.planner.samples.dataset import NetworkInputs, SetName, check_labels, network_input, split_three
 from splitpoint.planner.setup.config import read_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -76,5 +76,5 @@ def test_digits_train_to_the_same_weights_and_read_unseen_digits(monkeypatch: py
     check_labels(data, 10)
     assert len(data) == 897
     with torch.inference_mode():
-        scores = module(torch.from_numpy(np.concatenate(list(inputs(data)))))
+        scores = module(torch.from_numpy(np.concatenate(list(NetworkInputs(data)))))
     assert (scores.argmax(1).numpy() == data.labels).mean() > 0.85  # 0.98 after all epochs; chance is 0.1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +16,8 @@ import pytest
 
 import splitpoint.planner.coding.context
 from splitpoint.codecs.registry import REGISTRY
-from splitpoint.planner.coding.bench import Workbench
 from splitpoint.planner.coding.context import Contexts, Layer, activation_range, layer_of, spread, weighted
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.coding.torch_graph import torch_graph
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.values.cut import Cut
@@ -58,9 +58,8 @@ def graph_of(text: str) -> ModelGraph:
     return load_graph(proto.SerializeToString())
 
 
-def inputs(count: int = 6) -> Callable[[], Iterator[Array]]:
-    values = [np.random.default_rng(i).normal(size=(1, 3, 8, 8)).astype(np.float32) for i in range(count)]
-    return lambda: iter(values)
+def inputs(count: int = 6) -> list[Array]:
+    return [np.random.default_rng(i).normal(size=(1, 3, 8, 8)).astype(np.float32) for i in range(count)]
 
 
 def cut_of(graph: ModelGraph, tensor: str) -> Cut:
@@ -91,8 +90,8 @@ def test_the_layer_is_found_behind_activations_and_residuals(graph: ModelGraph) 
 def test_choi_gets_the_layers_input_for_the_inputs_that_it_is_fitted_to(graph: ModelGraph) -> None:
     contexts = Contexts(graph, inputs())
     context = contexts(CHOI, cut_of(graph, "c1"), "c1", [0, 2, 5])
-    bench = Workbench(graph, {"calibration": inputs()}, threads=1)
-    expected = [row["r0"] for row in bench.activations(cut_of(graph, "r0"), "calibration")]
+    runs = NetworkRuns(graph, {"calibration": inputs()}, threads=1)
+    expected = [runs.activation(cut_of(graph, "r0"), "calibration", i)["r0"] for i in range(6)]
     assert context.layer_input is not None
     assert np.allclose(context.layer_input, np.concatenate([expected[i] for i in (0, 2, 5)]), atol=1e-5)
     assert context.layer_weights["weight"].shape == (8, 6, 3, 3)
@@ -100,11 +99,11 @@ def test_choi_gets_the_layers_input_for_the_inputs_that_it_is_fitted_to(graph: M
     assert (other.layer_input, other.gradients, other.labels) == (None, None, None)
 
 
-def test_choi_is_fitted_through_the_workbench_and_codes(graph: ModelGraph) -> None:
-    bench, cut = Workbench(graph, {"calibration": inputs()}, threads=1), cut_of(graph, "c1")
-    fitted = bench.fit(cut, "choi-tiles", 6)
-    row = bench.activations(cut, "calibration")[0]
-    coded = bench.decode(cut, fitted, bench.encode(cut, fitted, row))
+def test_choi_is_fitted_at_a_cut_and_codes(graph: ModelGraph) -> None:
+    runs, cut = NetworkRuns(graph, {"calibration": inputs()}, threads=1), cut_of(graph, "c1")
+    fitted = runs.fit(cut, "choi-tiles", 6)
+    row = runs.activation(cut, "calibration", 0)
+    coded = runs.decode(cut, fitted, runs.encode(cut, fitted, row))
     assert np.linalg.norm(coded.tensors["c1"] - row["c1"]) < 0.9 * np.linalg.norm(row["c1"])
 
 
@@ -166,10 +165,10 @@ def test_the_same_seed_gives_the_same_sensitivity_and_fit(graph: ModelGraph) -> 
     cut = cut_of(graph, "c1")
     made = []
     for _ in range(2):
-        bench = Workbench(graph, {"calibration": inputs()}, threads=1)
-        bench.prepare([cut], [KLTQ])
-        made.append(bench.fit(cut, "kltq-rans", 6)[0])
-    without = Workbench(graph, {"calibration": inputs()}, threads=1).fit(cut, "kltq-rans", 6)[0]
+        runs = NetworkRuns(graph, {"calibration": inputs()}, threads=1)
+        runs.prepare([cut], [KLTQ])
+        made.append(runs.fit(cut, "kltq-rans", 6)[0])
+    without = NetworkRuns(graph, {"calibration": inputs()}, threads=1).fit(cut, "kltq-rans", 6)[0]
     assert made[0].transform_key == made[1].transform_key != without.transform_key
     assert any("no gradients" in note for note in without.notes)
     assert not any("no gradients" in note for note in made[0].notes)
@@ -233,7 +232,7 @@ def test_usual_networks_have_gradients_at_every_cut_of_maps_or_tokens(
 ) -> None:
     graph = torch_graph(name, side, **options)
     values = [RNG.normal(size=(1, 3, side, side)).astype(np.float32) for _ in range(2)]
-    contexts = Contexts(graph, lambda: iter(values))
+    contexts = Contexts(graph, values)
     cuts = enumerate_cuts(graph).cuts
     contexts.prepare(cuts, [KLTQ])
     for cut in cuts:

@@ -8,15 +8,18 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from splitpoint.planner import flow
+from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.cost.price import Party, other_half, party
 from splitpoint.planner.cost.timing import HostTimes, time_halves, with_anchors
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.decide import decide
+from splitpoint.planner.search.measuring import Measurer
+from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.setup.config import read_config
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.measurement.measure import measure_profile
@@ -116,19 +119,21 @@ def test_the_best_cuts_of_a_plan_are_timed_on_the_side_that_is_here(home: Path, 
     config = msgspec.structs.replace(
         read_config(home / "labelled.yaml"), device=str(home / "slow.yaml"), server="host", need=Need(max_drop=0.3)
     )
-    outcome = plan(load_problem(config))
-    points = [p for p in outcome.points if p.candidate.placement == "split"]
+    result = plan(load_problem(config))
+    points = [p for p in result.points if p.candidate.placement == "split"]
     inside = [p for p in points if p.candidate.cut != "x"]
     assert all(p.cost.head_how == "modelled" and p.cost.how == "modelled" for p in points)
     assert {p.cost.tail_how for p in points} == {"measured", "profiled"}
     assert all(p.cost.tail_spread_s is not None for p in points)
-    again, _ = flow._time_best(outcome.problem, outcome.labs, points)  # as if nothing but splits had been measured
-    front = decide(again, outcome.problem.needs, config.objectives).front
+    measurer = Measurer(result.problem, result.given, host=result.profile.host, cache=ByteCache(2**28), given=None)
+    with measurer:  # as if nothing but splits had been measured
+        again, _ = time_leading_cuts(result.problem, {"given": measurer}, points)
+    front = decide(again, result.problem.needs, config.objectives).front
     assert front
     assert all(p.cost.tail_how == "measured" for p in front)
-    picture = next(p for p in outcome.points if p.candidate.placement == "server")
+    picture = next(p for p in result.points if p.candidate.placement == "server")
     assert (picture.cost.head_how, picture.cost.tail_how) == (None, "measured")
     point = next(p for p in inside if p.cost.tail_how == "measured")
-    made = write_plan(outcome, point, tmp_path / "plan")
+    made = write_plan(result, point, tmp_path / "plan")
     assert made.file.predicted.tail_how == "measured"
     assert made.file.predicted.tail_spread_s == point.cost.tail_spread_s

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from splitpoint.cli import main
-from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.setup.config import read_config
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.files.structs import write_yaml
 from splitpoint.profiles.library.catalog import load_device
 

@@ -16,7 +16,15 @@ from splitpoint.planner.limits.text import bound_text
 from splitpoint.planner.search.decide import decide, violations
 
 Make = Callable[..., Any]
-POINT = {"compute_j": 1.0, "radio_j": 1.0, "idle_j": 1.0, "server_usd": 1.0, "link_usd": 1.0, "head_peak_bytes": 900, "encode_s": 0.01}
+POINT = {
+    "compute_j": 1.0,
+    "radio_j": 1.0,
+    "idle_j": 1.0,
+    "server_usd": 1.0,
+    "link_usd": 1.0,
+    "head_peak_bytes": 900,
+    "encode_s": 0.01,
+}
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=lambda limit: limit.name)

@@ -9,7 +9,7 @@ import pytest
 
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.precision import lower_precision
-from splitpoint.planner.samples.dataset import Dataset, Sample, inputs
+from splitpoint.planner.samples.dataset import Dataset, NetworkInputs, Sample
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
@@ -39,7 +39,7 @@ def test_weights_shrink_and_outputs_stay_near(
     assert again.sha256 == lower.sha256
     assert [(t.shape, t.dtype) for t in lower.outputs] == [(t.shape, t.dtype) for t in graph.outputs]
     exact, rough = (open_session(whole_bytes(g), level="all", threads=1) for g in (graph, lower))
-    for x in inputs(data):
+    for x in NetworkInputs(data):
         y, z = (session.run({graph.inputs[0].name: x}) for session in (exact, rough))
         want, got = y[graph.outputs[0].name], z[lower.outputs[0].name]
         assert np.linalg.norm(got - want) < NEAR[precision] * np.linalg.norm(want)

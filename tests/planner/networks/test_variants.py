@@ -15,11 +15,13 @@ from splitpoint.cli import main
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.flow import Outcome, load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.plandir.writing import write_plan
+from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import DataConfig, OtherModel, PlanConfig, PruneConfig, SearchConfig, read_config
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_yaml
 from splitpoint.profiles.network.inputs import InputSpec
@@ -76,7 +78,7 @@ def config(**changes: Any) -> PlanConfig:
 
 
 @pytest.fixture(scope="module")
-def outcome(home: Path) -> Outcome:
+def result(home: Path) -> SearchResult:
     return plan(load_problem(read_config(home / "config.yaml")), stored_profile=_profile(home))
 
 
@@ -88,22 +90,22 @@ def _profile(home: Path) -> Path:
     return path
 
 
-def test_every_variant_competes_at_its_own_cuts(outcome: Outcome) -> None:
+def test_every_variant_competes_at_its_own_cuts(result: SearchResult) -> None:
     labels = ["given", "small input", "fp16", "int8", "pruned .5 before 3"]
-    assert [lab.variant.name for lab in outcome.labs] == labels
+    assert [network.name for network in result.networks] == labels
     for label in labels:
-        mine = [p for p in outcome.points if p.candidate.variant == label]
+        mine = [p for p in result.points if p.candidate.variant == label]
         assert {"device", "split"} <= {p.candidate.placement for p in mine}, label
-    pruned = outcome.lab(labels[-1])
-    assert {p.candidate.cut for p in outcome.points if p.candidate.variant == labels[-1]} <= {
+    pruned = result.network(labels[-1])
+    assert {p.candidate.cut for p in result.points if p.candidate.variant == labels[-1]} <= {
         "", *(c.tensors[0] for c in pruned.cuttable)
     }  # fmt: skip
     assert [cut.after for cut in pruned.cuttable] == ["2/Relu"]
 
 
-def test_quality_is_against_the_given_network(outcome: Outcome) -> None:
+def test_quality_is_against_the_given_network(result: SearchResult) -> None:
     """On the device nothing is coded, so what is lost there is what the variant itself loses."""
-    alone = {p.candidate.variant: p.accuracy for p in outcome.points if p.candidate.placement == "device"}
+    alone = {p.candidate.variant: p.accuracy for p in result.points if p.candidate.placement == "device"}
     assert alone["given"].value == 1.0
     assert alone["given"].relative_error == 0.0
     for name in ("small input", "int8", "pruned .5 before 3"):
@@ -111,8 +113,8 @@ def test_quality_is_against_the_given_network(outcome: Outcome) -> None:
     assert alone["int8"].relative_error < alone["small input"].relative_error
 
 
-def test_a_smaller_network_costs_less(outcome: Outcome) -> None:
-    alone = {p.candidate.variant: p.cost for p in outcome.points if p.candidate.placement == "device"}
+def test_a_smaller_network_costs_less(result: SearchResult) -> None:
+    alone = {p.candidate.variant: p.cost for p in result.points if p.candidate.placement == "device"}
     assert alone["small input"].head_s < alone["given"].head_s
     assert alone["small input"].head_bytes == alone["given"].head_bytes
     assert alone["pruned .5 before 3"].head_bytes < alone["given"].head_bytes
@@ -121,11 +123,11 @@ def test_a_smaller_network_costs_less(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("variant", ["small input", "fp16", "int8", "pruned .5 before 3"])
 def test_a_plan_of_a_variant_verifies_and_exports_from_its_files(
-    outcome: Outcome, tmp_path: Path, variant: str, capsys: pytest.CaptureFixture[str]
+    result: SearchResult, tmp_path: Path, variant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    point = next(p for p in outcome.points if p.candidate.variant == variant and p.candidate.codec in ("fast", "raw"))
+    point = next(p for p in result.points if p.candidate.variant == variant and p.candidate.codec in ("fast", "raw"))
     out = tmp_path / "plan"
-    made = write_plan(outcome, point, out)
+    made = write_plan(result, point, out)
     assert made.file.variant == variant
     assert made.file.report is not None
     side = SMALL if variant == "small input" else SIDE
@@ -147,29 +149,27 @@ def test_a_plan_of_a_variant_verifies_and_exports_from_its_files(
         assert main(["verify", str(exported)]) == 0
 
 
-def test_the_report_of_a_variant_is_against_the_given_network(outcome: Outcome, tmp_path: Path) -> None:
+def test_the_report_of_a_variant_is_against_the_given_network(result: SearchResult, tmp_path: Path) -> None:
     """Uncoded, the pruned network's report must be the agreement of the two networks run by hand."""
-    lab = outcome.lab("pruned .5 before 3")
-    point = next(
-        p for p in outcome.points if p.candidate.variant == lab.variant.name and p.candidate.placement == "device"
-    )
-    made = write_plan(outcome, point, tmp_path / "plan")
+    network = result.network("pruned .5 before 3")
+    point = next(p for p in result.points if p.candidate.variant == network.name and p.candidate.placement == "device")
+    made = write_plan(result, point, tmp_path / "plan")
     from splitpoint.planner.cuts.halves import whole_bytes
-    from splitpoint.planner.samples.dataset import inputs
+    from splitpoint.planner.samples.dataset import NetworkInputs
 
     answers: list[list[int]] = []
-    for graph in (outcome.labs[0].graph, lab.graph):
+    for graph in (result.given.graph, network.graph):
         session = open_session(whole_bytes(graph), level="all", threads=1)
-        rows = [session.run({graph.inputs[0].name: x}) for x in inputs(outcome.problem.split.report)]
+        rows = [session.run({graph.inputs[0].name: x}) for x in NetworkInputs(result.problem.split.report)]
         answers.append([int(row[graph.outputs[0].name].argmax()) for row in rows])
     assert made.file.report is not None
     assert made.file.report.value == pytest.approx(np.mean(np.array(answers[0]) == np.array(answers[1])))
 
 
-def test_two_runs_with_stored_profiles_agree(home: Path, outcome: Outcome) -> None:
+def test_two_runs_with_stored_profiles_agree(home: Path, result: SearchResult) -> None:
     again = plan(load_problem(read_config(home / "config.yaml")), stored_profile=_profile(home))
-    assert [p.candidate for p in again.points] == [p.candidate for p in outcome.points]
-    assert [p.cost for p in again.points] == [p.cost for p in outcome.points]
+    assert [p.candidate for p in again.points] == [p.candidate for p in result.points]
+    assert [p.cost for p in again.points] == [p.cost for p in result.points]
 
 
 def test_the_command_line_labels_the_front(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

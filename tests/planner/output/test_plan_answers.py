@@ -54,8 +54,8 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
         baselines=tuple(changes.get("baselines", ())),
         points=tuple(points),
         decision=decide(points, needs, OBJECTIVES),
-        edge=side(device=load_device("raspberry-pi-4")),
-        server=side(device=load_server("cloud-8core")),
+        device=load_device("raspberry-pi-4"),
+        server=load_server("cloud-8core"),
         tail_runs=7,
         tail_reused=5,
     )

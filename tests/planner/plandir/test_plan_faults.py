@@ -20,8 +20,9 @@ from splitpoint import Plan
 from splitpoint.codecs.coders.huffman import HuffmanCoder
 from splitpoint.codecs.coders.rans import RansCoder
 from splitpoint.codecs.contract.protocol import PayloadError
-from splitpoint.planner.flow import load_problem, plan
+from splitpoint.planner.flow import plan
 from splitpoint.planner.setup.config import SearchConfig, read_config
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml
 
@@ -202,7 +203,9 @@ def test_a_project_whose_configuration_is_called_plan_yaml_is_not_replaced(
 ) -> None:
     before = contents(project)
     monkeypatch.chdir(project.parent)  # --out is "plan" by default
-    monkeypatch.setattr(splitpoint.planner.flow, "load_problem", lambda config: pytest.fail("refused too late"))
+    monkeypatch.setattr(
+        splitpoint.planner.setup.loading, "load_problem", lambda config: pytest.fail("refused too late")
+    )
     code, _, err = run("plan", "plan/plan.yaml", "--profile", "plan/profile.yaml")
     assert (code, contents(project)) == (3, before)
     assert "is not a plan that this version wrote" in err

@@ -16,13 +16,13 @@ import pytest
 from rich.console import Console
 
 from splitpoint.cli import main
-from splitpoint.planner.coding.bench import Workbench
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.output.plot import columns
 from splitpoint.planner.output.terminal import profile_view
 from splitpoint.planner.profiling.compressibility import BITS
 from splitpoint.planner.profiling.tensors import choose, data_answer, load_with_data, measure_cuts
-from splitpoint.planner.samples.dataset import inputs
+from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.profiles.errors import ProfileError
 
 Array = np.ndarray[Any, Any]
@@ -78,21 +78,21 @@ def test_all_cuts_are_measured_in_one_pass_one_input_at_a_time(home: Path, monke
     assert len(dataset) == COUNT
     cuts = enumerate_cuts(graph).cuts
     passes: list[int] = []
-    sweep = Workbench.sweep
+    sweep = NetworkRuns.sweep
 
-    def counted(self: Workbench, *arguments: Any) -> Any:
+    def counted(self: NetworkRuns, *arguments: Any) -> Any:
         passes.append(1)
         return sweep(self, *arguments)
 
-    monkeypatch.setattr(Workbench, "sweep", counted)
-    monkeypatch.setattr(Workbench, "activations", None)  # what holds a cut's activations of all inputs
+    monkeypatch.setattr(NetworkRuns, "sweep", counted)
+    monkeypatch.setattr(NetworkRuns, "activation", None)  # what keeps activations
     steps: list[int] = []
     found = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: steps.append(1))
     assert (len(passes), len(steps)) == (1, COUNT)
     assert set(found) == {name for cut in cuts for name in cut.tensors} == {"x", "c0", "r0", "pooled", "flat"}
     monkeypatch.undo()
-    bench = Workbench(graph, {"data": lambda: inputs(dataset)}, threads=1)
-    relu = np.stack([row["r0"] for row in bench.activations(choose(cuts, 2)[0], "data")])
+    runs = NetworkRuns(graph, {"data": NetworkInputs(dataset)}, threads=1)
+    relu = np.stack([runs.activation(choose(cuts, 2)[0], "data", i)["r0"] for i in range(len(dataset))])
     assert found["r0"].zero_fraction == pytest.approx((relu == 0).mean(), abs=1e-3)
     assert found["r0"].high == pytest.approx(relu.max(), rel=1e-5)
 

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 
-from splitpoint.planner.quality.accuracy import Observed, choose_metric, judge, relative_error
+from splitpoint.planner.deploy.accuracy import Accuracy, Metric
+from splitpoint.planner.quality import accuracy
+from splitpoint.planner.quality.accuracy import choose_metric
 from splitpoint.planner.quality.intervals import cluster_mean, paired_drop, proportion
+from splitpoint.planner.quality.observe import observe, relative_error
+from splitpoint.planner.values.outcomes import Outcomes
 
 CLASSES = 4
+
+
+class Observed(NamedTuple):
+    """One input: what the candidate gave, what the unsplit network gives, and the truth where it is known."""
+
+    outputs: Any
+    reference: Any
+    label: int | None
+    group: str
+    payload_bytes: int
+
+
+def judge(rows: Sequence[Observed], metric: Metric, subset: Literal["search", "report"]) -> Accuracy:
+    """The accuracy of these inputs, through the outcome of each."""
+    inputs = tuple(observe(r.outputs, r.reference, label=r.label, group=r.group) for r in rows)
+    outcomes = Outcomes(subset=subset, inputs=inputs, payload_bytes=tuple(r.payload_bytes for r in rows))
+    return accuracy.judge(outcomes, metric)
 
 
 def scores(answer: int, margin: float = 1.0) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -130,3 +152,27 @@ def test_the_metric_follows_from_outputs_and_labels(
     shape: tuple[int, ...], labelled: bool, agreement: bool, metric: str
 ) -> None:
     assert choose_metric(shape, labelled=labelled, agreement=agreement) == metric
+
+
+def test_outcomes_that_were_written_and_read_back_give_the_same_accuracy() -> None:
+    answers = enumerate(zip(ANSWERS, WHOLE, LABELS, strict=True))
+    rows = [observe([scores(a)], [scores(w)], label=y, group=str(i)) for i, (a, w, y) in answers]
+    outcomes = Outcomes(subset="search", inputs=tuple(rows), payload_bytes=tuple(range(10)))
+    stored = msgspec.msgpack.decode(msgspec.msgpack.encode(outcomes), type=Outcomes)
+    assert stored == outcomes
+    for metric in ("top1", "agreement", "fidelity"):
+        assert accuracy.judge(stored, metric) == accuracy.judge(outcomes, metric)
+
+
+def test_margin_and_divergence_of_one_input() -> None:
+    exact, changed = np.array([[2.0, 1.0, 0.0]]), np.array([[1.5, 1.75, 0.0]])
+    row = observe([changed], [exact], label=0, group="a")
+    assert row.margin_change == pytest.approx((1.5 - 1.75) - (2.0 - 1.0))
+    p, q = (np.exp(x) / np.exp(x).sum() for x in (exact, changed))
+    assert row.divergence == pytest.approx(float((p * np.log(p / q)).sum()))
+    assert (row.right, row.reference_right, row.same) == (False, True, False)
+    same = observe([exact], [exact], label=None, group="a")
+    assert (same.margin_change, same.divergence, same.relative_error, same.same) == (0.0, 0.0, 0.0, True)
+    assert (same.right, same.reference_right) == (None, None)
+    maps = observe([np.ones((1, 2, 2))], [np.ones((1, 2, 2))], label=None, group="a")
+    assert (maps.margin_change, maps.divergence) == (None, None)

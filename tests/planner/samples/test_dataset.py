@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from splitpoint.planner.samples.dataset import Dataset, Sample, check_labels, inputs, split_three
+from splitpoint.planner.samples.dataset import Dataset, NetworkInputs, Sample, check_labels, split_three
 from splitpoint.planner.samples.readers import load_data, load_factory
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec
@@ -39,7 +39,7 @@ def picture(path: Path, level: int = 0) -> None:
 
 
 def values(dataset: Dataset) -> set[float]:
-    return {float(x[0, 0]) for x in inputs(dataset)}
+    return {float(x[0, 0]) for x in NetworkInputs(dataset)}
 
 
 @given(sizes=st.lists(st.integers(1, 6), min_size=24, max_size=60), seed=st.integers(0, 5), classes=st.integers(1, 4))
@@ -187,10 +187,10 @@ def test_npz_of_tensors_and_of_pictures(tmp_path: Path) -> None:
     x = np.arange(12, dtype=np.float64).reshape(6, 2)
     np.savez(tmp_path / "t.npz", x=x, y=np.arange(6), group=np.array(list("aabbcc")))
     data = load_data("t.npz", TENSOR, base=tmp_path)
-    assert [x.shape for x in inputs(data)] == [(1, 2)] * 6
+    assert [x.shape for x in NetworkInputs(data)] == [(1, 2)] * 6
     assert data.group_count == 3
     np.savez(tmp_path / "p.npz", x=np.full((3, 4, 4, 3), 7, np.uint8))
-    assert next(inputs(load_data("p.npz", SPEC, base=tmp_path))).shape == (1, 3, 4, 4)
+    assert NetworkInputs(load_data("p.npz", SPEC, base=tmp_path))[0].shape == (1, 3, 4, 4)
     faults = {
         "expected arrays": {"z": x},
         "y has shape": {"x": x, "y": np.arange(5)},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from splitpoint.codecs.contract.protocol import Array, FitError, Rate
-from splitpoint.planner.coding.bench import Coded
+from splitpoint.planner.coding.runs import Coded
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.search import table
 from splitpoint.planner.search.table import Entry, entropy_bits, promising, starting_points, tabulate
@@ -113,9 +113,9 @@ class FakeBench:
         self.graph = types.SimpleNamespace(tensors={"t": tensor})
         self.unfit, self.looks, self.tails = unfit, 0, 0
 
-    def activations(self, cut: Cut, subset: str) -> list[dict[str, Array]]:
+    def activation(self, cut: Cut, subset: str, index: int) -> dict[str, Array]:
         assert subset == "calibration"
-        return [{"t": np.full((1, 4), float(i + 1))} for i in range(5)]
+        return {"t": np.full((1, 4), float(index + 1))}
 
     def tail(self, cut: Cut, tensors: Mapping[str, Array]) -> list[Array]:
         self.tails += 1
@@ -145,7 +145,7 @@ def tabulated(
     left_out: dict[str, str] = {}
     priced: list[tuple[int, float]] = []
 
-    def cost(_: Cut, candidate: Candidate, payload_bytes: float) -> Cost:
+    def cost(candidate: Candidate, payload_bytes: float) -> Cost:
         priced.append((candidate.rate, payload_bytes))
         found: Cost = make_point(payload=payload_bytes).cost
         return found
@@ -200,7 +200,7 @@ def test_a_codec_that_refuses_the_tensor_has_no_entries(make_point: Make) -> Non
 
 
 def test_a_codec_whose_seconds_nobody_measured_is_left_out_with_the_reason(make_point: Make) -> None:
-    def price(_: Cut, candidate: Candidate, payload_bytes: float) -> Cost:
+    def price(candidate: Candidate, payload_bytes: float) -> Cost:
         if candidate.codec == "slow":
             raise ProfileError("nobody measured it")
         found: Cost = make_point().cost

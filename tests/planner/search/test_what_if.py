@@ -34,7 +34,7 @@ def outcome(points: list[Any], needs: Any, link: Any = LINK) -> Any:
         config=types.SimpleNamespace(objectives=("latency", "payload", "drop")),
     )
     side = types.SimpleNamespace
-    return side(problem=problem, points=points, edge=side(device=PI), server=side(device=CLOUD))
+    return side(problem=problem, points=points, device=PI, server=CLOUD)
 
 
 def test_a_point_over_another_link_takes_that_links_seconds(make_point: Make) -> None:

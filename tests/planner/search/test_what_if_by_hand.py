@@ -34,8 +34,8 @@ def table(points: list[Any], needs: Any, *, link: FixedLink = LINK, load: float 
         needs=needs,
         config=side(objectives=("latency", "payload", "drop")),
     )
-    edge, server = side(device=load_device("raspberry-pi-4")), side(device=load_server("cloud-8core"))
-    outcome: Any = side(problem=problem, points=points, edge=edge, server=server)
+    device, server = load_device("raspberry-pi-4"), load_server("cloud-8core")
+    outcome: Any = side(problem=problem, points=points, device=device, server=server)
     return by_rate(outcome)
 
 

@@ -1,0 +1,234 @@
+"""Runs of one network: activations at its cuts, fitted codecs, payloads, tails; sessions and threads end with it.
+
+I/O and caches live here so that `planner.quality.accuracy` and `planner.cost.price` stay pure functions of what it
+returns.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+
+from splitpoint.codecs.container import pack, unpack
+from splitpoint.codecs.contract.protocol import Array, Codec, Context, FittedCodec
+from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
+from splitpoint.planner.coding.cache import ByteCache, default_budget
+from splitpoint.planner.coding.context import Contexts, spread
+from splitpoint.planner.cuts.expose import expose
+from splitpoint.planner.cuts.halves import split, whole_bytes
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.runtime import Session, open_session
+
+__all__ = ["PLACEHOLDER_HASH", "Coded", "NetworkRuns"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+SESSION_BYTES = 4 * 2**20  # that a session takes beside its weights, about: its arena and its graph
+CALIBRATION_ELEMENTS = 4_000_000  # at a cut: a large map has enough vectors in few inputs
+LEAST_CALIBRATION = 6  # inputs, however large the map
+PLACEHOLDER_HASH = bytes(8)  # payloads of the search belong to no plan yet; their length is the same
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Coded:
+    """One input through a codec: the container's bytes and what the decoder graph makes of them."""
+
+    payload: bytes
+    tensors: Mapping[str, Array]  # crossing tensor -> reconstruction
+    key: bytes  # equal keys at one cut mean equal reconstructions
+
+
+class NetworkRuns:
+    """Heads, tails, activations and fitted codecs of one canonical model over named sets of inputs.
+
+    A context manager: on leaving, its threads end and what it kept is dropped.
+    """
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        inputs: Mapping[str, Sequence[Array]],
+        *,
+        threads: int,
+        labels: Array | None = None,
+        seed: int = 0,
+        name: str = "given",
+        cache: ByteCache | None = None,
+    ) -> None:
+        """`inputs` maps a set's name ("calibration", "search", "report") to its (1, ...) arrays.
+
+        `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names.
+        """
+        if len(graph.inputs) != 1:
+            raise ValueError(f"{graph.name}: expected one input, got {len(graph.inputs)}")
+        self.graph, self.name = graph, name
+        self.cache = ByteCache(default_budget()) if cache is None else cache
+        self._inputs = inputs
+        self._threads = threads
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
+        self._lock = threading.RLock()
+        self._contexts = Contexts(graph, inputs.get("calibration", ()), labels=labels, seed=seed, threads=threads)
+
+    def __enter__(self) -> NetworkRuns:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads and drop what was kept."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.cache.clear()
+
+    @property
+    def input_name(self) -> str:
+        """Name of the network's input tensor."""
+        return self.graph.inputs[0].name
+
+    def input(self, subset: str, index: int) -> Array:
+        """The set's input number `index`, (1, ...)."""
+        return self._inputs[subset][index]
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Apply `function` to each item, on as many inputs at once as there are threads; results in order.
+
+        One thread an input is up to twice as fast as all threads on one input, and equal bits either way.
+        """
+        return list(self._pool.map(function, items))
+
+    def activation(self, cut: Cut, subset: str, index: int) -> dict[str, Array]:
+        """Crossing tensors of one input of `subset`."""
+
+        def compute() -> dict[str, Array]:
+            x = self.input(subset, index)
+            if cut.tensors == (self.input_name,):
+                return {self.input_name: x}
+            return self._session(("head", cut.tensors), lambda: self._pair(cut)[0]).run({self.input_name: x})
+
+        key = ("activation", self.name, cut.tensors, subset, index)
+        return self.cache.get(key, compute, lambda row: sum(a.nbytes for a in row.values()))
+
+    def sweep(self, cuts: Sequence[Cut], subset: str, count: int) -> Iterator[dict[str, Array]]:
+        """All tensors of all `cuts` for the first `count` inputs of `subset`, each from one run of the network."""
+        names = sorted({name for cut in cuts for name in cut.tensors} - {self.input_name})
+        session = open_session(expose(whole_bytes(self.graph), names), level="all", threads=1)
+        for x in itertools.islice(self._inputs[subset], count):
+            yield {self.input_name: x, **session.run({self.input_name: x})}
+
+    def tail(self, cut: Cut, tensors: Mapping[str, Array]) -> list[Array]:
+        """The network's outputs from the crossing tensors."""
+        outputs = self._session(("tail", cut.tensors), lambda: self._pair(cut)[1]).run(tensors)
+        return [outputs[tensor.name] for tensor in self.graph.outputs]
+
+    def whole(self, x: Array) -> list[Array]:
+        """The unsplit network's outputs."""
+        outputs = self._session(("whole",), lambda: whole_bytes(self.graph)).run({self.input_name: x})
+        return [outputs[tensor.name] for tensor in self.graph.outputs]
+
+    def prepare(self, cuts: Sequence[Cut], codecs: Sequence[Codec]) -> dict[str, str]:
+        """Compute what `codecs` use beside activations at `cuts`; gives "codec at cuts" -> what it lacks.
+
+        Without it a codec that weights its noise by sensitivity is fitted without.
+        """
+        return self._contexts.prepare(cuts, codecs)
+
+    def fit(self, cut: Cut, codec: str, rate: int) -> tuple[FittedCodec, ...]:
+        """The codec fitted on the calibration set, one per crossing tensor; raises `FitError`."""
+
+        def compute() -> tuple[FittedCodec, ...]:
+            chosen, stacked = self._calibration(cut)
+            return tuple(
+                REGISTRY[codec].fit(stacked[name], rate, self._context(codec, cut, name, chosen))
+                for name in cut.tensors
+            )
+
+        return self.cache.get(
+            ("fitted", self.name, cut.tensors, codec, rate), compute, lambda fitted: sum(map(_fitted_bytes, fitted))
+        )
+
+    def encode(self, cut: Cut, fitted: Sequence[FittedCodec], tensors: Mapping[str, Array]) -> bytes:
+        """One input's crossing tensors as one container: the bytes that would be sent."""
+        parts = []
+        for name, codec in zip(cut.tensors, fitted, strict=True):
+            symbols = {"x": tensors[name]}
+            if codec.encoder is not None:
+                symbols = self._graph_session(codec.encoder).run(symbols)
+            parts.append(codec.coder.encode(symbols))
+        return pack(parts, codec_id=CODEC_IDS[fitted[0].codec], rate=fitted[0].rate, plan_hash=PLACEHOLDER_HASH)
+
+    def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
+        """What the server makes of those bytes, and nothing else."""
+        first = fitted[0]
+        parts = unpack(
+            payload,
+            codec_id=CODEC_IDS[first.codec],
+            rate=first.rate,
+            plan_hash=PLACEHOLDER_HASH,
+            count=len(cut.tensors),
+        )
+        tensors, keys = {}, []
+        for name, codec, part in zip(cut.tensors, fitted, parts, strict=True):
+            decoded = codec.coder.decode(part)
+            keys += [codec.transform_key.encode(), *(decoded[spec.name].tobytes() for spec in codec.coder.specs)]
+            if codec.decoder is None:
+                tensors[name] = decoded["x"]
+            else:
+                (tensors[name],) = self._graph_session(codec.decoder).run(decoded).values()
+        return Coded(payload=payload, tensors=tensors, key=hashlib.sha256(b"\0".join(keys)).digest())
+
+    def _pair(self, cut: Cut) -> tuple[bytes, bytes]:
+        return self.cache.get(
+            ("halves", self.name, cut.tensors), lambda: split(self.graph, cut), lambda pair: sum(map(len, pair))
+        )
+
+    def _calibration(self, cut: Cut) -> tuple[list[int], dict[str, Array]]:
+        """Which calibration inputs are used, and activations (N, ...) by tensor."""
+
+        def compute() -> tuple[list[int], dict[str, Array]]:
+            enough = max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements)
+            chosen = spread(len(self._inputs["calibration"]), enough)
+            rows = self.map(lambda i: self.activation(cut, "calibration", i), chosen)
+            return chosen, {name: np.concatenate([row[name] for row in rows]) for name in cut.tensors}
+
+        return self.cache.get(
+            ("calibration", self.name, cut.tensors), compute, lambda made: sum(a.nbytes for a in made[1].values())
+        )
+
+    def _context(self, codec: str, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
+        return dataclasses.replace(self._contexts(REGISTRY[codec], cut, tensor, rows), run=self._run_once)
+
+    def _run_once(self, model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        return open_session(model, level="all", threads=self._threads).run(feeds)
+
+    def _graph_session(self, model: bytes) -> Session:
+        return self._session(("codec", hashlib.sha256(model).digest()), lambda: model)
+
+    def _session(self, key: Hashable, model: Callable[[], bytes]) -> Session:
+        def make() -> tuple[Session, int]:
+            data = model()
+            return open_session(data, level="all", threads=1), len(data) + SESSION_BYTES
+
+        with self._lock:  # two threads would load the same model twice
+            return self.cache.get(("session", self.name, key), make, lambda made: made[1])[0]
+
+
+def _fitted_bytes(codec: FittedCodec) -> int:
+    tables = sum(array.nbytes for array in codec.coder.arrays().values())
+    return len(codec.encoder or b"") + len(codec.decoder or b"") + tables

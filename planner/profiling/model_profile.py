@@ -1,0 +1,71 @@
+"""The profile of a network on this host: read from a file, or measured now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from splitpoint.planner.cost.timing import with_anchors
+from splitpoint.planner.networks.variants import Variant
+from splitpoint.planner.profiling.host import measure_host
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.structs import read_yaml
+from splitpoint.profiles.machine.machine import check_settings, this_machine
+from splitpoint.profiles.measurement.measure import measure_profile
+from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.network.model import ModelGraph
+
+__all__ = ["obtain_profile", "obtain_profiles"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def obtain_profiles(
+    variants: Sequence[Variant], *, stored: Path | None, threads: int
+) -> tuple[ModelProfile, list[ModelProfile | None]]:
+    """The given network's profile and one for each variant, the given first.
+
+    `stored` is the given network's profile, or a folder of profiles that are told apart by their model's hash. With
+    it nothing is measured, so that the plan depends on files alone: a variant without a stored profile gets None.
+    """
+    given = variants[0].graph
+    if stored is None or not stored.is_dir():
+        first = obtain_profile(given, stored=stored, threads=threads)
+        others = [
+            None
+            if stored is not None
+            else with_anchors(variant.graph, measure_profile(variant.graph, host=first.host, threads=threads))
+            for variant in variants[1:]
+        ]
+        return first, [first, *others]
+    found = {profile.model_sha256: profile for profile in (read_yaml(p, ModelProfile) for p in sorted(_yaml(stored)))}
+    if given.sha256 not in found:
+        raise ProfileError(
+            f"no profile of {given.name} ({given.sha256[:12]}…) among {len(found)} profiles",
+            at=str(stored),
+            fix=f"splitpoint profile MODEL --out {stored}/{given.name}.yaml",
+        )
+    return found[given.sha256], [found.get(variant.graph.sha256) for variant in variants]
+
+
+def obtain_profile(graph: ModelGraph, *, stored: Path | None, threads: int) -> ModelProfile:
+    """The stored profile of this very model, or one measured now on this host."""
+    if stored is None:
+        machine = this_machine(threads=threads)
+        return with_anchors(graph, measure_profile(graph, host=measure_host(machine), threads=threads))
+    profile = read_yaml(stored, ModelProfile)
+    if profile.model_sha256 != graph.sha256:
+        raise ProfileError(
+            f"the profile is of another model: {profile.model} {profile.model_sha256[:12]}…,"
+            f" this is {graph.name} {graph.sha256[:12]}…",
+            at=f"{stored}: $.model_sha256",
+            fix="splitpoint profile MODEL --out FILE",
+        )
+    check_settings(profile.machine, this_machine(threads=threads), what="the model profile", at=f"{stored}: $.machine")
+    return profile
+
+
+def _yaml(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")]

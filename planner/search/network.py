@@ -1,0 +1,86 @@
+"""A network of the search: where it can be cut, and what it takes on the two sides."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from splitpoint.planner.cost.price import Party, op_work, party
+from splitpoint.planner.cuts.enumeration import CutList, enumerate_cuts
+from splitpoint.planner.networks.variants import Variant
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.library.catalog import load_device, load_server
+from splitpoint.profiles.machine.device import Device, predict_s
+from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.network.model import ModelGraph
+
+__all__ = ["Network", "describe_network"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Network:
+    """A variant with its cuts, and the seconds of its operators on device and server."""
+
+    variant: Variant
+    profile: ModelProfile | None  # None: modelled after the given network's profile
+    cuts: CutList
+    edge: Party
+    server: Party
+
+    @property
+    def name(self) -> str:
+        """The variant's name, by which candidates name it."""
+        return self.variant.name
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The variant's network."""
+        return self.variant.graph
+
+    @property
+    def cuttable(self) -> list[Cut]:
+        """The cuts that this variant is for."""
+        after = self.variant.after
+        return [cut for cut in self.cuts.cuts if after is None or cut.after in after]
+
+    def cut(self, name: str) -> Cut:
+        """The cut of that name; raises `ProfileError` when there is none."""
+        for cut in self.cuts.cuts:
+            if cut.name == name:
+                return cut
+        raise ProfileError(f"{self.graph.name} has no cut {name!r}", fix="splitpoint cuts MODEL")
+
+
+def describe_network(
+    problem: Problem, variant: Variant, profile: ModelProfile | None, *, host: Device, given: Network | None
+) -> Network:
+    """Enumerate the cuts and price the operators; `given` is the given network, None: this is it. Nothing is run."""
+    config, graph = problem.config, variant.graph
+    device = host if config.device == "host" else load_device(config.device)
+    other = host if config.server == "host" else load_server(config.server)
+    return Network(
+        variant=variant,
+        profile=profile,
+        cuts=enumerate_cuts(graph, k=config.search.max_tensors),
+        edge=_party(device, graph, profile, None if given is None else (given.graph, given.edge)),
+        server=_party(other, graph, profile, None if given is None else (given.graph, given.server)),
+    )
+
+
+def _party(
+    device: Device, graph: ModelGraph, profile: ModelProfile | None, given: tuple[ModelGraph, Party] | None
+) -> Party:
+    """Seconds of the nodes; without a profile predicted, and scaled by what prediction was off for the given graph."""
+    if profile is not None:
+        return party(device, graph, profile)
+    if given is None:
+        raise ValueError(f"{graph.name}: the given network needs a profile")
+    known_graph, known = given
+    predicted_s, known_s = (predict_s(device, [op_work(g, node) for node in g.nodes]) for g in (graph, known_graph))
+    scale = float(known.node_s.sum() / known_s.sum())
+    return Party(device=device, node_s=predicted_s * scale, run_s=known.run_s, how="modelled")

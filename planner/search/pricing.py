@@ -1,0 +1,107 @@
+"""Cost of the candidates of one network: all but the payload is looked up once a cut, codec and rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from splitpoint.planner.cost.memory import peak_bytes
+from splitpoint.planner.cost.price import CodingWork, cost_of_picture, cost_of_split, cost_on_device
+from splitpoint.planner.cost.timing import HostTimes
+from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.search.network import Network
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.values.candidate import Candidate
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.machine.device import Device
+
+__all__ = ["UNCOMPRESSED", "Pricer", "host_times"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+UNCOMPRESSED = "raw"  # what Neurosurgeon (Kang 2017) chooses among
+
+
+def host_times(network: Network, *, threads: int) -> HostTimes | None:
+    """Times of exported halves on this host, where the host is one of the two sides; None elsewhere."""
+    here = next((side for side in (network.edge, network.server) if side.how == "profiled"), None)
+    if here is None or network.profile is None:
+        return None
+    return HostTimes(network.graph, network.cuts.cuts, here, threads=threads, known=network.profile.halves)
+
+
+class Pricer:
+    """Prices candidates of one network; halves as they were timed, where any were."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        network: Network,
+        *,
+        host: Device,
+        work_of: Callable[[Candidate], CodingWork],
+        times: HostTimes | None = None,
+    ) -> None:
+        """`work_of` says what a split candidate's codec asks of both sides; `times` is None where neither is here."""
+        self._network, self._channel, self._host = network, problem.channel, host
+        self._work_of = work_of
+        self._work: dict[Candidate, CodingWork] = {}
+        self._peaks: dict[tuple[str, ...], int] = {}
+        self.times = times
+        spec = network.variant.spec
+        self._pixels = spec.height_width[0] * spec.height_width[1] if spec.kind == "image" else 0
+
+    def price(self, candidate: Candidate, payload_bytes: float) -> Cost:
+        """The cost with this mean payload."""
+        network = self._network
+        if candidate.placement == "device":
+            return cost_on_device(
+                graph=network.graph,
+                peak_bytes=peak_bytes(network.graph, None),
+                prepare_symbols=self._pixels,
+                edge=network.edge,
+                host=self._host,
+            )
+        if candidate.placement == "server":
+            return cost_of_picture(
+                graph=network.graph,
+                coder=candidate.codec,
+                pixels=self._pixels,
+                payload_bytes=payload_bytes,
+                prepare_symbols=self._pixels,
+                edge=network.edge,
+                server=network.server,
+                host=self._host,
+                channel=self._channel,
+            )
+        if candidate not in self._work:
+            self._work[candidate] = self._work_of(candidate)
+        return self._split(network.cut(candidate.cut), self._work[candidate], payload_bytes)
+
+    def uncompressed(self, cut: Cut) -> Cost:
+        """The cost of sending the cut's tensors as they are: nothing to fit."""
+        symbols = tuple((UNCOMPRESSED, self._network.graph.tensors[name].elements) for name in cut.tensors)
+        work = CodingWork(symbols=symbols, encoder=(), decoder=(), table_bytes=0, weight_bytes=0)
+        return self._split(cut, work, cut.bytes)
+
+    def _split(self, cut: Cut, work: CodingWork, payload_bytes: float) -> Cost:
+        network = self._network
+        if cut.tensors not in self._peaks:
+            self._peaks[cut.tensors] = peak_bytes(network.graph, cut)
+        head, tail = (self.times and self.times.halves(cut)) or (None, None)
+        return cost_of_split(
+            graph=network.graph,
+            cut=cut,
+            work=work,
+            payload_bytes=payload_bytes,
+            peak_bytes=self._peaks[cut.tensors],
+            prepare_symbols=self._pixels,
+            edge=network.edge,
+            server=network.server,
+            host=self._host,
+            channel=self._channel,
+            head=head if network.edge.how == "profiled" else None,
+            tail=tail if network.server.how == "profiled" else None,
+        )

@@ -1,0 +1,57 @@
+"""What a search found: everything that a plan directory and the terminal need, as values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.search.decide import Decision
+from splitpoint.planner.search.network import Network
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.profiles.machine.device import Device
+from splitpoint.profiles.measurement.model_profile import ModelProfile
+
+__all__ = ["SearchResult"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SearchResult:
+    """Points, the decision among them, and the codecs of those that may be written."""
+
+    problem: Problem
+    profile: ModelProfile  # of the given network
+    networks: tuple[Network, ...]  # one a variant, the given network first
+    notes: tuple[str, ...]  # variants that could not be made, and why
+    table_size: int
+    left_out: Mapping[str, str]  # codec, or "codec at cuts" -> why it was not searched
+    baselines: tuple[tuple[str, Evaluated], ...]  # label -> point, in the order of every table
+    points: tuple[Evaluated, ...]  # all that were measured
+    decision: Decision
+    codecs: Mapping[Candidate, tuple[FittedCodec, ...]]  # of every measured split that may be written
+    tail_runs: int  # inputs that went through a tail
+    tail_reused: int  # inputs whose reconstruction had been seen
+
+    @property
+    def given(self) -> Network:
+        """The given network."""
+        return self.networks[0]
+
+    @property
+    def device(self) -> Device:
+        """The device of the plan."""
+        return self.given.edge.device
+
+    @property
+    def server(self) -> Device:
+        """The server of the plan."""
+        return self.given.server.device
+
+    def network(self, variant: str) -> Network:
+        """The network of a variant by name."""
+        return next(network for network in self.networks if network.name == variant)

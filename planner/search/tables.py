@@ -1,0 +1,84 @@
+"""The tables of all networks: which cuts are searched, which candidates there are, and which come first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from splitpoint.codecs.contract.protocol import Codec
+from splitpoint.codecs.registry import REGISTRY
+from splitpoint.codecs.registry import get as get_codec
+from splitpoint.planner.search import table
+from splitpoint.planner.search.baselines import picture_bit
+from splitpoint.planner.search.measuring import Measurer
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.values.candidate import GIVEN, Candidate
+from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.progress import Progress
+
+__all__ = ["Tables", "fit_tables"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+STARTING_SHARE = 0.5  # of the evaluations go to the tables' own fronts before the sampler proposes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Tables:
+    """What can be looked up before any accuracy is paid for."""
+
+    entries: list[list[table.Entry]]  # by network
+    searched: list[list[Cut]]  # by network
+    codecs: list[Codec]
+    left_out: dict[str, str]  # codec, or "codec at cuts" -> why it is not searched
+
+    @property
+    def size(self) -> int:
+        """Candidates in all tables."""
+        return sum(map(len, self.entries))
+
+    def options(self) -> list[list[list[Candidate]]]:
+        """options[place][codec] = candidates in ascending rate; places are the cuts of all networks in turn."""
+        place = {codec.name: i for i, codec in enumerate(self.codecs)}
+        options: list[list[list[Candidate]]] = []
+        for entries, cuts in zip(self.entries, self.searched, strict=True):
+            index = {cut.name: len(options) + i for i, cut in enumerate(cuts)}
+            options += [[[] for _ in self.codecs] for _ in cuts]
+            for entry in entries:
+                options[index[entry.candidate.cut]][place[entry.candidate.codec]].append(entry.candidate)
+        return options
+
+    def starting_points(self, *, deadline_s: float | None, evaluations: int) -> list[Candidate]:
+        """The front of each network's table, by equal shares: a table knows what coding loses, not what variants do."""
+        count = round(STARTING_SHARE * evaluations)
+        share = -(-count // len(self.entries))
+        fronts = [table.starting_points(entries, deadline_s=deadline_s, count=share) for entries in self.entries]
+        return [front[i] for i in range(share) for front in fronts if i < len(front)][:count]
+
+
+def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progress) -> Tables:
+    """Each network's table over its promising cuts."""
+    settings = problem.config.search
+    codecs = [get_codec(name) for name in settings.codecs or tuple(REGISTRY)]
+    ceiling_bit = picture_bit(problem)
+    searched = [
+        table.promising(m.runs, m.network.cuttable, limit=settings.max_cuts, ceiling_bit=ceiling_bit) for m in measurers
+    ]
+    tables = Tables(entries=[], searched=searched, codecs=codecs, left_out={})
+    with progress.stage("codecs", sum(map(len, searched)) * len(codecs)) as step:
+        for measurer, cuts in zip(measurers, searched, strict=True):
+            name, pricer = measurer.network.name, measurer.pricer
+            prefix = "" if name == GIVEN else f"{name}: "
+            tables.left_out.update({prefix + key: why for key, why in measurer.runs.prepare(cuts, codecs).items()})
+            rows = table.tabulate(measurer.runs, cuts, codecs, pricer.price, variant=name, left_out=tables.left_out)
+            tables.entries.append([])
+            for row in rows:
+                tables.entries[-1] += row
+                step("")
+        used = len({entry.candidate.codec for entries in tables.entries for entry in entries})
+        total = sum(len(m.network.cuttable) for m in measurers)
+        step(f"{used} presets fitted at {sum(map(len, searched))} of {total} cuts, {tables.size} candidates")
+    return tables

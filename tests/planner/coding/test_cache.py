@@ -1,0 +1,56 @@
+"""The byte cache: a budget that holds, the least recently used goes first, values are made again."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitpoint.planner.coding.cache import MOST_BYTES, ByteCache, default_budget
+
+
+def test_a_value_is_made_once_while_it_is_kept() -> None:
+    cache, made = ByteCache(10), []
+    for _ in range(3):
+        assert cache.get("a", lambda: made.append(1) or "value", lambda _: 4) == "value"  # type: ignore[func-returns-value]  # None
+    assert (len(made), cache.used_bytes, "a" in cache, "b" in cache) == (1, 4, True, False)
+    cache.clear()
+    assert (cache.used_bytes, "a" in cache) == (0, False)
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    cache = ByteCache(10)
+    for key in ("a", "b"):
+        cache.get(key, lambda: 0, lambda _: 5)
+    cache.get("a", lambda: 0, lambda _: 5)
+    cache.get("c", lambda: 0, lambda _: 5)
+    assert ["a" in cache, "b" in cache, "c" in cache] == [True, False, True]
+
+
+def test_what_is_larger_than_the_budget_is_given_and_not_kept() -> None:
+    cache = ByteCache(10)
+    cache.get("small", lambda: 1, lambda _: 10)
+    assert cache.get("large", lambda: 2, lambda _: 11) == 2
+    assert ["small" in cache, "large" in cache, cache.used_bytes] == [True, False, 10]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), max_size=40))
+def test_the_budget_holds_and_values_are_right(asked: list[tuple[int, int]]) -> None:
+    cache = ByteCache(12)
+    for key, size in asked:
+        assert cache.get((key, size), lambda key=key: key, lambda _, size=size: size) == key  # type: ignore[misc]  # bound now
+        assert 0 <= cache.used_bytes <= 12
+
+
+def test_several_threads_get_equal_values_and_the_sum_stays_right() -> None:
+    cache = ByteCache(50)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        keys = [i % 13 for i in range(2000)]
+        values = list(pool.map(lambda key: cache.get(key, lambda: key * 2, lambda _: 7), keys))
+    assert values == [key * 2 for key in keys]
+    assert cache.used_bytes == 7 * sum(key in cache for key in range(13)) <= 50
+
+
+def test_the_default_is_a_share_of_the_free_memory_and_bounded() -> None:
+    assert 0 < default_budget() <= MOST_BYTES
