@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_networks import Network
 from splitpoint.codecs.container import pack
-from splitpoint.codecs.contract.protocol import Context, FitError, FittedCodec
+from splitpoint.codecs.contract.protocol import Context, FitError, FittedCodec, fit_one
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import save_coders
-from splitpoint.planner.coding.context import weighted
 from splitpoint.planner.quality.intervals import tango
 from splitpoint.profiles.network.runtime import open_session
 
@@ -74,8 +73,9 @@ def measure_codec(
     sides: dict[str, list[int]] = {name: [] for name in names}
     for fold, (fit, choose, held_out) in enumerate(folds(count)):
         others = np.concatenate([choose, held_out])
+        weighted = any("gradients" in REGISTRY[name].wants for name in names)
         context = Context(
-            gradients=network.gradients(activations[fit], cut) if any(weighted(REGISTRY[n]) for n in names) else None,
+            gradients=network.gradients(activations[fit], cut) if weighted else None,
             layer_input=None if layer_input is None else layer_input[fit],
         )
         decoded: dict[str, tuple[list[dict[str, Array]], Array]] = {}
@@ -83,7 +83,7 @@ def measure_codec(
             begin = time.perf_counter()
             for place, rate in enumerate(chosen[name]):
                 try:
-                    fitted = REGISTRY[name].fit(activations[fit], rate, context)
+                    fitted = fit_one(REGISTRY[name], activations[fit], rate, context)
                 except FitError as error:
                     say(f"  {name} {REGISTRY[name].rates[rate].label}: {error}")
                     sides[name].append(0)

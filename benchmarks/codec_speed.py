@@ -22,7 +22,7 @@ from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.container import pack
 from splitpoint.codecs.contract.preset import CoderFit, Layout
-from splitpoint.codecs.contract.protocol import Coder, Context, Rate, TensorSpec
+from splitpoint.codecs.contract.protocol import Coder, Context, Rate, TensorSpec, fit_one
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
@@ -126,7 +126,7 @@ def head_rows(say: Callable[[str], None]) -> list[dict[str, Any]]:
     calls: dict[str, Callable[[], Any]] = {"head": lambda: head.run({entry.name: pictures[0]})}
     for bits in FAST_BITS:
         rate = next(i for i, one in enumerate(codec.rates) if one.value == bits)
-        fitted = codec.fit(activations, rate, Context())
+        fitted = fit_one(codec, activations, rate, Context())
         assert fitted.encoder is not None
         calls[str(bits)] = functools.partial(
             _send, open_session(fitted.encoder, threads=1), fitted.coder, rate, activations[:1]

@@ -13,7 +13,6 @@ from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.passthrough import PassThrough
 from splitpoint.codecs.contract.preset import Preset
 from splitpoint.codecs.contract.protocol import Codec, CodecError
-from splitpoint.codecs.lossy.preset import LossyPreset
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.picture import PICTURES
@@ -54,7 +53,7 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="uniform-channel-huffman", transform=Identity(), quantizer=Uniform(per_channel=True), coder=Huffman()),
     Preset(name="brito-sq", transform=Identity(), quantizer=Uniform(), coder=Huffman(per_channel=False)),
     Preset(name="brito-lloyd", transform=Identity(), quantizer=Lloyd(), coder=Huffman(per_channel=False)),
-    LossyPreset(name="brito-tcq", transform=Identity(), coder=Trellis(coder=Huffman(per_channel=False))),
+    Preset(name="brito-tcq", transform=Identity(), coder=Trellis(coder=Huffman(per_channel=False))),
     Preset(name="brito-vq", transform=Identity(), quantizer=Vector(), coder=Huffman(per_channel=False)),
     Preset(
         name="uniform-clip-rans", transform=Identity(), quantizer=Uniform(per_channel=True, clip=True), coder=Rans()
@@ -70,10 +69,10 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="choi-tiles-webp", transform=ChannelSubset(), quantizer=Range(), coder=Tiles(kind="webp")),
     Preset(name="choi-tiles-jxl", transform=ChannelSubset(), quantizer=Range(), coder=Tiles(kind="jxl")),
     Preset(name="tiles-webp", transform=Identity(), quantizer=Range(), coder=Tiles(kind="webp")),
-    LossyPreset(name="lossy-tiles-jpeg", transform=Identity(), coder=LossyTiles(kind="jpeg")),
-    LossyPreset(name="lossy-tiles-webp", transform=Identity(), coder=LossyTiles(kind="webp")),
-    LossyPreset(name="lossy-tiles-avif", transform=Identity(), coder=LossyTiles(kind="avif")),
-    LossyPreset(name="lossy-tiles-hevc", transform=Identity(), coder=LossyTiles(kind="hevc")),
+    Preset(name="lossy-tiles-jpeg", transform=Identity(), coder=LossyTiles(kind="jpeg")),
+    Preset(name="lossy-tiles-webp", transform=Identity(), coder=LossyTiles(kind="webp")),
+    Preset(name="lossy-tiles-avif", transform=Identity(), coder=LossyTiles(kind="avif")),
+    Preset(name="lossy-tiles-hevc", transform=Identity(), coder=LossyTiles(kind="hevc")),
     Preset(name="range-zstd", transform=Identity(), quantizer=Range(), coder=Packed()),
     Preset(name="kltq-ctx", transform=Spectral(), quantizer=Step(), coder=ContextCode()),
     Preset(name="kltq-rans", transform=Spectral(), quantizer=Step(), coder=Rans()),

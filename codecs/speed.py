@@ -15,7 +15,7 @@ from splitpoint.codecs.coders.packed import Packed
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.preset import CoderFit
-from splitpoint.codecs.contract.protocol import Context, TensorSpec
+from splitpoint.codecs.contract.protocol import Context, TensorSpec, fit_one
 from splitpoint.codecs.pictures.picture import PICTURES, Picture
 from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.registry import REGISTRY
@@ -59,7 +59,7 @@ def measure_coders() -> dict[str, tuple[float, float]]:
     activations = values.astype(np.float32)
     for codec in REGISTRY.values():
         if codec.boundary == "float32" and codec.refuses(SHAPE, "float32") is None:
-            coder = codec.fit(activations, len(codec.rates) // 2, Context()).coder
+            coder = fit_one(codec, activations, len(codec.rates) // 2, Context()).coder
             measured.append((coder, {coder.specs[0].name: activations[:1].reshape(coder.specs[0].shape)}))
     seconds = {}
     for coder, tensors in measured:

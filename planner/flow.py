@@ -7,14 +7,15 @@ makes the plan directory of the result.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import obtain_profiles
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
-from splitpoint.planner.search.decide import decide
+from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.measuring import Measurer
 from splitpoint.planner.search.network import Network, describe_network
 from splitpoint.planner.search.result import SearchResult
@@ -107,7 +108,7 @@ def plan(
         problem=problem,
         profile=profile,
         networks=tuple(networks),
-        notes=(*notes, *([] if gain is None else [gain])),
+        notes=(*notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
         table_size=tables.size,
         left_out=tables.left_out,
         baselines=tuple(baselines),
@@ -117,6 +118,13 @@ def plan(
         tail_runs=sum(evaluator.tail_runs for evaluator in evaluators),
         tail_reused=sum(evaluator.tail_reused for evaluator in evaluators),
     )
+
+
+def _codec_notes(decision: Decision, codecs: Mapping[Candidate, Sequence[FittedCodec]]) -> list[str]:
+    """What a user should know of how the recommended codec was fitted."""
+    chosen = None if decision.recommended is None else decision.recommended.candidate
+    fitted = codecs.get(chosen, ()) if chosen is not None else ()
+    return [f"{codec.codec} {codec.rate_label}: {note}" for codec in fitted for note in codec.notes]
 
 
 def _distinct(points: Sequence[Evaluated]) -> list[Evaluated]:

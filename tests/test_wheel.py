@@ -40,7 +40,7 @@ except PermissionError:
     pass
 codec = get("brito-sq")
 x = np.random.default_rng(0).normal(size=(8, 4, 6, 6)).astype(np.float32)
-coder = codec.fit(x, 2, Context()).coder
+coder = fit_one(codec, x, 2, Context()).coder
 spec = coder.specs[0]
 symbols = {spec.name: np.arange(spec.elements, dtype=spec.dtype).reshape(spec.shape) % (spec.high + 1)}
 decoded = coder.decode(coder.encode(symbols))

@@ -38,6 +38,11 @@ class Graph:
         self.weight_bytes = 0
         self._count = 0
 
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        return len(self._nodes)
+
     def op(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Append one node of one output."""
         from onnx import helper

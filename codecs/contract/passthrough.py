@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from splitpoint.codecs.contract.preset import CoderFit, channel_axis, check_request
-from splitpoint.codecs.contract.protocol import Array, Boundary, Context, FittedCodec, Need, Rate, TensorSpec
+from splitpoint.codecs.contract.protocol import Array, Boundary, Calibration, FittedCodec, Need, Rate, TensorSpec
 
 __all__ = ["PassThrough"]
 
@@ -27,6 +28,7 @@ class PassThrough:
     rates: tuple[Rate, ...] = (Rate(label="lossless", value=32),)
     boundary: Boundary = "symbols"
     needs: frozenset[Need] = frozenset()
+    wants: frozenset[Need] = frozenset()
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why this codec cannot code such a tensor, or None when it can."""
@@ -36,8 +38,11 @@ class PassThrough:
             return f"{self.name} codes one input at a time, not {shape}"
         return None
 
-    def fit(self, activations: Array, rate: int, context: Context) -> FittedCodec:
+    def fit(self, tensors: Sequence[Calibration], rates: Sequence[int]) -> tuple[tuple[FittedCodec, ...], ...]:
         """Fit the coder to (N, ...) of one of `dtypes`; raises `FitError`."""
+        return tuple(tuple(self._fit(tensor.activations, rate) for rate in rates) for tensor in tensors)
+
+    def _fit(self, activations: Array, rate: int) -> FittedCodec:
         shape, dtype = check_request(self, activations, rate), str(activations.dtype)
         limits = np.iinfo(dtype) if activations.dtype.kind in "iu" and activations.dtype.itemsize == 1 else None
         spec = TensorSpec(

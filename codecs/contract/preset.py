@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.protocol import (
     Array,
     Boundary,
+    Calibration,
     Codec,
     CodecError,
     Coder,
@@ -29,6 +30,7 @@ __all__ = [
     "FittedQuantizer",
     "FittedTransform",
     "Layout",
+    "LossyCoderFit",
     "Preset",
     "Quantizer",
     "Transform",
@@ -37,7 +39,6 @@ __all__ = [
     "check_request",
     "clamp",
     "per_channel_shape",
-    "prepare",
 ]
 
 
@@ -98,6 +99,11 @@ class Transform(Protocol):
         """What the transform cannot do without."""
         ...
 
+    @property
+    def wants(self) -> frozenset[Need]:
+        """What the transform uses where there is any."""
+        ...
+
     def refuses(self, shape: tuple[int, ...]) -> str | None:
         """Why such a tensor cannot be transformed, or None."""
         ...
@@ -149,25 +155,52 @@ class CoderFit(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Preset:
-    """transform x quantizer x coder, its symbols crossing between ONNX and the coder."""
-
-    name: str
-    transform: Transform
-    quantizer: Quantizer
-    coder: CoderFit
-    boundary: Boundary = "symbols"
+@runtime_checkable
+class LossyCoderFit(Protocol):
+    """What `fit` makes a lossy `Coder` of."""
 
     @property
     def rates(self) -> tuple[Rate, ...]:
         """Operating points, coarsest first."""
-        return self.quantizer.rates
+        ...
+
+    def refuses(self, shape: tuple[int, ...], channel_axis: int | None) -> str | None:
+        """Why such coefficients cannot be coded, or None."""
+        ...
+
+    def fit(self, spec: TensorSpec, coefficients: Array, layout: Layout, rate: Rate, context: Context) -> Coder:
+        """Fit to calibration coefficients (N, ...) of `spec`; raises `FitError`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """transform x quantizer x coder; without a quantizer the coder is lossy and takes the coefficients themselves."""
+
+    name: str
+    transform: Transform
+    quantizer: Quantizer | None = None
+    coder: CoderFit | LossyCoderFit
+
+    @property
+    def boundary(self) -> Boundary:
+        """Symbols of the quantizer, or coefficients."""
+        return "float32" if self.quantizer is None else "symbols"
+
+    @property
+    def rates(self) -> tuple[Rate, ...]:
+        """Operating points, coarsest first."""
+        return self._rated.rates
 
     @property
     def needs(self) -> frozenset[Need]:
         """What `fit` cannot do without."""
         return self.transform.needs
+
+    @property
+    def wants(self) -> frozenset[Need]:
+        """What `fit` uses where there is any."""
+        return self.transform.wants
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why this codec cannot code such a tensor, or None when it can."""
@@ -175,26 +208,45 @@ class Preset:
             return f"{self.name} codes float32 tensors, not {dtype}"
         if len(shape) < 2 or shape[0] != 1 or 0 in shape:
             return f"{self.name} codes one input at a time, not {shape}"
-        return self.transform.refuses(shape) or self.quantizer.refuses(shape, channel_axis(shape))
+        return self.transform.refuses(shape) or self._rated.refuses(shape, channel_axis(shape))
 
-    def fit(self, activations: Array, rate: int, context: Context) -> FittedCodec:
-        """Fit to `activations` (N, ...), float32; raises `FitError`."""
-        shape = check_request(self, activations, rate)
-        transform, coefficients = prepare(self.transform, activations, context)
-        quantizer = self.quantizer.fit(coefficients, transform.layout, self.rates[rate], context)
-        specs = quantizer.specs
+    def fit(self, tensors: Sequence[Calibration], rates: Sequence[int]) -> tuple[tuple[FittedCodec, ...], ...]:
+        """Fit the transform once a tensor, quantizer and coder once a rate; raises `FitError`."""
+        return tuple(self._fit_tensor(tensor.activations, rates, tensor.context) for tensor in tensors)
 
-        partial = Graph()
-        quantizer.encode(partial, "coefficients")
-        samples = partial.run({"coefficients": coefficients}, {s.name: (s.dtype, s.shape) for s in specs}, context.run)
-        coder = self.coder.fit(specs, samples)
+    @property
+    def _rated(self) -> Quantizer | LossyCoderFit:
+        if self.quantizer is not None:
+            return self.quantizer
+        assert isinstance(self.coder, LossyCoderFit)  # registry.py: a preset has a quantizer or a lossy coder
+        return self.coder
 
+    def _fit_tensor(self, activations: Array, rates: Sequence[int], context: Context) -> tuple[FittedCodec, ...]:
+        shape = (1, *activations.shape[1:])
+        for rate in rates:
+            check_request(self, activations, rate)
+        transform, coefficients = _transformed(self.transform, activations, context)
+        return tuple(self._fit_rate(rate, shape, transform, coefficients, context) for rate in rates)
+
+    def _fit_rate(
+        self, rate: int, shape: tuple[int, ...], transform: FittedTransform, coefficients: Array, context: Context
+    ) -> FittedCodec:
         encode, decode = Graph(), Graph()
-        quantizer.encode(encode, transform.encode(encode, "x"))
-        y = transform.decode(decode, quantizer.decode(decode))
-        clamp(decode, y, context, output="y")
-        crossing = {spec.name: (spec.dtype, spec.shape) for spec in specs}
-        encoder = encode.model({"x": ("float32", shape)}, crossing)
+        if isinstance(self.coder, LossyCoderFit):
+            coder = self._lossy(rate, transform, coefficients, context)
+            (spec,) = coder.specs
+            if not transform.identity:
+                encode.op("Identity", transform.encode(encode, "x"), output=spec.name)
+            back = spec.name
+        else:
+            assert self.quantizer is not None
+            quantizer = self.quantizer.fit(coefficients, transform.layout, self.rates[rate], context)
+            coder = self.coder.fit(quantizer.specs, _symbols(quantizer, coefficients, context))
+            quantizer.encode(encode, transform.encode(encode, "x"))
+            back = quantizer.decode(decode)
+        clamp(decode, transform.decode(decode, back), context, output="y")
+        crossing = {spec.name: (spec.dtype, spec.shape) for spec in coder.specs}
+        encoder = encode.model({"x": ("float32", shape)}, crossing) if encode.size else None
         decoder = decode.model(crossing, {"y": ("float32", shape)})
         return FittedCodec(
             codec=self.name,
@@ -205,12 +257,28 @@ class Preset:
             encoder=encoder,
             decoder=decoder,
             coder=coder,
-            transform_key=hashlib.sha256(encoder + decoder).hexdigest()[:16],
-            encoder_macs=transform.macs,
-            decoder_macs=transform.macs,
+            transform_key=hashlib.sha256((encoder or b"") + decoder).hexdigest()[:16],
             weight_bytes=encode.weight_bytes + decode.weight_bytes,
             notes=transform.notes,
         )
+
+    def _lossy(self, rate: int, transform: FittedTransform, coefficients: Array, context: Context) -> Coder:
+        assert isinstance(self.coder, LossyCoderFit)
+        spec = TensorSpec(
+            name="x" if transform.identity else "coefficients",
+            shape=transform.shape,
+            dtype="float32",
+            channel_axis=transform.layout.axis,
+            group=transform.layout.group,
+        )
+        return self.coder.fit(spec, coefficients, transform.layout, self.rates[rate], context)
+
+
+def _symbols(quantizer: FittedQuantizer, coefficients: Array, context: Context) -> Mapping[str, Array]:
+    """The calibration symbols, by the quantizer's own graph."""
+    graph = Graph()
+    quantizer.encode(graph, "coefficients")
+    return graph.run({"coefficients": coefficients}, {s.name: (s.dtype, s.shape) for s in quantizer.specs}, context.run)
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
@@ -258,45 +326,22 @@ def check_activations(activations: Array, name: str) -> None:
 
 MAX_MAGNITUDE = 1e30  # beyond it squares and differences leave float32
 
-_MEMORY: dict[tuple[Transform, str, bytes], tuple[FittedTransform, Array]] = {}
-MEMORY_BYTES = 1 << 30  # of coefficients kept for other rates and presets at the same tensor, oldest dropped first
 
+def _transformed(transform: Transform, activations: Array, context: Context) -> tuple[FittedTransform, Array]:
+    """The fitted transform and the calibration coefficients, the same for every rate."""
 
-def prepare(transform: Transform, activations: Array, context: Context) -> tuple[FittedTransform, Array]:
-    """The fitted transform and the calibration coefficients; kept for the next rate at the same tensor."""
-    key = (transform, _digest(activations), repr(_context_key(context)).encode())
-    found = _MEMORY.get(key)
-    if found is None:
+    def make() -> tuple[FittedTransform, Array]:
         fitted = transform.fit(activations, context)
         if fitted.identity:
-            coefficients = activations
-        else:
-            graph = Graph()
-            output = graph.op("Identity", fitted.encode(graph, "x"), output="coefficients")
-            coefficients = graph.run({"x": activations}, {output: ("float32", fitted.shape)}, context.run)[output]
-        found = fitted, coefficients
-        _MEMORY[key] = found
-        while len(_MEMORY) > 1 and sum(kept.nbytes for _, kept in _MEMORY.values()) > MEMORY_BYTES:
-            del _MEMORY[next(iter(_MEMORY))]
-    return found
+            return fitted, activations
+        graph = Graph()
+        output = graph.op("Identity", fitted.encode(graph, "x"), output="coefficients")
+        return fitted, graph.run({"x": activations}, {output: ("float32", fitted.shape)}, context.run)[output]
 
-
-def _context_key(context: Context) -> tuple[object, ...]:
-    arrays = [
-        context.labels,
-        context.sensitivity,
-        context.gradients,
-        context.layer_input,
-        *context.layer_weights.values(),
-    ]
-    digests = tuple(None if x is None else _digest(x) for x in arrays)
-    return (context.low, context.high, context.seed, *digests)
-
-
-def _digest(x: Array) -> str:
-    state = hashlib.blake2b(f"{x.dtype}{x.shape}".encode(), digest_size=16)
-    state.update(np.ascontiguousarray(x).data)
-    return state.hexdigest()
+    if context.memo is None:
+        return make()
+    # What is kept of an identity is the activations, which are kept anyway.
+    return context.memo(("transform", transform), make, lambda made: 0 if made[0].identity else made[1].nbytes)
 
 
 def clamp(graph: Graph, y: str, context: Context, output: Literal["y"]) -> None:

@@ -1,7 +1,7 @@
 """What a codec is: transform -> quantizer -> entropy coder, each side of it existing once.
 
-A `Codec` is fitted to calibration activations of ONE tensor at one rate and gives a `FittedCodec`:
-two small ONNX graphs (encoder: tensor -> integer symbol tensors and side information; decoder: the
+A `Codec` is fitted to calibration activations of one tensor or several, at one rate or several, and gives for each a
+`FittedCodec`: two small ONNX graphs (encoder: tensor -> integer symbol tensors and side information; decoder: the
 reverse) and a lossless `Coder` between symbols and bytes. Evaluation, export and the device all run
 these same graphs; numpy versions exist only as test oracles.
 
@@ -10,14 +10,13 @@ Boundaries (what crosses from the ONNX graphs to the coder):
 * ``symbols``         integer symbols and named side information; only the coder needs splitpoint.
 * ``float32``         the raw tensor: codecs whose quantizer cannot be an ONNX graph (TCQ's Viterbi,
                       VQ search, lossy image tiles). Encoder and decoder graphs may be identities or transforms.
-* ``channel_symbols`` real channel uses of a joint source-channel code; the cost is channel uses, not bits.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Array",
     "Boundary",
+    "Calibration",
     "Codec",
     "CodecError",
     "Coder",
@@ -32,10 +32,12 @@ __all__ = [
     "FitError",
     "FittedCodec",
     "GraphRunner",
+    "Memo",
     "Need",
     "PayloadError",
     "Rate",
     "TensorSpec",
+    "fit_one",
 ]
 
 
@@ -45,8 +47,9 @@ def __dir__() -> list[str]:
 
 Array = NDArray[Any]
 GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX model, inputs -> outputs, whole batches
-Boundary = Literal["symbols", "float32", "channel_symbols"]
-Need = Literal["labels", "gradients", "layer"]
+Boundary = Literal["symbols", "float32"]
+Need = Literal["labels", "gradients", "layer"]  # gradients: of the top logits, or else their sensitivity
+T = TypeVar("T")
 
 
 class CodecError(ValueError):
@@ -91,9 +94,17 @@ class Rate:
     value: float  # bits, quality, step: whatever orders this codec's points
 
 
+class Memo(Protocol):
+    """Where a fit keeps what other rates and presets at the same tensor use again; it belongs to the caller."""
+
+    def __call__(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """The value of `key`, made now unless it is kept; `size` gives its bytes."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What `fit` may know beside the activations; a codec lists in `Codec.needs` what it cannot do without."""
+    """What `fit` may know beside the activations; see `Codec.needs` and `Codec.wants`."""
 
     low: float = -np.inf  # range the activation is known to have (ReLU: 0; ReLU6: 0..6)
     high: float = np.inf
@@ -101,6 +112,7 @@ class Context:
     labels: Array | None = None  # (N,) int64
     sensitivity: Array | None = None  # (C,) diagonal or (C, C): E[J^T J] of the top logits per channel
     gradients: Array | None = None  # (M, C, H, W) of the top logits at calibration inputs; tells frequencies apart too
+    memo: Memo | None = None  # of this tensor with these activations; None: nothing is kept between fits
     run: GraphRunner | None = None  # runs fit-time graphs; None: onnx's reference evaluator, many times slower
     layer_input: Array | None = None  # (N, Q, H', W') input of the layer that makes the tensor
     layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
@@ -155,10 +167,16 @@ class FittedCodec:
     decoder: bytes | None
     coder: Coder
     transform_key: str  # equal keys at one tensor mean equal encoder and decoder graphs: symbols can be shared
-    encoder_macs: int = 0
-    decoder_macs: int = 0
     weight_bytes: int = 0  # initializers that the two graphs add to head and tail
     notes: tuple[str, ...] = ()  # what a user should know of this fit, one sentence each
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Calibration:
+    """What a codec is fitted to at one tensor."""
+
+    activations: Array  # (N, C, H, W) or (N, ...), float32 unless the codec takes others
+    context: Context
 
 
 class Codec(Protocol):
@@ -184,10 +202,24 @@ class Codec(Protocol):
         """What `Context` must hold for `fit`."""
         ...
 
+    @property
+    def wants(self) -> frozenset[Need]:
+        """What `fit` uses where `Context` holds it, and does without where it does not."""
+        ...
+
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why this codec cannot code such a tensor, or None when it can."""
         ...
 
-    def fit(self, activations: Array, rate: int, context: Context) -> FittedCodec:
-        """Fit to `activations` (N, C, H, W) or (N, ...), float32; raises `FitError` (NaN and infinity by name)."""
+    def fit(self, tensors: Sequence[Calibration], rates: Sequence[int]) -> tuple[tuple[FittedCodec, ...], ...]:
+        """Fit to one tensor or several (of one cut or of several) at one rate or several; result[tensor][rate].
+
+        What does not depend on the rate is estimated once a tensor. Raises `FitError` (NaN and infinity by name).
+        """
         ...
+
+
+def fit_one(codec: Codec, activations: Array, rate: int, context: Context) -> FittedCodec:
+    """`codec` fitted to the activations (N, ...) of one tensor at one rate; raises `FitError`."""
+    ((fitted,),) = codec.fit([Calibration(activations=activations, context=context)], [rate])
+    return fitted

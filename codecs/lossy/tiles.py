@@ -134,7 +134,7 @@ class LossyTiles:
         """One rate a quality."""
         return tuple(Rate(label=f"q {quality}", value=quality) for quality in QUALITIES)
 
-    def refuses(self, shape: tuple[int, ...]) -> str | None:
+    def refuses(self, shape: tuple[int, ...], channel_axis: int | None) -> str | None:
         """Maps only, and the format must be there."""
         return missing(self.kind) if len(shape) == 4 else f"tiles need maps, not {shape}"
 

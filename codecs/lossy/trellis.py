@@ -147,7 +147,7 @@ class Trellis:
         """One rate a number of bits."""
         return bit_rates(self.bits)
 
-    def refuses(self, shape: tuple[int, ...]) -> str | None:
+    def refuses(self, shape: tuple[int, ...], channel_axis: int | None) -> str | None:
         """Any tensor will do."""
         return None
 

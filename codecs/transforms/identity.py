@@ -39,6 +39,7 @@ class Identity:
     """No transform."""
 
     needs: frozenset[Need] = frozenset()
+    wants: frozenset[Need] = frozenset()
 
     def refuses(self, shape: tuple[int, ...]) -> str | None:
         """Any tensor will do."""

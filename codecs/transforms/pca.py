@@ -94,6 +94,7 @@ class BlockPca:
     side: int = 1
     keep: float = 1.0
     needs: frozenset[Need] = frozenset()
+    wants: frozenset[Need] = frozenset()
 
     def refuses(self, shape: tuple[int, ...]) -> str | None:
         """Maps (1, C, H, W) or tokens (1, T, C) only, and no basis beyond 2048 dimensions."""

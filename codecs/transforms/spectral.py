@@ -123,6 +123,11 @@ class Spectral:
     whole_map: int = WHOLE_MAP
     needs: frozenset[Need] = frozenset()
 
+    @property
+    def wants(self) -> frozenset[Need]:
+        """Gradients or a sensitivity, when it is weighted."""
+        return frozenset({"gradients"}) if self.weighted else frozenset()
+
     def refuses(self, shape: tuple[int, ...]) -> str | None:
         """Maps (1, C, H, W) or tokens (1, T, C) only."""
         return None if len(shape) in (3, 4) else f"a spectral transform needs maps or tokens, not {shape}"

@@ -89,6 +89,7 @@ class ChannelSubset:
 
     share: float = 0.25
     needs: frozenset[Need] = frozenset({"layer"})
+    wants: frozenset[Need] = frozenset()
 
     def refuses(self, shape: tuple[int, ...]) -> str | None:
         """Maps only."""

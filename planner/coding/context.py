@@ -14,7 +14,6 @@ import numpy as np
 import onnx_ir as ir
 
 from splitpoint.codecs.contract.protocol import Array, Codec, Context
-from splitpoint.codecs.transforms.spectral import Spectral
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
 from splitpoint.planner.coding.torch_graph import torch_graph
@@ -29,7 +28,7 @@ from splitpoint.profiles.network.torch_model import is_torch_spec, load_module
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Contexts", "Layer", "activation_range", "layer_of", "spread", "weighted"]
+__all__ = ["Contexts", "Layer", "activation_range", "layer_of", "spread"]
 
 
 def __dir__() -> list[str]:
@@ -98,7 +97,7 @@ class Contexts:
                 context = dataclasses.replace(context, layer_input=values, layer_weights=layer.weights)
         if "labels" in codec.needs and self._labels is not None:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
-        if "gradients" in codec.needs or weighted(codec):
+        if "gradients" in codec.needs | codec.wants:
             context = dataclasses.replace(
                 context, gradients=self._gradients.get(tensor), sensitivity=self._diagonals.get(tensor)
             )
@@ -109,7 +108,7 @@ class Contexts:
 
         A key is "NAME at CUT, CUT" or "NAME at every cut".
         """
-        if any("gradients" in codec.needs or weighted(codec) for codec in codecs):
+        if any("gradients" in codec.needs | codec.wants for codec in codecs):
             self._have_sensitivities(cuts)
         left_out = {}
         for codec in codecs:
@@ -134,13 +133,12 @@ class Contexts:
                 return f"needs gradients: {self._missing.get(tensor, 'none were asked for here')}"
         return None
 
-    def without_sensitivity(self) -> dict[str, str]:
-        """Tensors of the prepared cuts that have neither gradients nor a diagonal, and why."""
-        return {
-            tensor: reason
-            for tensor, reason in self._missing.items()
-            if tensor not in self._gradients and tensor not in self._diagonals
-        }
+    def does_without(self, codec: Codec, cut: Cut) -> str | None:
+        """Why `codec` is fitted at `cut` without a sensitivity that it wants, or None; known once prepared."""
+        if "gradients" not in codec.wants:
+            return None
+        known = self._gradients.keys() | self._diagonals.keys()
+        return next((self._missing[t] for t in cut.tensors if t in self._missing and t not in known), None)
 
     def _values(self, tensor: str, rows: Sequence[int]) -> Array:
         """(N, ...): `tensor` for the calibration inputs `rows`."""
@@ -220,12 +218,6 @@ class Contexts:
                     seed=self._seed,
                     threads=self._threads,
                 )
-
-
-def weighted(codec: Codec) -> bool:
-    """Whether the codec takes gradients or a sensitivity when there is one."""
-    transform = getattr(codec, "transform", None)
-    return isinstance(transform, Spectral) and transform.weighted
 
 
 def activation_range(graph: ModelGraph, tensor: str) -> Context:

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import pack, unpack
-from splitpoint.codecs.contract.protocol import Array, Codec, Context, FittedCodec
+from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
@@ -154,10 +154,11 @@ class NetworkRuns:
 
         def compute() -> tuple[FittedCodec, ...]:
             chosen, stacked = self._calibration(cut)
-            return tuple(
-                REGISTRY[codec].fit(stacked[name], rate, self._context(codec, cut, name, chosen))
+            tensors = [
+                Calibration(activations=stacked[name], context=self._context(codec, cut, name, chosen))
                 for name in cut.tensors
-            )
+            ]
+            return tuple(fitted for (fitted,) in REGISTRY[codec].fit(tensors, [rate]))
 
         return self.cache.get(
             ("fitted", self.name, cut.tensors, codec, rate), compute, lambda fitted: sum(map(_fitted_bytes, fitted))
@@ -212,7 +213,11 @@ class NetworkRuns:
         )
 
     def _context(self, codec: str, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
-        return dataclasses.replace(self._contexts(REGISTRY[codec], cut, tensor, rows), run=self._run_once)
+        def memo(key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+            return self.cache.get(("fit", self.name, cut.tensors, tensor, key), make, size)
+
+        context = self._contexts(REGISTRY[codec], cut, tensor, rows)
+        return dataclasses.replace(context, run=self._run_once, memo=memo)
 
     def _run_once(self, model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
         return open_session(model, level="all", threads=self._threads).run(feeds)

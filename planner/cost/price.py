@@ -9,6 +9,7 @@ radio.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -25,6 +26,7 @@ from splitpoint.profiles.link.energy import compute_j, link_usd, radio_j, server
 from splitpoint.profiles.machine.device import Device, OpWork, predict_s, serial_s
 from splitpoint.profiles.machine.machine import check_settings
 from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph, Node
 
 __all__ = [
@@ -136,8 +138,8 @@ def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
     """The work of the codecs of one cut; `table_bytes` is the length of their codec.npz."""
     return CodingWork(
         symbols=tuple((codec.coder.name, sum(spec.elements for spec in codec.coder.specs)) for codec in fitted),
-        encoder=tuple(op for codec in fitted for op in _graph_ops(codec, codec.encoder, codec.encoder_macs)),
-        decoder=tuple(op for codec in fitted for op in _graph_ops(codec, codec.decoder, codec.decoder_macs)),
+        encoder=tuple(op for codec in fitted for op in _graph_ops(codec.encoder)),
+        decoder=tuple(op for codec in fitted for op in _graph_ops(codec.decoder)),
         table_bytes=table_bytes,
         weight_bytes=sum(codec.weight_bytes for codec in fitted),
     )
@@ -285,21 +287,23 @@ def _prepare_s(device: Device, host: Device, symbols: int) -> float:
     return serial_s(device, host, PREPROCESS, symbols, direction="encode") if symbols else 0.0
 
 
-def _graph_ops(codec: FittedCodec, model: bytes | None, macs: int) -> list[OpWork]:
-    """One OpWork a node of a codec's graph: each reads and writes about the whole tensor, the first does the MACs."""
-    if model is None:
-        return []
+def _graph_ops(model: bytes | None) -> tuple[OpWork, ...]:
+    """The nodes of a codec's graph, counted as those of any network are."""
+    return () if model is None else _structure_ops(_structure(model))
+
+
+@functools.lru_cache(maxsize=256)
+def _structure_ops(model: bytes) -> tuple[OpWork, ...]:
+    graph = load_graph(model, name="codec")
+    return tuple(op_work(graph, node) for node in graph.nodes)
+
+
+def _structure(model: bytes) -> bytes:
+    """The model with zeros for its weights: equal for all rates of a codec at a tensor. Shapes keep their values."""
     import onnx
 
-    nodes = len(onnx.load_model_from_string(model).graph.node)
-    tensor_bytes = 4 * int(np.prod(codec.shape, dtype=np.int64))
-    return [
-        OpWork(
-            op_class="pointwise" if first else "other",
-            macs=macs if first else 0,
-            read_bytes=tensor_bytes,
-            write_bytes=tensor_bytes,
-            weight_bytes=0,
-        )
-        for first in [True] + [False] * (nodes - 1)
-    ]
+    proto = onnx.load_model_from_string(model)
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.raw_data = bytes(len(tensor.raw_data))
+    return bytes(proto.SerializeToString(deterministic=True))

@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from splitpoint.codecs import container
-from splitpoint.codecs.contract.protocol import Array, CodecError, Context, FitError, FittedCodec, PayloadError
+from splitpoint.codecs.contract.protocol import Array, CodecError, Context, FitError, FittedCodec, PayloadError, fit_one
 from splitpoint.codecs.pictures.tiles import missing
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
 from splitpoint.codecs.store import load_coders, save_coders
@@ -45,7 +45,7 @@ def context(codec: str, x: Array) -> Context:
 @functools.cache
 def fitted(codec: str, rate: int) -> FittedCodec:
     x = activations(codec)
-    return REGISTRY[codec].fit(x, rate, context(codec, x))
+    return fit_one(REGISTRY[codec], x, rate, context(codec, x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +123,9 @@ class TestEveryCodecAtItsExtremeRates:
         for data in (np.zeros_like(x), np.full_like(x, 3), x[:1]):
             if codec == "brito-vq" and len(data) == 1:
                 with pytest.raises(FitError, match="training vectors"):
-                    REGISTRY[codec].fit(data, rate, context(codec, data))
+                    fit_one(REGISTRY[codec], data, rate, context(codec, data))
                 continue
-            fit = REGISTRY[codec].fit(data, rate, context(codec, data))
+            fit = fit_one(REGISTRY[codec], data, rate, context(codec, data))
             tensors = Ends(fit).tensors(data[:1])
             decoded = load_coders(save_coders([fit.coder]))[0].decode(fit.coder.encode(tensors))
             assert np.isfinite(Ends(fit).tensor(decoded)).all()
@@ -150,10 +150,10 @@ class TestEveryCodec:
         if reason is not None:
             assert len(reason) > 10
             with pytest.raises(FitError):
-                REGISTRY[codec].fit(data, 0, given)
+                fit_one(REGISTRY[codec], data, 0, given)
             return
         try:
-            fit = REGISTRY[codec].fit(data, 0, given)
+            fit = fit_one(REGISTRY[codec], data, 0, given)
         except FitError as refusal:  # of what only the data tells: too few vectors, too small a picture
             reason = str(refusal)
         if reason is not None:
@@ -167,7 +167,7 @@ class TestEveryCodec:
 
     def test_fitting_twice_gives_the_same_graphs_and_tables(self, codec: str) -> None:
         x = activations(codec)
-        first, second = fitted(codec, 0), REGISTRY[codec].fit(x.copy(), 0, context(codec, x))
+        first, second = fitted(codec, 0), fit_one(REGISTRY[codec], x.copy(), 0, context(codec, x))
         assert (first.encoder, first.decoder) == (second.encoder, second.decoder)
         assert save_coders([first.coder]) == save_coders([second.coder])
         assert first.transform_key == second.transform_key
@@ -191,7 +191,7 @@ class TestEveryCodec:
             bad = x.copy()
             bad[3, 2, 1, 0] = value
             with pytest.raises(FitError, match=rf"\(3, 2, 1, 0\) is {name}"):
-                REGISTRY[codec].fit(bad, 0, context(codec, bad))
+                fit_one(REGISTRY[codec], bad, 0, context(codec, bad))
 
     def test_other_shapes_and_types_are_refused_with_the_codecs_name(self, codec: str) -> None:
         assert REGISTRY[codec].refuses((2, 8, 8, 8), "float32")
@@ -199,7 +199,7 @@ class TestEveryCodec:
         assert REGISTRY[codec].refuses((1, 8, 8, 8), "complex64")
         x = activations(codec)
         with pytest.raises(FitError):
-            REGISTRY[codec].fit(x.astype(np.complex64), 0, context(codec, x))
+            fit_one(REGISTRY[codec], x.astype(np.complex64), 0, context(codec, x))
 
     def test_missing_or_wrong_tensors_are_refused(self, codec: str) -> None:
         coder = fitted(codec, 0).coder
@@ -272,11 +272,11 @@ def test_what_is_not_installed_is_said_with_the_pip_command(codec: str, kind: st
     reason = missing(kind)
     x = activations(codec)
     if reason is None:
-        assert REGISTRY[codec].fit(x, 0, context(codec, x)).coder.specs
+        assert fit_one(REGISTRY[codec], x, 0, context(codec, x)).coder.specs
     else:
         assert "pip install" in reason
         with pytest.raises(FitError, match="pip install"):
-            REGISTRY[codec].fit(x, 0, context(codec, x))
+            fit_one(REGISTRY[codec], x, 0, context(codec, x))
 
 
 def test_unknown_codecs_get_a_suggestion() -> None:

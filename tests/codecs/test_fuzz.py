@@ -55,7 +55,7 @@ def fitted() -> dict[str, Coder]:
     found["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())
     for kind in ("jpeg", "webp", "avif", "hevc"):
         lossy = LossyTiles(kind=kind)
-        if lossy.refuses(FLOAT.shape) is None:
+        if lossy.refuses(FLOAT.shape, 1) is None:
             found[f"lossy-tile-{kind}"] = lossy.fit(FLOAT, floats, Layout(axis=1), lossy.rates[3], Context())
     return found
 

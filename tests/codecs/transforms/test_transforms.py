@@ -9,7 +9,7 @@ import pytest
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import FittedTransform, Layout, Preset
-from splitpoint.codecs.contract.protocol import Array, Context, FitError
+from splitpoint.codecs.contract.protocol import Array, Context, FitError, fit_one
 from splitpoint.codecs.quantizers.step import Step
 from splitpoint.codecs.transforms.identity import Identity
 from splitpoint.codecs.transforms.maps import maps_of
@@ -118,7 +118,7 @@ def test_gradients_move_precision_to_the_channels_and_frequencies_that_matter() 
     gradients = np.zeros((50, 4, 4, 4), np.float32)
     gradients[:, 2] = np.random.default_rng(1).normal(size=(50, 1, 1))  # constant over the map: frequency 0
     preset = Preset(name="test", transform=Spectral(), quantizer=Step(), coder=Rans())
-    fitted = preset.fit(x, 4, Context(gradients=gradients))
+    fitted = fit_one(preset, x, 4, Context(gradients=gradients))
     assert fitted.encoder is not None
     assert fitted.decoder is not None
     encode, decode = ort.InferenceSession(fitted.encoder), ort.InferenceSession(fitted.decoder)

@@ -16,7 +16,7 @@ import pytest
 
 import splitpoint.planner.coding.context
 from splitpoint.codecs.registry import REGISTRY
-from splitpoint.planner.coding.context import Contexts, Layer, activation_range, layer_of, spread, weighted
+from splitpoint.planner.coding.context import Contexts, Layer, activation_range, layer_of, spread
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.coding.torch_graph import torch_graph
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
@@ -122,6 +122,7 @@ class Labelled:
 
     name: str = "labelled"
     needs: frozenset[str] = frozenset({"labels"})
+    wants: frozenset[str] = frozenset()
 
 
 def test_labels_are_those_of_the_inputs_fitted_to(graph: ModelGraph) -> None:
@@ -137,7 +138,7 @@ def test_an_onnx_model_has_exact_gradients_at_every_cut(graph: ModelGraph) -> No
     contexts = Contexts(graph, inputs(), seed=3)
     cuts = [cut_of(graph, name) for name in ("x", "r0", "r2")]
     contexts.prepare(cuts, [KLTQ])
-    assert contexts.without_sensitivity() == {}
+    assert [contexts.does_without(KLTQ, cut) for cut in cuts] == [None] * 3
     # Behind the last nonlinearity the Jacobian is the classifier's weight over the positions, whatever the input.
     context = contexts(KLTQ, cuts[2], "r2", [0])
     assert context.gradients is not None
@@ -156,8 +157,8 @@ def test_gradients_are_asked_for_only_where_a_codec_takes_them(
         raise AssertionError("gradients were computed")
 
     monkeypatch.setattr(splitpoint.planner.coding.context, "gradients_torch", fail)
-    assert weighted(KLTQ)
-    assert not weighted(CHOI)
+    assert KLTQ.wants == {"gradients"}
+    assert CHOI.wants == frozenset()
     assert Contexts(graph, inputs()).prepare([cut_of(graph, "c1")], [FAST, REGISTRY["raw"]]) == {}
 
 
@@ -177,7 +178,7 @@ def test_the_same_seed_gives_the_same_sensitivity_and_fit(graph: ModelGraph) -> 
 UNKNOWN = MODEL.replace("GlobalAveragePool (r2)", "GlobalMaxPool (r2)")
 
 
-def test_where_torch_cannot_run_the_graph_the_diagonal_is_had_within_its_budget(
+def test_where_torch_cannot_run_the_graph_the_diagonal_is_estimated_within_its_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     graph = graph_of(UNKNOWN)
@@ -190,15 +191,17 @@ def test_where_torch_cannot_run_the_graph_the_diagonal_is_had_within_its_budget(
     assert context.gradients is None
     assert context.sensitivity is not None
     assert context.sensitivity.shape == (8,)
-    assert contexts.without_sensitivity() == {}
+    assert [contexts.does_without(KLTQ, cut) for cut in cuts] == [None, None]
     # Enough for 6 inputs with 6 channels, not with 8 as well.
     monkeypatch.setattr(splitpoint.planner.coding.context, "DIAGONAL_MACS", 6 * 7 * 2.1e6)
     bounded = Contexts(graph, inputs())
     bounded.prepare(cuts, [KLTQ])
-    (missing,) = bounded.without_sensitivity().items()
-    assert missing[0] == "r2"
-    assert "GlobalMaxPool" in missing[1]
-    assert "too many runs" in missing[1]
+    missing = bounded.does_without(KLTQ, cuts[1])
+    assert missing is not None
+    assert "GlobalMaxPool" in missing
+    assert bounded.does_without(KLTQ, cuts[0]) is None
+    assert bounded.does_without(FAST, cuts[1]) is None
+    assert "too many runs" in missing
 
 
 def test_a_graph_in_torch_that_answers_otherwise_is_not_believed(

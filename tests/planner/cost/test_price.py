@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splitpoint.codecs.contract.protocol import Context, fit_one
+from splitpoint.codecs.registry import REGISTRY
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel
-from splitpoint.planner.cost.price import CodingWork, Party, cost_of_picture, cost_of_split, cost_on_device, over, party
+from splitpoint.planner.cost.price import (
+    CodingWork,
+    Party,
+    cost_of_picture,
+    cost_of_split,
+    cost_on_device,
+    over,
+    party,
+    work_of,
+)
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
@@ -325,3 +336,14 @@ def test_over_is_what_pricing_does(model) -> None:
     cut = enumerate_cuts(model).cuts[1]
     near, far = Channel(link=LINK), Channel(link=msgspec.structs.replace(LINK, uplink_bit_s=3e5))
     assert over(split(model, cut, near), far, SLOW, FAST) == split(model, cut, far)
+
+
+def test_a_codecs_graph_is_counted_node_by_node() -> None:
+    """kltq: C^2 multiply-adds a position for the channels, K^2 C for the positions of the one block of an 8x8 map."""
+    x = np.random.default_rng(0).normal(size=(20, 6, 8, 8)).astype(np.float32)
+    first, second = (fit_one(REGISTRY["kltq-rans"], x, rate, Context()) for rate in (2, 8))
+    work = work_of([first], table_bytes=0)
+    macs = 6 * 6 * 64 + 6 * 64 * 64
+    assert sum(op.macs or 0 for op in work.encoder) == sum(op.macs or 0 for op in work.decoder) == macs
+    assert {op.op_class for op in work.encoder if op.macs} == {"matmul"}
+    assert work_of([second], table_bytes=0).encoder == work.encoder

@@ -203,9 +203,8 @@ def test_a_project_whose_configuration_is_called_plan_yaml_is_not_replaced(
 ) -> None:
     before = contents(project)
     monkeypatch.chdir(project.parent)  # --out is "plan" by default
-    monkeypatch.setattr(
-        splitpoint.planner.setup.loading, "load_problem", lambda config: pytest.fail("refused too late")
-    )
+    too_late = "splitpoint.planner.setup.loading.load_problem"
+    monkeypatch.setattr(too_late, lambda config: pytest.fail("refused too late"))
     code, _, err = run("plan", "plan/plan.yaml", "--profile", "plan/profile.yaml")
     assert (code, contents(project)) == (3, before)
     assert "is not a plan that this version wrote" in err
