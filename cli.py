@@ -121,12 +121,14 @@ def plan_command(
         },
     )
     from splitpoint.planner.flow import plan as find
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.plan import plan_document
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.plandir import writing
     from splitpoint.planner.setup.loading import load_problem
 
-    stdout, stderr = terminal.consoles()
-    bars = terminal.StageBars(stderr)
+    stdout, stderr = consoles()
+    bars = StageBars(stderr)
     writing.check_replaceable(out)
     problem = load_problem(config)
     result = find(problem, stored_profile=profile, progress=bars)
@@ -135,9 +137,9 @@ def plan_command(
         with bars.stage("report", len(problem.split.report)) as step:
             written = writing.write_plan(result, chosen, out, keep_data=not no_data, advance=lambda: step(""))
             step(f"{len(problem.split.report)} inputs that were never searched")
-    answer = documents.plan_answer(result, written, out)
-    _print(answer, lambda: terminal.plan_view(answer, width=stdout.width), as_json=as_json)
-    raise typer.Exit(UNMET if written is None or answer["contradicted"] is not None else OK)
+    document = plan_document(result, written, out)
+    _print(document, lambda: plan_view(document, width=stdout.width), as_json=as_json)
+    raise typer.Exit(UNMET if written is None or document.contradicted is not None else OK)
 
 
 @app.command("profile")
@@ -158,7 +160,10 @@ def profile_command(
 ) -> None:
     """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.profile import profile_document
+    from splitpoint.planner.output.documents.tensors import tensors_part
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.terminal.profile import profile_view
     from splitpoint.planner.profiling import tensors
     from splitpoint.planner.profiling.model_profile import obtain_profile
     from splitpoint.planner.setup.loading import default_threads, load_source
@@ -167,26 +172,26 @@ def profile_command(
     if cut is not None and data is None:
         raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
     used = threads or default_threads()
-    bars = terminal.StageBars(terminal.consoles()[1])
+    bars = StageBars(consoles()[1])
     if data is None:
         graph = load_source(model, _shape(size))
     else:
         graph, dataset, assumed = tensors.load_with_data(model, data, _shape(size), limit=count)
-    answer: dict[str, Any] = {}
+    measured, part = None, None
     if cut is None or out is not None:
         with bars.stage("profile", None) as step:
             measured = obtain_profile(graph, stored=None, threads=used)
             step(f"{len(graph.nodes)} nodes")
         if out is not None:
             write_yaml(out, measured)
-        answer |= documents.profile_answer(graph, measured)
     if data is not None:
         cuts = tensors.choose(enumerate_cuts(graph).cuts, cut)
         with bars.stage("tensors", len(dataset)) as step:
             found = tensors.measure_cuts(graph, cuts, dataset, threads=used, step=lambda: step(""))
             step(f"{len(found)} tensors, {len(dataset)} inputs")
-        answer["data"] = tensors.data_answer(cuts, found, target_db=sqnr, assumed=assumed)
-    _print(answer, lambda: terminal.profile_view(answer, detail=cut is not None), as_json=as_json)
+        part = tensors_part(cuts, found, target_db=sqnr, assumed=assumed)
+    document = profile_document(graph, measured, data=part)
+    _print(document, lambda: profile_view(document, detail=cut is not None), as_json=as_json)
 
 
 @app.command("calibrate")
@@ -197,17 +202,19 @@ def calibrate_command(
     as_json: Json = False,
 ) -> None:
     """Measure this machine as a device profile, in about a minute and with the base install."""
-    from splitpoint.planner.output import terminal
-    from splitpoint.planner.profiling.calibration import calibrate, calibration_answer
+    from splitpoint.planner.output.documents.calibrate import calibrate_document
+    from splitpoint.planner.output.terminal.calibrate import calibrate_view
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.profiling.calibration import calibrate
     from splitpoint.planner.setup.loading import default_threads
     from splitpoint.profiles.machine.machine import this_machine
 
     machine = this_machine(threads=threads or default_threads())
-    with terminal.StageBars(terminal.consoles()[1]).stage("calibrate", None) as step:
+    with StageBars(consoles()[1]).stage("calibrate", None) as step:
         device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
         step(f"{machine.cpu}, {machine.threads} threads")
-    answer = calibration_answer(device, spread, cold, out)
-    _print(answer, lambda: terminal.calibration_view(answer), as_json=as_json)
+    document = calibrate_document(device, spread, cold, out)
+    _print(document, lambda: calibrate_view(document), as_json=as_json)
 
 
 @app.command("cuts")
@@ -220,12 +227,13 @@ def cuts_command(
 ) -> None:
     """List every place where one tensor separates head and tail, or up to --tensors of them."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.cuts import cuts_document
+    from splitpoint.planner.output.terminal.cuts import cuts_view
     from splitpoint.planner.setup.loading import load_source
 
     graph = load_source(model, _shape(size))
-    answer = documents.cuts_answer(graph, enumerate_cuts(graph, k=tensors))
-    _print(answer, lambda: terminal.cuts_view(answer, refused=refused), as_json=as_json)
+    document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
+    _print(document, lambda: cuts_view(document, refused=refused), as_json=as_json)
 
 
 @app.command("show")
@@ -235,10 +243,12 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show a plan: its point, what it costs and loses, and the front it was chosen from."""
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.show import show_document
+    from splitpoint.planner.output.terminal.console import consoles
+    from splitpoint.planner.output.terminal.show import show_view
 
-    answer = documents.show_answer(directory, point)
-    _print(answer, lambda: terminal.show_view(answer, width=terminal.consoles()[0].width), as_json=as_json)
+    document = show_document(directory, point)
+    _print(document, lambda: show_view(document, width=consoles()[0].width), as_json=as_json)
 
 
 @app.command("export")
@@ -249,14 +259,16 @@ def export_command(
     as_json: Json = False,
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.show import show_document
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir import writing
 
-    with terminal.StageBars(terminal.consoles()[1]).stage("report", None) as step:
+    with StageBars(consoles()[1]).stage("report", None) as step:
         writing.export_point(directory, point, out, advance=lambda: step(""))
         step(f"wrote {out}")
-    answer = documents.show_answer(out, None)
-    _print(answer, lambda: terminal.show_view(answer, width=terminal.consoles()[0].width), as_json=as_json)
+    document = show_document(out, None)
+    _print(document, lambda: show_view(document, width=consoles()[0].width), as_json=as_json)
 
 
 @app.command("verify")
@@ -268,27 +280,30 @@ def verify_command(
     as_json: Json = False,
 ) -> None:
     """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.verify import verify_document
+    from splitpoint.planner.output.terminal.console import consoles
+    from splitpoint.planner.output.terminal.verify import check_line, count_line
     from splitpoint.planner.plandir.verify import verify
 
-    stdout, _ = terminal.consoles()
+    stdout, _ = consoles()
     checks = verify(
         directory,
         strict_latency=strict_latency,
-        step=(lambda check: None) if as_json else (lambda check: stdout.print(terminal.check_line(check))),
+        step=(lambda check: None) if as_json else (lambda check: stdout.print(check_line(check))),
     )
-    answer = documents.verify_answer(checks)
-    _print(answer, lambda: terminal.count_line(answer["count"]), as_json=as_json)
-    raise typer.Exit(UNMET if answer["count"]["failed"] else OK)
+    document = verify_document(checks)
+    _print(document, lambda: count_line(document.count), as_json=as_json)
+    raise typer.Exit(UNMET if document.count.failed else OK)
 
 
 @app.command("profiles")
 def profiles_command(as_json: Json = False) -> None:
     """List the device, server and link profiles that are shipped."""
-    from splitpoint.planner.output import documents, terminal
+    from splitpoint.planner.output.documents.profiles import profiles_document
+    from splitpoint.planner.output.terminal.profiles import profiles_view
 
-    answer = documents.profiles_answer()
-    _print(answer, lambda: terminal.profiles_table(answer["profiles"]), as_json=as_json)
+    document = profiles_document()
+    _print(document, lambda: profiles_view(document), as_json=as_json)
 
 
 @app.callback(invoke_without_command=True)
@@ -323,14 +338,15 @@ def entry() -> NoReturn:
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def _print(answer: Mapping[str, Any], view: Callable[[], Any], *, as_json: bool) -> None:
-    """The answer on standard output: one JSON document, or what `view` gives."""
+def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) -> None:
+    """Write the document to standard output: as JSON, or as `view` shows it."""
     if as_json:
-        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        plain = msgspec.to_builtins(document)  # msgspec's own JSON would turn NaN into null
+        sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         return
-    from splitpoint.planner.output import terminal
+    from splitpoint.planner.output.terminal.console import consoles
 
-    terminal.consoles()[0].print(view())
+    consoles()[0].print(view())
 
 
 def _over(struct: T, given: Mapping[str, Any]) -> T:

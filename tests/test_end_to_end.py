@@ -49,7 +49,7 @@ def test_verify_passes_and_says_what_it_did_not_check(split_plan: Path, run: Run
         "symbols": "passed",
         "payload": "passed",
         "top1": "passed",
-        "latency": "not made",
+        "latency": "not checked",
     }
     assert "raspberry-pi-4" in answer["checks"][-1]["text"]
 
@@ -143,7 +143,7 @@ def test_a_plan_without_data_runs_and_says_what_cannot_be_checked(
     assert np.asarray(mine.tail(mine.head(pictures[0]))).shape == (1, CLASSES)
     code, text, _ = run("verify", out, "--json")
     answer = json.loads(text)
-    assert (code, answer["count"]) == (0, {"passed": 1, "failed": 0, "warning": 0, "not made": 5})
+    assert (code, answer["count"]) == (0, {"passed": 1, "failed": 0, "warning": 0, "not checked": 5})
     assert "plain.npz" in answer["checks"][1]["text"]
     assert run("export", out, "--point", 1, "--out", tmp_path / "other")[0] == 3
 

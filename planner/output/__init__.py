@@ -1,1 +1,1 @@
-"""What commands print: documents for --json, and their views in the terminal."""
+"""What commands print: documents for --json, and their views. May import every other part of the planner."""

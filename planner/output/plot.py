@@ -1,4 +1,4 @@
-"""A scatter of the Pareto front in plain characters: latency to the right, payload upwards on a log scale."""
+"""Plots in plain characters: a scatter of the Pareto front, columns of a histogram, bars in tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from splitpoint.profiles.units import format_bytes, format_seconds
 
-__all__ = ["columns", "scatter"]
+__all__ = ["bar", "columns", "scatter"]
 
 
 def __dir__() -> list[str]:
@@ -20,9 +20,9 @@ MARGIN = 11  # columns for the labels of the vertical axis
 def scatter(
     points: Sequence[tuple[float, float, str]], *, deadline_s: float | None, width: int = 78, height: int = 10
 ) -> list[str]:
-    """Lines of text for `points` (seconds, bytes, mark); a mark that would hide another moves right.
+    """Lines of text for `points` (seconds, bytes, mark): latency to the right, payload upwards on a log scale.
 
-    Nothing sent is drawn at the bottom, below the smallest payload.
+    A mark that would hide another moves right. Nothing sent is drawn at the bottom, below the smallest payload.
     """
     if not points:
         return []
@@ -65,3 +65,10 @@ def columns(values: Sequence[float]) -> str:
     largest = max(values, default=0.0)
     eighths = [math.ceil(8 * math.sqrt(value / largest)) if largest > 0 else 0 for value in values]
     return "".join(" ▁▂▃▄▅▆▇█"[eighth] for eighth in eighths)
+
+
+def bar(share: float, width: int = 10) -> str:
+    """A bar of eighth blocks for a share of 0..1."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + ("" if rest == 0 else " ▏▎▍▌▋▊▉"[rest])).ljust(width)

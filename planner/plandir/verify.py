@@ -1,6 +1,6 @@
-"""Re-run a plan from its files alone and hold what comes out against what plan.yaml says.
+"""Re-run a plan from its files alone and compare what comes out with what plan.yaml says.
 
-Every check passes, fails or is not made, with its reason; one that is not made is not a pass.
+Every check passes, fails or cannot be done, with its reason; what was not checked is not a pass.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Status = Literal["passed", "failed", "warning", "not made"]
+Status = Literal["passed", "failed", "warning", "not checked"]
 
 PAYLOAD_TOLERANCE = (
     0.02  # another CPU moves 1-3 of 30,000 symbols by one step, and table coders pay a few bits for that
@@ -56,8 +56,9 @@ class Check:
 def verify(
     directory: Path, *, strict_latency: bool = False, step: Callable[[Check], None] = lambda check: None
 ) -> list[Check]:
-    """All checks of the plan in `directory`, in order; `step` sees each as it is made. Raises `ProfileError`
-    only when plan.yaml itself cannot be read.
+    """All checks of the plan in `directory`, in order; `step` is called after each.
+
+    Raises `ProfileError` only when plan.yaml itself cannot be read.
     """
     plan = Plan.load(directory)
     checks: list[Check] = []
@@ -69,12 +70,12 @@ def verify(
 
     if not add(_hashes(plan)):
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
-            add(Check(name=name, status="not made", text="a file is not the one this plan was written with"))
+            add(Check(name=name, status="not checked", text="a file is not the one this plan was written with"))
         return checks
     if plan.file.external:
         kept = ", ".join(f"{name} (from {origin})" for name, origin in plan.file.external.items())
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
-            add(Check(name=name, status="not made", text=f"written with --no-data, not stored: {kept}"))
+            add(Check(name=name, status="not checked", text=f"written with --no-data, not stored: {kept}"))
         return checks
     dataset = load_npz(plan.path(REPORT), plan.file.input)
     add(_exactness(plan, dataset))
@@ -144,7 +145,9 @@ def _symbols(plan: Plan, dataset: Dataset) -> Check:
     """What the decoder gives against what the encoder was given."""
     if plan.file.codec.boundary in ("float32", "picture", "channel_symbols"):
         return Check(
-            name="symbols", status="not made", text=f"{plan.file.codec.name} is lossy between the two graphs by design"
+            name="symbols",
+            status="not checked",
+            text=f"{plan.file.codec.name} is lossy between the two graphs by design",
         )
     for sample in dataset.samples:
         x = plan_input(plan, sample)
@@ -165,7 +168,7 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
     metric = plan.file.search.metric
     if planned is None:
         for name in ("payload", metric):
-            yield Check(name=name, status="not made", text="plan.yaml holds no report figures")
+            yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
     got = run_report(plan, dataset, planned.metric)
     off = abs(got.payload_bytes - planned.payload_bytes)
@@ -191,12 +194,12 @@ def _latency(plan: Plan, *, strict: bool) -> Check:
     if file.predicted.how == "modelled":
         planned_for = f"{file.device.name} and {file.server.name}"
         return Check(
-            name="latency", status="not made", text=f"not comparable: planned for {planned_for}, this is {here.cpu}"
+            name="latency", status="not checked", text=f"not comparable: planned for {planned_for}, this is {here.cpu}"
         )
     if here.fingerprint != file.profiled_on.fingerprint:
         return Check(
             name="latency",
-            status="not made",
+            status="not checked",
             text=f"not comparable: profiled on {file.profiled_on.cpu}, this is {here.cpu}",
         )
     head, tail = (plan.path(name) if name in file.files else None for name in (HEAD, TAIL))

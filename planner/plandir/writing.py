@@ -6,14 +6,12 @@ A crash, Ctrl-C or full disk leaves either the old directory or none, never half
 from __future__ import annotations
 
 import contextlib
-import csv
 import datetime
 import hashlib
 import importlib.metadata
-import io
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -32,6 +30,8 @@ from splitpoint.planner.deploy.schema import (
     ProfileSource,
     SearchReport,
 )
+from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
+from splitpoint.planner.plandir.front import front_text
 from splitpoint.planner.plandir.report import REFERENCE, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
 from splitpoint.planner.plandir.variant_files import (
@@ -47,21 +47,19 @@ from splitpoint.planner.samples.readers import load_npz
 from splitpoint.planner.search.network import Network
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.planner.values.rows import point_row
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["CONFIG", "FRONT", "POINT", "POINTS", "check_replaceable", "export_point", "write_plan"]
+__all__ = ["check_replaceable", "export_point", "write_plan"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-CONFIG, FRONT, POINTS, POINT = "config.yaml", "front.csv", "points", "point.yaml"
 VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", "zstandard", "numba")
 
 
@@ -87,7 +85,7 @@ def write_plan(
         shared = variant_files(network, None if network.name == result.given.name else reference)
         _write_all(folder, shared | stored_variants(result.networks, points, reference))
         (folder / CONFIG).write_text(dump_yaml(result.problem.config))
-        (folder / FRONT).write_text(_front_csv(result, points))
+        (folder / FRONT).write_text(front_text(result.points, points))
         for number, other in enumerate(points, start=1):
             _write_point(folder / POINTS / str(number), result, other, number)
         template = _template(result, network, shared)
@@ -306,22 +304,6 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         profiled_on=profile.machine,
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
     )
-
-
-def _front_csv(result: SearchResult, front: Sequence[Evaluated]) -> str:
-    """Every candidate that was evaluated; front points by their number."""
-    rows = []
-    for point in result.points:
-        row = point_row(point, number=front.index(point) + 1 if point in front else None)
-        parts = {f"{name}_s": seconds for name, seconds in row.pop("latency_parts_s").items()}
-        del row["notes"], row["label"]
-        rows.append(row | parts)
-    rows.sort(key=lambda row: (row["number"] is None, row["number"] or 0, row["payload_bytes"], row["latency_s"] or 0))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 @contextlib.contextmanager

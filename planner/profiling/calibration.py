@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -14,9 +13,8 @@ from splitpoint.profiles.files.structs import write_yaml
 from splitpoint.profiles.machine.device import Device, Memory
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.measurement.micro import cold_s, micro_benchmarks
-from splitpoint.profiles.units import format_bytes, format_fraction, format_macs_s, format_seconds
 
-__all__ = ["calibrate", "calibration_answer"]
+__all__ = ["calibrate"]
 
 
 def __dir__() -> list[str]:
@@ -24,7 +22,6 @@ def __dir__() -> list[str]:
 
 
 Rates = Mapping[str, float]
-SPREAD_WARNING = 0.1  # between two measurements of one rate
 
 
 def calibrate(
@@ -53,45 +50,12 @@ def calibrate(
     return device, spread, cold
 
 
-def calibration_answer(device: Device, spread: Rates, cold: float, out: Path) -> dict[str, Any]:
-    """What was measured, as rows of name, value and spread, and what to do with it."""
-    compute = device.compute
-    rates = {
-        "dense convolutions": ("dense_macs_s", format_macs_s(compute.dense_macs_s)),
-        "1x1 convolutions": ("pointwise_macs_s", format_macs_s(compute.pointwise_macs_s)),
-        "depthwise convolutions": ("depthwise_macs_s", format_macs_s(compute.depthwise_macs_s)),
-        "matrix products": ("matmul_macs_s", format_macs_s(compute.matmul_macs_s)),
-        "memory": ("bytes_s", f"{format_bytes(compute.bytes_s)}/s"),
-        "each operator": ("node_overhead_s", format_seconds(compute.node_overhead_s)),
-        "each inference, warm": ("run_overhead_s", format_seconds(compute.run_overhead_s)),
-    }
-    rows = [{"name": k, "value": text, "spread": spread[field]} for k, (field, text) in rates.items()]
-    rows.append({"name": "loading and the first inference", "value": format_seconds(cold), "spread": None})
-    for name, coder in sorted(device.serial.coders.items()):
-        seconds = f"{_nanoseconds(coder.encode_s_per_symbol)} / {_nanoseconds(coder.decode_s_per_symbol)}"
-        rows.append({"name": f"{name} (encode / decode)", "value": seconds, "spread": None})
-    worst = max(spread["dense_macs_s"], spread["pointwise_macs_s"], spread["depthwise_macs_s"], spread["matmul_macs_s"])
-    return {
-        "rows": rows,
-        "fingerprint": device.fingerprint,
-        "warning": f"noisy machine: two runs differ by up to {format_fraction(worst)}"
-        if worst > SPREAD_WARNING
-        else None,
-        "written": str(out),
-        "next": f"splitpoint plan ... --device {out} · splitpoint profile MODEL --out FILE",
-    }
-
-
 def _with_rates(device: Device, rates: Rates) -> Device:
     return msgspec.structs.replace(device, compute=msgspec.structs.replace(device.compute, **rates))
 
 
 def _better(field: str, a: float, b: float) -> float:
     return min(a, b) if field.endswith("overhead_s") else max(a, b)
-
-
-def _nanoseconds(seconds: float) -> str:
-    return f"{seconds * 1e9:.3g} ns"
 
 
 def _ram_bytes() -> int | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ from splitpoint.profiles.network.inputs import InputSpec, guess_spec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import is_torch_spec
 
-__all__ = ["INPUTS", "TARGET_DB", "choose", "data_answer", "load_with_data", "measure_cuts"]
+__all__ = ["INPUTS", "TARGET_DB", "choose", "load_with_data", "measure_cuts"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-Document = dict[str, Any]
 INPUTS = 64  # statistics of a tensor's values need few inputs
 TARGET_DB = 20.0  # a tensor this exact usually costs a classifier about a point
 
@@ -79,42 +77,3 @@ def measure_cuts(
             step()
 
     return measure(rows(), dict.fromkeys(name for cut in cuts for name in cut.tensors))
-
-
-def data_answer(
-    cuts: Sequence[Cut], measured: Mapping[str, Compressibility], *, target_db: float, assumed: str | None
-) -> Document:
-    """One row for each tensor of each cut; what is estimated says so in its name."""
-    return {
-        "inputs": next(iter(measured.values())).inputs,
-        "target_db": target_db,
-        "notes": [] if assumed is None else [assumed],
-        "cuts": [_row(cut, measured[name], target_db) for cut in cuts for name in cut.tensors],
-    }
-
-
-def _row(cut: Cut, found: Compressibility, target_db: float) -> Document:
-    return {
-        "index": cut.index,
-        "after": cut.after,
-        "tensor": found.tensor,
-        "shape": list(found.shape),
-        "elements": found.elements,
-        "zero_fraction": found.zero_fraction,
-        "low": found.low,
-        "high": found.high,
-        "entropy_bit": {str(bits): value for bits, value in found.entropy_bit.items()},
-        "sqnr_db": {str(bits): _finite(value) for bits, value in found.sqnr_db.items()},  # None: no error at all
-        "histogram": list(found.histogram),
-        "channels": found.channels,
-        "components_95": found.components(0.95),
-        "components_99": found.components(0.99),
-        "spectrum": None if found.spectrum is None else [float(value) for value in found.spectrum],
-        "correlation": found.correlation,
-        "scalar_estimated_bit": found.scalar_estimated_bit(target_db),
-        "klt_estimated_bit": found.klt_estimated_bit(target_db),
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

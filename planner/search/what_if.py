@@ -13,7 +13,7 @@ from splitpoint.planner.cost.price import over
 from splitpoint.planner.search.decide import decide
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.planner.values.rows import place
+from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import FixedLink
 from splitpoint.profiles.machine.device import Device
 
@@ -54,5 +54,5 @@ def by_rate(result: SearchResult) -> list[dict[str, Any]]:
 
 def _text(point: Evaluated) -> str:
     if point.candidate.placement == "device":
-        return place(point)
-    return f"{place(point)}, {point.candidate.codec} {point.label}"
+        return place_text(point.candidate, with_variant=True)
+    return f"{place_text(point.candidate, with_variant=True)}, {point.candidate.codec} {point.label}"

@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitpoint.planner.output.plot import scatter
-from splitpoint.planner.values.rows import bar
+from splitpoint.planner.output.plot import bar, scatter
 
 points = st.lists(
     st.tuples(st.floats(1e-4, 10), st.one_of(st.just(0.0), st.floats(1, 1e9)), st.sampled_from(["1", "12", "3*"])),

@@ -1,10 +1,10 @@
-"""Small scatters drawn by hand."""
+"""Small scatters and bars drawn by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from splitpoint.planner.output.plot import columns, scatter
+from splitpoint.planner.output.plot import bar, columns, scatter
 
 WIDTH, HEIGHT, LEFT = 52, 7, 12  # 40 columns behind the labels and the axis
 
@@ -101,3 +101,20 @@ def test_a_tick_that_touches_the_deadline_is_left_out() -> None:
 )
 def test_columns_are_as_high_as_the_square_root(values: list[float], text: str) -> None:
     assert columns(values) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (-1.0, "    "),
+        (0.0, "    "),
+        (1 / 32, "▏   "),
+        (0.25, "█   "),
+        (0.375, "█▌  "),
+        (31 / 32, "███▉"),
+        (1.0, "████"),
+        (2.0, "████"),
+    ],
+)
+def test_a_bar_counts_eighths_and_stays_in_its_width(share: float, text: str) -> None:
+    assert bar(share, width=4) == text

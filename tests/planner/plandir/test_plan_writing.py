@@ -26,9 +26,10 @@ from splitpoint.planner.samples.readers import load_npz
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import read_config
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.planner.values.rows import PARTS
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
+
+PARTS = ("prepare", "head", "encode", "link", "wait", "decode", "tail")  # of the latency, in the order of front.csv
 
 Run = Callable[..., tuple[int, str, str]]
 

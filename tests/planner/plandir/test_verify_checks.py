@@ -74,7 +74,7 @@ def test_a_sound_plan_passes_in_order_and_each_check_is_shown(fixed_plan: Path) 
     shown: list[Check] = []
     checks = verify(fixed_plan, step=shown.append)
     assert [check.name for check in checks] == NAMES
-    assert [check.status for check in checks] == ["passed"] * 5 + ["not made"]
+    assert [check.status for check in checks] == ["passed"] * 5 + ["not checked"]
     assert shown == checks
     n = report_of(fixed_plan).n
     assert checks[0].text == "5 files"
@@ -129,7 +129,7 @@ def test_a_plan_without_report_figures_is_not_compared(fixed_copy: Path) -> None
     change(fixed_copy, report=None)
     found = statuses(fixed_copy)
     assert list(found) == NAMES
-    assert (found["payload"], found["top1"]) == ("not made", "not made")
+    assert (found["payload"], found["top1"]) == ("not checked", "not checked")
     assert found["symbols"] == "passed"
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_is_not_the_plans_stops_everything(fixed_copy: Path, name: s
     shown: list[Check] = []
     checks = verify(fixed_copy, step=shown.append)
     assert [check.name for check in checks] == NAMES
-    assert [check.status for check in checks] == ["failed"] + ["not made"] * 5
+    assert [check.status for check in checks] == ["failed"] + ["not checked"] * 5
     assert name in checks[0].text
     assert shown == checks
 
@@ -256,7 +256,7 @@ def test_an_input_that_is_not_finite_fails_the_symbols(fixed_copy: Path, monkeyp
 def test_symbols_of_plans_without_a_split(fixed_result: SearchResult, tmp_path: Path, placement: str) -> None:
     folder = placed(fixed_result, placement, tmp_path / "plan")
     found = statuses(folder)
-    assert found["symbols"] == ("passed" if placement == "device" else "not made")
+    assert found["symbols"] == ("passed" if placement == "device" else "not checked")
     assert [found[name] for name in ("hashes", "exactness", "payload", "top1")] == ["passed"] * 4
 
 
@@ -268,7 +268,7 @@ def test_symbols_are_compared_where_the_coder_is_lossless(
     change(fixed_copy, codec=msgspec.structs.replace(codec, boundary=boundary))
     monkeypatch.setattr(module, "run_report", lambda plan, *args: plan.file.report)
     lossy = boundary in ("float32", "picture", "channel_symbols")
-    assert statuses(fixed_copy)["symbols"] == ("not made" if lossy else "passed")
+    assert statuses(fixed_copy)["symbols"] == ("not checked" if lossy else "passed")
     if lossy:
         assert text_of(fixed_copy, "symbols") == f"{codec.name} is lossy between the two graphs by design"
 
@@ -351,10 +351,10 @@ def test_latency_of_a_plan_with_one_side(
 
 def test_latency_is_compared_on_the_profiled_machine_only(fixed_copy: Path, timing: Timing) -> None:
     profiled_here(fixed_copy, head_s=1.0, tail_s=3.0, how="modelled")
-    assert statuses(fixed_copy, strict_latency=True)["latency"] == "not made"
+    assert statuses(fixed_copy, strict_latency=True)["latency"] == "not checked"
     assert text_of(fixed_copy, "latency").startswith("not comparable: planned for slow and cloud-8core, this is ")
     profiled_here(fixed_copy, head_s=1.0, tail_s=3.0, cpu="another processor")
-    assert statuses(fixed_copy, strict_latency=True)["latency"] == "not made"
+    assert statuses(fixed_copy, strict_latency=True)["latency"] == "not checked"
     assert text_of(fixed_copy, "latency").startswith("not comparable: profiled on another processor, this is ")
     assert timing.calls == []
 
@@ -363,7 +363,7 @@ def test_exit_codes(fixed_copy: Path, timing: Timing, run: Run) -> None:
     assert run("verify", fixed_copy)[0] == 0  # latency not made
     profiled_here(fixed_copy, head_s=1.0, tail_s=9.0)
     code, out, _ = run("verify", fixed_copy, "--json")
-    assert (code, json.loads(out)["count"]) == (0, {"passed": 5, "failed": 0, "warning": 1, "not made": 0})
+    assert (code, json.loads(out)["count"]) == (0, {"passed": 5, "failed": 0, "warning": 1, "not checked": 0})
     assert run("verify", fixed_copy, "--strict-latency")[0] == 1
     change_report(fixed_copy, payload_bytes=1.0)
     assert run("verify", fixed_copy)[0] == 1
@@ -377,7 +377,7 @@ def test_a_plan_without_its_data(fixed_result: SearchResult, tmp_path: Path, tim
     checks = verify(tmp_path / "plan", step=shown.append)
     assert [(check.name, check.status) for check in checks] == [
         ("hashes", "passed"),
-        *((name, "not made") for name in NAMES[1:]),
+        *((name, "not checked") for name in NAMES[1:]),
     ]
     assert shown == checks
     assert checks[0].text == f"{len(Plan.load(tmp_path / 'plan').file.files) - 2} files"

@@ -47,15 +47,15 @@ def test_a_calibrated_device_loads_by_path_and_holds_every_figure(mine: Path) ->
 
 
 def test_the_table_has_the_spread_of_two_runs(capsys: pytest.CaptureFixture[str], mine: Path) -> None:
-    from splitpoint.planner.output.terminal import calibration_view, consoles
-    from splitpoint.planner.profiling.calibration import calibration_answer
+    from splitpoint.planner.output.documents.calibrate import calibrate_document
+    from splitpoint.planner.output.terminal.calibrate import calibrate_view
+    from splitpoint.planner.output.terminal.console import consoles
 
     device = load_device(mine)
     spread = dict.fromkeys(device.compute.__struct_fields__, 0.25)
-    answer = calibration_answer(device, spread, 0.05, mine)
-    json.dumps(answer, allow_nan=False)
-    assert answer["warning"] == "noisy machine: two runs differ by up to 25 %"
-    consoles()[0].print(calibration_view(answer))
+    document = calibrate_document(device, spread, 0.05, mine)
+    assert document.warning == "noisy machine: two runs differ by up to 25 %"
+    consoles()[0].print(calibrate_view(document))
     out = capsys.readouterr().out
     assert "GMAC/s" in out
     assert "25 %" in out
@@ -67,7 +67,7 @@ def test_calibrate_needs_the_base_install_only() -> None:
         "import sys\n"
         "for name in ('torch', 'optuna', 'fvcore', 'onnxscript', 'torch_pruning', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"
-        "import splitpoint.planner.profiling.calibration, splitpoint.planner.output.terminal\n"
+        "import splitpoint.planner.profiling.calibration, splitpoint.planner.output.terminal.console\n"
         "import splitpoint.planner.setup.loading\n"
         "from splitpoint.cli import main\n"
         "sys.exit(main(['calibrate', '--help']))\n"
@@ -151,7 +151,7 @@ def test_a_plan_is_made_over_any_link(
     assert link in answer["header"]
     assert answer["recommended"] is not None
     never = [row for row in answer["baselines"] if row["infeasible"] is not None]
-    assert all(row["latency_s"] is None and "misses infeasible" in row["notes"] for row in never)
+    assert all(row["latency_s"] is None and "cannot be sent" in row["notes"] for row in never)
     assert bool(never) == (link == "lorawan-eu433")  # a PNG is over its 222 bytes
     assert all(row["latency_s"] is not None for row in answer["front"])
 

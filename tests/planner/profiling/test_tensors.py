@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnx.numpy_helper
@@ -18,10 +19,11 @@ from rich.console import Console
 from splitpoint.cli import main
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.output.documents.tensors import tensors_part
 from splitpoint.planner.output.plot import columns
-from splitpoint.planner.output.terminal import profile_view
+from splitpoint.planner.output.terminal.tensors import tensors_view
 from splitpoint.planner.profiling.compressibility import BITS
-from splitpoint.planner.profiling.tensors import choose, data_answer, load_with_data, measure_cuts
+from splitpoint.planner.profiling.tensors import choose, load_with_data, measure_cuts
 from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.profiles.errors import ProfileError
 
@@ -122,10 +124,11 @@ def test_the_table_fits_80_columns(home: Path) -> None:
     graph, dataset, assumed = load_with_data(str(home / "model.onnx"), str(home / "data.npz"), None)
     cuts = enumerate_cuts(graph).cuts
     found = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: None)
-    answer = data_answer(cuts, found, target_db=20.0, assumed=assumed)
-    answer["cuts"][0]["after"] = "a.very.long.path.of.modules.0.block/Conv"
+    part = tensors_part(cuts, found, target_db=20.0, assumed=assumed)
+    first = msgspec.structs.replace(part.cuts[0], after="a.very.long.path.of.modules.0.block/Conv")
+    part = msgspec.structs.replace(part, cuts=(first, *part.cuts[1:]))
     console = Console(width=80, file=io.StringIO())
-    console.print(profile_view({"data": answer}, detail=False))
+    console.print(tensors_view(part, detail=False))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO above
     assert all(len(line) <= 80 for line in lines)
     (relu,) = (line for line in lines if "6x8x8" in line and f"{found['r0'].entropy_bit[4]:.2f}" in line)
@@ -156,9 +159,9 @@ def test_a_constant_tensor_has_no_error_and_stays_valid_json(home: Path, tmp_pat
     graph, dataset, _ = load_with_data(str(home / "model.onnx"), str(tmp_path / "flat.npz"), None)
     cuts = choose(enumerate_cuts(graph).cuts, 0)
     found = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: None)
-    (row,) = data_answer(cuts, found, target_db=20.0, assumed=None)["cuts"]
-    assert row["sqnr_db"]["4"] is None
-    json.dumps(row, allow_nan=False)
+    (row,) = tensors_part(cuts, found, target_db=20.0, assumed=None).cuts
+    assert row.sqnr_db["4"] is None
+    json.dumps(msgspec.to_builtins(row), allow_nan=False)
     with pytest.raises(ProfileError, match="no cut 7"):
         choose(cuts, 7)
 

@@ -1,4 +1,4 @@
-"""The answer of ``splitpoint plan`` from a decision over hand-made points."""
+"""The document of ``splitpoint plan`` from a decision over hand-made points."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.output.documents import plan_answer
+from splitpoint.planner.output.documents.plan import plan_document
 from splitpoint.planner.search.decide import decide
 from splitpoint.profiles.library.catalog import load_device, load_server
 from splitpoint.profiles.link.types import FixedLink
@@ -65,6 +66,11 @@ def plan(**figures: Any) -> Any:
     made = {"metric": "top1", "value": 0.9, "drop": 0.0, "low": 0.8, "high": 1.0, "drop_high": 0.1, "n": 60}
     rest = {"groups": 99, "relative_error": 0.0, "payload_bytes": 10.0, "subset": "report"}
     return side(file=side(report=Accuracy(**{**made, **rest, **figures})))
+
+
+def plan_answer(*arguments: Any) -> Any:
+    """The document as --json prints it."""
+    return msgspec.json.decode(msgspec.json.encode(plan_document(*arguments)))
 
 
 def three(make_point: Make) -> list[Any]:
@@ -130,6 +136,7 @@ def test_nothing_feasible_gives_near_misses_and_what_would_fit(make_point: Make,
         (None, "b", ["misses latency by 7 ms"]),
         (None, "a", ["misses latency by 25 ms"]),
     ]
+    assert [row["misses"] for row in found["nearest"]] == [["latency"]] * 3
     assert found["would_fit"] == ["latency <= 10 ms"]
 
 
@@ -138,10 +145,20 @@ def test_baselines_say_what_they_miss(make_point: Make, make_needs: Make) -> Non
     bad = make_point(cut="bad", latency=0.2, drop=0.3)
     needs = make_needs(latency=0.05, drop=0.02)
     found = plan_answer(outcome([good], needs, baselines=[("one", good), ("two", bad)]), plan(), Path("out"))
-    assert [(row["label"], row["number"], row["notes"]) for row in found["baselines"]] == [
-        ("one", None, []),
-        ("two", None, ["misses latency", "misses drop"]),
+    assert [(row["label"], row["number"], row["notes"], row["misses"]) for row in found["baselines"]] == [
+        ("one", None, [], []),
+        ("two", None, ["misses latency", "misses drop"], ["latency", "drop"]),
     ]
+
+
+def test_what_can_never_be_sent_says_why(make_point: Make, make_needs: Make) -> None:
+    never = make_point(infeasible="1 kB are over the 222 bytes of a message", latency=float("inf"))
+    found = plan_answer(outcome([never], make_needs(), baselines=[("one", never)]), None, Path("out"))
+    (near,), (baseline,) = found["nearest"], found["baselines"]
+    assert near["notes"] == ["cannot be sent: 1 kB are over the 222 bytes of a message"]
+    assert baseline["notes"] == ["cannot be sent"]
+    assert near["misses"] == baseline["misses"] == ["infeasible"]
+    assert near["latency_s"] is near["latency_parts_s"]["head"] is None
 
 
 @pytest.mark.parametrize(
@@ -149,6 +166,7 @@ def test_baselines_say_what_they_miss(make_point: Make, make_needs: Make) -> Non
     [
         ({"search_groups": 15}, None),  # a quarter of the 60 inputs of the report set
         ({"search_groups": 14}, "demonstration: n = 60 scenes in the report set, 14 in the search set"),
+        ({"groups": 1}, "demonstration: n = 1 scene in the report set, 40 in the search set"),
         ({"groups": 3}, "demonstration: n = 3 scenes in the report set, 40 in the search set"),
         ({"retest_error": 0.05}, None),
         ({"retest_error": 0.08}, "noisy host: the retest error of the profile is 8 %"),
@@ -181,4 +199,4 @@ def test_halves_that_there_are_say_how_they_were_timed(make_point: Make, make_ne
     }
     alone = make_point(placement="device", head_how="profiled", tail_how="modelled")  # no seconds of a tail
     found = plan_answer(outcome([alone], make_needs()), plan(), Path("out"))
-    assert list(found["recommended"]["halves"]) == ["head"]
+    assert found["recommended"]["halves"] == {"head": {"how": "profiled", "spread_s": None}, "tail": None}

@@ -1,0 +1,1 @@
+"""What commands print with --json: one typed document each, with its version. May import all of the planner."""

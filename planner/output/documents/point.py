@@ -1,0 +1,84 @@
+"""A point of the front, a baseline or a near miss, as documents hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from splitpoint.planner.deploy.accuracy import Metric
+from splitpoint.planner.deploy.cost import How
+from splitpoint.planner.deploy.schema import Placement
+from splitpoint.planner.output.documents.document import Value
+from splitpoint.planner.plandir.front import FrontRow
+
+__all__ = ["LatencyParts", "PointRow", "point_row"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class LatencyParts(Value, frozen=True, kw_only=True):
+    """Seconds of the parts that add up to a point's latency, in their order; None: it never arrives."""
+
+    prepare: float | None
+    head: float | None
+    encode: float | None
+    link: float | None
+    wait: float | None
+    decode: float | None
+    tail: float | None
+
+
+class PointRow(Value, frozen=True, kw_only=True):
+    """A measured point: SI numbers, each with how it was obtained; None: not known, or it never arrives."""
+
+    number: int | None  # on the front, from 1
+    label: str | None  # of a baseline
+    variant: str
+    placement: Placement
+    cut: str
+    codec: str
+    rate: str
+    payload_bytes: float
+    payload_how: How
+    latency_s: float | None
+    deadline_latency_s: float | None  # the latency that is compared with the deadline
+    latency_how: How
+    head_how: How | None
+    head_spread_s: float | None
+    tail_how: How | None
+    tail_spread_s: float | None
+    latency_parts_s: LatencyParts
+    infeasible: str | None
+    frame_rate: float | None
+    energy_j: float | None
+    usd: float | None
+    side_bytes: int  # stored on the device once, not sent with each request
+    head_bytes: int
+    head_peak_bytes: int
+    head_file_bytes: int
+    metric: Metric
+    value: float
+    low: float
+    high: float
+    drop: float
+    drop_high: float
+    relative_error: float
+    n: int
+    groups: int
+    subset: str = msgspec.field(name="set")
+    notes: tuple[str, ...]  # "recommended", "knee", "misses latency by 4 ms"
+    misses: tuple[str, ...]  # limits that it misses, by name; "infeasible": its message can never arrive
+
+
+def point_row(
+    row: FrontRow, *, label: str | None = None, notes: Iterable[str] = (), misses: Iterable[str] = ()
+) -> PointRow:
+    """The figures of `row` with the name of a baseline, notes and the names of limits that it misses."""
+    parts = {name: getattr(row, f"{name}_s") for name in LatencyParts.__struct_fields__}
+    same = {name: getattr(row, name) for name in FrontRow.__struct_fields__ if name in PointRow.__struct_fields__}
+    return PointRow(
+        **same, label=label, latency_parts_s=LatencyParts(**parts), notes=tuple(notes), misses=tuple(misses)
+    )

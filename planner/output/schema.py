@@ -1,0 +1,61 @@
+"""JSON Schemas of the documents that --json prints: ``python -m splitpoint.planner.output.schema FOLDER`` writes them.
+
+The command without FOLDER writes to docs/schema of the current folder; a test compares the files with this module.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from splitpoint.planner.output.documents.calibrate import CalibrateDocument
+from splitpoint.planner.output.documents.cuts import CutsDocument
+from splitpoint.planner.output.documents.document import Document
+from splitpoint.planner.output.documents.plan import PlanDocument
+from splitpoint.planner.output.documents.profile import ProfileDocument
+from splitpoint.planner.output.documents.profiles import ProfilesDocument
+from splitpoint.planner.output.documents.show import ShowDocument
+from splitpoint.planner.output.documents.verify import VerifyDocument
+from splitpoint.profiles.files.structs import write_text
+
+__all__ = ["DOCUMENTS", "main", "schema_text"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+FOLDER = Path("docs") / "schema"
+DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the document of `show`
+    "calibrate": CalibrateDocument,
+    "cuts": CutsDocument,
+    "plan": PlanDocument,
+    "profile": ProfileDocument,
+    "profiles": ProfilesDocument,
+    "show": ShowDocument,
+    "verify": VerifyDocument,
+}
+
+
+def schema_text(document: type[Document]) -> str:
+    """The JSON Schema (draft 2020-12) of a document, as its file holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(document)}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write FOLDER/COMMAND.json for every document; gives the exit code 0. Raises `ProfileError` where it cannot."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    folder = Path(given[0]) if given else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for command, document in DOCUMENTS.items():
+        write_text(folder / f"{command}.json", schema_text(document))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

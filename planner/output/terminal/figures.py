@@ -1,0 +1,42 @@
+"""The figures of one point on one line: its latency as a sum of parts, and its quality on a set of inputs."""
+
+from __future__ import annotations
+
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
+from splitpoint.planner.output.plurals import count_text
+from splitpoint.profiles.units import format_bytes, format_seconds
+
+__all__ = ["latency_text", "quality_text"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def latency_text(parts: LatencySum, halves: Halves) -> str:
+    """The latency as the sum of its parts; head and tail with how they were obtained. Waiting is left out when zero."""
+    origin = {"head": _half_text(halves.head), "tail": _half_text(halves.tail)}
+    names = [field.removesuffix("_s") for field in LatencySum.__struct_fields__ if field != "latency_s"]
+    texts = [
+        f"{name} {format_seconds(seconds)}{origin.get(name, '')}"
+        for name, seconds in ((name, getattr(parts, f"{name}_s")) for name in names)
+        if seconds or name != "wait"
+    ]
+    return f"  {format_seconds(parts.latency_s)} = " + " + ".join(texts)
+
+
+def quality_text(accuracy: Accuracy) -> str:
+    """Quality with its 95 % interval, what is lost, and the payload on the same inputs."""
+    groups = count_text(accuracy.groups, "group")
+    return (
+        f"{accuracy.metric} {accuracy.value:.3f} [{accuracy.low:.2f}, {accuracy.high:.2f}]"
+        f" · drop {100 * accuracy.drop:.1f} % · relative error of the outputs {accuracy.relative_error:.3f}"
+        f" · payload {format_bytes(accuracy.payload_bytes)} (n = {accuracy.n} in {groups})"
+    )
+
+
+def _half_text(half: Half | None) -> str:
+    if half is None:
+        return ""
+    return f" ({half.how}{'' if half.spread_s is None else f' ± {format_seconds(half.spread_s)}'})"

@@ -1,0 +1,100 @@
+"""The view of a plan: baselines, front, plot, recommendation and report set, or the nearest misses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from splitpoint.planner.output.documents.plan import PlanDocument, RateRange, Recommendation
+from splitpoint.planner.output.documents.point import PointRow
+from splitpoint.planner.output.terminal.figures import latency_text, quality_text
+from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
+from splitpoint.profiles.units import format_rate
+
+__all__ = ["plan_view"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
+    """The answer of ``splitpoint plan``, at most `width` columns wide."""
+    share = document.deadline_share
+    head: list[RenderableType] = [
+        Text.assemble("\n", document.header, "\n", ("need  ", "dim"), document.need),
+        *([Text("\n".join(f"note  {text}" for text in document.notes), style="yellow")] if document.notes else []),
+        points_table(document.baselines, f"Baselines ({_origin(document)})", share=share, width=width),
+    ]
+    if document.recommended is None:
+        return Group(*head, *_nothing_fits(document, width=width))
+    return Group(
+        *head,
+        points_table(document.front, f"Pareto front ({_origin(document)})", share=share, width=width),
+        points_legend([*document.baselines, *document.front], share=share),
+        points_plot(document.front, deadline_s=document.deadline_s, width=width),
+        *_recommendation(document.recommended),
+        *_report(document),
+    )
+
+
+def _origin(document: PlanDocument) -> str:
+    rows = [*document.baselines, *document.front]
+    how, metric = " or ".join(dict.fromkeys(row.latency_how for row in rows)), rows[0].metric
+    return f"search set, {document.search_set}; latency {how}, payload and {metric} measured"
+
+
+def _recommendation(recommended: Recommendation) -> list[RenderableType]:
+    return [
+        Text.assemble("\n", (f"Recommended: {recommended.number}", "bold"), f", because {recommended.reason}."),
+        Text(latency_text(recommended.parts, recommended.halves)),
+        *[Text(line) for line in _rates_text(recommended.by_rate)],
+    ]
+
+
+def _rates_text(ranges: Sequence[RateRange]) -> list[str]:
+    if len(ranges) < 2:
+        return []
+    texts = ["The same measured points at other uplink rates:"]
+    for row in ranges:
+        span = " to ".join(dict.fromkeys(format_rate(rate) for rate in (row.from_bit_s, row.to_bit_s)))
+        texts.append(f"  {span:<26} {row.what or 'nothing fits'}")
+    return texts
+
+
+def _report(document: PlanDocument) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if document.report is not None:
+        parts.append(Text(f"\nReport set (not used in the search): {quality_text(document.report)}"))
+    where = document.directory
+    if document.contradicted is not None:
+        parts.append(Text(f"CONTRADICTED: {document.contradicted}. The recommended point stays as it is.", style="red"))
+        if document.safer is not None:
+            safer = document.safer
+            parts.append(
+                Text(
+                    f"next point of higher quality: {safer.number} ({safer.cut}, {safer.codec} {safer.rate})"
+                    f" → splitpoint export {where} --point {safer.number} --out DIR"
+                )
+            )
+    parts.append(Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR"))
+    return parts
+
+
+def _nothing_fits(document: PlanDocument, *, width: int) -> list[RenderableType]:
+    share = document.deadline_share
+    parts: list[RenderableType] = [
+        Text(f"\nNo candidate meets {document.need}.", style="bold"),
+        points_table(document.nearest, "Nearest", share=share, width=width),
+        points_legend([*document.baselines, *document.nearest], share=share),
+    ]
+    parts += [Text(f"{_name(row)} {' and '.join(row.notes)}") for row in document.nearest]
+    if document.would_fit:
+        parts.append(Text("would fit with " + ", or ".join(document.would_fit)))
+    return parts
+
+
+def _name(row: PointRow) -> str:
+    return row.cut if row.placement == "device" else f"{row.cut}, {row.codec} {row.rate}"

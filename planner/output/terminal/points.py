@@ -1,0 +1,108 @@
+"""The table of points, its plot, and the words under it that explain its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.output.documents.point import PointRow
+from splitpoint.planner.output.plot import scatter
+from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
+
+__all__ = ["points_legend", "points_plot", "points_table"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+FIXED_WIDTH = 46  # columns of a table of points that cut, codec and notes leave: numbers and gaps
+STAR = "★"  # the recommended point
+NEVER = "never"  # its message can never arrive
+
+
+def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, width: int) -> Table:
+    """Points with units, at most `width` columns wide; where the figures come from stands in the title.
+
+    `share` is the fraction of cases in which the deadline must hold: the latency of that case then stands beside the
+    mean.
+    """
+    metric = rows[0].metric if rows else "quality"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("#", justify="right", no_wrap=True, min_width=2)
+    several = any(row.variant != GIVEN for row in rows)
+    latencies = ["latency"] if share is None else ["mean", format_fraction(share)]
+    notes = [" ".join(_marks(row)) for row in rows]
+    notes_width = max(map(len, notes), default=0)
+    # Cut and codec share what the other columns leave: 42 % for the cut, after 36 % for the network where it is shown.
+    spare = max(20, width - FIXED_WIDTH - 8 * (len(latencies) - 1) - notes_width)
+    if several:
+        longest = max(len("network"), *(len(row.variant) for row in rows))
+        wide = min(28, longest, round(0.36 * spare))
+        table.add_column("network", no_wrap=True, overflow="ellipsis", width=wide)
+        spare -= wide + 1
+    table.add_column("cut", no_wrap=True, overflow="ellipsis", max_width=min(28, round(0.42 * spare)))
+    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(36, spare - round(0.42 * spare)))
+    for name in ("payload", "+ once", *latencies):
+        table.add_column(name, justify="right", no_wrap=True, min_width=7)
+    table.add_column(f"{metric} 95 %", no_wrap=True, min_width=14)
+    table.add_column("", no_wrap=True, min_width=notes_width)
+    for row, note in zip(rows, notes, strict=True):
+        seconds = [row.latency_s] if share is None else [row.latency_s, row.deadline_latency_s]
+        table.add_row(
+            "" if row.number is None else str(row.number),
+            *([row.variant] if several else []),
+            row.cut if row.label is None else row.label,
+            row.codec if row.rate in ("-", "lossless") else f"{row.codec} {row.rate}",
+            format_bytes(row.payload_bytes),
+            format_bytes(row.side_bytes),
+            *(NEVER if value is None else format_seconds(value) for value in seconds),
+            f"{row.value:.2f} {row.low:.2f}-{row.high:.2f}",
+            note,
+            style="bold" if "recommended" in row.notes else "",
+        )
+    return table
+
+
+def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Text:
+    """What the words of a table of points mean, of those that occur in `rows`."""
+    notes = {note for row in rows for note in row.notes}
+    missed = dict.fromkeys(name for row in rows for name in row.misses)
+    metric = rows[0].metric if rows else "quality"
+    texts = ["payload: bytes sent with each request.", "+ once: bytes stored on the device once."]
+    if share is not None:
+        texts.append(f"{format_fraction(share)}: latency that {format_fraction(share)} of the requests do not exceed.")
+    texts.append(f"{metric} 95 %: estimate and its 95 % interval.")
+    if "recommended" in notes:
+        texts.append(f"{STAR}: recommended.")
+    if "knee" in notes:
+        texts.append("knee: the best compromise, farthest from the line between the extremes of the front.")
+    for name in missed:
+        limit = LIMITS.get(name)
+        texts.append(
+            f"{NEVER}: its message cannot be sent over this link."
+            if limit is None
+            else f"{limit.short}: {limit.title(metric)} is outside its limit."
+        )
+    return Text(" ".join(texts), style="dim")
+
+
+def points_plot(rows: Sequence[PointRow], *, deadline_s: float | None, width: int) -> Text:
+    """The latency that is compared with the deadline, over payload; the recommended point has a star."""
+    points = [
+        (row.deadline_latency_s, row.payload_bytes, f"{row.number}{STAR if 'recommended' in row.notes else ''}")
+        for row in rows
+        if row.deadline_latency_s is not None  # a point of the front always arrives
+    ]
+    return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))
+
+
+def _marks(row: PointRow) -> list[str]:
+    """What narrow tables show of a point's notes and of the limits that it misses, a word each."""
+    marks = [STAR] if "recommended" in row.notes else []
+    marks += ["knee"] if "knee" in row.notes else []
+    return [*marks, *(LIMITS[name].short if name in LIMITS else NEVER for name in row.misses)]

@@ -1,0 +1,41 @@
+"""The view of a stored plan: its point, what that costs and loses, and the front."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from splitpoint.planner.output.documents.show import ShowDocument
+from splitpoint.planner.output.terminal.figures import latency_text, quality_text
+from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
+from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.profiles.units import format_bytes, format_seconds
+
+__all__ = ["show_view"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def show_view(document: ShowDocument, *, width: int) -> RenderableType:
+    """The answer of ``splitpoint show``, at most `width` columns wide."""
+    network = "" if document.variant == GIVEN else f"{document.variant} · "
+    texts = [
+        document.header,
+        f"need     {document.need}",
+        f"created  {document.created}",
+        f"point    {document.point}: {network}{document.cut} · {document.codec} ·"
+        f" {format_bytes(document.payload_bytes)} · {format_seconds(document.parts.latency_s)} {document.how}",
+        latency_text(document.parts, document.halves),
+        f"search set: {quality_text(document.search)}",
+    ]
+    if document.report is not None:
+        texts.append(f"report set: {quality_text(document.report)}")
+    share = document.deadline_share
+    return Group(
+        Text("\n".join(texts)),
+        points_table(document.front, "Pareto front (search set)", share=share, width=width),
+        points_legend(document.front, share=share),
+        points_plot(document.front, deadline_s=document.deadline_s, width=width),
+    )

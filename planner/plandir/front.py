@@ -1,0 +1,162 @@
+"""front.csv: every point that was measured, one row each, those of the Pareto front with their number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from splitpoint.planner.deploy.accuracy import Metric
+from splitpoint.planner.deploy.cost import How
+from splitpoint.planner.deploy.schema import Placement
+from splitpoint.planner.values.candidate import Evaluated
+from splitpoint.planner.values.place import place_text
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["FrontRow", "front_row", "front_text", "read_front"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The figures of a measured point; the fields are the columns of front.csv, in their order.
+
+    Seconds, bytes, joules and US dollars of one inference. None (an empty cell): not known, or it never arrives.
+    """
+
+    number: int | None = None  # on the Pareto front, from 1
+    variant: str
+    placement: Placement
+    cut: str  # the tensors that cross, or where the network runs, in words
+    codec: str
+    rate: str  # label of the codec's rate
+    payload_bytes: float
+    payload_how: How
+    latency_s: float | None = None
+    deadline_latency_s: float | None = None  # the latency that is compared with the deadline
+    latency_how: How
+    head_how: How | None = None
+    head_spread_s: float | None = None
+    tail_how: How | None = None
+    tail_spread_s: float | None = None
+    infeasible: str | None = None  # why the message can never arrive
+    frame_rate: float | None = None
+    energy_j: float | None = None
+    usd: float | None = None
+    side_bytes: int
+    head_bytes: int
+    head_peak_bytes: int
+    head_file_bytes: int
+    metric: Metric
+    value: float
+    low: float
+    high: float
+    drop: float
+    drop_high: float
+    relative_error: float
+    n: int
+    groups: int
+    subset: str = msgspec.field(name="set")
+    prepare_s: float | None = None  # the parts of latency_s, in their order
+    head_s: float | None = None
+    encode_s: float | None = None
+    link_s: float | None = None
+    wait_s: float | None = None
+    decode_s: float | None = None
+    tail_s: float | None = None
+
+
+def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
+    """The figures of `point`; `number` is its place on the front, from 1, or None."""
+    candidate, cost, accuracy = point.candidate, point.cost, point.accuracy
+    return FrontRow(
+        number=number,
+        variant=candidate.variant,
+        placement=candidate.placement,
+        cut=place_text(candidate),
+        codec="-" if candidate.placement == "device" else candidate.codec,
+        rate=point.label,
+        payload_bytes=cost.payload_bytes,
+        payload_how="measured",
+        latency_s=_finite(cost.latency_s),
+        deadline_latency_s=_finite(cost.deadline_latency_s),
+        latency_how=cost.how,
+        head_how=cost.head_how,
+        head_spread_s=cost.head_spread_s,
+        tail_how=cost.tail_how,
+        tail_spread_s=cost.tail_spread_s,
+        infeasible=cost.infeasible,
+        frame_rate=_finite(cost.frame_rate),
+        energy_j=cost.energy_j,
+        usd=cost.usd,
+        side_bytes=cost.side_bytes,
+        head_bytes=cost.head_bytes,
+        head_peak_bytes=cost.head_peak_bytes,
+        head_file_bytes=cost.head_file_bytes,
+        metric=accuracy.metric,
+        value=accuracy.value,
+        low=accuracy.low,
+        high=accuracy.high,
+        drop=accuracy.drop,
+        drop_high=accuracy.drop_high,
+        relative_error=accuracy.relative_error,
+        n=accuracy.n,
+        groups=accuracy.groups,
+        subset=accuracy.subset,
+        prepare_s=_finite(cost.prepare_s),
+        head_s=_finite(cost.head_s),
+        encode_s=_finite(cost.encode_s),
+        link_s=_finite(cost.link_s),
+        wait_s=_finite(cost.wait_s),
+        decode_s=_finite(cost.decode_s),
+        tail_s=_finite(cost.tail_s),
+    )
+
+
+def front_text(points: Sequence[Evaluated], front: Sequence[Evaluated]) -> str:
+    """The text of front.csv: `points` with the number of those in `front`, numbered ones first, then by bytes."""
+    numbers = {point.candidate: number for number, point in enumerate(front, start=1)}
+    rows = [front_row(point, number=numbers.get(point.candidate)) for point in points]
+    rows.sort(key=lambda row: (row.number is None, row.number or 0, row.payload_bytes, row.latency_s or 0))
+    text = io.StringIO()
+    names = [field.encode_name for field in msgspec.structs.fields(FrontRow)]
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(msgspec.to_builtins(row) for row in rows)
+    return text.getvalue()
+
+
+def read_front(path: Path) -> list[FrontRow]:
+    """The points of the Pareto front in a front.csv, in the order of their numbers.
+
+    Raises `ProfileError` naming the line of a row that is not such a point.
+    """
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8") as text:
+            reader = csv.DictReader(text)
+            for cells in reader:
+                if cells.get("number"):
+                    rows.append(_parse_row(cells, at=f"{path}: line {reader.line_num}"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ProfileError(f"cannot be read: {error}", at=str(path)) from error
+    return rows
+
+
+def _parse_row(cells: dict[str, Any], *, at: str) -> FrontRow:
+    filled = {name: None if value == "" else value for name, value in cells.items() if isinstance(name, str)}
+    try:
+        return msgspec.convert(filled, FrontRow, strict=False)
+    except msgspec.ValidationError as error:
+        raise ProfileError(str(error), at=at, fix="plan again") from error
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,350 @@
+"""What the main tables look like at 80 columns; ``REGENERATE=1`` writes the files again, and the diff is the review."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console, RenderableType
+
+from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.output.documents.calibrate import CalibrateDocument, MeasuredRate
+from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument, RefusedPlace
+from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
+from splitpoint.planner.output.documents.plan import PlanDocument, RateRange, Recommendation, SaferPoint
+from splitpoint.planner.output.documents.point import PointRow, point_row
+from splitpoint.planner.output.documents.profile import ModuleRow, OperatorTime, ProfileDocument
+from splitpoint.planner.output.documents.show import ShowDocument
+from splitpoint.planner.output.documents.tensors import TensorRow, TensorsPart
+from splitpoint.planner.output.documents.verify import CheckCount
+from splitpoint.planner.output.terminal.calibrate import calibrate_view
+from splitpoint.planner.output.terminal.cuts import cuts_view
+from splitpoint.planner.output.terminal.figures import latency_text
+from splitpoint.planner.output.terminal.plan import plan_view
+from splitpoint.planner.output.terminal.points import points_table
+from splitpoint.planner.output.terminal.profile import profile_view
+from splitpoint.planner.output.terminal.show import show_view
+from splitpoint.planner.output.terminal.verify import check_line, count_line
+from splitpoint.planner.plandir.front import front_row
+from splitpoint.planner.plandir.verify import Check
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+WIDTH = 80
+Make = Callable[..., Any]
+
+
+def rendered(view: RenderableType) -> str:
+    console = Console(width=WIDTH, color_system=None, force_terminal=False, _environ={}, file=io.StringIO())
+    console.print(view)
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def check_golden(name: str, view: RenderableType) -> str:
+    """Compare with golden/NAME.txt, or write it; gives the text."""
+    text, path = rendered(view), GOLDEN / f"{name}.txt"
+    if os.environ.get("REGENERATE"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= WIDTH
+    return text
+
+
+def row(make_point: Make, number: int | None = None, *, baseline: str | None = None, **figures: Any) -> PointRow:
+    notes, misses = figures.pop("notes", ()), figures.pop("misses", ())
+    return point_row(front_row(make_point(**figures), number=number), label=baseline, notes=notes, misses=misses)
+
+
+def baselines(make_point: Make) -> tuple[PointRow, ...]:
+    alone: dict[str, Any] = {
+        "placement": "device",
+        "cut": "",
+        "codec": "-",
+        "label": "-",
+        "payload": 0.0,
+        "latency": 0.71,
+    }
+    picture: dict[str, Any] = {
+        "placement": "server",
+        "cut": "",
+        "codec": "png",
+        "label": "lossless",
+        "payload": 31_200.0,
+    }
+    return (
+        row(make_point, baseline="all on device", **alone),
+        row(make_point, baseline="send PNG", **picture, latency=0.0519, value=1.0, low=0.86),
+    )
+
+
+def accuracy(**changes: Any) -> Accuracy:
+    figures: dict[str, Any] = {"metric": "top1", "value": 0.9, "drop": 0.012, "low": 0.81, "high": 0.96}
+    figures |= {"drop_high": 0.05, "n": 60, "groups": 1, "relative_error": 0.1081, "payload_bytes": 17_000.0}
+    return Accuracy(**{**figures, "subset": "report", **changes})
+
+
+PARTS = LatencySum(
+    latency_s=0.0471,
+    prepare_s=0.00259,
+    head_s=0.0252,
+    encode_s=0.00903,
+    link_s=0.0028,
+    wait_s=0.0,
+    decode_s=0.00186,
+    tail_s=0.00567,
+)
+HALVES = Halves(head=Half(how="measured", spread_s=0.0004), tail=Half(how="modelled", spread_s=None))
+
+
+def front(make_point: Make) -> tuple[PointRow, ...]:
+    shared: dict[str, Any] = {"cut": "features.3.block.0/add", "codec": "kltq-rans", "side_bytes": 55_000}
+    return (
+        row(
+            make_point,
+            1,
+            **shared,
+            rate=0,
+            payload=18_200.0,
+            latency=0.0471,
+            deadline_link_s=0.005,
+            notes=["recommended"],
+        ),
+        row(make_point, 2, **shared, rate=1, payload=22_200.0, latency=0.0476, notes=["knee"]),
+        row(make_point, 3, variant="int8", cut="x", codec="fast", payload=46_200.0, latency=0.021),
+    )
+
+
+def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
+    values: dict[str, Any] = {
+        "header": "net (4.7 M parameters, 771 MFLOPs) · 1x3x224x224\npi (4 threads) ──wifi-5──> cloud",
+        "need": "latency <= 55 ms · top1 drop <= 2 %",
+        "notes": ("demonstration: n = 1 scene in the report set, 2 in the search set",),
+        "baselines": baselines(make_point),
+        "front": front(make_point),
+        "search_set": "24 inputs, 2 groups",
+        "deadline_s": 0.055,
+        "deadline_share": None,
+        "recommended": Recommendation(
+            number=1,
+            reason="it sends the fewest bytes of all that meet the deadline",
+            by_rate=(
+                RateRange(from_bit_s=1e5, to_bit_s=4.64e6, what=None),
+                RateRange(from_bit_s=6.81e6, to_bit_s=1e9, what="int8: x, fast q1"),
+            ),
+            parts=PARTS,
+            halves=HALVES,
+        ),
+        "nearest": (),
+        "would_fit": (),
+        "report": accuracy(),
+        "contradicted": None,
+        "safer": None,
+        "evaluated": 120,
+        "tail_runs": 7,
+        "tail_reused": 5,
+        "directory": "plan",
+    }
+    return PlanDocument(**{**values, **changes})
+
+
+def test_a_plan_with_a_front(make_point: Make) -> None:
+    check_golden("plan", plan_view(plan_document(make_point), width=WIDTH))
+
+
+def test_a_plan_that_the_report_set_contradicts_with_a_share_of_cases(make_point: Make) -> None:
+    safer = SaferPoint(number=2, cut="features.3.block.0/add", codec="kltq-rans", rate="q1")
+    document = plan_document(
+        make_point,
+        front=front(make_point)[:2],
+        deadline_share=0.99,
+        contradicted="drop 5 % on the report set, at most 2 % was asked",
+        safer=safer,
+    )
+    check_golden("contradicted", plan_view(document, width=WIDTH))
+
+
+def test_every_part_of_the_latency_is_named_but_a_wait_of_nothing() -> None:
+    zero = dict.fromkeys(LatencySum.__struct_fields__, 0.0)
+    neither = Halves(head=None, tail=None)
+    assert latency_text(LatencySum(**zero), neither) == (
+        "  0 s = prepare 0 s + head 0 s + encode 0 s + link 0 s + decode 0 s + tail 0 s"
+    )
+    assert " + wait 1 s + decode" in latency_text(LatencySum(**{**zero, "wait_s": 1.0}), neither)
+
+
+def test_the_recommended_point_is_bold(make_point: Make) -> None:
+    table = points_table(front(make_point), "front", share=None, width=WIDTH)
+    assert [row.style for row in table.rows] == ["bold", "", ""]
+
+
+def test_nothing_fits(make_point: Make) -> None:
+    late: dict[str, Any] = {"notes": ["misses latency by 31.3 ms"], "misses": ["latency"]}
+    lossy: dict[str, Any] = {
+        "notes": ["misses latency by 2 ms", "misses drop by 8.0 points"],
+        "misses": ["latency", "drop"],
+    }
+    reason = "cannot be sent: 900 kB are over the 222 bytes of a message"
+    never: dict[str, Any] = {"notes": [reason], "misses": ["infeasible"], "latency": math.inf}
+    document = plan_document(
+        make_point,
+        baselines=baselines(make_point),
+        front=(),
+        recommended=None,
+        nearest=(
+            row(make_point, cut="x", codec="fast", latency=0.086, **late),
+            row(make_point, cut="x", codec="fast", latency=0.057, drop=0.1, value=0.8, **lossy),
+            row(make_point, placement="server", cut="", codec="png", label="lossless", payload=9e5, **never),
+        ),
+        would_fit=("latency <= 86.3 ms", "drop <= 10 %"),
+        report=None,
+        directory=None,
+    )
+    text = check_golden("nothing-fits", plan_view(document, width=WIDTH))
+    assert "late lossy" in text  # both limits that the second point misses
+
+
+def test_a_stored_plan(make_point: Make) -> None:
+    document = ShowDocument(
+        header="net · pi ──wifi-5──> cloud",
+        need="latency <= 55 ms",
+        created="2026-11-27T18:00:00+00:00 by splitpoint 0.1.0",
+        point=1,
+        variant="int8",
+        cut="x",
+        codec="fast 6 bit",
+        parts=PARTS,
+        halves=HALVES,
+        how="modelled",
+        payload_bytes=46_200.0,
+        search=accuracy(subset="search", groups=2),
+        report=accuracy(),
+        front=front(make_point),
+        deadline_s=None,
+        deadline_share=None,
+    )
+    check_golden("show", show_view(document, width=WIDTH))
+
+
+def cuts_document() -> CutsDocument:
+    sizes = {"x": (3, 224, 224), "stem.conv": (32, 112, 112), "flat": (1280,)}
+    rows = []
+    for index, (name, shape) in enumerate(sizes.items()):
+        elements = 1
+        for side in shape:
+            elements *= side
+        rows.append(
+            CutRow(
+                index=index,
+                after="input" if index == 0 else f"{name}/relu",
+                tensors=(name,),
+                shapes=((1, *shape),),
+                dtypes=("float32",),
+                elements=elements,
+                bytes=4 * elements,
+                head_macs=index * 100_000_000,
+                head_flops=index * 200_000_000,
+                head_share=index / 2,
+                head_parameters=index * 1000,
+                head_weight_bytes=index * 4000,
+            )
+        )
+    return CutsDocument(
+        model="net",
+        macs=200_000_000,
+        parameters=2000,
+        cuts=tuple(rows),
+        refused=(
+            RefusedPlace(tensors=("a",), after="branch", reason="2 tensors cross"),
+            RefusedPlace(tensors=("b",), after="loop", reason="a loop reads 'h'"),
+        ),
+        uncounted={"Erf": 1},
+    )
+
+
+def test_cuts() -> None:
+    text = check_golden("cuts", cuts_view(cuts_document(), refused=False))
+    assert "1 operator not counted: Erf (1)" in text
+    every = rendered(cuts_view(cuts_document(), refused=True))
+    assert "refused after branch: 2 tensors cross\nrefused after loop: a loop reads 'h'\n" in every
+
+
+def test_a_profile_with_fvcores_counts_beside_ours() -> None:
+    document = ProfileDocument(
+        lines=("net: 2 operators",),
+        slowest=(
+            OperatorTime(name="conv", op_type="Conv", macs=10**6, weight_bytes=4000, seconds=0.002, share=0.8),
+            OperatorTime(name="erf", op_type="Erf", macs=None, weight_bytes=0, seconds=0.0005, share=0.2),
+        ),
+        modules=(
+            ModuleRow(module_type="Conv2d", modules=3, macs=10**6, fvcore_macs=10**6, reason=""),
+            ModuleRow(
+                module_type="Linear", modules=1, macs=3000, fvcore_macs=1000, reason="fvcore leaves the bias out"
+            ),
+            ModuleRow(
+                module_type="BatchNorm2d", modules=2, macs=0, fvcore_macs=500, reason="folded into the convolution"
+            ),
+        ),
+    )
+    lines = check_golden("profile", profile_view(document, detail=False)).splitlines()
+    (linear,) = (line for line in lines if "Linear" in line)
+    (norm,) = (line for line in lines if "BatchNorm2d" in line)
+    assert "+2 kMAC" in linear
+    assert "-500 MAC" in norm
+
+
+def tensor_row(**changes: Any) -> TensorRow:
+    values: dict[str, Any] = {"index": 2, "after": "conv", "tensor": "t", "shape": (1, 6, 8, 8), "elements": 384}
+    values |= {"zero_fraction": 0.48, "low": 0.0, "high": 2.5, "histogram": (64, 16, 4, 1), "channels": 6}
+    values |= {"entropy_bit": {"2": 1.1, "4": 2.75}, "sqnr_db": {"2": 9.5, "4": None}, "correlation": 0.125}
+    values |= {"components_95": 3, "components_99": 5, "spectrum": (4.0, 1.0)}
+    return TensorRow(**{**values, "scalar_estimated_bit": 1600.0, "klt_estimated_bit": 800.0, **changes})
+
+
+def test_tensors_at_the_cuts() -> None:
+    unknown = dict.fromkeys(
+        ("spectrum", "correlation", "components_95", "components_99", "klt_estimated_bit", "scalar_estimated_bit")
+    )
+    rows = (tensor_row(), tensor_row(index=3, shape=(1, 6), **unknown))
+    part = TensorsPart(inputs=4, target_db=20.0, notes=("the input is assumed to be scaled to 0..1",), cuts=rows)
+    text = check_golden("tensors", profile_view(ProfileDocument(data=part), detail=False))
+    assert "100 B" in text  # the smaller of the estimates, 800 bits
+    check_golden("tensors-detail", profile_view(ProfileDocument(data=part), detail=True))
+
+
+def test_a_calibration() -> None:
+    rates = (
+        MeasuredRate(name="dense convolutions", value="40 GMAC/s", spread=0.25),
+        MeasuredRate(name="loading and the first inference", value="50 ms", spread=None),
+    )
+    document = CalibrateDocument(
+        rows=rates, fingerprint="ab12", warning="noisy machine", written="pi.yaml", next="plan"
+    )
+    check_golden("calibrate", calibrate_view(document))
+    quiet = rendered(calibrate_view(msgspec.structs.replace(document, warning=None)))
+    assert "noisy" not in quiet
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        ({"passed": 6, "failed": 0, "warning": 0, "not_checked": 0}, "6 passed, 0 failed"),
+        ({"passed": 4, "failed": 1, "warning": 1, "not_checked": 0}, "4 passed, 1 failed, 1 warning"),
+        ({"passed": 1, "failed": 0, "warning": 2, "not_checked": 5}, "1 passed, 0 failed, 2 warnings, 5 not checked"),
+    ],
+)
+def test_the_count_of_checks(count: dict[str, int], text: str) -> None:
+    assert rendered(count_line(CheckCount(**count))) == f"{text}\n"
+
+
+def test_a_check_has_a_mark_for_its_status() -> None:
+    marks = [
+        rendered(check_line(Check(name="hashes", status=status, text="5 files")))[0]
+        for status in ("passed", "failed", "warning", "not checked")
+    ]
+    assert marks == ["✓", "✗", "!", "-"]

@@ -1,0 +1,77 @@
+"""front.csv: its columns never change, and what is written is read back."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitpoint.planner.plandir.front import front_row, front_text, read_front
+from splitpoint.profiles.errors import ProfileError
+
+Make = Callable[..., Any]
+COLUMNS = (
+    "number,variant,placement,cut,codec,rate,payload_bytes,payload_how,latency_s,deadline_latency_s,latency_how,"
+    "head_how,head_spread_s,tail_how,tail_spread_s,infeasible,frame_rate,energy_j,usd,side_bytes,head_bytes,"
+    "head_peak_bytes,head_file_bytes,metric,value,low,high,drop,drop_high,relative_error,n,groups,set,"
+    "prepare_s,head_s,encode_s,link_s,wait_s,decode_s,tail_s"
+)
+
+
+def test_the_columns_and_a_row_as_text(make_point: Make) -> None:
+    point = make_point(payload=82.5, latency=0.25, cut='a,"b"', head_how="measured", side_bytes=299)
+    header, row, end = front_text([point], [point]).split("\n")
+    assert (header, end) == (COLUMNS, "")
+    assert row == (
+        '1,given,split,"a,""b""",k,q1,82.5,measured,0.25,0.25,modelled,measured,,,,,4.0,,,299,0,0,0,'
+        "top1,0.9,0.9,1.0,0.0,0.0,0.0,100,100,search,0.0,0.25,0.0,0.0,0.0,0.0,0.0"
+    )
+
+
+def test_numbered_points_come_first_and_the_others_by_bytes(make_point: Make) -> None:
+    points = [make_point(cut=cut, payload=size) for cut, size in (("c", 3), ("b", 2), ("a", 1), ("d", 4))]
+    front = [points[3], points[1]]
+    rows = list(csv.DictReader(front_text(points, front).splitlines()))
+    assert [(row["number"], row["cut"]) for row in rows] == [("1", "d"), ("2", "b"), ("", "a"), ("", "c")]
+
+
+def test_the_front_is_read_back_whole(make_point: Make, tmp_path: Path) -> None:
+    split = make_point(latency=1 / 3, head_how="measured", head_spread_s=1e-7, n=7)
+    alone = make_point(placement="device", cut="", payload=0.0, variant="int8")
+    never = make_point(cut="x", infeasible="too long", latency=math.inf)
+    (tmp_path / "front.csv").write_text(front_text([never, alone, split], [alone, split]))
+    assert read_front(tmp_path / "front.csv") == [front_row(alone, number=1), front_row(split, number=2)]
+
+
+def test_a_point_that_never_arrives_has_no_seconds(make_point: Make) -> None:
+    row = front_row(make_point(infeasible="too long", latency=math.inf), number=None)
+    assert (row.latency_s, row.deadline_latency_s, row.head_s, row.infeasible) == (None, None, None, "too long")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("82.5", "many", "payload_bytes"),
+        ("payload_bytes", "surprise", "surprise"),
+        ("split", "cloud", "placement"),
+        (",top1,", ",", "metric"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(make_point: Make, tmp_path: Path, old: str, new: str, message: str) -> None:
+    point = make_point(payload=82.5)
+    (tmp_path / "front.csv").write_text(front_text([point], [point]).replace(old, new, 1))
+    with pytest.raises(ProfileError, match=message) as caught:
+        read_front(tmp_path / "front.csv")
+    assert str(caught.value.at).endswith("front.csv: line 2")
+
+
+def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="cannot be read"):
+        read_front(tmp_path / "front.csv")
+    (tmp_path / "front.csv").write_bytes(b"number\n\xff\n")
+    with pytest.raises(ProfileError, match="cannot be read"):
+        read_front(tmp_path / "front.csv")
