@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-import onnx_ir as ir
-from onnx_ir.passes import common as passes
 
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import to_bytes, write_model
 from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.onnxir import ir, passes
 
 __all__ = ["codec_prefix", "join_decoder", "join_encoder", "split", "split_models", "whole_bytes", "write_split"]
 

@@ -20,7 +20,6 @@ from splitpoint.planner.setup.device_limits import bind
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
-from splitpoint.profiles.network.canonical import read_model
 from splitpoint.profiles.network.graph import load_graph, load_model
 from splitpoint.profiles.network.inputs import InputSpec, check_against, guess_spec
 from splitpoint.profiles.network.model import ModelGraph
@@ -102,10 +101,7 @@ def default_threads() -> int:
 def load_source(source: str, input_shape: tuple[int, ...] | None) -> ModelGraph:
     """An ONNX file, or a torch module by "file.py:factory" or "package.module:factory", in canonical form."""
     if not is_torch_spec(source):
-        path = Path(source)
-        names = [value.name for value in read_model(path)[0].graph.inputs if value.name]
-        fixed = {} if input_shape is None or len(names) != 1 else {names[0]: input_shape}
-        return load_model(path, input_shapes=fixed)
+        return load_model(Path(source), input_shape=input_shape)
     if input_shape is None:
         raise ProfileError(
             "a torch module has no input shape of its own", at=source, fix="add an input: block with its size"

@@ -16,12 +16,11 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
-from onnx_ir.passes import common as passes
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import fix_inputs
+from splitpoint.profiles.network.onnxir import ir, passes
 from splitpoint.profiles.network.runtime import (
     Array,
     IoSpec,
@@ -29,9 +28,14 @@ from splitpoint.profiles.network.runtime import (
     Session,
     open_session,
     optimize_basic,
-    optimize_basic_file,
 )
-from splitpoint.profiles.network.wire import PROTOBUF_LIMIT, message_chunks, skeleton, weight_bytes, write_external
+from splitpoint.profiles.network.wire import (
+    PROTOBUF_LIMIT,
+    message_chunks,
+    skeleton,
+    weight_bytes,
+    write_external,
+)
 
 __all__ = ["canonicalize", "open_model", "parse_model", "random_feeds", "read_model", "to_bytes", "write_model"]
 
@@ -45,6 +49,7 @@ TARGET_OPSET: Final = 17
 CONVERSION_TOLERANCE: Final = 1e-5  # of the largest output; a converted model does the same arithmetic in other ops
 SHAPE_ELEMENTS: Final = 1024  # constants up to this size may be shapes, which inference needs to know
 
+_NO_MODEL_FIX: Final = "export or download the model again; the file should be an ONNX model (.onnx)"
 _KNOWN_DOMAINS: Final = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
 
 
@@ -57,9 +62,8 @@ def read_model(path: Path) -> tuple[ir.Model, str]:
     at = str(path)
     if not path.is_file():
         raise ProfileError("no such model file", at=at, fix="give the path of an .onnx file, or module:factory")
-    data = path.read_bytes()
-    model = parse_model(data, at=at)
-    digest = hashlib.sha256(data)
+    proto, digest = _read_message(path)
+    model = _deserialize(proto, at=at)
     for file in _external_files(model, path):
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
@@ -69,25 +73,51 @@ def read_model(path: Path) -> tuple[ir.Model, str]:
 
 def parse_model(data: bytes, *, at: str) -> ir.Model:
     """Bytes as a model; raises `ProfileError` when they are empty, cut short or something else."""
-    fix = "export or download the model again; the file should be an ONNX model (.onnx)"
+    return _deserialize(_parse_message(data, at=at), at=at)
+
+
+def _read_message(path: Path) -> tuple[onnx.ModelProto, hashlib._Hash]:
+    """The file as a protobuf message, and its running SHA-256; the file's bytes are released on return."""
+    data = path.read_bytes()
+    return _parse_message(data, at=str(path)), hashlib.sha256(data)
+
+
+def _parse_message(data: bytes, *, at: str) -> onnx.ModelProto:
     if not data:
-        raise ProfileError("the model file is empty (0 bytes)", at=at, fix=fix)
+        raise ProfileError("the model file is empty (0 bytes)", at=at, fix=_NO_MODEL_FIX)
     try:
         proto = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ProfileError(f"not an ONNX model, or cut short ({len(data)} bytes)", at=at, fix=fix) from error
+        raise ProfileError(f"not an ONNX model, or cut short ({len(data)} bytes)", at=at, fix=_NO_MODEL_FIX) from error
     if not proto.graph.output:
-        raise ProfileError(f"not an ONNX model: no graph with outputs in its {len(data)} bytes", at=at, fix=fix)
+        raise ProfileError(
+            f"not an ONNX model: no graph with outputs in its {len(data)} bytes", at=at, fix=_NO_MODEL_FIX
+        )
+    return proto
+
+
+def _deserialize(proto: onnx.ModelProto, *, at: str) -> ir.Model:
     try:
-        return ir.serde.deserialize_model(proto)
+        model = ir.serde.deserialize_model(proto)
     except (ir.serde.SerdeError, ValueError, TypeError, KeyError) as error:
-        raise ProfileError(f"the ONNX model is damaged: {error}", at=at, fix=fix) from error
+        raise ProfileError(f"the ONNX model is damaged: {error}", at=at, fix=_NO_MODEL_FIX) from error
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            _unpack(value)
+        for node in graph:
+            for key, attribute in node.attributes.items():
+                if attribute.type == ir.AttributeType.TENSOR:
+                    node.attributes[key] = ir.AttrTensor(key, _own(attribute.as_tensor()))
+    return model
 
 
-def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
-    """The canonical form of `model`, which may be changed on the way.
+def canonicalize(
+    model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[ir.Model, dict[str, Array]]:
+    """The canonical form of `model`, which may be changed on the way, and its outputs for one random input.
 
-    Raises `ProfileError` when the input's shape cannot be fixed or ORT cannot load or run the model.
+    The run finds shapes that do not fit one another and kernels that ORT does not have. Raises `ProfileError` when
+    the input's shape cannot be fixed or ORT cannot load or run the model.
     """
     large = weight_bytes(model) > PROTOBUF_LIMIT
     if not large:
@@ -99,12 +129,11 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[i
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
     passes.NameFixPass()(model)  # ORT refuses two nodes of one name
+    if not large:
+        model = _convert_opset(model, at=at)
     # Once is enough: ORT repeats its rules itself until nothing changes (a test optimizes again and compares).
-    if large:
-        return _tidy(_optimized_large(model, at=at))
-    model = _convert_opset(model, at=at)
-    basic = optimize_basic(to_bytes(model), name=at, fold=not _stores_half(model))
-    return _tidy(parse_model(basic, at=at))
+    optimized, outputs = _optimize(model, at=at, large=large)
+    return _tidy(optimized), outputs
 
 
 def _stores_half(model: ir.Model) -> bool:
@@ -222,19 +251,51 @@ def _refuse_unknown_operators(model: ir.Model, *, at: str) -> None:
         )
 
 
-def _optimized_large(model: ir.Model, *, at: str) -> ir.Model:
-    """The model folded by ORT, its weights in a temporary file that is removed with it."""
+def _optimize(model: ir.Model, *, at: str, large: bool) -> tuple[ir.Model, dict[str, Array]]:
+    """The model as ORT optimized it, and its outputs for one random input; the weights of `model` are given up.
+
+    Weights go to ORT by file or by address, never inside a message, which would hold them three times. Those of a
+    `large` model come back in a file that is removed with the model.
+    """
     folder = Path(tempfile.mkdtemp(prefix="splitpoint-"))
+    target = folder / "basic.onnx"
     try:
-        data, weights = _mapped(model)
-        optimize_basic_file(data, weights, folder / "basic.onnx", name=at)
-        folded = parse_model((folder / "basic.onnx").read_bytes(), at=at)
+        outputs = _run_optimized(model, target, at=at, large=large)
+        optimized = parse_model(target.read_bytes(), at=at)
+        ir.external_data.set_base_dir(optimized.graph, folder)
+        if not large:
+            _read_weights(optimized)
+            shutil.rmtree(folder)
     except BaseException:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
-    ir.external_data.set_base_dir(folded.graph, folder)
-    weakref.finalize(folded, shutil.rmtree, folder)
-    return folded
+    if large:
+        weakref.finalize(optimized, shutil.rmtree, folder)
+    return optimized, outputs
+
+
+def _run_optimized(model: ir.Model, target: Path, *, at: str, large: bool) -> dict[str, Array]:
+    fold = not _stores_half(model)
+    if large:
+        data, weights = _mapped(model)
+        session = optimize_basic(data, target, weights=weights, name=at, fold=fold)
+    else:
+        given = target.with_name("given.onnx")
+        write_external(model, given)
+        for value in model.graph.initializers.values():
+            value.const_value = None
+        session = optimize_basic(given, target, name=at, fold=fold)
+    return session.run(random_feeds(session.inputs))
+
+
+def _read_weights(model: ir.Model) -> None:
+    """Read the weights that are in files into memory, one after the other."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor):
+                value.const_value = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+                tensor.release()  # of the map of the file
 
 
 def _mapped(model: ir.Model) -> tuple[bytes, dict[str, Array]]:
@@ -287,8 +348,6 @@ def _tidy(model: ir.Model) -> ir.Model:
             value.metadata_props.clear()
             value.doc_string = None
     _infer_missing(model)
-    for value in model.graph.initializers.values():
-        _unpack(value)
     weights = sorted(model.graph.initializers.items())
     model.graph.initializers.clear()
     model.graph.initializers.update(weights)
@@ -300,10 +359,15 @@ def _tidy(model: ir.Model) -> ir.Model:
 
 
 def _unpack(value: ir.Value) -> None:
-    """Hold a weight as an array rather than inside a protobuf message, which copies it at every look."""
-    tensor = value.const_value
-    if tensor is not None and tensor.dtype != ir.DataType.STRING and not isinstance(tensor, ir.ExternalTensor):
-        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+    if value.const_value is not None:
+        value.const_value = _own(value.const_value)
+
+
+def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """The tensor as an array; one inside a protobuf message keeps all of the message and is copied at every look."""
+    if isinstance(tensor, ir.serde.TensorProtoTensor) and tensor.dtype != ir.DataType.STRING:
+        return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+    return tensor
 
 
 def _infer_missing(model: ir.Model) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx_ir as ir
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.canonical import canonicalize, open_model, parse_model, random_feeds, read_model
+from splitpoint.profiles.network.canonical import canonicalize, parse_model, read_model
 from splitpoint.profiles.network.macs import count_macs, op_class
 from splitpoint.profiles.network.model import ModelGraph, Node, Tensor
+from splitpoint.profiles.network.onnxir import ir
 from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.network.wire import message_chunks
 
@@ -41,16 +41,24 @@ _PARAMETER_KINDS: Final = frozenset(
 )
 
 
-def load_model(source: Path | str, *, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModelGraph:
+def load_model(
+    source: Path | str,
+    *,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> ModelGraph:
     """The network in an ONNX file, in canonical form.
 
-    `input_shapes` fixes inputs whose dimensions are symbolic; a symbolic first dimension, the batch, becomes 1
-    by itself. Raises `ProfileError` when the file cannot be read or planned.
+    `input_shapes` fixes inputs whose dimensions are symbolic; `input_shape` is that of the input of a network which
+    has one, and is ignored where there are several. A symbolic first dimension, the batch, becomes 1 by itself.
+    Raises `ProfileError` when the file cannot be read or planned.
     """
     path = Path(source)
     model, digest = read_model(path)
-    canonical = canonicalize(model, at=str(path), input_shapes=input_shapes)
-    return _build(canonical, name=path.stem, source=str(path), source_sha256=digest)
+    if input_shape is not None and len(model.graph.inputs) == 1:
+        input_shapes = {model.graph.inputs[0].name or "": input_shape}
+    canonical, outputs = canonicalize(model, at=str(path), input_shapes=input_shapes)
+    return _build(canonical, outputs, name=path.stem, source=str(path), source_sha256=digest)
 
 
 def load_graph(
@@ -61,8 +69,8 @@ def load_graph(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ModelGraph:
     """As `load_model`, for a serialized model that keeps its weights inside."""
-    canonical = canonicalize(parse_model(model, at=source), at=source, input_shapes=input_shapes)
-    return _build(canonical, name=name, source=source, source_sha256=hashlib.sha256(model).hexdigest())
+    canonical, outputs = canonicalize(parse_model(model, at=source), at=source, input_shapes=input_shapes)
+    return _build(canonical, outputs, name=name, source=source, source_sha256=hashlib.sha256(model).hexdigest())
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:
@@ -110,8 +118,7 @@ def _subgraph_reads(node: ir.Node) -> Iterator[ir.Value]:
             yield from graph.outputs
 
 
-def _build(model: ir.Model, *, name: str, source: str, source_sha256: str) -> ModelGraph:
-    ran = _run_once(model, at=source)
+def _build(model: ir.Model, ran: Mapping[str, Array], *, name: str, source: str, source_sha256: str) -> ModelGraph:
     tensors: dict[str, Tensor] = {}
     depends: set[ir.Value] = set(model.graph.inputs)
     for value in model.graph.inputs:
@@ -207,12 +214,6 @@ def _output(value: ir.Value, tensors: Mapping[str, Tensor], ran: Mapping[str, Ar
             f"output {name!r} is not a tensor: {value.type}", at=at, fix="export a model that gives tensors"
         )
     return Tensor(name=name, shape=array.shape, dtype=array.dtype.name, elements=array.size, bytes=array.nbytes)
-
-
-def _run_once(model: ir.Model, *, at: str) -> dict[str, Array]:
-    """Outputs for a random input: finds shapes that do not fit one another and kernels that ORT does not have."""
-    session = open_model(model, level="basic", name=at)
-    return session.run(random_feeds(session.inputs))
 
 
 def _sha256(model: ir.Model) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import onnx_ir as ir
-
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.onnxir import ir
 
 __all__ = ["fix_inputs"]
 

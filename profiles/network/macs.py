@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import onnx_ir as ir
-
 from splitpoint.profiles.network.model import OpClass
+from splitpoint.profiles.network.onnxir import ir
 
 __all__ = ["ZERO_MAC_OPS", "count_macs", "op_class"]
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-import onnx_ir as ir
+from splitpoint.profiles.network.onnxir import ir
 
 __all__ = ["ModelGraph", "Node", "OpClass", "Tensor"]
 

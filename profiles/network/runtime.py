@@ -27,8 +27,6 @@ __all__ = [
     "Session",
     "open_session",
     "optimize_basic",
-    "optimize_basic_file",
-    "ort_version",
     "to_float16",
     "to_int8",
 ]
@@ -138,29 +136,32 @@ def open_session(
     return Session(_load(model, options, label, weights), name=label, threads=threads, level=level)
 
 
-def optimize_basic(model: bytes, *, name: str = "model in memory", fold: bool = True) -> bytes:
-    """The model that ORT itself would run at ORT_ENABLE_BASIC: constants folded, BatchNorm in Conv, dead nodes gone.
+def optimize_basic(
+    model: bytes | Path,
+    target: Path,
+    *,
+    weights: Mapping[str, Array] | None = None,
+    name: str = "model in memory",
+    fold: bool = True,
+) -> Session:
+    """Write to `target` the model that ORT itself runs at ORT_ENABLE_BASIC; returns the session, which can run it.
 
-    Without `fold` constants stay as they are: weights stored in fp16 behind a Cast would become fp32.
-    ORT writes imports of its own operator sets into the saved model; `profiles.network.canonical` strips those not
-    used. Raises `ProfileError` when ORT cannot load the model or the result would not fit protobuf's 2 GB.
+    Constants are folded, BatchNorm is merged into Conv, dead nodes are removed. Weights that ORT leaves as they are
+    stay in the data file of `model`, to which `target` then refers. With `weights`, those that the bytes `model`
+    declare as external data, all of at least `LARGE_BYTES` are written to ``<target>.data``: the result may be above
+    2 GB. Without `fold` constants stay as they are: weights stored in fp16 behind a Cast would become fp32.
+    ORT writes imports of its own operator sets into the saved model; `profiles.network.canonical` removes those
+    not used. Raises `ProfileError` when ORT cannot load the model or the result would not fit protobuf's 2 GB.
     """
-    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
-        target = Path(folder) / "basic.onnx"
-        options = _options(level="basic", threads=1, optimized_to=target)
-        options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: half the time
-        _load(model, options, name, without=() if fold else ("ConstantFolding",))
-        return target.read_bytes()
-
-
-def optimize_basic_file(
-    skeleton: bytes, weights: Mapping[str, Array], target: Path, *, name: str = "model in memory"
-) -> None:
-    """As `optimize_basic` for models above 2 GB: the result goes to `target`, its weights to ``<target>.data``."""
     options = _options(level="basic", threads=1, optimized_to=target)
+    if weights is not None:
+        _keep_weights_apart(options, target)
+    # The session runs once at most: laying out weights for speed would take half the time and as much memory again,
+    # and an arena grows by doubling.
     options.add_session_config_entry("session.disable_prepacking", "1")
-    _keep_weights_apart(options, target)
-    _load(skeleton, options, name, weights)
+    options.enable_cpu_mem_arena = False
+    without = () if fold else ("ConstantFolding",)
+    return Session(_load(model, options, name, weights, without=without), name=name, threads=1, level="basic")
 
 
 def to_float16(model: bytes, *, keep: Sequence[str] = (), name: str = "model in memory") -> bytes:
@@ -218,11 +219,6 @@ def to_int8(
         except _ORT_ERRORS as error:
             raise ProfileError(f"ONNX Runtime cannot quantize the model: {_brief(error)}", at=name) from error
         return target.read_bytes()
-
-
-def ort_version() -> str:
-    """Version of onnxruntime, for fingerprints."""
-    return str(ort.__version__)
 
 
 def _options(*, level: Level, threads: int | None, optimized_to: Path | None = None) -> ort.SessionOptions:

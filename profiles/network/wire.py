@@ -14,7 +14,8 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnx_ir as ir
+
+from splitpoint.profiles.network.onnxir import ir
 
 __all__ = ["PROTOBUF_LIMIT", "data_path", "message_chunks", "skeleton", "weight_bytes", "write_external"]
 
