@@ -17,8 +17,8 @@ from splitpoint.codecs.contract.protocol import Array, Codec, Context
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
 from splitpoint.planner.coding.torch_graph import torch_graph
-from splitpoint.planner.cuts.expose import expose
 from splitpoint.planner.cuts.halves import split, whole_bytes
+from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph

@@ -22,8 +22,8 @@ from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Conte
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
-from splitpoint.planner.cuts.expose import expose
 from splitpoint.planner.cuts.halves import split, whole_bytes
+from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import Session, open_session

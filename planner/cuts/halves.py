@@ -12,13 +12,14 @@ from typing import Final
 
 import onnx
 
+from splitpoint.planner.deploy.names import codec_prefix
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import to_bytes, write_model
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.onnxir import ir, passes
 
-__all__ = ["codec_prefix", "join_decoder", "join_encoder", "split", "split_models", "whole_bytes", "write_split"]
+__all__ = ["join_decoder", "join_encoder", "split", "split_models", "whole_bytes", "write_split"]
 
 
 def __dir__() -> list[str]:
@@ -60,11 +61,6 @@ def write_split(graph: ModelGraph, cut: Cut, folder: Path) -> tuple[Path, Path]:
     for side, path in zip(split_models(graph, cut), paths, strict=True):
         write_model(side, path)
     return paths
-
-
-def codec_prefix(index: int) -> str:
-    """What the names of the codec of the cut's tensor number `index` begin with in head and tail."""
-    return f"codec{index}/"
 
 
 def join_encoder(head: bytes, encoders: Mapping[str, bytes]) -> bytes:

@@ -1,7 +1,7 @@
 """Run a plan directory: ``payload = plan.head(x)`` on the device, ``y = plan.tail(payload)`` on the server.
 
 Works with the base install. Each side reads only its own files: the device plan.yaml, head.onnx and codec.npz;
-the server plan.yaml, tail.onnx and codec.npz. Every file is held against its hash in plan.yaml before use.
+the server plan.yaml, tail.onnx and codec.npz. The hash of every file is compared with plan.yaml before use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from splitpoint.codecs.container import pack, unpack
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.store import load_coders
-from splitpoint.planner.cuts.expose import expose
-from splitpoint.planner.cuts.halves import codec_prefix
+from splitpoint.planner.deploy.expose import expose
+from splitpoint.planner.deploy.names import codec_prefix
 from splitpoint.planner.deploy.schema import PlanFile, check_format
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import parse_yaml_mapping, read_yaml
@@ -111,7 +111,7 @@ class Plan:
         return next(iter(named.values())) if len(named) == 1 else named
 
     def path(self, name: str) -> Path:
-        """A file of the plan, held against its hash; raises `ProfileError` that names it."""
+        """The path of a file of the plan, after checking its hash; raises `ProfileError` that names the file."""
         path = self.directory / name
         expected = self.file.files.get(name)
         if expected is None:
