@@ -1,0 +1,32 @@
+"""benchmarks/cuts_command.py: what it says of two series of numbers, and that its processes are the package's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from splitpoint.benchmarks.cuts_command import measure, run, summary
+
+
+def test_ratios_are_those_of_pairs() -> None:
+    found = summary([1.0, 4.0, 3.0], [2.0, 4.0, 12.0])
+    assert (found["min"], found["median"]) == (1.0, 3.0)
+    assert (found["other_min"], found["other_median"]) == (2.0, 4.0)
+    assert (found["ratio_min"], found["ratio_median"], found["ratio_max"]) == (0.25, 0.5, 1.0)
+
+
+def test_each_process_takes_its_own_package(tmp_path: Path) -> None:
+    packages = []
+    for name, size in (("small", 1), ("large", 200_000_000)):
+        (tmp_path / name / "splitpoint").mkdir(parents=True)
+        (tmp_path / name / "splitpoint" / "__init__.py").write_text(f"held = bytearray(b'1') * {size}\n")
+        packages.append(tmp_path / name)
+    found = measure({"import": ["-c", "import splitpoint"]}, packages, rounds=1)
+    assert found["import"]["peak_bytes"]["ratio_max"] < 0.5
+    assert found["import"]["peak_bytes"]["other_min"] > 200_000_000
+
+
+def test_a_command_that_fails_is_not_measured(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="exit code 3"):
+        run(["-c", "raise SystemExit(3)"], package=tmp_path)
