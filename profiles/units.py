@@ -44,7 +44,6 @@ __all__ = [
     "format_rate",
     "format_seconds",
     "format_usd",
-    "format_watts",
     "parse",
 ]
 
@@ -272,14 +271,6 @@ def format_joules(joules: float) -> str:
 def format_usd(usd: float) -> str:
     """Money for people: ``0.00002`` is "0.00002 USD"."""
     return f"{usd:.3g} USD" if usd >= 1e-4 or usd == 0 else f"{usd * 1e6:.3g} USD per million"
-
-
-def format_watts(watts: float) -> str:
-    """Watts for people: ``1.3`` is "1.3 W"."""
-    return _format(watts, "W", {"k": 1e3, **_SMALL_SHOWN})
-
-
-_SMALL_SHOWN = {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9}
 
 
 def _format(value: float, unit: str, prefixes: Mapping[str, float]) -> str:

@@ -45,7 +45,6 @@ __all__ = [
     "RayleighBlockLink",
     "Shannon",
     "TraceLink",
-    "channel_use_s",
     "describe",
     "downlink_s",
     "infeasible",
@@ -54,7 +53,6 @@ __all__ = [
     "packets",
     "slow_start_s",
     "uplink_delay",
-    "uplink_s",
     "wire_bit",
 ]
 
@@ -68,11 +66,6 @@ INITIAL_WINDOW_PACKETS = 10  # TCP's first flight, RFC 6928
 DUTY_WINDOW_S = 3600.0  # duty cycles of radio bands are counted over an hour
 
 
-def uplink_s(link: Link, bits: float, *, seed: int = 0) -> float:
-    """Mean seconds from the first bit sent by the device to the last bit at the server; inf when infeasible."""
-    return uplink_delay(link, bits, seed=seed).mean_s
-
-
 def downlink_s(link: Link, bits: float) -> float:
     """Mean seconds of the answer, from the server to the device, over the connection that brought the message."""
     return _sent_s(link, bits, link.downlink_bit_s) if bits > 0 else 0.0
@@ -81,7 +74,7 @@ def downlink_s(link: Link, bits: float) -> float:
 def uplink_delay(link: Link, bits: float, *, seed: int = 0, n_draws: int = DRAWS) -> Delay:
     """The distribution of the uplink's seconds: equal seeds give equal draws.
 
-    `delay.quantile_s(0.99)` is what a deadline "in 99 % of the draws" is held against.
+    A deadline that 99 % of the draws must meet is compared with `delay.quantile_s(0.99)`.
     """
     if bits <= 0:
         return link_delay.point(0.0)  # no message
@@ -139,17 +132,6 @@ def packets(link: Link, bits: float) -> int:
 def wire_bit(link: Link, bits: float) -> float:
     """Bits of a message with the headers of its packets, each sent once."""
     return bits + 8 * link.per_packet_overhead_bytes * packets(link, bits)
-
-
-def channel_use_s(link: Link) -> float:
-    """Seconds of one real channel symbol, which joint source-channel codes send; two make one complex symbol."""
-    if not isinstance(link, AwgnLink | RayleighBlockLink):
-        raise ProfileError(
-            f"{link.name} is a link of kind '{link.__struct_config__.tag}', which has no bandwidth: "
-            "channel symbols need an SNR",
-            fix="use a link of kind awgn or rayleigh_block",
-        )
-    return 1 / (2 * link_rate.symbols_s(link))
 
 
 def describe(link: Link) -> str:

@@ -7,24 +7,34 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
-
-import onnx
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import import_named
 
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
-__all__ = ["TORCH_OPSET", "evaluating", "export_module", "export_torch", "is_torch_spec", "load_module", "torch_macs"]
+__all__ = [
+    "TORCH_OPSET",
+    "ModuleOperators",
+    "evaluating",
+    "export_module",
+    "export_torch",
+    "fvcore_operators",
+    "is_torch_spec",
+    "load_module",
+]
 
 
 def __dir__() -> list[str]:
@@ -104,8 +114,22 @@ def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = 
     return data
 
 
-def torch_macs(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """MACs of one inference by operator ("conv", "linear", "matmul", ...), counted by fvcore (its flops are MACs)."""
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleOperators:
+    """One part of a torch module and what fvcore says of the operators that it calls itself, not through its parts."""
+
+    paths: tuple[str, ...]  # "layer1.0.conv1", more than one for a shared part; empty text for the module itself
+    type: str  # name of its class
+    counted: Mapping[str, int]  # operator of fvcore ("conv", "linear") -> its flops
+    skipped: Mapping[str, int]  # operator of torch ("scaled_dot_product_attention") -> calls that fvcore does not count
+
+
+def fvcore_operators(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[ModuleOperators, ...]:
+    """Every part of `module`, itself first, with fvcore's counts for one float32 input; raises `ProfileError`.
+
+    fvcore's flops are multiply-adds where an operator has them. Its numbers of a part include those of the parts
+    inside; here those are subtracted.
+    """
     torch = _torch()
     try:
         with _silence():  # importing it calls what torch deprecates
@@ -115,7 +139,27 @@ def torch_macs(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int
     with evaluating(module), _silence(), torch.no_grad():
         analysis = FlopCountAnalysis(module, torch.zeros(input_shape))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        return {name: int(count) for name, count in analysis.by_operator().items()}
+        counts = {path: Counter(found) for path, found in analysis.by_module_and_operator().items()}
+        skips = {path: Counter(analysis.unsupported_ops(path)) for path in counts}
+    paths: dict[nn.Module, list[str]] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        paths.setdefault(part, []).append(path)
+    found = []
+    for path, part in module.named_modules():  # fvcore counts a shared part by its first path
+        counted, skipped = counts[path].copy(), skips[path].copy()
+        for name, _ in part.named_children():
+            inner = f"{path}.{name}" if path else name
+            counted.subtract(counts.get(inner, {}))
+            skipped.subtract(skips.get(inner, {}))
+        found.append(
+            ModuleOperators(
+                paths=tuple(paths[part]),
+                type=type(part).__name__,
+                counted={name: int(count) for name, count in counted.items() if count},
+                skipped={name.removeprefix("aten::"): count for name, count in skipped.items() if count},
+            )
+        )
+    return tuple(found)
 
 
 def _torch(at: str | None = None) -> ModuleType:

@@ -90,7 +90,8 @@ def test_no_temporary_file_stays(tmp_path: Path) -> None:
         "import os, sys; from splitpoint.profiles.network.graph import load_model\n"
         "graph = load_model(sys.argv[1])\n"
         "values = list(graph.model.graph.initializers.values())\n"
-        "print([name for name in os.listdir(sys.argv[2]) if name.startswith(\"splitpoint\")], float(values[0].const_value.numpy().sum()))"
+        "left = [name for name in os.listdir(sys.argv[2]) if name.startswith('splitpoint')]\n"
+        "print(left, float(values[0].const_value.numpy().sum()))"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "m.onnx"), str(folder)],

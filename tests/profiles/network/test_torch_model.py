@@ -16,7 +16,13 @@ from torch import nn
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.runtime import open_session
-from splitpoint.profiles.network.torch_model import export_module, export_torch, is_torch_spec, load_module, torch_macs
+from splitpoint.profiles.network.torch_model import (
+    export_module,
+    export_torch,
+    fvcore_operators,
+    is_torch_spec,
+    load_module,
+)
 
 FACTORY = """
 import torch
@@ -165,4 +171,4 @@ def test_without_fvcore_one_sentence_says_what_to_install(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ProfileError, match="pip install"):
-        torch_macs(nn.Linear(2, 2), (1, 2))
+        fvcore_operators(nn.Linear(2, 2), (1, 2))
