@@ -273,6 +273,9 @@ def format_usd(usd: float) -> str:
     return f"{usd:.3g} USD" if usd >= 1e-4 or usd == 0 else f"{usd * 1e6:.3g} USD per million"
 
 
+_SMALL_SHOWN = {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9}
+
+
 def _format(value: float, unit: str, prefixes: Mapping[str, float]) -> str:
     if value == 0:
         return f"0 {unit}"

@@ -49,8 +49,8 @@ def find_frontiers(graph: ModelGraph, order: Sequence[Node], singles: Sequence[i
     """Every frontier of 2..`k` tensors of the nodes in execution `order`.
 
     `singles` are the places (numbers of nodes done) where one tensor crosses. The frontier of the empty head, the
-    model's inputs, is among them when there are several; frontiers that hold an output of the model are not, since
-    the tail could not give it.
+    model's inputs, is among them when there are several; frontiers that contain an output of the model are not,
+    since the tail could not give it.
     """
     relations = _Relations(graph, order)
     found: list[Frontier] = []
@@ -91,7 +91,7 @@ class _Relations:
         makers: dict[str, int] = {}
         self._made = dict.fromkeys(self._inputs, 0)  # mask of the node that makes a tensor; of an input, no node
         for place, node in enumerate(order):
-            above = 1 << place
+            above = 1 << place  # ancestors of a node: itself and the ancestors of what it reads
             for name in node.inputs:
                 self.readers[name] = self.readers.get(name, 0) | 1 << place
                 if name in makers:
@@ -119,7 +119,7 @@ def _heads(above: Sequence[int], before: int, places: range, k: int) -> set[int]
     def extend(head: int, first: int, left: int) -> None:
         for place in range(first, places.stop):
             if not head >> place & 1:
-                larger = head | above[place]
+                larger = head | above[place]  # the least down-set with the node and the head
                 found.add(larger)
                 if left > 1:
                     extend(larger, place + 1, left - 1)

@@ -3,7 +3,12 @@
 It is the exact check on single-tensor cuts: when it finds less, it says which tensors would have to cross together.
 Costs that do not add up (the fixed cost of a run, a codec's choice) are the caller's to add.
 
-References: Hu et al. 2019 (DADS), "Dynamic adaptive DNN surgery", for the network; Dinic 1970 for the flow.
+A cut of the flow network puts each node with the source (device) or with the sink (server) and costs the capacity of
+the edges from the first side to the second. The least such cost equals the maximum flow (the max-flow min-cut theorem,
+Ford and Fulkerson 1956), which Dinic's algorithm finds in O(V^2 E).
+
+References: Hu et al. 2019 (DADS), "Dynamic adaptive DNN surgery for inference acceleration on the edge", for the
+network; Picard 1976, "Maximal closure of a graph", for the edges of infinite capacity; Dinic 1970 for the flow.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ class Optimum:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Gain:
-    """What crossing with several tensors at once would save over the best that `cuts` hold."""
+    """What crossing with several tensors at once would save over the best of the cuts given."""
 
     best: Optimum
     fixed_s: float  # of every cut, whatever it sends
@@ -47,7 +52,7 @@ class Gain:
 
     @property
     def fraction(self) -> float:
-        """Of the seconds."""
+        """Part of the best given cut's seconds that would be saved."""
         return 1 - (self.best.seconds + self.fixed_s) / self.single_s
 
     def __str__(self) -> str:
@@ -97,6 +102,7 @@ def optimum(
     device needs no sending, but then all of the model is on the device.
     """
     flow = _Flow(2)
+    # Above the sum of all finite capacities, so that no minimum cut contains such an edge: it states a constraint.
     infinite = 1 + round(PICOSECONDS * (sum(head_s) + sum(tail_s) + sum(send_s.values())))
     places = {node.index: flow.vertex() for node in graph.nodes}
     makers = {name: places[node.index] for node in graph.nodes for name in node.outputs}
@@ -108,12 +114,16 @@ def optimum(
         for name in node.inputs:
             maker = makers.get(name, _SOURCE)
             if name not in sent:
+                # A vertex for the tensor between its maker and its readers: one edge is cut however many readers are
+                # on the server, so the tensor is paid for once (DADS pays once too).
                 sent[name] = flow.vertex()
                 capacity = round(PICOSECONDS * send_s[name]) if name in send_s else infinite
                 flow.edge(maker, sent[name], capacity)
             flow.edge(sent[name], place, infinite)
             if maker != _SOURCE:
-                flow.edge(place, maker, infinite)  # what a node of the device reads is made on the device
+                # Closure: an infinite edge against the direction of the data. A node on the device whose input is
+                # made on the server would cut it, so the head is a down-set (Picard 1976).
+                flow.edge(place, maker, infinite)
     last = [makers[tensor.name] for tensor in graph.outputs if tensor.name in makers]
     for first in last:
         for other in last:
@@ -123,6 +133,7 @@ def optimum(
             if first != place:
                 flow.edge(first, place, infinite)
     cost = flow.maximum(_SOURCE, _SINK)
+    # What the source still reaches in the residual network is its side of a minimum cut, the smallest one.
     device = flow.reachable(_SOURCE)
     head = tuple(node.index for node in graph.nodes if places[node.index] in device)
     tensors = tuple(
@@ -132,7 +143,10 @@ def optimum(
 
 
 class _Flow:
-    """Dinic's maximum flow: breadth-first levels, then paths along them until none is left."""
+    """Dinic's maximum flow: breadth-first levels, then paths along them until none is left (a blocking flow).
+
+    Each round of levels makes the shortest path longer, so there are fewer rounds than vertices.
+    """
 
     def __init__(self, vertices: int) -> None:
         self._edges: list[list[int]] = [[] for _ in range(vertices)]  # numbers of the edges that leave a vertex
@@ -180,8 +194,8 @@ class _Flow:
             if tried[vertex] == len(self._edges[vertex]):
                 if vertex == source:
                     return 0
-                vertex = self._to[path.pop() ^ 1]
-                tried[vertex] += 1
+                vertex = self._to[path.pop() ^ 1]  # a dead end: back to where its edge starts
+                tried[vertex] += 1  # and never along this edge again at these levels
                 continue
             edge = self._edges[vertex][tried[vertex]]
             if self._left[edge] and levels[self._to[edge]] == levels[vertex] + 1:
@@ -192,5 +206,5 @@ class _Flow:
         amount = min(self._left[edge] for edge in path)
         for edge in path:
             self._left[edge] -= amount
-            self._left[edge ^ 1] += amount
+            self._left[edge ^ 1] += amount  # what was sent can be taken back by a later path
         return amount

@@ -57,7 +57,7 @@ class Compressibility:
         return math.prod(self.shape)
 
     def components(self, share: float) -> int | None:
-        """Principal components, of `channels`, that hold `share` of the variance."""
+        """Number of principal components, of `channels`, that contain `share` of the variance."""
         if self.spectrum is None:
             return None
         total = float(self.spectrum.sum())

@@ -142,7 +142,7 @@ def _row(name: str, members: Sequence[ModuleOperators], nodes: Sequence[Node]) -
 def _reasons(
     macs: int, counted: Mapping[str, int], skipped: Mapping[str, int], missing: Sequence[str], *, mapped: bool
 ) -> list[str]:
-    """Every known cause of a difference; what the causes leave unexplained is said in numbers."""
+    """Every known cause of a difference, and the number of multiply-adds that no cause explains."""
     reasons = [
         f"fvcore counts {counted[name]:,} for {name}: {why}" for name, why in _NO_PRODUCTS.items() if counted.get(name)
     ]

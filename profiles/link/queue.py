@@ -30,7 +30,8 @@ def bottleneck(stages_s: Mapping[str, float]) -> str:
 def md1_mean_wait_s(rate_s: float, service_s: float) -> float:
     """Mean seconds a frame waits before its service begins; inf when the server cannot keep up.
 
-    rho D / (2 (1 - rho)), the Pollaczek-Khinchine formula for a service time without variance.
+    The Pollaczek-Khinchine formula for a Poisson stream, W = lambda E[S^2] / (2 (1 - rho)), with a service time S = D
+    without variance: E[S^2] = D^2 and lambda D = rho give rho D / (2 (1 - rho)).
     """
     rho = _load(rate_s, service_s)
     return math.inf if rho >= 1 else rho * service_s / (2 * (1 - rho))
@@ -64,12 +65,12 @@ def md1_wait_quantile_s(rate_s: float, service_s: float, p: float) -> float:
     if rho >= 1:
         return math.inf
     if p <= 1 - rho:
-        return 0.0  # found an idle server
+        return 0.0  # a frame finds an idle server with probability 1 - rho
     high = service_s
     while md1_within(rate_s, service_s, high) < p:
         high *= 2
     low = 0.0
-    for _ in range(60):
+    for _ in range(60):  # bisection: md1_within grows with the wait, and 2^-60 is below a float's precision
         middle = (low + high) / 2
         low, high = (middle, high) if md1_within(rate_s, service_s, middle) < p else (low, middle)
     return high

@@ -35,7 +35,7 @@ CQI_BIT_PER_SYMBOL = (
 )  # fmt: skip
 
 # SNR in dB from which a CQI's blocks fail at most one time in ten. Public tables differ by up to 16 dB at CQI 15,
-# because some hold a fading margin, so the table's name is always printed with a rate.
+# because some contain a fading margin, so the table's name is always printed with a rate.
 CQI_THRESHOLDS_DB: Mapping[str, tuple[float, ...]] = {
     # HyperplaneOrg/RaPlaT, r.MaxPower/LTE_RaPlaT_Fun.h: AWGN; the last three go on in its uniform step of 1.9286 dB.
     "raplat": (
@@ -55,7 +55,8 @@ def bit_per_symbol(coding: Coding, snr: float) -> float:
     if isinstance(coding, Cqi):
         usable = [r for r, least in zip(CQI_BIT_PER_SYMBOL, _thresholds(coding), strict=True) if snr >= least]
         return usable[-1] * (1 - coding.target_bler) if usable else 0.0
-    # Twice the capacity of a real symbol, 1/2 log2(1 + SNR).
+    # Shannon 1949, theorem 2 (C = W log2(1 + P/N)), for one symbol a hertz and second: twice the capacity of a real
+    # symbol, 1/2 log2(1 + SNR). A practical code needs `gap_db` more SNR for the same rate.
     return math.log1p(snr / _linear(coding.gap_db)) / math.log(2)
 
 
@@ -83,6 +84,7 @@ def awgn_bit_s(link: AwgnLink) -> float:
 
 def outage_bit_s(link: RayleighBlockLink) -> float:
     """The rate that a block's SNR fails to carry with probability `outage`."""
+    # Tse and Viswanath, section 5.4.1.
     # The SNR of a block is exponential, so P(snr < x) = 1 - exp(-x / mean) = outage at x = -mean ln(1 - outage).
     snr = -_linear(link.mean_snr_db) * math.log1p(-link.outage)
     return symbols_s(link) * bit_per_symbol(link.coding, snr)
@@ -95,6 +97,7 @@ def ergodic_bit_s(link: RayleighBlockLink) -> float:
         reached = [math.exp(-least / mean) for least in _thresholds(link.coding)] + [0.0]
         bits = sum(r * (p - q) for r, p, q in zip(CQI_BIT_PER_SYMBOL, reached, reached[1:], strict=False))
         return symbols_s(link) * bits * (1 - link.coding.target_bler)
+    # Tse and Viswanath, section 5.4.5, integrated:
     # E log2(1 + snr) = log2(e) exp(1/m) E1(1/m) for an exponential snr of mean m, here mean / gap.
     return symbols_s(link) * scaled_e1(_linear(link.coding.gap_db) / mean) / math.log(2)
 
@@ -108,13 +111,14 @@ def describe_coding(coding: Coding) -> str:
 
 def scaled_e1(x: float) -> float:
     """exp(x) times the exponential integral E1(x), for x > 0."""
-    if x < 1:  # E1(x) = -gamma - ln x + sum of (-1)^(k+1) x^k / (k k!)
+    if x < 1:  # DLMF 6.6.2: E1(x) = -gamma - ln x + sum of (-1)^(k+1) x^k / (k k!)
         term, total = 1.0, -0.57721566490153286061 - math.log(x)
         for k in range(1, 40):
             term *= -x / k
             total -= term / k
         return math.exp(x) * total
-    # Continued fraction 1/(x+1- 1/(x+3- 4/(x+5- ...))), Lentz's method.
+    # Press et al., "Numerical Recipes", eq. (6.3.5): exp(x) E1(x) = 1/(x+1- 1/(x+3- 4/(x+5- ...))). Lentz's method
+    # evaluates it from the left: c and d are the ratios of successive numerators and denominators.
     b, c = x + 1, math.inf
     d = 1 / b
     fraction = d

@@ -83,7 +83,7 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits; null is "not known", which limits nothing."""
+    """Limits; null means that the value is not known, and then nothing is limited."""
 
     ram_bytes: ByteCount | None = None
     model_bytes: ByteCount | None = None  # for a head's weights and live activations
@@ -179,14 +179,14 @@ def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
     seconds = np.zeros(len(ops))
     fast = device.memory.fast_weight_bytes
     stream_bytes_s = device.memory.weight_stream_bytes_s
-    held = 0.0
+    filled = 0.0
     for i, op in enumerate(ops):
         scale = _byte_scale(device, op.element_bytes)
         weights = op.weight_bytes * scale
         streamed = 0.0
         if fast is not None and stream_bytes_s is not None:
-            kept = min(weights, max(0.0, fast - held))
-            held += kept
+            kept = min(weights, max(0.0, fast - filled))
+            filled += kept
             streamed = (weights - kept) / stream_bytes_s
         moved = (op.read_bytes + op.write_bytes) * scale
         seconds[i] = streamed + predict_node_s(

@@ -1,4 +1,4 @@
-"""The machine a measurement was made on, and the short fingerprint that says whether two measurements compare."""
+"""The machine of a measurement, and the short fingerprint that tells whether two measurements can be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Serialize ONNX models without passing the weights through protobuf, which copies and re-allocates them.
+"""Write ONNX models without passing the weights through protobuf, which copies and re-allocates them.
+
+Nothing is parsed here: onnx reads, onnx-ir serializes the graph, and this module adds the weights. The reason, on a
+model of 102 MB (2 cores, minimum of 5): ``onnx_ir.to_proto(model).SerializeToString()`` takes 0.24 s and 340 MB,
+``onnx_ir.save`` 0.23 s and 320 MB, `message_chunks` 0.03 s and no memory; ``save(external_data=...)`` is as lean,
+but gives two files. Every cut that is exported or timed is written twice, so this is most of the time of a split.
 
 A message is its fields one after the other in any order, so a model is a small header, the graph without its weights,
 and then each weight as one more field of the graph whose payload is the tensor's own bytes. Above protobuf's 2 GB the

@@ -99,7 +99,6 @@ def test_bounds_are_named() -> None:
         (units.format_fraction(0.54), "54 %"),
         (units.format_fraction(0.0123), "1.2 %"),
         (units.format_joules(0.02), "20 mJ"),
-        (units.format_watts(1.3), "1.3 W"),
     ],
 )
 def test_formats(shown: str, expected: str) -> None:

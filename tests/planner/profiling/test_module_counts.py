@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ class Net(nn.Module):
         self.attention, self.norm = Attention(), nn.LayerNorm(4)
         self.head = nn.Linear(4, 5)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         mixed = self.norm(self.attention(self.depthwise(torch.relu(self.bn(self.conv(x))))))  # (1, 64, 4)
         return self.head(torch.matmul(mixed.transpose(1, 2), mixed))  # (1, 4, 4): the product is the net's own
 
@@ -48,6 +49,7 @@ class Net(nn.Module):
 def counted() -> tuple[ModelGraph, tuple[ModuleOperators, ...]]:
     torch.manual_seed(0)
     net = Net().eval()
+    assert net.bn.running_mean is not None
     nn.init.uniform_(net.bn.running_mean)  # else merging it would change nothing
     return load_graph(export_module(net, SHAPE)), fvcore_operators(net, SHAPE)
 

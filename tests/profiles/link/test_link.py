@@ -19,7 +19,7 @@ from splitpoint.profiles.link.link import (
     mean_rounds,
     packets,
     slow_start_s,
-    uplink_s,
+    uplink_delay,
     wire_bit,
 )
 
@@ -34,19 +34,19 @@ def test_a_message_is_half_a_round_trip_and_its_bits_with_headers() -> None:
     bits = 8 * 3000  # three packets of 1460 bytes and their headers
     assert packets(LINK, bits) == 3
     assert wire_bit(LINK, bits) == bits + 3 * 320
-    assert uplink_s(LINK, bits) == pytest.approx(0.01 + (bits + 960) / 1e6)
+    assert uplink_delay(LINK, bits).mean_s == pytest.approx(0.01 + (bits + 960) / 1e6)
     assert downlink_s(LINK, bits) == pytest.approx(0.01 + (bits + 960) / 1e7)
-    assert uplink_s(LINK, 0) == 0
+    assert uplink_delay(LINK, 0).mean_s == 0
     assert describe(LINK) == "l (1 Mbit/s, 20 ms)"
 
 
 @given(st.floats(1, 1e8), st.floats(1, 10), st.floats(0, 0.5))
 def test_more_bits_less_rate_or_more_loss_never_take_less_time(bits: float, factor: float, loss: float) -> None:
-    assert uplink_s(LINK, bits * factor) >= uplink_s(LINK, bits)
-    assert uplink_s(changed(uplink_bit_s=1e6 * factor), bits) <= uplink_s(LINK, bits)
-    assert uplink_s(changed(loss=loss), bits) >= uplink_s(LINK, bits)
-    cold_s = uplink_s(changed(connection="cold"), bits)
-    assert cold_s >= (uplink_s(LINK, bits) + LINK.rtt_s) * (1 - 1e-12)  # rounding
+    assert uplink_delay(LINK, bits * factor).mean_s >= uplink_delay(LINK, bits).mean_s
+    assert uplink_delay(changed(uplink_bit_s=1e6 * factor), bits).mean_s <= uplink_delay(LINK, bits).mean_s
+    assert uplink_delay(changed(loss=loss), bits).mean_s >= uplink_delay(LINK, bits).mean_s
+    cold_s = uplink_delay(changed(connection="cold"), bits).mean_s
+    assert cold_s >= (uplink_delay(LINK, bits).mean_s + LINK.rtt_s) * (1 - 1e-12)  # rounding
 
 
 def test_rounds_of_retransmission_against_simulation() -> None:
@@ -69,11 +69,11 @@ def test_slow_start_idles_until_the_window_fills_the_link() -> None:
 
 def test_a_duty_cycle_spaces_packets_and_a_limit_refuses() -> None:
     duty = changed(duty_cycle=0.01, mtu_bytes=100, per_packet_overhead_bytes=0, rtt_s=0.0)
-    assert uplink_s(duty, 800) == pytest.approx(800 / 1e6)
-    assert uplink_s(duty, 1600) == pytest.approx(1600 / 1e6 + 800 / 1e6 * 99)
+    assert uplink_delay(duty, 800).mean_s == pytest.approx(800 / 1e6)
+    assert uplink_delay(duty, 1600).mean_s == pytest.approx(1600 / 1e6 + 800 / 1e6 * 99)
     slow = changed(duty_cycle=0.01, uplink_bit_s=250.0)
     assert "duty cycle of 1 % allows 36 s an hour" in (infeasible(slow, 80_000) or "")
-    assert uplink_s(slow, 80_000) == math.inf
+    assert uplink_delay(slow, 80_000).mean_s == math.inf
     small = changed(max_payload_bytes=59)
     assert infeasible(small, 59 * 8) is None
     assert infeasible(small, 60 * 8) == "a message of 60 B is over the 59 B that l carries"

@@ -18,15 +18,13 @@ from splitpoint.profiles.link import rate as link_rate
 from splitpoint.profiles.link.link import (
     AwgnLink,
     Cqi,
-    FixedLink,
     RayleighBlockLink,
     Shannon,
-    channel_use_s,
     describe,
     downlink_s,
     infeasible,
     mean_rate_bit_s,
-    uplink_s,
+    uplink_delay,
 )
 
 AWGN = AwgnLink(name="a", description="", downlink_bit_s=1e7, rtt_s=0.0, bandwidth_hz=1e6, snr_db=10.0)
@@ -51,11 +49,8 @@ def test_scaled_exponential_integral(x: float) -> None:
 def test_capacity_of_a_band_is_two_real_symbols_a_hertz() -> None:
     # 1/2 log2(1 + SNR) bit per real symbol, 2 x bandwidth of them a second (Jankowski et al. 2020, section 3).
     assert link_rate.awgn_bit_s(AWGN) == pytest.approx(2e6 * 0.5 * math.log2(11))
-    assert channel_use_s(AWGN) == pytest.approx(1 / 2e6)
     gap = msgspec.structs.replace(AWGN, coding=Shannon(gap_db=3.0), overhead=0.08)
     assert link_rate.awgn_bit_s(gap) == pytest.approx(0.92e6 * math.log2(1 + 10 / 10**0.3))
-    assert channel_use_s(gap) == pytest.approx(1 / (2e6 * 0.92))
-    assert channel_use_s(FADING) == pytest.approx(1 / 2e6)
 
 
 @pytest.mark.parametrize("table", sorted(link_rate.CQI_THRESHOLDS_DB))
@@ -73,7 +68,7 @@ def test_cqi_picks_the_highest_rate_and_names_its_table() -> None:
     assert "'raplat'" in describe(link)
     below = msgspec.structs.replace(link, snr_db=-8.0)
     assert infeasible(below, 8) == "a carries nothing: -8 dB is below -7 dB, where CQI, thresholds 'raplat' begins"
-    assert uplink_s(below, 8) == math.inf
+    assert uplink_delay(below, 8).mean_s == math.inf
 
 
 codings = st.builds(Shannon, gap_db=st.floats(0, 10)) | st.builds(
@@ -145,8 +140,5 @@ def test_bad_radio_numbers_are_refused_with_their_place(change: str, message: st
     assert message in caught.value.message
 
 
-def test_only_radio_links_have_channel_uses() -> None:
-    fixed = FixedLink(name="f", description="", uplink_bit_s=1e6, downlink_bit_s=1e6, rtt_s=0.0)
-    with pytest.raises(ProfileError, match="kind 'fixed', which has no bandwidth"):
-        channel_use_s(fixed)
+def test_the_downlink_of_a_radio_link_has_its_own_rate() -> None:
     assert downlink_s(AWGN, 1e6) == pytest.approx((1e6 + 86 * 320) / 1e7)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
-from splitpoint.profiles.link.link import TraceLink, mean_rate_bit_s, uplink_s
+from splitpoint.profiles.link.link import TraceLink, mean_rate_bit_s, uplink_delay
 from splitpoint.profiles.link.trace import read_trace, trace_seconds
 
 
@@ -89,7 +89,7 @@ def test_a_trace_link_reads_its_file_beside_the_yaml(tmp_path: Path) -> None:
     assert isinstance(link, TraceLink)
     assert link.rates_bit_s == (4e6, 2e6)
     assert mean_rate_bit_s(link) == 3e6
-    assert uplink_s(link, 8e6) > 2
+    assert uplink_delay(link, 8e6).mean_s > 2
 
 
 @pytest.mark.parametrize(
