@@ -12,12 +12,12 @@ from pathlib import Path
 
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.coding.cache import ByteCache, default_budget
+from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import obtain_profiles
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
-from splitpoint.planner.search.measuring import Measurer
-from splitpoint.planner.search.network import Network, describe_network
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.search.sampler import require_optuna, search
 from splitpoint.planner.search.several_tensors import missed

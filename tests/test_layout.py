@@ -23,6 +23,18 @@ ROOMS = {  # folder -> folders of ours it may import
     "codecs": {"codecs"},
     "planner": {"planner", "profiles", "codecs"},
 }
+# Units of a room, bottom first: each imports only those before it. A folder's docstring names those that it imports.
+ORDER = {
+    "profiles": ("errors", "units", "files", "network", "machine", "link", "measurement", "library"),
+    "codecs": (
+        *("contract", "coders", "pictures", "transforms", "quantizers", "lossless", "lossy"),
+        *("store", "container", "registry", "speed"),
+    ),
+    "planner": (
+        *("deploy", "values", "limits", "samples", "cuts", "cost", "coding", "quality", "setup", "networks"),
+        *("profiling", "measuring", "search", "plandir", "output", "flow"),
+    ),
+}
 HOMES = {  # a library with one home: a file, or a folder when it ends in "/"
     "numba": "codecs/coders/jit.py",
     "onnxruntime": "profiles/network/runtime.py",
@@ -36,6 +48,7 @@ LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "skimage", "skl
 # Used where it is installed: codecs that say how to install it, and a tool that a benchmark is compared with.
 OPTIONAL = {"av", "pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
+MOST_FILES = 13  # of a folder
 # Dependencies that are used without being imported, and the word by which their file uses them.
 NOT_IMPORTED = {
     "mypy": "mypy",
@@ -130,6 +143,44 @@ def test_rooms_import_only_the_rooms_they_may(room: str) -> None:
         if ".".join(module.split(".")[:2]) not in allowed and module not in version
     ]
     assert wrong == []
+
+
+def units() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(room, unit, what it imports of its room -> where), a unit being a file or a folder of the room."""
+    for room in ROOMS:
+        found: dict[str, dict[str, str]] = {}
+        for path in sorted((ROOT / room).rglob("*.py")):
+            unit = path.relative_to(ROOT / room).parts[0].removesuffix(".py")
+            inside = found.setdefault(unit, {})
+            for module, line in modules(path):
+                parts = module.split(".")
+                if parts[1:2] == [room] and len(parts) > 2 and parts[2] != unit:
+                    inside.setdefault(parts[2], f"{name_of(path)}:{line}")
+        found.pop("__init__")
+        yield from ((room, unit, imported) for unit, imported in found.items())
+
+
+@pytest.mark.parametrize(
+    ("room", "unit", "imported"), list(units()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_unit_imports_only_units_before_it_and_a_folder_says_which(
+    room: str, unit: str, imported: dict[str, str]
+) -> None:
+    order = ORDER[room]
+    assert unit in order, f"{room}/{unit}: give it a place in ORDER"
+    before = order[: order.index(unit)]
+    assert {name: where for name, where in imported.items() if name not in before} == {}
+    folder = ROOT / room / unit / "__init__.py"
+    if folder.is_file():
+        text = ast.get_docstring(ast.parse(folder.read_text(encoding="utf-8"))) or ""
+        named = ", ".join(name for name in order if name in imported) or "nothing"
+        assert " ".join(text.split()).endswith(f"Imports of {room}: {named}."), f"expected: Imports of {room}: {named}."
+
+
+def test_packages_have_a_few_files_each() -> None:
+    folders = {path.parent for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    counts = {name_of(folder): len([p for p in folder.glob("*.py") if p.name != "__init__.py"]) for folder in folders}
+    assert {name: count for name, count in counts.items() if count > MOST_FILES} == {}
 
 
 def test_nothing_imports_the_command_line() -> None:

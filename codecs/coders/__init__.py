@@ -1,1 +1,4 @@
-"""Lossless entropy coders for integer symbols."""
+"""Lossless entropy coders for integer symbols.
+
+Imports of codecs: contract.
+"""

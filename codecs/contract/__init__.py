@@ -1,1 +1,4 @@
-"""What a codec is: the protocols, graphs under construction, and presets put together of parts."""
+"""What a codec is: the protocols, graphs under construction, and presets put together of parts.
+
+Imports of codecs: nothing.
+"""

@@ -1,1 +1,4 @@
-"""Pictures, and tensors laid out as pictures."""
+"""Pictures, and tensors laid out as pictures.
+
+Imports of codecs: contract, coders.
+"""

@@ -1,1 +1,4 @@
-"""Coefficients to integer symbols and back, as ONNX graphs."""
+"""Coefficients to integer symbols and back, as ONNX graphs.
+
+Imports of codecs: contract, coders.
+"""

@@ -1,1 +1,4 @@
-"""Linear maps of a tensor before it is quantized."""
+"""Linear maps of a tensor before it is quantized.
+
+Imports of codecs: contract.
+"""

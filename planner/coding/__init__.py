@@ -1,1 +1,4 @@
-"""Codecs run at the cuts of a network, with what fitting them may need: layers, labels, gradients."""
+"""Codecs run at the cuts of a network, with what fitting them may need: layers, labels, gradients.
+
+Imports of planner: deploy, values, cuts.
+"""

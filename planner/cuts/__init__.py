@@ -1,1 +1,4 @@
-"""Where a network can be cut: frontiers of tensors, the exact minimum cut, head and tail as models."""
+"""Where a network can be cut: frontiers of tensors, the exact minimum cut, head and tail as models.
+
+Imports of planner: deploy, values.
+"""

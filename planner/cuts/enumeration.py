@@ -19,7 +19,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import captures
 from splitpoint.profiles.network.model import ModelGraph, Node
 
-__all__ = ["CutList", "enumerate_cuts", "execution_order", "find_cut"]
+__all__ = ["CutList", "cut_of_tensors", "enumerate_cuts", "execution_order", "find_cut"]
 
 
 def __dir__() -> list[str]:
@@ -108,6 +108,14 @@ def find_cut(graph: ModelGraph, text: str, *, at: str) -> Cut:
     raise ProfileError(
         f"the network has no cut after {text!r}", at=at, fix=f"splitpoint cuts MODEL lists them: {near}, ..."
     )
+
+
+def cut_of_tensors(graph: ModelGraph, tensors: Sequence[str], *, at: str | None = None) -> Cut:
+    """The cut at which exactly these tensors cross; raises `ProfileError`."""
+    for cut in enumerate_cuts(graph, k=len(tensors)).cuts:
+        if cut.tensors == tuple(tensors):
+            return cut
+    raise ProfileError(f"the network has no cut {'+'.join(tensors)}", at=at, fix="splitpoint cuts MODEL")
 
 
 def execution_order(nodes: Sequence[Node]) -> list[Node]:

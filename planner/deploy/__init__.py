@@ -1,1 +1,4 @@
-"""What a device or a server needs to run a plan: plan.yaml and `Plan`. Imports nothing else of the planner."""
+"""What a device or a server needs to run a plan: plan.yaml and `Plan`.
+
+Imports of planner: nothing.
+"""

@@ -16,10 +16,10 @@ from splitpoint.codecs.contract.protocol import Array
 from splitpoint.codecs.store import npz_bytes
 from splitpoint.planner.deploy.plan import HEAD, REPORT, WHOLE
 from splitpoint.planner.deploy.schema import IOTensor, ModelSource
+from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.plandir.report import REFERENCE, report_bytes
 from splitpoint.planner.plandir.running_files import device_files
 from splitpoint.planner.samples.dataset import NetworkInputs
-from splitpoint.planner.search.network import Network
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, CodecError
-from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
 from splitpoint.planner.plandir.report import plan_input, run_report
@@ -128,17 +128,9 @@ def _halves(plan: Plan, graph: ModelGraph) -> Callable[[Array], dict[str, Array]
         session = open_session(plan.path(HEAD if plan.file.placement == "device" else TAIL), level="basic")
         return lambda x: session.run({name: x})
     assert plan.file.cut is not None  # PlanFile: a split has a cut
-    head, tail = (
-        open_session(model, level="basic") for model in _pair(graph, tuple(t.name for t in plan.file.cut.tensors))
-    )
+    cut = cut_of_tensors(graph, [tensor.name for tensor in plan.file.cut.tensors])
+    head, tail = (open_session(model, level="basic") for model in split(graph, cut))
     return lambda x: tail.run(head.run({name: x}))
-
-
-def _pair(graph: ModelGraph, names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    cut = next((cut for cut in enumerate_cuts(graph, k=len(names)).cuts if cut.tensors == names), None)
-    if cut is None:
-        raise ProfileError(f"the model has no cut {'+'.join(names)}")
-    return split(graph, cut)
 
 
 def _symbols(plan: Plan, dataset: Dataset) -> Check:

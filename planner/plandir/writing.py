@@ -19,7 +19,7 @@ import msgspec
 import splitpoint
 from splitpoint.codecs.registry import CODEC_IDS
 from splitpoint.codecs.store import load_coders, save_coders
-from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.deploy.plan import CODEC, PLAN, REPORT, WHOLE, Plan, sha256_file
 from splitpoint.planner.deploy.schema import (
     FORMAT,
@@ -30,6 +30,7 @@ from splitpoint.planner.deploy.schema import (
     ProfileSource,
     SearchReport,
 )
+from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import front_text
 from splitpoint.planner.plandir.report import REFERENCE, run_report
@@ -44,7 +45,6 @@ from splitpoint.planner.plandir.variant_files import (
     variant_files,
 )
 from splitpoint.planner.samples.readers import load_npz
-from splitpoint.planner.search.network import Network
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
@@ -219,13 +219,10 @@ def _running_files(graph: ModelGraph, chosen: PointFile, point: Path) -> dict[st
     if chosen.placement == "server":
         return picture_files(graph)
     assert chosen.cut is not None  # a split has a cut; PointFile checked it
-    wanted = tuple(tensor.name for tensor in chosen.cut.tensors)
-    cut = next((cut for cut in enumerate_cuts(graph, k=len(wanted)).cuts if cut.tensors == wanted), None)
-    if cut is None:
-        raise ProfileError(f"the model has no cut {'+'.join(wanted)}", at=str(point))
+    cut = cut_of_tensors(graph, [tensor.name for tensor in chosen.cut.tensors], at=str(point))
 
     def graphs(side: str) -> list[bytes | None]:
-        paths = [point / f"{side}{i}.onnx" for i in range(len(wanted))]
+        paths = [point / f"{side}{i}.onnx" for i in range(len(cut.tensors))]
         return [path.read_bytes() if path.is_file() else None for path in paths]
 
     return split_files(graph, cut, graphs("encoder"), graphs("decoder"), load_coders(point / CODEC))

@@ -1,1 +1,4 @@
-"""Sample inputs: readers of folders and files, and the three disjoint sets."""
+"""Sample inputs: readers of folders and files, and the three disjoint sets.
+
+Imports of planner: nothing.
+"""

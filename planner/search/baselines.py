@@ -9,9 +9,9 @@ import numpy as np
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Placement
+from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.pricing import UNCOMPRESSED
 from splitpoint.planner.search.decide import decide, misses_quality
-from splitpoint.planner.search.measuring import Measurer
-from splitpoint.planner.search.pricing import UNCOMPRESSED
 from splitpoint.planner.search.table import PROBE_INPUTS
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate, Evaluated

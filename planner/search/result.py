@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.search.decide import Decision
-from splitpoint.planner.search.network import Network
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.machine.device import Device

@@ -6,10 +6,11 @@ This is the only home of optuna.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.objectives import OBJECTIVES
@@ -52,11 +53,10 @@ def search(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
+    with _quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=max(10, len(first)))
-    study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(objectives))
+        study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(objectives))
     places = {
         candidate: {"cut": cut, "codec": str(codec), "rate": (index + 0.5) / len(rates)}
         for cut, codecs in enumerate(options)
@@ -91,3 +91,16 @@ def search(
         # The sampler wants finite values; an infeasible point is told by its constraint.
         study.tell(trial, [min(OBJECTIVES[name].read(point), sys.float_info.max) for name in objectives])
     return [point for point in seen.values() if point is not None]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna's own log at errors only, as it was before afterwards."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splitpoint.planner.cost.message import send
 from splitpoint.planner.cuts.mincut import gain_of_several
-from splitpoint.planner.search.network import Network
+from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 

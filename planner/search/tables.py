@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from splitpoint.codecs.contract.protocol import Codec
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
+from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.search import table
 from splitpoint.planner.search.baselines import picture_bit
-from splitpoint.planner.search.measuring import Measurer
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.cut import Cut

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from splitpoint.planner.cost.timing import HostTimes
+from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.search.decide import decide
-from splitpoint.planner.search.measuring import Measurer
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.cut import Cut

@@ -65,14 +65,16 @@ class Problem:
 def load_problem(config: PlanConfig) -> Problem:
     """Read the model, the data and the link, and check that they fit each other; raises `ProfileError`."""
     notes: list[str] = []
-    spec = config.input
+    spec, graph = config.input, None
     if spec is None and not is_torch_spec(config.model) and Path(config.data.source).exists():
         graph = load_source(config.model, None)
         tensor = graph.inputs[0]
         spec, assumed = guess_spec(tensor.shape, tensor.dtype)
         notes.append(assumed)
     dataset = load_data(config.data.source, spec, seed=config.search.seed)
-    graph = load_source(config.model, _input_shape(dataset))
+    shape = _input_shape(dataset)
+    if graph is None or tuple(tensor.shape for tensor in graph.inputs) != (shape,):
+        graph = load_source(config.model, shape)
     check_inputs(dataset, graph, at=config.model)
     _check_size(graph, at=config.model)
     outputs = graph.outputs[0].shape

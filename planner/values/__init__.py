@@ -1,1 +1,4 @@
-"""Values that stages hand to one another, and where stages report progress."""
+"""Values that stages hand to one another, and where stages report progress.
+
+Imports of planner: deploy.
+"""

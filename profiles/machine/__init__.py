@@ -1,4 +1,4 @@
 """What a device and a machine are.
 
-Imports of ours: `profiles.errors`, `profiles.units` and, of the sub-packages, files and network.
+Imports of profiles: errors, units.
 """

@@ -14,9 +14,9 @@ from splitpoint.planner.cost.timing import HostTimes, time_halves, with_anchors
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
+from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.decide import decide
-from splitpoint.planner.search.measuring import Measurer
 from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.setup.config import read_config
 from splitpoint.planner.setup.loading import load_problem

@@ -203,7 +203,7 @@ def test_a_cut_that_the_network_does_not_have_is_named(fixed_copy: Path) -> None
     assert file.cut is not None
     tensors = (msgspec.structs.replace(file.cut.tensors[0], name="elsewhere"),)
     change(fixed_copy, cut=msgspec.structs.replace(file.cut, tensors=tensors))
-    with pytest.raises(ProfileError, match="the model has no cut elsewhere"):
+    with pytest.raises(ProfileError, match="the network has no cut elsewhere"):
         verify(fixed_copy)
 
 

@@ -158,3 +158,14 @@ def test_an_infinite_cost_is_told_as_a_finite_value(make_point: Make, make_needs
 
     found = search(landscape.options, never, make_needs(), ("energy",), first=[], seed=0, evaluations=30)
     assert len(found) == 30
+
+
+def test_searching_is_silent_and_leaves_optunas_log_as_it_was(
+    make_point: Make, make_needs: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    run(Landscape(make_point), make_needs(), evaluations=5)
+    assert optuna.logging.get_verbosity() == before
+    assert capfd.readouterr() == ("", "")

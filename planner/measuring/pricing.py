@@ -8,7 +8,7 @@ from splitpoint.planner.cost.memory import peak_bytes
 from splitpoint.planner.cost.price import CodingWork, cost_of_picture, cost_of_split, cost_on_device
 from splitpoint.planner.cost.timing import HostTimes
 from splitpoint.planner.deploy.cost import Cost
-from splitpoint.planner.search.network import Network
+from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.cut import Cut

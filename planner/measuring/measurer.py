@@ -11,10 +11,10 @@ from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cost.price import CodingWork, work_of
+from splitpoint.planner.measuring.network import Network
+from splitpoint.planner.measuring.pricing import Pricer, host_times
 from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.samples.dataset import NetworkInputs
-from splitpoint.planner.search.network import Network
-from splitpoint.planner.search.pricing import Pricer, host_times
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.machine.device import Device

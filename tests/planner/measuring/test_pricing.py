@@ -24,12 +24,12 @@ from splitpoint.planner.cost.price import (
     other_half,
     work_of,
 )
+from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.network import Network, describe_network
+from splitpoint.planner.measuring.pricing import Pricer, host_times
 from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.profiling.model_profile import obtain_profile, obtain_profiles
 from splitpoint.planner.samples.dataset import Dataset, Sample, Split
-from splitpoint.planner.search.measuring import Measurer
-from splitpoint.planner.search.network import Network, describe_network
-from splitpoint.planner.search.pricing import Pricer, host_times
 from splitpoint.planner.setup.config import read_config
 from splitpoint.planner.setup.loading import Problem, load_problem
 from splitpoint.planner.values.candidate import Candidate
