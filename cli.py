@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -160,14 +161,16 @@ def profile_command(
 ) -> None:
     """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
-    from splitpoint.planner.output.documents.profile import profile_document
+    from splitpoint.planner.output.documents.profile import ModuleRow, profile_document
     from splitpoint.planner.output.documents.tensors import tensors_part
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.profile import profile_view
     from splitpoint.planner.profiling import tensors
     from splitpoint.planner.profiling.model_profile import obtain_profile
+    from splitpoint.planner.profiling.module_counts import count_torch_source
     from splitpoint.planner.setup.loading import default_threads, load_source
     from splitpoint.profiles.files.structs import write_yaml
+    from splitpoint.profiles.network.torch_model import is_torch_spec
 
     if cut is not None and data is None:
         raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
@@ -190,7 +193,10 @@ def profile_command(
             found = tensors.measure_cuts(graph, cuts, dataset, threads=used, step=lambda: step(""))
             step(f"{len(found)} tensors, {len(dataset)} inputs")
         part = tensors_part(cuts, found, target_db=sqnr, assumed=assumed)
-    document = profile_document(graph, measured, data=part)
+    modules = None
+    if measured is not None and is_torch_spec(model):
+        modules = tuple(ModuleRow(**dataclasses.asdict(row)) for row in count_torch_source(model, graph))
+    document = profile_document(graph, measured, modules=modules, data=part)
     _print(document, lambda: profile_view(document, detail=cut is not None), as_json=as_json)
 
 
