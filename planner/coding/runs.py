@@ -36,6 +36,7 @@ def __dir__() -> list[str]:
 
 
 SESSION_BYTES = 4 * 2**20  # that a session takes beside its weights, about: its arena and its graph
+CODEC_SHARE = 64  # one part in so many of the budget is for sessions of codec graphs
 CALIBRATION_ELEMENTS = 4_000_000  # at a cut: a large map has enough vectors in few inputs
 LEAST_CALIBRATION = 6  # inputs, however large the map
 PLACEHOLDER_HASH = bytes(8)  # payloads of the search belong to no plan yet; their length is the same
@@ -81,6 +82,7 @@ class NetworkRuns:
         self._inputs = inputs
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
+        self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
         self._lock = threading.RLock()
         self._contexts = Contexts(graph, inputs.get("calibration", ()), labels=labels, seed=seed, threads=threads)
 
@@ -96,6 +98,7 @@ class NetworkRuns:
         """End the threads and drop what was kept."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.cache.clear()
+        self._codec_sessions.clear()
 
     @property
     def input_name(self) -> str:
@@ -223,7 +226,13 @@ class NetworkRuns:
         return open_session(model, level="all", threads=self._threads).run(feeds)
 
     def _graph_session(self, model: bytes) -> Session:
-        return self._session(("codec", hashlib.sha256(model).digest()), lambda: model)
+        """A codec's graph loads in a millisecond and serves one candidate: few are kept, apart from the large ones."""
+        with self._lock:
+            return self._codec_sessions.get(
+                hashlib.sha256(model).digest(),
+                lambda: open_session(model, level="all", threads=1),
+                lambda _: len(model) + SESSION_BYTES,
+            )
 
     def _session(self, key: Hashable, model: Callable[[], bytes]) -> Session:
         def make() -> tuple[Session, int]:
