@@ -47,12 +47,19 @@ MAX_EXPONENT = 17  # bits of that number's length: more than any int16 needs
 ONE = 1 << 16
 STRETCH = 2047  # logits in 1/256, limited to +-2047
 HEAVIEST = 1 << 24  # limit of a mixing weight, in 1/65536
+ONES = 3  # classes of the magnitude in the channel before
+LEAST, MOST = 24, ONE - 25  # limits of an adaptive probability
+LEAST_SIGN = 1024  # and of a sign's: a channel of one sign so far costs at least 0.02 bit a symbol
+HALF = ONE // 2
+RANGE_BITS = 40  # of `low` and `span`: five bytes
+RANGE_MASK = (1 << RANGE_BITS) - 1
+LEAST_SPAN = 1 << (RANGE_BITS - 8)  # below it a byte is settled; p of 16 bits still divides what remains
 ENCODE, DECODE, TRAIN = 0, 1, 2
 
 
 def contexts(channels: int) -> int:
     """Number of adaptive probabilities."""
-    shared = SPACE * ACROSS + LEVEL * 3 + GROUP * ACROSS + LEVEL * SPACE
+    shared = SPACE * ACROSS + LEVEL * ONES + GROUP * ACROSS + LEVEL * SPACE
     return OWN * channels + NODES * CLASSES * shared
 
 
@@ -87,6 +94,225 @@ def reciprocals() -> NDArray[np.int32]:
     return np.array([2 * ONE // (2 * n + 3) for n in range(256)], np.int32)
 
 
+Int = Any  # np.int64: mypy would narrow sums of it with Python's integers to types that numba does not have
+
+
+@Kernel
+def _next_byte(data: Array, at: Int) -> Int:
+    """Return byte `at` of the payload; zeros follow its end, so that a flush may leave them out."""
+    return np.int64(data[at]) if at < len(data) else np.int64(0)
+
+
+@Kernel
+def _propagate_carry(data: Array, at: Int) -> None:
+    """Add one to the number whose last byte is `data[at - 1]`: the carry out of `low`."""
+    carry = at - 1
+    while data[carry] == 255:
+        data[carry] = 0
+        carry -= 1
+    data[carry] += 1
+
+
+@Kernel
+def _code_bit(mode: int, yes: Int, p: Int, low: Int, span: Int, at: Int, value: Int, data: Array) -> tuple[Any, ...]:
+    """Code one answer whose probability of yes is p / ONE; returns (answer, low, span, at, value).
+
+    Range coder with carry (Martin 1979): the interval [low, low + span) is divided in proportion to p, yes below no.
+    `value` is what the decoder has read, less its own `low`.
+    """
+    bound = (span >> 16) * p
+    if mode == DECODE:
+        yes = value < bound
+    if yes:
+        span = bound
+    else:
+        span -= bound
+        if mode == DECODE:
+            value -= bound
+        else:
+            low += bound
+    if mode == ENCODE and low >> RANGE_BITS:
+        low &= RANGE_MASK
+        _propagate_carry(data, at)
+    while span < LEAST_SPAN:  # renormalization: a byte leaves low, or enters value
+        span <<= 8
+        if mode == DECODE:
+            value = value << 8 | _next_byte(data, at)
+        else:
+            data[at] = low >> (RANGE_BITS - 8)
+            low = (low << 8) & RANGE_MASK
+        at += 1
+    return yes, low, span, at, value
+
+
+@Kernel
+def _code_escape(
+    mode: int, rest: Int, low: Int, span: Int, at: Int, value: Int, data: Array
+) -> tuple[Any, ...]:  # fmt: skip
+    """Code `rest` as an Exp-Golomb number (Teuhola 1978); returns (rest, low, span, at, value), rest -1 if too long.
+
+    rest + 1 has one leading bit and `bits` others: `bits` answers yes, one no, then those bits from the highest. Every
+    answer has probability 1/2.
+    """
+    bits = _length(rest + 1) if mode == ENCODE else np.int64(0)
+    exponent = np.int64(0)
+    yes: Any = True
+    while yes:
+        yes, low, span, at, value = _code_bit(mode, exponent < bits, HALF, low, span, at, value, data)
+        if yes:
+            exponent += 1
+            if exponent > MAX_EXPONENT:
+                return np.int64(-1), low, span, at, value
+    number = np.int64(1)
+    while exponent > 0:
+        exponent -= 1
+        wanted = ((rest + 1) >> exponent) & 1 == 1
+        yes, low, span, at, value = _code_bit(mode, wanted, HALF, low, span, at, value, data)
+        number = number << 1 | (1 if yes else 0)
+    return number - 1, low, span, at, value
+
+
+@Kernel
+def _length(number: Int) -> Int:
+    """Return floor(log2(number)) of a positive number."""
+    bits = np.int64(0)
+    while number >> (bits + 1):
+        bits += 1
+    return bits
+
+
+@Kernel
+def _flush(low: Int, span: Int, at: Int, data: Array) -> Int:
+    """Write the shortest number in [low, low + span), trailing zeros left out; returns the payload's length."""
+    for count in range(RANGE_BITS // 8 + 1):
+        mask = (np.int64(1) << (RANGE_BITS - 8 * count)) - 1
+        end = (low + mask) & ~mask
+        if end < low + span:
+            if end >> RANGE_BITS:
+                end &= RANGE_MASK
+                _propagate_carry(data, at)
+            for byte in range(count):
+                data[at] = (end >> (RANGE_BITS - 8 - 8 * byte)) & 255
+                at += 1
+            break
+    return at
+
+
+@Kernel
+def _around_class(symbols: Array, channel: Int, position: Int, width: Int) -> Int:
+    """Return the class, below SPACE, of 2 (north + west) + north-west + north-east: coded magnitudes nearby."""
+    column = position % width
+    total = np.int64(0)
+    if column > 0:
+        total += 2 * abs(np.int64(symbols[channel, position - 1]))
+    if position >= width:
+        north = position - width
+        total += 2 * abs(np.int64(symbols[channel, north]))
+        if column > 0:
+            total += abs(np.int64(symbols[channel, north - 1]))
+        if column < width - 1:
+            total += abs(np.int64(symbols[channel, north + 1]))
+    if total >= 16:
+        return np.int64(SPACE - 1)
+    return total if total < 3 else 3 if total < 5 else 4 if total < 7 else 5 if total < 10 else 6
+
+
+@Kernel
+def _group_class(symbols: Array, channel: Int, position: Int, group: Int) -> Int:
+    """Return the class, below GROUP, of the magnitudes at this position one group before and beside that channel."""
+    total = np.int64(0)
+    if group > 0 and channel >= group:
+        other = channel - group
+        total = 2 * abs(np.int64(symbols[other, position]))
+        if other + 1 < channel:  # with one channel a group this would be the symbol that is being coded
+            total += abs(np.int64(symbols[other + 1, position]))
+        if other > 0:
+            total += abs(np.int64(symbols[other - 1, position]))
+    return total if total < 3 else 3 if total < 6 else GROUP - 1
+
+
+@Kernel
+def _level_class(level: Int, expected: Int) -> Int:
+    """Return the class, below LEVEL, of `level` / `expected`: edges at (4 + 2 h + h^2 / 2) / 16, h = 0, 1, ..."""
+    ratio = ((level + 128) << 4) // expected
+    height = np.int64(0)
+    while height < LEVEL - 1 and ratio >= 4 + 2 * height + (height * height >> 1):
+        height += 1
+    return height
+
+
+@Kernel
+def _locate_contexts(
+    index: Array, symbols: Array, channel: Int, position: Int, width: Int, group: Int, kind: Int, level: Int,
+    expected: Int,
+) -> None:  # fmt: skip
+    """Fill `index` (INPUTS,): where the probabilities of each context of this symbol start in `state`.
+
+    The contexts are the channel; the channel's class with the magnitudes (1) around and in the channels before, (2) at
+    this position in all channels and in the one before, (3) one group before and in the channels before, (4) at this
+    position in all channels and around.
+    """
+    around = _around_class(symbols, channel, position, width)
+    one = abs(np.int64(symbols[channel - 1, position])) if channel > 0 else np.int64(0)
+    two = abs(np.int64(symbols[channel - 2, position])) if channel > 1 else np.int64(0)
+    both = 2 * one + two
+    across = both if both < 4 else 4 if both < 7 else ACROSS - 1
+    same = _group_class(symbols, channel, position, group)
+    height = _level_class(level, expected)
+    start1 = len(symbols) * OWN
+    start2 = start1 + CLASSES * SPACE * ACROSS * NODES
+    start3 = start2 + CLASSES * LEVEL * ONES * NODES
+    start4 = start3 + CLASSES * GROUP * ACROSS * NODES
+    index[0] = channel * OWN
+    index[1] = start1 + ((kind * SPACE + around) * ACROSS + across) * NODES
+    index[2] = start2 + ((kind * LEVEL + height) * ONES + min(one, ONES - 1)) * NODES
+    index[3] = start3 + ((kind * GROUP + same) * ACROSS + across) * NODES
+    index[4] = start4 + ((kind * LEVEL + height) * SPACE + around) * NODES
+
+
+@Kernel
+def _mix(
+    logits: Array, index: Array, leaf: Int, own: Int, state: Array, weights: Array, row: Int, stretch: Array,
+    squash: Array,
+) -> Int:  # fmt: skip
+    """Return p = squash(sum of w_i stretch(p_i)), in 1/ONE, and fill `logits` with the stretch(p_i).
+
+    Logistic mixing (Mahoney 2005, PAQ7 and lpaq): stretch(p) = ln(p / (1 - p)), squash its inverse, both by table.
+    """
+    logits[0] = stretch[np.int64(state[index[0] + own]) >> 4]
+    dot: Any = logits[0] * weights[row, 0]
+    for i in range(1, INPUTS):
+        logits[i] = stretch[np.int64(state[index[i] + leaf]) >> 4]
+        dot += logits[i] * weights[row, i]
+    dot = min(max(dot >> 16, -STRETCH), STRETCH)
+    return np.int64(squash[dot + STRETCH + 1])
+
+
+@Kernel
+def _adapt_weights(logits: Array, yes: Int, p: Int, weights: Array, row: Int, speed: int) -> None:
+    """Gradient step of the code length: w_i += speed * stretch(p_i) * (answer - p), rounded (Mahoney 2005)."""
+    error = (ONE if yes else 0) - p
+    for i in range(INPUTS):
+        heavy = weights[row, i] + ((logits[i] * error * speed + (1 << 17)) >> 18)
+        weights[row, i] = min(max(heavy, -HEAVIEST), HEAVIEST)
+
+
+@Kernel
+def _adapt_probability(
+    place: Int, yes: Int, lowest: int, highest: int, state: Array, seen: Array, steps: Array, slowest: int
+) -> None:
+    """Move probability `place` by 1 / (n + 1.5) of its error after n answers, n at most `slowest`.
+
+    The first steps are those of the estimate (count + 1/2) / (n + 1) of Krichevsky and Trofimov (1981), nearly.
+    """
+    count = seen[place]
+    old = np.int64(state[place])
+    fresh = old + (((ONE - 1 if yes else 0) - old) * steps[count] >> 16)
+    state[place] = min(max(fresh, lowest), highest)
+    if count < slowest:
+        seen[place] = count + 1
+
+
 @Kernel
 def code(
     mode: int, symbols: Array, width: int, group: int, classes: Array, means: Array, state: Array, seen: Array,
@@ -98,212 +324,63 @@ def code(
     coder; TRAIN gives the sum of -log2 of the probabilities in 1/1024 bit, and is the only mode with a float in it.
     """
     channels, positions = symbols.shape
-    size = len(data)
-    low, span, at, value = np.int64(0), np.int64(1) << 40, np.int64(0), np.int64(0)
-    if mode == 1:
-        for _ in range(5):
-            value = value << 8 | (np.int64(data[at]) if at < size else np.int64(0))
+    low, span, at, value = np.int64(0), np.int64(1) << RANGE_BITS, np.int64(0), np.int64(0)
+    if mode == DECODE:
+        for _ in range(RANGE_BITS // 8):
+            value = value << 8 | _next_byte(data, at)
             at += 1
-    level = np.zeros(positions, np.int64)
-    index = np.zeros(5, np.int64)
-    logits = np.zeros(5, np.int64)
-    base1 = channels * 7
-    base2 = base1 + 20 * 8 * 6 * 14
-    base3 = base2 + 20 * 12 * 3 * 14
-    base4 = base3 + 20 * 5 * 6 * 14
-    expected = np.int64(256)
+    level = np.zeros(positions, np.int64)  # sum of the magnitudes at a position over the channels so far, in 1/256
+    expected = np.int64(256)  # what `means` says of that sum
+    index = np.zeros(INPUTS, np.int64)
+    logits = np.zeros(INPUTS, np.int64)
     cost = 0.0
     for channel in range(channels):
         kind = np.int64(classes[channel])
         for position in range(positions):
-            column = position % width
-            north = abs(np.int64(symbols[channel, position - width])) if position >= width else np.int64(0)
-            west = abs(np.int64(symbols[channel, position - 1])) if column > 0 else np.int64(0)
-            corner = np.int64(0)
-            if position >= width:
-                if column > 0:
-                    corner += abs(np.int64(symbols[channel, position - width - 1]))
-                if column < width - 1:
-                    corner += abs(np.int64(symbols[channel, position - width + 1]))
-            around = 2 * (north + west) + corner
-            space = around if around < 3 else 3 if around < 5 else 4 if around < 7 else 5 if around < 10 else 6
-            if around >= 16:
-                space = 7
-            one = abs(np.int64(symbols[channel - 1, position])) if channel > 0 else np.int64(0)
-            two = abs(np.int64(symbols[channel - 2, position])) if channel > 1 else np.int64(0)
-            mixed = 2 * one + two
-            across = mixed if mixed < 4 else 4 if mixed < 7 else 5
-            before = np.int64(0)
-            if group > 0 and channel >= group:
-                other = channel - group
-                before = 2 * abs(np.int64(symbols[other, position]))
-                if other + 1 < channel:  # with one channel a group this would be the symbol that is being coded
-                    before += abs(np.int64(symbols[other + 1, position]))
-                if other > 0:
-                    before += abs(np.int64(symbols[other - 1, position]))
-            same = before if before < 3 else 3 if before < 6 else 4
-            ratio = ((level[position] + 128) << 4) // expected
-            height = 0
-            while height < 11 and ratio >= 4 + 2 * height + (height * height >> 1):
-                height += 1
-            index[0] = channel * 7
-            index[1] = base1 + ((kind * 8 + space) * 6 + across) * 14
-            index[2] = base2 + ((kind * 12 + height) * 3 + (one if one < 2 else 2)) * 14
-            index[3] = base3 + ((kind * 5 + same) * 6 + across) * 14
-            index[4] = base4 + ((kind * 12 + height) * 8 + space) * 14
-
+            _locate_contexts(index, symbols, channel, position, width, group, kind, level[position], expected)
             magnitude = abs(np.int64(symbols[channel, position]))
             node = np.int64(0)
             more: Any = True
-            while more and node < 20:
-                leaf: Any = min(node, 13)
-                row = kind * 14 + leaf
-                place: Any = index[0] + min(node, 5)
-                logits[0] = stretch[np.int64(state[place]) >> 4]
-                dot: Any = logits[0] * weights[row, 0]
-                for i in range(1, 5):
-                    logits[i] = stretch[np.int64(state[index[i] + leaf]) >> 4]
-                    dot += logits[i] * weights[row, i]
-                dot >>= 16
-                dot = min(max(dot, -2047), 2047)
-                p = np.int64(squash[dot + 2048])
-                bound = (span >> 16) * p
-                more = value < bound if mode == 1 else magnitude > node
-                if mode == 2:
-                    cost -= np.log2((p if more else 65536 - p) / 65536)
-                if more:
-                    span = bound
+            while more and node < UNARY:  # "is the magnitude larger than `node`?"
+                leaf: Any = min(node, NODES - 1)
+                own: Any = min(node, OWN - 2)
+                row = kind * NODES + leaf
+                p = _mix(logits, index, leaf, own, state, weights, row, stretch, squash)
+                more = magnitude > node
+                if mode == TRAIN:
+                    cost -= np.log2((p if more else ONE - p) / ONE)
                 else:
-                    span -= bound
-                    if mode == 1:
-                        value -= bound
-                    else:
-                        low += bound
-                if mode == 0 and low >> 40:
-                    low &= (np.int64(1) << 40) - 1
-                    carry = at - 1
-                    while data[carry] == 255:
-                        data[carry] = 0
-                        carry -= 1
-                    data[carry] += 1
-                while span < np.int64(1) << 32:
-                    span <<= 8
-                    if mode == 1:
-                        value = value << 8 | (np.int64(data[at]) if at < size else np.int64(0))
-                        at += 1
-                    elif mode == 0:
-                        data[at] = low >> 32
-                        low = (low & 0xFFFFFFFF) << 8
-                        at += 1
-                    else:
-                        low = np.int64(0)
-                error = (65536 if more else 0) - p
-                for i in range(5):
-                    heavy = weights[row, i] + ((logits[i] * error * speed + (1 << 17)) >> 18)
-                    weights[row, i] = min(max(heavy, -16777216), 16777216)
-                    place = index[i] + (leaf if i > 0 else min(node, 5))
-                    count = seen[place]
-                    old = np.int64(state[place])
-                    fresh = old + (((65535 if more else 0) - old) * steps[count] >> 16)
-                    state[place] = min(max(fresh, 24), 65511)
-                    if count < slowest:
-                        seen[place] = count + 1
+                    more, low, span, at, value = _code_bit(mode, more, p, low, span, at, value, data)
+                _adapt_weights(logits, more, p, weights, row, speed)
+                _adapt_probability(index[0] + own, more, LEAST, MOST, state, seen, steps, slowest)
+                for i in range(1, INPUTS):
+                    _adapt_probability(index[i] + leaf, more, LEAST, MOST, state, seen, steps, slowest)
                 if more:
                     node += 1
-            # Exp-Golomb of (magnitude - UNARY) at one bit a decision, then the sign by the channel's own statistics.
-            rest = magnitude - 20 if node == 20 else np.int64(-1)
-            stage, bits, exponent, number = 0 if node == 20 else 2, np.int64(0), np.int64(0), np.int64(0)
-            if stage == 2 and node == 0:
-                stage = 3
-            if mode != 1 and rest >= 0:
-                while (rest + 1) >> (bits + 1):
-                    bits += 1
-            sign = np.int64(symbols[channel, position]) < 0
-            while stage < 3:
-                place = channel * 7 + 6
-                p = np.int64(state[place]) if stage == 2 else np.int64(32768)
-                bound = (span >> 16) * p
-                if mode == 1:
-                    bit = value < bound
-                elif stage == 0:
-                    bit = exponent < bits
-                elif stage == 1:
-                    bit = ((rest + 1) >> (exponent - 1)) & 1 == 1
+            if node == UNARY:
+                rest = magnitude - UNARY
+                if mode == TRAIN:
+                    cost += 2 * _length(rest + 1) + 1
                 else:
-                    bit = sign
-                if mode == 2:
-                    cost -= np.log2((p if bit else 65536 - p) / 65536)
-                if bit:
-                    span = bound
+                    rest, low, span, at, value = _code_escape(mode, rest, low, span, at, value, data)
+                    if rest < 0:
+                        return np.int64(-1)
+                node = UNARY + rest
+            negative: Any = symbols[channel, position] < 0
+            if node > 0:
+                place = channel * OWN + OWN - 1
+                p = np.int64(state[place])
+                if mode == TRAIN:
+                    cost -= np.log2((p if negative else ONE - p) / ONE)
                 else:
-                    span -= bound
-                    if mode == 1:
-                        value -= bound
-                    else:
-                        low += bound
-                if mode == 0 and low >> 40:
-                    low &= (np.int64(1) << 40) - 1
-                    carry = at - 1
-                    while data[carry] == 255:
-                        data[carry] = 0
-                        carry -= 1
-                    data[carry] += 1
-                while span < np.int64(1) << 32:
-                    span <<= 8
-                    if mode == 1:
-                        value = value << 8 | (np.int64(data[at]) if at < size else np.int64(0))
-                        at += 1
-                    elif mode == 0:
-                        data[at] = low >> 32
-                        low = (low & 0xFFFFFFFF) << 8
-                        at += 1
-                    else:
-                        low = np.int64(0)
-                if stage == 0:
-                    if bit:
-                        exponent += 1
-                        if exponent > 17:
-                            return np.int64(-1)
-                    else:
-                        number = np.int64(1)
-                        stage = 1 if exponent > 0 else 2
-                        if stage == 2:
-                            node = 20 + number - 1
-                elif stage == 1:
-                    number = number << 1 | (1 if bit else 0)
-                    exponent -= 1
-                    if exponent == 0:
-                        stage = 2
-                        node = 20 + number - 1
-                else:
-                    sign = bit
-                    stage = 3
-                    count = seen[place]
-                    fresh = p + (((65535 if bit else 0) - p) * steps[count] >> 16)
-                    state[place] = min(max(fresh, 1024), 64512)
-                    if count < slowest:
-                        seen[place] = count + 1
-            if mode == 1:
-                symbols[channel, position] = -node if sign and node > 0 else node
-                magnitude = node
-                if at > size + 5:
+                    negative, low, span, at, value = _code_bit(mode, negative, p, low, span, at, value, data)
+                _adapt_probability(place, negative, LEAST_SIGN, ONE - LEAST_SIGN, state, seen, steps, slowest)
+            if mode == DECODE:
+                symbols[channel, position] = -node if negative and node > 0 else node
+                if at > len(data) + RANGE_BITS // 8:
                     return np.int64(-1)
-            level[position] += magnitude << 8
+            level[position] += node << 8
         expected += means[channel]
-    if mode == 0:
-        for count in range(6):
-            mask = (np.int64(1) << (40 - 8 * count)) - 1
-            end = (low + mask) & ~mask
-            if end < low + span:
-                if end >> 40:
-                    end &= (np.int64(1) << 40) - 1
-                    carry = at - 1
-                    while data[carry] == 255:
-                        data[carry] = 0
-                        carry -= 1
-                    data[carry] += 1
-                for byte in range(count):
-                    data[at] = (end >> (32 - 8 * byte)) & 255
-                    at += 1
-                break
-    return np.int64(cost * 1024) if mode == 2 else at
+    if mode == TRAIN:
+        return np.int64(cost * 1024)
+    return _flush(low, span, at, data) if mode == ENCODE else at

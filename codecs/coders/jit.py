@@ -40,15 +40,7 @@ class Kernel(Generic[P, R]):
             import numba
 
             # numba resolves globals when it compiles and knows its own dispatchers only: give it those of our kernels.
-            python: Any = self.function
-            namespace = {
-                name: value.compiled() if isinstance(value, Kernel) else value
-                for name, value in python.__globals__.items()
-                if name in python.__code__.co_names or name.startswith("__")
-            }
-            python = types.FunctionType(python.__code__, namespace, python.__name__, python.__defaults__)
-            python.__module__ = self.function.__module__
-            python.__qualname__ = self.function.__qualname__
+            python = self._linked(Kernel.compiled)
             try:
                 self._compiled = numba.njit(cache=True, nogil=True)(python)
             except RuntimeError as error:
@@ -57,3 +49,21 @@ class Kernel(Generic[P, R]):
                 self._compiled = numba.njit(nogil=True)(python)  # no writable folder at all: compile in each process
         assert self._compiled is not None
         return self._compiled
+
+    def interpreted(self) -> Callable[P, R]:
+        """Return the Python function, which calls other kernels as Python functions too; slow, but it can be traced."""
+        python: Callable[P, R] = self._linked(Kernel.interpreted)
+        return python
+
+    def _linked(self, how: Callable[[Kernel[..., Any]], Callable[..., Any]]) -> Any:
+        """Return a copy of the function whose globals hold `how(kernel)` in place of each kernel that it calls."""
+        python: Any = self.function
+        namespace = {
+            name: how(value) if isinstance(value, Kernel) else value
+            for name, value in python.__globals__.items()
+            if name in python.__code__.co_names or name.startswith("__")
+        }
+        linked = types.FunctionType(python.__code__, namespace, python.__name__, python.__defaults__)
+        linked.__module__ = self.function.__module__
+        linked.__qualname__ = self.function.__qualname__
+        return linked
