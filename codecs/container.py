@@ -15,12 +15,13 @@ At most 20 bytes around one payload of less than 2 MiB. Shapes are fixed by the 
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Sequence
 
 from splitpoint.codecs.contract.protocol import CodecError, PayloadError
 
-__all__ = ["MAX_TENSORS", "VERSION", "pack", "unpack"]
+__all__ = ["MAX_TENSORS", "VERSION", "Frame", "pack", "unpack"]
 
 
 def __dir__() -> list[str]:
@@ -34,6 +35,24 @@ HASH_BYTES = 8
 FIXED_BYTES = len(MAGIC) + 3 + HASH_BYTES
 CRC_BYTES = 4
 MAX_LENGTH_BYTES = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """What both sides of one plan write around payloads and expect to find there."""
+
+    codec_id: int
+    rate: int
+    plan_hash: bytes
+    count: int = 1  # payloads
+
+    def pack(self, payloads: Sequence[bytes]) -> bytes:
+        """As `pack`."""
+        return pack(payloads, codec_id=self.codec_id, rate=self.rate, plan_hash=self.plan_hash)
+
+    def unpack(self, data: bytes) -> list[bytes]:
+        """As `unpack`."""
+        return unpack(data, codec_id=self.codec_id, rate=self.rate, plan_hash=self.plan_hash, count=self.count)
 
 
 def pack(payloads: Sequence[bytes], *, codec_id: int, rate: int, plan_hash: bytes) -> bytes:

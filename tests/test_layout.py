@@ -28,7 +28,7 @@ ORDER = {
     "profiles": ("errors", "units", "files", "network", "machine", "link", "measurement", "library"),
     "codecs": (
         *("contract", "coders", "pictures", "transforms", "quantizers", "lossless", "lossy"),
-        *("store", "container", "registry", "speed"),
+        *("store", "fitted", "container", "registry", "speed"),
     ),
     "planner": (
         *("deploy", "values", "limits", "samples", "cuts", "cost", "coding", "quality", "setup", "networks"),

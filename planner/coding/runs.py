@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from splitpoint.codecs.container import pack, unpack
+from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
@@ -175,18 +175,11 @@ class NetworkRuns:
             if codec.encoder is not None:
                 symbols = self._graph_session(codec.encoder).run(symbols)
             parts.append(codec.coder.encode(symbols))
-        return pack(parts, codec_id=CODEC_IDS[fitted[0].codec], rate=fitted[0].rate, plan_hash=PLACEHOLDER_HASH)
+        return _frame(fitted).pack(parts)
 
     def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
         """What the server makes of those bytes, and nothing else."""
-        first = fitted[0]
-        parts = unpack(
-            payload,
-            codec_id=CODEC_IDS[first.codec],
-            rate=first.rate,
-            plan_hash=PLACEHOLDER_HASH,
-            count=len(cut.tensors),
-        )
+        parts = _frame(fitted).unpack(payload)
         tensors, keys = {}, []
         for name, codec, part in zip(cut.tensors, fitted, parts, strict=True):
             decoded = codec.coder.decode(part)
@@ -246,3 +239,8 @@ class NetworkRuns:
 def _fitted_bytes(codec: FittedCodec) -> int:
     tables = sum(array.nbytes for array in codec.coder.arrays().values())
     return len(codec.encoder or b"") + len(codec.decoder or b"") + tables
+
+
+def _frame(fitted: Sequence[FittedCodec]) -> Frame:
+    first = fitted[0]
+    return Frame(codec_id=CODEC_IDS[first.codec], rate=first.rate, plan_hash=PLACEHOLDER_HASH, count=len(fitted))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splitpoint.codecs.container import pack, unpack
+from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.store import load_coders
@@ -74,7 +74,7 @@ class Plan:
                 coder.encode({spec: tensors[name] for spec, name in names.items()})
                 for coder, names in zip(self._coders, self._names(tensors), strict=True)
             ]
-        return pack(parts, codec_id=file.codec.id, rate=file.codec.rate, plan_hash=plan_hash(file.files))
+        return self._frame.pack(parts)
 
     def boundary(self, x: Array, *, check: bool = False) -> dict[str, Array]:
         """What leaves head.onnx for the entropy coder, by name: symbols, side information or the tensors themselves."""
@@ -86,10 +86,7 @@ class Plan:
     def symbols(self, payload: bytes) -> dict[str, Array]:
         """What the entropy decoder gives: the tensors that `tail` feeds to tail.onnx; raises `PayloadError`."""
         file = self.file
-        count = 1 if file.codec.boundary == "picture" else len(self._coders)
-        parts = unpack(
-            payload, codec_id=file.codec.id, rate=file.codec.rate, plan_hash=plan_hash(file.files), count=count
-        )
+        parts = self._frame.unpack(payload)
         if file.codec.boundary == "picture":
             size = file.input.height_width
             picture = PICTURES[file.codec.name].decode(parts[0], size)
@@ -125,6 +122,12 @@ class Plan:
                 fix="copy it again from the plan directory, or plan again",
             )
         return path
+
+    @functools.cached_property
+    def _frame(self) -> Frame:
+        codec = self.file.codec
+        count = 1 if codec.boundary == "picture" else len(self._coders)
+        return Frame(codec_id=codec.id, rate=codec.rate, plan_hash=plan_hash(self.file.files), count=count)
 
     @functools.cached_property
     def _head(self) -> Session | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from splitpoint.codecs.container import pack, unpack
+from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, FitError
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
@@ -105,15 +105,15 @@ class Evaluator:
 
     def _pictures(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
         codec, spec = PICTURES[candidate.codec], self._dataset.spec
-        identifier = CODEC_IDS[candidate.codec]
+        frame = Frame(codec_id=CODEC_IDS[candidate.codec], rate=candidate.rate, plan_hash=PLACEHOLDER_HASH)
 
         def send(index: int) -> tuple[InputOutcome, int]:
             sample: Sample = self._dataset.samples[index]
             if sample.picture is None:
                 raise ValueError(f"{sample.name}: {candidate.codec} needs pictures, the input is a tensor")
             part = codec.encode(sample.picture, candidate.rate)
-            payload = pack([part], codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH)
-            (received,) = unpack(payload, codec_id=identifier, rate=candidate.rate, plan_hash=PLACEHOLDER_HASH, count=1)
+            payload = frame.pack([part])
+            (received,) = frame.unpack(payload)
             outputs = self._runs.whole(preprocess(codec.decode(received, spec.height_width), spec))
             return self._observe(index, outputs), len(payload)
 
