@@ -26,7 +26,7 @@ from splitpoint.profiles.link.energy import compute_j, link_usd, radio_j, server
 from splitpoint.profiles.machine.device import Device, OpWork, predict_s, serial_s
 from splitpoint.profiles.machine.machine import check_settings
 from splitpoint.profiles.measurement.model_profile import ModelProfile
-from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.graph import describe_model
 from splitpoint.profiles.network.model import ModelGraph, Node
 
 __all__ = [
@@ -294,7 +294,7 @@ def _graph_ops(model: bytes | None) -> tuple[OpWork, ...]:
 
 @functools.lru_cache(maxsize=256)
 def _structure_ops(model: bytes) -> tuple[OpWork, ...]:
-    graph = load_graph(model, name="codec")
+    graph = describe_model(model, name="codec")
     return tuple(op_work(graph, node) for node in graph.nodes)
 
 

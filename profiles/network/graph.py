@@ -22,7 +22,7 @@ from splitpoint.profiles.network.onnxir import ir
 from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.network.wire import message_chunks
 
-__all__ = ["captures", "load_graph", "load_model", "tensor_of"]
+__all__ = ["captures", "describe_model", "load_graph", "load_model", "tensor_of"]
 
 
 def __dir__() -> list[str]:
@@ -71,6 +71,17 @@ def load_graph(
     """As `load_model`, for a serialized model that keeps its weights inside."""
     canonical, outputs = canonicalize(parse_model(model, at=source), at=source, input_shapes=input_shapes)
     return _build(canonical, outputs, name=name, source=source, source_sha256=hashlib.sha256(model).hexdigest())
+
+
+def describe_model(model: bytes, *, name: str = "model") -> ModelGraph:
+    """The graph of a small model as it stands: shapes inferred, nothing folded and nothing run.
+
+    For graphs that are joined to a network (a codec's), whose inputs only take values that random ones would not be.
+    """
+    import onnx
+
+    proto = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model), data_prop=True)
+    return _build(ir.serde.deserialize_model(proto), {}, name=name, source=name, source_sha256="")
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:

@@ -70,7 +70,7 @@ def test_nothing_fits(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -
     code, answer = planned("--deadline", "20ms")
     assert (code, answer["front"], answer["recommended"]) == (1, [], None)
     assert len(answer["nearest"]) == 3
-    assert places(answer["nearest"])[0] == ("x", "uniform-zstd", "3 bit")
-    assert answer["nearest"][0]["notes"] == ["misses latency by 31.1 ms"]
-    assert answer["would_fit"] == ["latency <= 51.1 ms"]
+    assert places(answer["nearest"])[0] == ("x", "fast", "3 bit")
+    assert answer["nearest"][0]["notes"] == ["misses latency by 31.3 ms"]
+    assert answer["would_fit"] == ["latency <= 51.4 ms"]
     assert list(tmp_path.iterdir()) == []

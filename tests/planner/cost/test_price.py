@@ -36,7 +36,7 @@ from splitpoint.profiles.link.link import FixedLink, Radio
 from splitpoint.profiles.machine.device import Coder, Compute, Device, Power, Price, Runtime, Serial
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.measurement.model_profile import ModelProfile, NodeTiming, Samples
-from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.graph import describe_model, load_graph
 
 CODERS = {name: Coder(encode_s_per_symbol=2e-8, decode_s_per_symbol=1e-8) for name in ("rans", "jpeg", "preprocess")}
 
@@ -347,3 +347,20 @@ def test_a_codecs_graph_is_counted_node_by_node() -> None:
     assert sum(op.macs or 0 for op in work.encoder) == sum(op.macs or 0 for op in work.decoder) == macs
     assert {op.op_class for op in work.encoder if op.macs} == {"matmul"}
     assert work_of([second], table_bytes=0).encoder == work.encoder
+
+
+@pytest.mark.parametrize("name", [name for name, codec in REGISTRY.items() if "layer" not in codec.needs])
+def test_the_graphs_of_every_codec_are_counted(name: str) -> None:
+    codec = REGISTRY[name]
+    if codec.refuses((1, 4, 6, 6), "float32") is not None:
+        return  # int8 tensors pass through as they are: no graphs
+    x = np.random.default_rng(0).normal(size=(400, 4, 6, 6)).astype(np.float32)
+    fitted = fit_one(codec, x, len(codec.rates) // 2, Context())
+    for model in (fitted.encoder, fitted.decoder):
+        if model is not None:
+            graph = describe_model(model)
+            assert graph.uncounted == {}, name
+            assert {value for node in graph.nodes for value in node.outputs} <= graph.tensors.keys()
+    work = work_of([fitted], table_bytes=0)
+    assert len(work.encoder) >= (fitted.encoder is not None)
+    assert all(op.read_bytes > 0 or op.write_bytes > 0 for op in (*work.encoder, *work.decoder))
