@@ -1,4 +1,4 @@
-"""The rules of ARCHITECTURE.md, held against the tree: who imports whom, what is imported when, what lies where."""
+"""The rules of ARCHITECTURE.md, compared with the tree: who imports whom, what is imported when, what lies where."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HOMES = {  # a library with one home: a file, or a folder when it ends in "/"
 # Seconds to import, or not in the base install: only inside the functions that need them.
 LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "skimage", "sklearn", "torch", "torch_pruning"}
 # Used where it is installed: codecs that say how to install it, and a tool that a benchmark is compared with.
-OPTIONAL = {"av", "pillow_jxl", "polygraphy"}
+OPTIONAL = {"av", "cosmic_ray", "pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
 MOST_FILES = 13  # of a folder
 # Dependencies that are used without being imported, and the word by which their file uses them.

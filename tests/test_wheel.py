@@ -28,7 +28,7 @@ os.execv(sys.executable, [sys.executable, "-W", "error", "-c", sys.argv[1], *sys
 """
 ROUND_TRIP = """
 import os, sys, numpy as np, splitpoint
-from splitpoint.codecs.protocol import Context
+from splitpoint.codecs.contract.protocol import Context, fit_one
 from splitpoint.codecs.registry import get
 package = os.path.dirname(splitpoint.__file__)
 assert package == sys.argv[1], package
@@ -90,7 +90,7 @@ def expected() -> set[str]:
     for package in PACKAGES:
         paths += (ROOT / package).rglob("*.py")
     for kind in PROFILES:
-        paths += (ROOT / "profiles" / kind).glob("*.yaml")
+        paths += (ROOT / "profiles" / "library" / kind).glob("*.yaml")
     return {f"splitpoint/{path.relative_to(ROOT).as_posix()}" for path in paths}
 
 
@@ -119,11 +119,13 @@ def test_the_sdist_builds_the_same_wheel(source: Path, tmp_path: Path) -> None:
 
 
 def test_every_shipped_profile_loads_by_name_outside_the_repository(installed: Path, tmp_path: Path) -> None:
-    shipped = {kind: sorted(path.stem for path in (ROOT / "profiles" / kind).glob("*.yaml")) for kind in PROFILES}
+    shipped = {
+        kind: sorted(path.stem for path in (ROOT / "profiles" / "library" / kind).glob("*.yaml")) for kind in PROFILES
+    }
     assert all(shipped.values())
     code = f"""
 import os, splitpoint
-from splitpoint.profiles.catalog import load_device, load_link, load_server
+from splitpoint.profiles.library.catalog import load_device, load_link, load_server
 assert os.path.dirname(splitpoint.__file__) == {str(installed / "splitpoint")!r}, splitpoint.__file__
 for kind, load in (("devices", load_device), ("servers", load_server), ("links", load_link)):
     for name in {shipped}[kind]:

@@ -46,7 +46,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     wait_s: NonNegative = 0.0  # mean, in the queue of a shared server
     air_s: NonNegative = 0.0  # that the message keeps the link busy; part of link_s but for a duty cycle's silence
     deadline_link_s: NonNegative | None = (
-        None  # link and queue in the share of draws a deadline asks for; None: the means
+        None  # link and queue in the share of cases that a deadline asks for; None: the means
     )
     infeasible: str | None = None  # why the message can never arrive
     compute_j: NonNegative | None = None  # what computing adds on the device; None where a profile has no figures
@@ -62,7 +62,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def deadline_latency_s(self) -> float:
-        """End to end in the share of the draws that a deadline asks for; the mean where it asks for none."""
+        """End to end in the share of cases that a deadline asks for; the mean where it asks for none."""
         return self.latency_s if self.deadline_link_s is None else self._computing_s + self.deadline_link_s
 
     @property

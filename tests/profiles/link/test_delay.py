@@ -1,4 +1,4 @@
-"""Distributions of a message's seconds: closed forms and seeded draws held against each other."""
+"""Distributions of a message's seconds: closed forms compared with seeded draws."""
 
 from __future__ import annotations
 
