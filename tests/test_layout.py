@@ -63,7 +63,7 @@ EXTRAS = {  # folder -> extras whose dependencies it may import
     "__init__.py": (),
     **dict.fromkeys(ROOMS, ("plan",)),
     "examples": ("plan", "examples"),
-    "benchmarks": ("plan", "examples"),
+    "benchmarks": ("plan", "examples", "test"),
     "tests": ("plan", "examples", "test"),
     ".ci": (),
 }

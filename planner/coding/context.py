@@ -1,7 +1,8 @@
 """What a codec may know of a cut tensor beside its activations: its range, the layer before it, labels, sensitivity.
 
-Ranges and layers come from the graph. Sensitivities cost seconds, so they are computed once for all cuts that are searched
-and within a fixed number of MACs, not within a time: the same model, data and seed give the same plan on every machine.
+Ranges and layers come from the graph. Sensitivities cost seconds, so they are computed once for all cuts that are
+searched and within a fixed number of MACs, not within a time: the same model, data and seed give the same plan on every
+machine.
 """
 
 from __future__ import annotations

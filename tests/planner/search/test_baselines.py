@@ -1,0 +1,201 @@
+"""What is always measured: which pictures, where they stop, and which of them the rows show."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.planner.measuring.pricing import UNCOMPRESSED
+from splitpoint.planner.search import baselines
+from splitpoint.planner.search.baselines import measure_baselines, measure_others, picture_bit
+from splitpoint.planner.search.table import PROBE_INPUTS
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.profiles.errors import ProfileError
+
+Make = Callable[..., Any]
+RATES = {"png": 1, "jpeg": 4, "jpeg-420": 2, "webp": 3, "other": 2}
+
+
+@pytest.fixture(autouse=True)
+def pictures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Picture codecs of a few rates; "other" is one that is not a baseline."""
+    made = {n: types.SimpleNamespace(rates=tuple(range(k)), refuses=lambda: None) for n, k in RATES.items()}
+    monkeypatch.setattr(baselines, "PICTURES", made)
+    return made
+
+
+class FakeMeasurer:
+    """A network with cuts a, b, c; of a picture at rate r, `drops[codec][r]` is lost and 100 (r + 1) bytes are sent."""
+
+    def __init__(
+        self,
+        make_point: Make,
+        *,
+        name: str = "given",
+        variant: str = "given",
+        kind: str = "image",
+        channels: int = 3,
+        drops: Mapping[str, Sequence[float]] | None = None,
+        uncompressed: Mapping[str, float] | None = None,
+        unfit: str = "",
+    ) -> None:
+        self._make, self._drops, self._unfit = make_point, drops or {}, unfit
+        self._seconds = uncompressed or {"a": 0.03, "b": 0.01, "c": 0.02}
+        cuts = types.SimpleNamespace(cuts=[types.SimpleNamespace(name=cut) for cut in self._seconds])
+        spec = types.SimpleNamespace(kind=kind, channels=channels)
+        self.network = types.SimpleNamespace(
+            name=name, variant=types.SimpleNamespace(spec=spec, kind=variant), cuts=cuts, cuttable=[]
+        )
+        self.pricer = types.SimpleNamespace(uncompressed=lambda cut: make_point(latency=self._seconds[cut.name]).cost)
+        self.asked: list[Candidate] = []
+
+    def evaluate(self, candidate: Candidate) -> Evaluated | None:
+        self.asked.append(candidate)
+        if candidate.codec == self._unfit:
+            return None
+        drop = self._drops[candidate.codec][candidate.rate] if candidate.codec in self._drops else 0.0
+        # Finer pictures are larger and slower; PNG is the largest.
+        payload = 5000.0 if candidate.codec == "png" else 100.0 * (candidate.rate + 1)
+        point: Evaluated = self._make(
+            variant=candidate.variant,
+            placement=candidate.placement,
+            cut=candidate.cut,
+            codec=candidate.codec,
+            rate=candidate.rate,
+            payload=payload,
+            latency=payload / 1e5,
+            drop=drop,
+        )
+        return point
+
+
+def measured(measurer: Any, needs: Any) -> tuple[dict[str, Candidate], list[Evaluated], int]:
+    """Rows by label, the points, and how many steps were made."""
+    steps: list[str] = []
+    rows, points = measure_baselines(measurer, needs, steps.append)
+    assert len({label for label, _ in rows}) == len(rows)
+    assert all(point in points for _, point in rows)
+    return {label: point.candidate for label, point in rows}, points, len(steps)
+
+
+def sent(points: Sequence[Evaluated]) -> list[tuple[str, int]]:
+    return [(p.candidate.codec, p.candidate.rate) for p in points if p.candidate.placement == "server"]
+
+
+ALL = [("png", 0), *[("jpeg", r) for r in (3, 2, 1, 0)], *[("jpeg-420", r) for r in (1, 0)]]
+ALL += [("webp", r) for r in (2, 1, 0)]
+
+
+def test_the_rows_and_their_order(make_point: Make, make_needs: Make) -> None:
+    measurer = FakeMeasurer(make_point)
+    rows, points, steps = measured(measurer, make_needs())
+    assert list(rows) == ["all on device", "send PNG", "send JPEG, WebP", "uncompressed split"]
+    assert [rows["all on device"].placement, rows["send PNG"].codec] == ["device", "png"]
+    assert measurer.asked == [point.candidate for point in points]
+    assert (points[0].candidate, points[-1].candidate) == (rows["all on device"], rows["uncompressed split"])
+    assert sent(points) == ALL
+    assert steps == len(ALL)
+
+
+def test_pictures_get_worse_until_the_floor_is_missed(make_point: Make, make_needs: Make) -> None:
+    """The first that misses is measured, nothing below it; each codec by itself; exactly the limit is no miss."""
+    drops = {"jpeg": (0.9, 0.0, 0.2, 0.1), "jpeg-420": (0.9, 0.3), "webp": (0.1, 0.1, 0.1)}
+    _, points, steps = measured(FakeMeasurer(make_point, drops=drops), make_needs(drop=0.1))
+    expected = [("png", 0), ("jpeg", 3), ("jpeg", 2), ("jpeg-420", 1), ("webp", 2), ("webp", 1), ("webp", 0)]
+    assert sent(points) == expected
+    assert steps == len(expected)
+
+
+def test_missing_another_limit_ends_nothing(make_point: Make, make_needs: Make) -> None:
+    _, points, _ = measured(FakeMeasurer(make_point), make_needs(latency=1e-6, payload=1))
+    assert sent(points) == ALL
+
+
+def test_a_picture_codec_that_this_installation_lacks_is_passed_over(
+    make_point: Make, make_needs: Make, pictures: dict[str, Any]
+) -> None:
+    pictures["jpeg-420"].refuses = lambda: "not built in"
+    _, points, _ = measured(FakeMeasurer(make_point), make_needs())
+    assert sent(points) == [row for row in ALL if row[0] != "jpeg-420"]
+
+
+@pytest.mark.parametrize("spec", [{"kind": "tensor"}, {"channels": 1}], ids=str)
+def test_nothing_but_colour_pictures_is_sent_as_a_picture(make_point: Make, make_needs: Make, spec: Any) -> None:
+    rows, points, steps = measured(FakeMeasurer(make_point, **spec), make_needs())
+    assert list(rows) == ["all on device", "uncompressed split"]
+    assert (len(points), steps) == (2, 0)
+
+
+def test_the_lossy_row_is_the_fastest_or_under_a_deadline_the_smallest(make_point: Make, make_needs: Make) -> None:
+    drops = {"jpeg": (0.0,) * 4, "jpeg-420": (0.9, 0.9), "webp": (0.9, 0.02, 0.0)}
+    for limits in ({"drop": 0.05}, {"drop": 0.05, "latency": 1.0}):
+        lossy = measured(FakeMeasurer(make_point, drops=drops), make_needs(**limits))[0]["send JPEG, WebP"]
+        assert (lossy.codec, lossy.rate) == ("jpeg", 0)
+    drops["jpeg"] = (0.9, 0.0, 0.0, 0.0)  # now JPEG and WebP tie in bytes, and JPEG loses less
+    lossy = measured(FakeMeasurer(make_point, drops=drops), make_needs(drop=0.05))[0]["send JPEG, WebP"]
+    assert (lossy.codec, lossy.rate) == ("jpeg", 1)
+    drops["jpeg"] = (0.9, 0.03, 0.0, 0.0)  # and WebP does
+    lossy = measured(FakeMeasurer(make_point, drops=drops), make_needs(drop=0.05))[0]["send JPEG, WebP"]
+    assert (lossy.codec, lossy.rate) == ("webp", 1)
+
+
+def test_the_lossy_row_is_never_png_and_is_the_nearest_miss_when_none_fits(make_point: Make, make_needs: Make) -> None:
+    drops = {"jpeg": (0.9,) * 4, "jpeg-420": (0.9, 0.3), "webp": (0.9,) * 3}
+    rows = measured(FakeMeasurer(make_point, drops=drops), make_needs(drop=0.05))[0]
+    assert (rows["send JPEG, WebP"].codec, rows["send JPEG, WebP"].rate) == ("jpeg-420", 1)
+    assert rows["send PNG"].codec == "png"
+
+
+def test_the_uncompressed_split_is_the_fastest_one_the_first_of_equals(make_point: Make, make_needs: Make) -> None:
+    split = measured(FakeMeasurer(make_point), make_needs())[0]["uncompressed split"]
+    assert (split.cut, split.codec, split.placement) == ("b", UNCOMPRESSED, "split")
+    equal = FakeMeasurer(make_point, uncompressed={"a": 0.03, "c": 0.01, "b": 0.01})
+    assert measured(equal, make_needs())[0]["uncompressed split"].cut == "c"
+
+
+def test_a_baseline_that_cannot_be_fitted_is_an_error_that_names_it(make_point: Make, make_needs: Make) -> None:
+    with pytest.raises(ProfileError, match=f"the baseline {UNCOMPRESSED} cannot be fitted") as raised:
+        measured(FakeMeasurer(make_point, unfit=UNCOMPRESSED), make_needs())
+    assert raised.value.at == "b"
+
+
+def test_other_networks_run_alone_and_behind_pictures_only_when_they_are_listed(
+    make_point: Make, make_needs: Make
+) -> None:
+    pruned = FakeMeasurer(make_point, name="pruned", variant="pruned")
+    listed = FakeMeasurer(make_point, name="small", variant="listed")
+    both: Any = [pruned, listed]
+    points = measure_others(both, make_needs(), lambda text: None)
+    assert [c.placement for c in pruned.asked] == ["device"]
+    assert [c.placement for c in listed.asked] == ["device"] + ["server"] * len(ALL)
+    assert [p.candidate for p in points] == [*pruned.asked, *listed.asked]
+    assert {c.variant for c in listed.asked} == {"small"}
+    assert measure_others([], make_needs(), lambda text: None) == []
+
+
+def problem(pictures: Sequence[Any], *, channels: int = 3) -> Any:
+    samples = [types.SimpleNamespace(picture=picture) for picture in pictures]
+    split = types.SimpleNamespace(calibration=types.SimpleNamespace(samples=samples))
+    return types.SimpleNamespace(split=split, spec=types.SimpleNamespace(channels=channels))
+
+
+def test_a_picture_has_the_bits_of_its_best_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "PICTURES", PICTURES)
+    rng = np.random.default_rng(2)
+    shown = [rng.integers(0, 256, (24, 16 + 8 * i, 3), np.uint8) for i in range(PROBE_INPUTS + 1)]
+    jpeg = PICTURES["jpeg"]
+    sizes = [len(jpeg.encode(picture, len(jpeg.rates) - 1)) for picture in shown]
+    assert len(set(sizes)) == len(sizes)
+    assert picture_bit(problem(shown)) == pytest.approx(8 * sum(sizes[:PROBE_INPUTS]) / PROBE_INPUTS)
+
+
+def test_tensors_have_no_picture_to_beat() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert picture_bit(problem([picture, None])) == np.inf
+    assert picture_bit(problem([None, picture])) == np.inf
+    assert picture_bit(problem([picture] * PROBE_INPUTS, channels=1)) == np.inf
