@@ -5,10 +5,10 @@ Pure functions of evaluated points and requirements.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from splitpoint.planner.deploy.requirements import Bound, Requirements
@@ -45,8 +45,7 @@ LEAST_BOUND = 1e-9  # by which an excess is divided
 UNKNOWN = 1.0  # excess of a limit on what is not known: twice the limit
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Violation:
+class Violation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A requirement that a point misses; `excess` is relative, for ranking near misses."""
 
     name: str
@@ -54,9 +53,8 @@ class Violation:
     excess: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """What the search amounts to."""
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The front, the recommended point and the knee, or the nearest misses where no point is feasible."""
 
     front: tuple[Evaluated, ...]  # feasible, not dominated, fewest bytes first
     recommended: Evaluated | None
