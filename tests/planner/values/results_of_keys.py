@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import sys
@@ -49,8 +48,8 @@ def sha256(*parts: bytes) -> str:
 def bytes_of(fitted: tuple[FittedCodec, ...]) -> str:
     """Of codec.npz, the graphs and what tables print."""
     graphs = [graph or b"" for codec in fitted for graph in (codec.encoder, codec.decoder)]
-    said = [f"{codec.rate_label} {codec.transform_key} {codec.notes}".encode() for codec in fitted]
-    return sha256(save_coders([codec.coder for codec in fitted]), *graphs, *said)
+    texts = [f"{codec.rate_label} {codec.transform_key} {codec.notes}".encode() for codec in fitted]
+    return sha256(save_coders([codec.coder for codec in fitted]), *graphs, *texts)
 
 
 def main(home: Path) -> dict[str, list[str]]:
@@ -132,10 +131,6 @@ def main(home: Path) -> dict[str, list[str]]:
             results[f"fitted {name}"] = [fit, bytes_of(runs.fit(cut, name, RATE))]
             point = Candidate(variant="given", placement="split", cut=CUT, codec=name, rate=RATE)
             results[f"outcomes {name}"] = outcomes(point, fit)
-            # What a context computes with is no part of the key.
-            tools = dataclasses.replace(context, run=lambda model, feeds: {}, memo=lambda key, make, size: make())
-            again = {"rows": rows, "codec": REGISTRY[name], "rates": [RATE], "runtime": runtime}
-            assert fitted_key(activations=keys["calibration"], contexts=[tools], **again) == fit
         sent = Candidate(variant="given", placement="server", cut="", codec=PICTURE, rate=RATE)
         results["outcomes picture"] = outcomes(sent, picture_key(codec=PICTURES[PICTURE], rate=RATE, runtime=runtime))
         kept = Candidate(variant="given", placement="device", cut="", codec="-", rate=0)
