@@ -10,6 +10,8 @@ does, however its inputs depend on each other (Jensen), so the score interval *a
 under any dependence. What is printed is the hull of that and the bootstrap. It is wide for 3 scenes, because 3 scenes
 say little.
 
+docs/notes/accuracy.md derives all of it; "eq. (2)" in a comment is an equation of that note.
+
 References: Wilson 1927; Tango, Statistics in Medicine 17 (1998) 891; Newcombe, ibid. 17 (1998) 857 and 2635;
 Fagerland, Lydersen, Laake, BMC Medical Research Methodology 14 (2014) 1 (recommends Tango's for a paired difference).
 """
@@ -51,6 +53,7 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interv
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n and n > 0, got {successes} of {n}")
     z, p = _z(confidence), successes / n
+    # The two roots of eq. (1), written as eq. (2). At 0 and n one root is exactly 0 or 1, which rounding would miss.
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return Interval(
@@ -72,8 +75,9 @@ def tango(only_first: float, only_second: float, n: float, confidence: float = C
 def proportion(right: NDArray[np.bool_], groups: Groups, *, seed: int = 0) -> Interval:
     """95 % interval of the mean of `right` (N,), inputs in `groups` (N,): top-1 accuracy, agreement."""
     sums, sizes = _by_group(np.asarray(right, np.float64)[:, None], groups)
-    if len(sizes) == len(right):
+    if len(sizes) == len(right):  # every input is its own group
         return wilson(float(sums.sum()), len(right))
+    # Eq. (9): the score interval at the effective number of groups, widened by the bootstrap.
     n = _effective_groups(sizes)
     floor = wilson(float(sums.sum()) / len(right) * n, n)
     return _hull(floor, _bootstrap(sums[:, 0], sizes, seed))
@@ -86,7 +90,7 @@ def paired_drop(before: NDArray[np.bool_], after: NDArray[np.bool_], groups: Gro
     b, c = (float(v) for v in sums.sum(axis=0))
     if len(sizes) == len(lost):
         return tango(b, c, len(lost))
-    n = _effective_groups(sizes)
+    n = _effective_groups(sizes)  # eq. (9), as in `proportion`
     floor = tango(b / len(lost) * n, c / len(lost) * n, n)
     return _hull(floor, _bootstrap(sums[:, 0] - sums[:, 1], sizes, seed))
 
@@ -108,7 +112,8 @@ def cluster_mean(
     if count == 1:
         return Interval(low=within[0], high=within[1])
     mean = float(sums.sum()) / total
-    residual = sums[:, 0] - mean * sizes  # of the ratio estimator sum / size (Cochran, Sampling Techniques, eq. 6.13)
+    # Eq. (11): sum / size is a ratio of two sums that both vary (Cochran, Sampling Techniques, eq. 6.13).
+    residual = sums[:, 0] - mean * sizes
     error = math.sqrt(count / (count - 1) * float(residual @ residual)) / total
     half = _t(count - 1) * error
     both = _hull(Interval(low=mean - half, high=mean + half), _bootstrap(sums[:, 0], sizes, seed))
@@ -120,15 +125,16 @@ def _z(confidence: float) -> float:
 
 
 def _tango_high(b: float, c: float, n: float, z: float) -> float:
-    """Upper end for (b - c) / n: where Tango's statistic T(d) is -z; T falls with d, so bisection finds it."""
+    """Upper end for (b - c) / n: the d of eq. (6), T(d) = -z; T falls with d, so bisection finds it."""
     if b >= n:
         return 1.0
 
     def beyond(d: float) -> bool:
-        # Tango 1998: q21 is the maximum-likelihood P(only second) under P(only first) = q21 + d.
+        # Eq. (4) and (5), Tango 1998: q21 is the maximum-likelihood P(only second) under P(only first) = q21 + d.
         quadratic, linear = 2 * n, -b - c + (2 * n - b + c) * d
         root = math.sqrt(max(0.0, linear * linear + 4 * quadratic * c * d * (1 - d)))
         q21 = (root - linear) / (2 * quadratic)
+        # Eq. (3) without its division: T(d) < -z. The root is 0 where no pair can be discordant.
         return n * d - b + c > z * math.sqrt(max(0.0, n * (2 * q21 + d * (1 - d))))
 
     return _bisect(beyond, (b - c) / n, 1.0)
@@ -152,7 +158,7 @@ def _by_group(values: Floats, groups: Groups) -> tuple[Floats, Floats]:
 
 
 def _effective_groups(sizes: Floats) -> float:
-    """Kish: as many groups of equal size as give a mean of inputs the same variance; G when all are of one size."""
+    """Eq. (10), Kish: how many groups of equal size give a mean the same variance; G when all are of one size."""
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
@@ -176,7 +182,8 @@ def _hull(a: Interval, b: Interval) -> Interval:
 def _t(degrees: int) -> float:
     """Student's two-sided 95 % quantile.
 
-    With t = sqrt(v) tan(a), P(|T| <= t) is the integral of cos(a)^(v - 1) from 0 to a over that from 0 to pi / 2.
+    Eq. (12): with t = sqrt(v) tan(a), P(|T| <= t) is the integral of cos(a)^(v - 1) from 0 to a over the integral from
+    0 to pi / 2.
     """
     if degrees > 1000:
         return _z(CONFIDENCE)  # the difference is below 0.2 %
