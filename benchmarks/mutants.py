@@ -32,7 +32,7 @@ from splitpoint.planner.quality.intervals import wilson
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = RESULTS / "mutants.json"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 25.0
 SKIPPED = ("NoOp", "Variable", "RemoveDecorator", "ExceptionReplacer")  # operators: what they change is no decision
 # Imported before the fork: what a test process spends most of its start on. Nothing of ours.
 PRELOADED = ("msgspec", "numpy", "onnx", "onnxruntime", "optuna", "PIL.Image", "pytest", "rich", "yaml")

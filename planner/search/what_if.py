@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import FixedLink
 from splitpoint.profiles.machine.device import Device
 
-__all__ = ["RATES_BIT_S", "at_link", "by_rate"]
+__all__ = ["RATES_BIT_S", "RateRange", "at_link", "by_rate"]
 
 
 def __dir__() -> list[str]:
@@ -34,21 +33,29 @@ def at_link(point: Evaluated, channel: Channel, edge: Device, server: Device) ->
     return msgspec.structs.replace(point, cost=over(point.cost, channel, edge, server))
 
 
-def by_rate(result: SearchResult) -> list[dict[str, Any]]:
-    """Recommendations by uplink rate, equal neighbours merged: from_bit_s, to_bit_s, what (None: nothing fits)."""
+class RateRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What would be recommended from one uplink rate to another, both among `RATES_BIT_S`."""
+
+    from_bit_s: float
+    to_bit_s: float
+    what: str | None  # place, codec and rate; None: nothing fits
+
+
+def by_rate(result: SearchResult) -> list[RateRange]:
+    """Recommendations by uplink rate, equal neighbours merged; none for a link without a rate of its own."""
     link = result.problem.link
     if not isinstance(link, FixedLink):
         return []
-    ranges: list[dict[str, Any]] = []
+    ranges: list[RateRange] = []
     for rate in RATES_BIT_S:
         other = dataclasses.replace(result.problem.channel, link=msgspec.structs.replace(link, uplink_bit_s=rate))
         moved = [at_link(point, other, result.device, result.server) for point in result.points]
         best = decide(moved, result.problem.needs, result.problem.config.objectives).recommended
         what = None if best is None else _text(best)
-        if ranges and ranges[-1]["what"] == what:
-            ranges[-1]["to_bit_s"] = rate
+        if ranges and ranges[-1].what == what:
+            ranges[-1] = msgspec.structs.replace(ranges[-1], to_bit_s=rate)
         else:
-            ranges.append({"from_bit_s": rate, "to_bit_s": rate, "what": what})
+            ranges.append(RateRange(from_bit_s=rate, to_bit_s=rate, what=what))
     return ranges
 
 

@@ -18,13 +18,13 @@ from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, Violation, violations
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.search.what_if import by_rate
+from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import describe
 from splitpoint.profiles.units import format_flops, format_fraction
 
-__all__ = ["PlanDocument", "RateRange", "Recommendation", "SaferPoint", "plan_document"]
+__all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
 
 
 def __dir__() -> list[str]:
@@ -33,14 +33,6 @@ def __dir__() -> list[str]:
 
 INFEASIBLE = "infeasible"  # the violation of a message that can never arrive
 NAMED = 3  # names listed of what was left out for one reason
-
-
-class RateRange(Value, frozen=True, kw_only=True):
-    """What would be recommended from one uplink rate to another."""
-
-    from_bit_s: float
-    to_bit_s: float
-    what: str | None  # cut, codec and rate; None: nothing fits
 
 
 class Recommendation(Value, frozen=True, kw_only=True):
@@ -139,7 +131,7 @@ def _recommendation(result: SearchResult) -> Recommendation | None:
     return Recommendation(
         number=candidates.index(decision.recommended.candidate) + 1,
         reason=decision.reason,
-        by_rate=tuple(RateRange(**row) for row in by_rate(result)),
+        by_rate=tuple(by_rate(result)),
         parts=latency_sum(decision.recommended.cost),
         halves=halves(decision.recommended.cost),
     )

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from splitpoint.planner.output.documents.plan import PlanDocument, RateRange, Recommendation
+from splitpoint.planner.output.documents.plan import PlanDocument, Recommendation
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.terminal.figures import latency_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
+from splitpoint.planner.search.what_if import RateRange
 from splitpoint.profiles.units import format_rate
 
 __all__ = ["plan_view"]

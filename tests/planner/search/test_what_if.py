@@ -52,26 +52,26 @@ def test_one_point_takes_over_from_the_next(make_point: Make, make_needs: Make) 
     small = make_point(cut="small", codec="k", payload=1250, latency=0.030)
     large = make_point(cut="large", codec="k", payload=12500, latency=0.005, drop=-0.01)
     rows = by_rate(outcome([small, large], make_needs(drop=0.1)))
-    assert [row["what"] for row in rows] == ["small, k q1", "large, k q1"]
+    assert [row.what for row in rows] == ["small, k q1", "large, k q1"]
     # equal where 25 ms = 90 kbit / rate: 3.6 Mbit/s
-    assert rows[0]["to_bit_s"] < 3.6e6 < rows[1]["from_bit_s"]
-    assert rows[0]["from_bit_s"] == RATES_BIT_S[0]
-    assert rows[1]["to_bit_s"] == RATES_BIT_S[-1]
-    between = [r for r in RATES_BIT_S if rows[0]["to_bit_s"] < r < rows[1]["from_bit_s"]]
+    assert rows[0].to_bit_s < 3.6e6 < rows[1].from_bit_s
+    assert rows[0].from_bit_s == RATES_BIT_S[0]
+    assert rows[1].to_bit_s == RATES_BIT_S[-1]
+    between = [r for r in RATES_BIT_S if rows[0].to_bit_s < r < rows[1].from_bit_s]
     assert between == []
 
 
 def test_where_nothing_meets_the_deadline_it_says_so(make_point: Make, make_needs: Make) -> None:
     small = make_point(cut="small", payload=1250, latency=0.030)
     rows = by_rate(outcome([small], make_needs(latency=0.050)))
-    assert [row["what"] for row in rows] == [None, "small, k q1"]
-    assert rows[0]["to_bit_s"] < 0.5e6 < rows[1]["from_bit_s"]  # 20 ms for 10 kbit
+    assert [row.what for row in rows] == [None, "small, k q1"]
+    assert rows[0].to_bit_s < 0.5e6 < rows[1].from_bit_s  # 20 ms for 10 kbit
 
 
 def test_what_never_sends_is_the_same_at_every_rate(make_point: Make, make_needs: Make) -> None:
     alone = make_point(placement="device", cut="", codec="-", payload=0.0)
     rows = by_rate(outcome([alone], make_needs()))
-    assert [(row["what"], row["from_bit_s"], row["to_bit_s"]) for row in rows] == [
+    assert [(row.what, row.from_bit_s, row.to_bit_s) for row in rows] == [
         ("all on device", RATES_BIT_S[0], RATES_BIT_S[-1])
     ]
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from splitpoint.planner.cost.message import Channel
-from splitpoint.planner.search.what_if import RATES_BIT_S, by_rate
+from splitpoint.planner.search.what_if import RATES_BIT_S, RateRange, by_rate
 from splitpoint.profiles.library.catalog import load_device, load_server
 from splitpoint.profiles.link.types import FixedLink
 
@@ -26,7 +26,7 @@ LINK = FixedLink(
 )
 
 
-def table(points: list[Any], needs: Any, *, link: FixedLink = LINK, load: float = 0.0) -> list[dict[str, Any]]:
+def table(points: list[Any], needs: Any, *, link: FixedLink = LINK, load: float = 0.0) -> list[RateRange]:
     side = types.SimpleNamespace
     problem = side(
         link=link,
@@ -39,8 +39,8 @@ def table(points: list[Any], needs: Any, *, link: FixedLink = LINK, load: float 
     return by_rate(outcome)
 
 
-def at(rows: list[dict[str, Any]], rate: float) -> str | None:
-    (what,) = [row["what"] for row in rows if row["from_bit_s"] <= rate <= row["to_bit_s"]]
+def at(rows: list[RateRange], rate: float) -> str | None:
+    (what,) = [row.what for row in rows if row.from_bit_s <= rate <= row.to_bit_s]
     assert what is None or isinstance(what, str)
     return what
 
@@ -64,10 +64,10 @@ def test_the_recommendation_at_every_rate(make_point: Make, make_needs: Make, de
             best = next((cut for cut, _, _ in made if seconds[cut] <= deadline_s), "")
         assert at(rows, rate) == (f"{best}, k q1" if best else None)
     # every rate stands in one range, and neighbours differ
-    assert (rows[0]["from_bit_s"], rows[-1]["to_bit_s"]) == (RATES_BIT_S[0], RATES_BIT_S[-1])
+    assert (rows[0].from_bit_s, rows[-1].to_bit_s) == (RATES_BIT_S[0], RATES_BIT_S[-1])
     for row, following in itertools.pairwise(rows):
-        assert row["what"] != following["what"]
-        assert RATES_BIT_S.index(following["from_bit_s"]) == RATES_BIT_S.index(row["to_bit_s"]) + 1
+        assert row.what != following.what
+        assert RATES_BIT_S.index(following.from_bit_s) == RATES_BIT_S.index(row.to_bit_s) + 1
 
 
 def test_variants_pictures_and_the_device_alone_are_named(make_point: Make, make_needs: Make) -> None:
@@ -75,40 +75,40 @@ def test_variants_pictures_and_the_device_alone_are_named(make_point: Make, make
     picture = make_point(placement="server", cut="", codec="jpeg", label="q50", payload=50_000, latency=0.0, drop=0.01)
     small = make_point(variant="int8", cut="c", codec="fast", label="4 bit", payload=5000, latency=0.1, drop=0.02)
     rows = table([picture, alone, small], make_needs(drop=0.5))
-    assert [row["what"] for row in rows] == ["all on device", "int8: c, fast 4 bit", "send picture, jpeg q50"]
+    assert [row.what for row in rows] == ["all on device", "int8: c, fast 4 bit", "send picture, jpeg q50"]
     # 0.5 s = 0.1 s + 40 kbit / rate + 0.01 s at 103 kbit/s; 0.1 s + 40 kbit / rate = 400 kbit / rate at 3.6 Mbit/s
-    assert rows[0]["to_bit_s"] == RATES_BIT_S[0]
-    assert rows[1]["to_bit_s"] < 3.6e6 < rows[2]["from_bit_s"]
+    assert rows[0].to_bit_s == RATES_BIT_S[0]
+    assert rows[1].to_bit_s < 3.6e6 < rows[2].from_bit_s
 
 
 def test_points_that_miss_their_quality_never_come(make_point: Make, make_needs: Make) -> None:
     poor = make_point(cut="poor", payload=10, latency=0.0, drop=0.3)
     assert table([poor], make_needs(drop=0.1)) == [
-        {"from_bit_s": RATES_BIT_S[0], "to_bit_s": RATES_BIT_S[-1], "what": None}
+        RateRange(from_bit_s=RATES_BIT_S[0], to_bit_s=RATES_BIT_S[-1], what=None)
     ]
-    assert [row["what"] for row in table([poor], make_needs(drop=0.3))] == ["poor, k q1"]
+    assert [row.what for row in table([poor], make_needs(drop=0.3))] == ["poor, k q1"]
 
 
 def test_without_any_point_nothing_fits(make_needs: Make) -> None:
-    assert [row["what"] for row in table([], make_needs())] == [None]
+    assert [row.what for row in table([], make_needs())] == [None]
 
 
 def test_energy_that_is_not_known_fits_at_no_rate(make_point: Make, make_needs: Make) -> None:
-    assert [row["what"] for row in table([make_point()], make_needs(energy=1e9))] == [None]
+    assert [row.what for row in table([make_point()], make_needs(energy=1e9))] == [None]
 
 
 def test_the_server_s_load_is_kept(make_point: Make, make_needs: Make) -> None:
     busy = make_point(tail_s=0.5)
-    assert [row["what"] for row in table([busy], make_needs(), load=1.0)] == ["c, k q1"]
-    assert [row["what"] for row in table([busy], make_needs(), load=2.0)] == [None]  # the queue grows for ever
+    assert [row.what for row in table([busy], make_needs(), load=1.0)] == ["c, k q1"]
+    assert [row.what for row in table([busy], make_needs(), load=2.0)] == [None]  # the queue grows for ever
 
 
 def test_what_the_link_cannot_carry_fits_at_no_rate(make_point: Make, make_needs: Make) -> None:
     narrow = msgspec.structs.replace(LINK, max_payload_bytes=999)
-    assert [row["what"] for row in table([make_point(payload=1000)], make_needs(), link=narrow)] == [None]
-    assert [row["what"] for row in table([make_point(payload=999)], make_needs(), link=narrow)] == ["c, k q1"]
+    assert [row.what for row in table([make_point(payload=1000)], make_needs(), link=narrow)] == [None]
+    assert [row.what for row in table([make_point(payload=999)], make_needs(), link=narrow)] == ["c, k q1"]
 
 
 def test_what_is_not_sent_pays_no_round_trip(make_point: Make, make_needs: Make) -> None:
     alone = make_point(placement="device", cut="", codec="-", payload=0.0, latency=0.010)
-    assert [row["what"] for row in table([alone], make_needs(latency=0.010))] == ["all on device"]
+    assert [row.what for row in table([alone], make_needs(latency=0.010))] == ["all on device"]

@@ -17,7 +17,7 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument, MeasuredRate
 from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument, RefusedPlace
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
-from splitpoint.planner.output.documents.plan import PlanDocument, RateRange, Recommendation, SaferPoint
+from splitpoint.planner.output.documents.plan import PlanDocument, Recommendation, SaferPoint
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.documents.profile import ModuleRow, OperatorTime, ProfileDocument
 from splitpoint.planner.output.documents.show import ShowDocument
@@ -33,6 +33,7 @@ from splitpoint.planner.output.terminal.show import show_view
 from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.plandir.verify import Check
+from splitpoint.planner.search.what_if import RateRange
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIDTH = 80
