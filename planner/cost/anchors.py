@@ -1,7 +1,8 @@
-"""Head and tail seconds of every cut from one profile, corrected by a few cuts whose halves were really timed.
+"""Head and tail seconds of every cut from one profile, corrected by a few cuts whose halves were timed.
 
-The profile knows nodes inside the whole network; an exported half is a network of its own: layouts are converted back
-at its end, and what ORT fused across the cut is not. Two timed cuts (anchors) tell how much that costs here.
+The profile contains the seconds of nodes inside the whole network. An exported half is a network of its own: memory
+layouts are converted back at its end, and operators that ORT fused across the cut are separate. Two timed cuts, called
+anchors, measure how much that costs on this machine.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ class Halves:
 
 
 def predict_halves(graph: ModelGraph, party: Party, cuts: Sequence[Cut]) -> list[Halves]:
-    """Seconds of head and tail of every cut on the machine of `party`: of the nodes, and the overhead of a run."""
+    """Seconds of head and tail of every cut on the machine of `party`: its nodes plus the overhead of a run."""
     return [Halves(head_s=party.seconds(cut.head), tail_s=party.seconds(other_half(graph, cut))) for cut in cuts]
 
 
 def correct(predicted: Sequence[Halves], measured: Mapping[int, Halves]) -> list[Halves]:
-    """`predicted` halves with what was measured at some of their indices.
+    """`predicted` halves, corrected by halves that were `measured`, by index.
 
-    An anchor gives the ratio of measured to predicted seconds at its place; between places the ratio is interpolated
-    over the head's share, and it is 1 where a half is the whole network, since that is what was profiled.
+    An anchor gives the ratio of measured to predicted seconds. Between anchors the ratio is interpolated over the share
+    of the head in the seconds; it is 1 where a half is the whole network, because the whole network was profiled.
     """
     at = sorted(
         (i for i in measured if predicted[i].head_s > 0 and predicted[i].tail_s > 0), key=lambda i: _share(predicted[i])

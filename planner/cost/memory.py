@@ -20,9 +20,9 @@ QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "ConvInteger", "Mat
 
 
 def stored_scale(device: Device, graph: ModelGraph) -> float:
-    """Bytes on the device for a byte of the graph: an int8 device holds an fp32 graph in a quarter.
+    """Bytes on the device per byte of the graph: an int8 device stores an fp32 graph in a quarter of its bytes.
 
-    A graph that is quantized already counts its own bytes.
+    It is 1 for a graph that is quantized already.
     """
     if any(node.op_type in QUANTIZED for node in graph.nodes):
         return 1.0
@@ -31,9 +31,9 @@ def stored_scale(device: Device, graph: ModelGraph) -> float:
 
 
 def peak_bytes(graph: ModelGraph, cut: Cut | None) -> int:
-    """Weights plus the most bytes of activations alive at once while the head runs; the whole model for `cut` None.
+    """Bytes of weights plus the peak of live activations while the head runs; the whole model for `cut` None.
 
-    A tensor lives from the node that makes it (the input: from the start) to its last reader; a node's inputs and
+    A tensor lives from the node that computes it (the input: from the start) to its last reader; a node's inputs and
     outputs are alive together. ONNX Runtime may reuse buffers in place and so need less.
     """
     inside = None if cut is None else set(cut.head)

@@ -1,7 +1,7 @@
-"""What a message costs on its way: seconds as a mean and in the share of the draws that a deadline asks for.
+"""Seconds of a message from device to server and back: the mean, and the quantile that a deadline asks for.
 
 The link and the queue at a shared server are random and independent. Where one of them is constant the quantile of
-their sum is exact; where both vary it is that of an equidistant grid of both distributions.
+their sum is exact; where both vary it is computed on an equidistant grid of both distributions.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ FARTHEST = 1 - 0.25 / GRID  # of the wait's distribution
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Channel:
-    """The link, what a deadline asks of it, and how busy the server is."""
+    """The link, the share of cases in which the deadline must hold, and the load of the server."""
 
     link: Link
-    share: float | None = None  # of the draws in which the deadline must hold; None: on average
-    server_load: float = 0.0  # requests a second that all its devices together send to the server
-    seed: int = 0  # of Monte Carlo, where no closed form exists
+    share: float | None = None  # of the cases in which the deadline must hold; None: on average
+    server_load: float = 0.0  # requests per second that all devices together send to the server
+    seed: int = 0  # of the Monte Carlo simulation, where no closed form exists
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """One message up, its wait, and the answer down."""
+    """Seconds of one message to the server, its wait in the queue, and the answer to the device."""
 
     link_s: float  # mean; inf when infeasible
     wait_s: float  # mean, in the server's queue
-    deadline_s: float | None  # link and wait together, not exceeded in the share asked for; None: no share was asked
-    air_s: float  # that the message keeps the link busy
+    deadline_s: float | None  # quantile of link and wait together at `Channel.share`; None: there is no share
+    air_s: float  # in which the message occupies the link
     infeasible: str | None  # why it can never arrive
 
 
 def send(channel: Channel, payload_bytes: float, service_s: float) -> Sent:
-    """A message of `payload_bytes` to a server that works on it for `service_s`."""
+    """Seconds of a message of `payload_bytes` to a server that computes for `service_s`."""
     link, bits = channel.link, 8 * payload_bytes
     up = _up(link, bits, channel.seed)
     wait_s = _mean_wait_s(channel.server_load, service_s)
     reason = up.infeasible
     if reason is None and math.isinf(wait_s):
         busy = format_fraction(channel.server_load * service_s)
-        reason = f"{channel.server_load:g} requests a second keep the server busy {busy} of the time"
+        reason = f"{channel.server_load:g} requests per second would keep the server busy {busy} of the time"
     if reason is not None:
         late = None if channel.share is None else math.inf
         return Sent(link_s=math.inf, wait_s=0.0, deadline_s=late, air_s=math.inf, infeasible=reason)
@@ -81,7 +81,7 @@ def _mean_wait_s(load: float, service_s: float) -> float:
 
 
 def _quantile_s(up: Delay, load: float, service_s: float, share: float) -> float:
-    """Seconds that the way up and the queue together do not exceed in `share` of the draws."""
+    """Quantile of the seconds of the uplink and the queue together at `share`."""
     if load == 0 or service_s == 0:
         return up.quantile_s(share)
     steady = up.how == "exact" and up.quantile_s(0.5 / GRID) == up.quantile_s(FARTHEST)
@@ -95,11 +95,11 @@ def _quantile_s(up: Delay, load: float, service_s: float, share: float) -> float
 
 @functools.lru_cache(maxsize=64)
 def _waits(load: float, service_s: float) -> NDArray[np.float64]:
-    """The M/D/1 wait at the middle of each of GRID equal shares."""
+    """Seconds of the M/D/1 wait at the middle of each of GRID equal shares of its distribution."""
     shares = (np.arange(GRID) + 0.5) / GRID
     farthest_s = md1_wait_quantile_s(load, service_s, FARTHEST)
-    waits = np.linspace(0.0, farthest_s, WAITS)
-    late = np.log([max(1e-12, 1 - md1_within(load, service_s, float(wait))) for wait in waits])
+    grid_s = np.linspace(0.0, farthest_s, WAITS)
+    late = np.log([max(1e-12, 1 - md1_within(load, service_s, float(wait_s))) for wait_s in grid_s])
     # The survival is nearly exponential, so its logarithm is nearly linear; it falls, np.interp wants it to rise.
-    found: NDArray[np.float64] = np.interp(-np.log1p(-shares), -late, waits, left=0.0)
-    return found
+    waits_s: NDArray[np.float64] = np.interp(-np.log1p(-shares), -late, grid_s, left=0.0)
+    return waits_s

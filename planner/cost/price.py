@@ -1,9 +1,9 @@
-"""What a candidate costs: a pure function of frozen inputs whose parts add up. No I/O, no ONNX Runtime, no search.
+"""The cost of a candidate: a pure function of frozen inputs, whose parts add up. No I/O, no ONNX Runtime, no search.
 
 latency = prepare + head + encode + link + wait + decode + tail, of one inference on an idle device and link; wait is
-the queue of a shared server. The link part is the payload's way up and the answer's way down, half a round trip each
-(see profiles/link/link.py). Energy is the device's: its idle power over the whole latency, what computing adds, the
-radio.
+the queue of a shared server. The link part is the payload to the server and the answer to the device, half a round trip
+each (see profiles/link/link.py). Energy is that of the device: idle power over the whole latency, plus what computing
+and the radio add.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Party:
     retest_error: float | None = None  # of the profile that the seconds come from; None: modelled
 
     def seconds(self, nodes: Sequence[int]) -> float:
-        """Seconds to run these nodes; nothing to run takes no time."""
+        """Seconds to run these nodes; 0 for no nodes."""
         return self.run_s + float(self.node_s[list(nodes)].sum()) if len(nodes) else 0.0
 
     def timed(self, nodes: Sequence[int]) -> Timed:
-        """As `seconds`, with how they are known; what a profile says of the whole network was measured."""
+        """As `seconds`, and how they are known; a profile measured the seconds of the whole network."""
         seconds = self.seconds(nodes)
         if self.retest_error is None:
             return Timed(seconds=seconds, how=self.how, spread_s=None)
@@ -80,7 +80,7 @@ class Party:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class CodingWork:
-    """What a fitted codec asks of the two sides, independent of who they are."""
+    """What a fitted codec makes the two sides compute and store, whichever machines they are."""
 
     symbols: tuple[tuple[str, int], ...]  # (coder, symbols it codes) per crossing tensor
     encoder: tuple[OpWork, ...]
@@ -90,18 +90,18 @@ class CodingWork:
 
     @property
     def side_bytes(self) -> int:
-        """Everything the codec adds once."""
+        """One-time bytes of the codec."""
         return self.table_bytes + self.weight_bytes
 
 
 def other_half(graph: ModelGraph, cut: Cut) -> list[int]:
-    """The nodes behind the cut."""
+    """Indices of the nodes after the cut: its tail."""
     head = set(cut.head)
     return [node.index for node in graph.nodes if node.index not in head]
 
 
 def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
-    """`device` running `graph`: profiled where the model profile was measured on it, else modelled.
+    """Seconds of `graph` on `device`: profiled where the model profile was measured on it, else modelled.
 
     Raises `ProfileError` when both are of one processor with different threads, provider or precision.
     """
@@ -118,7 +118,7 @@ def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
 
 
 def op_work(graph: ModelGraph, node: Node) -> OpWork:
-    """A node as arithmetic and memory traffic."""
+    """The arithmetic and the memory traffic of a node."""
 
     def total(names: Iterable[str]) -> int:
         return sum(graph.tensors[name].bytes for name in names if name in graph.tensors)
@@ -135,7 +135,7 @@ def op_work(graph: ModelGraph, node: Node) -> OpWork:
 
 
 def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
-    """The work of the codecs of one cut; `table_bytes` is the length of their codec.npz."""
+    """The work of the codecs at one cut; `table_bytes` is the length of their codec.npz."""
     return CodingWork(
         symbols=tuple((codec.coder.name, sum(spec.elements for spec in codec.coder.specs)) for codec in fitted),
         encoder=tuple(op for codec in fitted for op in _graph_ops(codec.encoder)),
@@ -160,9 +160,9 @@ def cost_of_split(
     head: Timed | None = None,
     tail: Timed | None = None,
 ) -> Cost:
-    """A cut inside the network (or at its input): the device prepares, runs the head and encodes.
+    """Cost of a cut inside the network (or at its input): the device preprocesses, runs the head and encodes.
 
-    `head` and `tail` are the halves' seconds where they are known better than from `edge` and `server`.
+    `head` and `tail` are the seconds of the halves where timings of them exist; None: from `edge` and `server`.
     """
     head = head or edge.timed(cut.head)
     tail = tail or server.timed(other_half(graph, cut))
@@ -172,7 +172,7 @@ def cost_of_split(
     cost = Cost(
         prepare_s=_prepare_s(edge.device, host, prepare_symbols),
         head_s=head.seconds,
-        # The codec's graph is part of head.onnx: its operators cost, another run's overhead does not.
+        # The codec's graph is part of head.onnx: its operators take time, but there is no overhead of a second run.
         encode_s=encode_s + float(predict_s(edge.device, work.encoder).sum()),
         link_s=0.0,
         decode_s=decode_s + float(predict_s(server.device, work.decoder).sum()),
@@ -192,7 +192,7 @@ def cost_of_split(
 
 
 def cost_on_device(*, graph: ModelGraph, peak_bytes: int, prepare_symbols: int, edge: Party, host: Device) -> Cost:
-    """Do not split: the whole model on the device, nothing sent."""
+    """Cost without a split: the whole model runs on the device and nothing is sent."""
     weight_bytes = sum(node.weight_bytes for node in graph.nodes)
     scale = stored_scale(edge.device, graph)
     head = edge.timed([node.index for node in graph.nodes])
@@ -230,7 +230,7 @@ def cost_of_picture(
     host: Device,
     channel: Channel,
 ) -> Cost:
-    """Do not split: the coded picture to the server, which prepares it and runs the whole model."""
+    """Cost without a split: the coded picture is sent to the server, which preprocesses it and runs the whole model."""
     tail = server.timed([node.index for node in graph.nodes])
     cost = Cost(
         prepare_s=_prepare_s(server.device, host, prepare_symbols),
@@ -252,7 +252,7 @@ def cost_of_picture(
 
 
 def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
-    """`cost` with its payload sent over `channel`: seconds, queue, radio, money and whether it can arrive at all."""
+    """`cost` with the parts of its message over `channel`: seconds, queue, radio, money, or why it can never arrive."""
     sent, link = send(channel, cost.payload_bytes, cost.server_s), channel.link
     up_bits = 8 * cost.payload_bytes
     cost = msgspec.structs.replace(
@@ -270,7 +270,7 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
 
 
 def _powered(cost: Cost, device: Device) -> Cost:
-    """`cost` with the device's energy, which a request without an answer does not have."""
+    """`cost` with the energy of the device; None for a request that never gets an answer."""
     if cost.infeasible is not None:
         return msgspec.structs.replace(cost, compute_j=None, idle_j=None)
     return msgspec.structs.replace(
@@ -288,7 +288,7 @@ def _prepare_s(device: Device, host: Device, symbols: int) -> float:
 
 
 def _graph_ops(model: bytes | None) -> tuple[OpWork, ...]:
-    """The nodes of a codec's graph, counted as those of any network are."""
+    """The nodes of a codec's graph, counted in the same way as those of any network."""
     return () if model is None else _structure_ops(_structure(model))
 
 
@@ -299,7 +299,10 @@ def _structure_ops(model: bytes) -> tuple[OpWork, ...]:
 
 
 def _structure(model: bytes) -> bytes:
-    """The model with zeros for its weights: equal for all rates of a codec at a tensor. Shapes keep their values."""
+    """The model with zeros for its float weights, so that all rates of a codec at a tensor give equal bytes.
+
+    Integer constants (shapes) keep their values.
+    """
     import onnx
 
     proto = onnx.load_model_from_string(model)

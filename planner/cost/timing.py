@@ -1,8 +1,8 @@
-"""Halves that were exported and really timed on a host, and what they say of the halves that were not.
+"""Halves that were exported and timed on a host, and the seconds of the other halves corrected by them.
 
-The others are corrected by these as by anchors (planner.cost.anchors): every timed cut is one. Halves are timed in turn
-with the whole network, and stated for the speed that the host had when the whole was profiled, so that a host that is
-busier now does not make one cut look slower than another.
+Every timed cut is an anchor (planner.cost.anchors) for the cuts that were not timed. Halves are timed alternately with
+the whole network, and their seconds are scaled to the speed that the host had when the whole network was profiled. So a
+host that is busier now does not make one cut look slower than another.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def __dir__() -> list[str]:
     return __all__
 
 
-TIMES = 2  # that a cut is timed: one slow minute would otherwise be laid on every cut near it
+TIMES = 2  # runs of the timing of a cut: one slow minute would otherwise affect every cut near it
 ANCHORS = 2  # of a profile
 
 
 def with_anchors(graph: ModelGraph, profile: ModelProfile) -> ModelProfile:
-    """`profile` with the halves of two cuts, timed now; a network above 2 GB or without cuts inside stays as it is."""
+    """`profile` with the halves of two cuts, timed now; unchanged for a network above 2 GB or without cuts inside."""
     if sum(node.weight_bytes for node in graph.nodes) > PROTOBUF_LIMIT:
-        return profile  # `split` makes halves in memory, and messages of this size do not exist
+        return profile  # `split` builds halves in memory, and a protobuf message cannot be larger
     cuts = [cut for cut in enumerate_cuts(graph).cuts if cut.head]
     chosen = choose_anchors(party(profile.host, graph, profile), cuts, ANCHORS) if cuts else []
     timed = [time_halves(graph, cut, profile.whole.min_s, threads=profile.machine.threads) for cut in chosen]
@@ -44,7 +44,10 @@ def with_anchors(graph: ModelGraph, profile: ModelProfile) -> ModelProfile:
 
 
 def time_halves(graph: ModelGraph, cut: Cut, whole_s: float, *, threads: int) -> HalvesTiming:
-    """Export and time the halves of `cut`, its head not empty, as if the whole took `whole_s`; the faster times."""
+    """Timings of the exported halves of `cut` (its head not empty), the faster of `TIMES`.
+
+    They are scaled as if the whole network took `whole_s`, the seconds in its profile.
+    """
     head, tail = split(graph, cut)
     heads, tails = [], []
     for _ in range(TIMES):
@@ -58,7 +61,7 @@ def time_halves(graph: ModelGraph, cut: Cut, whole_s: float, *, threads: int) ->
 
 
 class HostTimes:
-    """Seconds of the halves of one network on one host: those that were timed, and the others by them."""
+    """Seconds of the halves of one network on one host: timed, or corrected by those that were timed."""
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class HostTimes:
         threads: int,
         known: Sequence[HalvesTiming] = (),
     ) -> None:
-        """`here` is the host as its profile has it, `known` the profile's; `cuts` are all that will be asked for."""
+        """`here` is the host by its profile, `known` the timings in that profile, `cuts` all that will be asked for."""
         self._graph, self._party, self._threads = graph, here, threads
         self._cuts = list(cuts)
         self._place = {cut: index for index, cut in enumerate(cuts)}
@@ -79,7 +82,7 @@ class HostTimes:
         self._correct()
 
     def __contains__(self, cut: Cut) -> bool:
-        """Whether the halves of `cut` were timed, or are the whole and nothing."""
+        """Whether the halves of `cut` were timed, or the head is empty and the tail is the whole network."""
         return not cut.head or self._place[cut] in self._timed
 
     def time(self, cut: Cut) -> None:
@@ -89,7 +92,7 @@ class HostTimes:
         self._correct()
 
     def halves(self, cut: Cut) -> tuple[Timed, Timed] | None:
-        """Head and tail of `cut`: measured, or profiled and corrected; None where the profile's own figures hold."""
+        """Head and tail of `cut`, measured or profiled and corrected; None for an empty head or if nothing was timed."""
         if not self._timed or not cut.head:
             return None
         place = self._place[cut]

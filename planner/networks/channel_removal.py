@@ -1,8 +1,8 @@
 """Remove filters from a torch network through its dependency graph, and correct the layers that read what is left.
 
-Filters are ranked by the L1 norm of their weights (Li 2017), summed over the layers that share them: those that meet in
-an addition lose the same channels. What a pruned network computes differently is then made up for, as far as a linear
-layer can: its weights are fitted by least squares to the original's outputs (He 2017, eq. 3).
+Filters are ranked by the L1 norm of their weights (Li 2017), summed over the layers that share them: layers whose
+outputs are added lose the same channels. Then the layers that read the pruned ones are corrected: the weights of each
+are fitted by least squares to the original's outputs (He 2017, eq. 3).
 torch and torch-pruning are imported inside functions.
 """
 
@@ -32,8 +32,8 @@ Floats = NDArray[np.float64]
 ROWS: Final = 20_000  # of a least-squares problem: 9 for each unknown of a 3x3 layer with 256 inputs
 RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # tried, as shares of the mean power of the layer's inputs
 # Finer widths are no faster in ONNX Runtime: five 3x3 convolutions over 32x32 positions take .37 ms with 12 channels
-# and .34 with 16, .57 with 20 and 24, .92 with 28 and 32, but 1.17 with 29 (AVX2, one thread). What is not faster
-# should not lose accuracy.
+# and .34 with 16, .57 with 20 and 24, .92 with 28 and 32, but 1.17 with 29 (AVX2, one thread). A width that is not
+# faster would lose accuracy for nothing.
 WIDTH_STEP: Final = 8
 WIDE: Final = 16  # a layer of fewer filters is pruned to the filter
 # What torch-pruning raises at operators that it cannot follow (ShuffleNet's channel shuffle: a division by 0).
@@ -46,13 +46,13 @@ def remove_filters(
 ) -> tuple[dict[str, list[int]], list[str]]:
     """Remove about `ratio` of the filters of each convolution in `layers`, in place, with all that depends on them.
 
-    Gives the output channels removed by layer, layers outside `layers` that share them included, and which were left
-    alone and why. A shared group is pruned once. Raises `ProfileError` when torch-pruning is missing
-    or cannot follow the network, and when the network has a number of channels written into it.
+    Returns the output channels that were removed of each layer, also of layers outside `layers` that share them, and
+    the layers that were not pruned with the reason. A shared group is pruned once. Raises `ProfileError` when
+    torch-pruning is missing or cannot follow the network, and when the network contains a constant number of channels.
     """
     pruning = _torch_pruning()
     for parameter in module.parameters():
-        parameter.requires_grad_(True)  # the dependency graph is read off autograd's
+        parameter.requires_grad_(True)  # the dependency graph is built from that of autograd
     try:
         graph = pruning.DependencyGraph().build_dependency(module, example_inputs=example, verbose=False)
     except _UNFOLLOWED as error:
@@ -69,7 +69,7 @@ def remove_filters(
         weakest = sorted(np.argsort(norms, kind="stable")[:count].tolist())
         group = graph.get_pruning_group(root, pruning.prune_conv_out_channels, weakest)
         if not graph.check_pruning_group(group):
-            left.append(f"{name}: nothing would be left of a layer that depends on it")
+            left.append(f"{name}: a layer that depends on it would lose all its channels")
             continue
         members = [
             (names[dep.target.module], list(map(int, idxs)))
@@ -87,7 +87,7 @@ def remove_filters(
 
 
 def _filters_to_remove(width: int, ratio: float) -> int:
-    """Of `width` filters; a wide layer keeps a multiple of WIDTH_STEP."""
+    """Number of `width` filters to remove; a wide layer keeps a multiple of WIDTH_STEP."""
     if width < WIDE:
         return round(ratio * width)
     return width - max(WIDTH_STEP, WIDTH_STEP * round((1 - ratio) * width / WIDTH_STEP))
@@ -102,9 +102,9 @@ def correct_layers(
 ) -> dict[str, float]:
     """Fit each of `layers` (convolutions without groups, linear layers), in order, to the original's outputs, in place.
 
-    `inputs` (N, ...) are calibration inputs. Gives the relative error of each layer's outputs that is left on inputs it
-    was not fitted to. The fit stays near the sliced weights where the inputs say little; how near is chosen on every
-    other input.
+    `inputs` (N, ...) are calibration inputs. Returns, for each layer, the relative error of its outputs on inputs that
+    it was not fitted to. A ridge term keeps the fit near the sliced weights where the inputs determine little; the
+    strength of the ridge is chosen on every second input.
     """
     errors = {}
     for name in layers:
@@ -117,7 +117,10 @@ def correct_layers(
 
 
 def _refit(layer: Any, x: Floats, y: Floats, even: NDArray[np.bool_]) -> float:
-    """Solve for the weights; `x` (rows, inputs) with a last column of ones, `y` (rows, outputs)."""
+    """Fit the weights of `layer` in place; returns the relative error that is left on the odd inputs.
+
+    `x` (rows, inputs) has a last column of ones, `y` is (rows, outputs), `even` tells which rows are of even inputs.
+    """
     import torch
 
     weight = layer.weight.detach().double().numpy()
@@ -148,7 +151,7 @@ def _ridge(gram: Floats, product: Floats, ridge: float) -> Floats:
 def _samples(
     pruned: nn.Module, original: nn.Module, name: str, inputs: torch.Tensor
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """What the layer reads in the pruned network and gives in the original one, and which rows are of even inputs."""
+    """Inputs of the layer in the pruned network, its outputs in the original one, and which rows are of even inputs."""
     import torch
 
     layer = pruned.get_submodule(name)
@@ -156,7 +159,7 @@ def _samples(
     xs, ys, even = [], [], []
     with torch.no_grad(), _Tap(layer) as reads, _Tap(original.get_submodule(name)) as gives:
         for number in range(len(inputs)):
-            one = inputs[number : number + 1]  # a network may have its batch of 1 written into it
+            one = inputs[number : number + 1]  # a network may contain a constant batch of 1
             pruned(one)
             original(one)
             x, y = _rows(layer, reads.input), _outputs(gives.output)  # (1, positions, inputs), (1, positions, outputs)
@@ -168,7 +171,7 @@ def _samples(
 
 
 def _rows(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """(B, positions, inputs): what each output of the layer is a weighted sum of."""
+    """(B, positions, inputs): the values of which each output of the layer is a weighted sum."""
     import torch
 
     if isinstance(layer, torch.nn.Conv2d):
@@ -203,7 +206,7 @@ class _Tap:
 
 
 def _l1_norms(pruning: ModuleType, graph: Any, root: Any) -> Floats:
-    """(channels,): L1 norm of each filter of `root` and of the filters that go with it."""
+    """(channels,): L1 norm of each filter of `root` plus those of the filters that are removed with it."""
     channels = int(root.weight.shape[0])
     norms = np.zeros(channels)
     whole = graph.get_pruning_group(root, pruning.prune_conv_out_channels, list(range(channels)))

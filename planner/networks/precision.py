@@ -27,10 +27,10 @@ def __dir__() -> list[str]:
 def lower_precision(
     graph: ModelGraph, precision: Literal["fp16", "int8"], calibration: Dataset, *, head: Cut | None = None
 ) -> ModelGraph:
-    """`graph` in another precision, or only the head of a cut of it, inputs and outputs in their own types.
+    """`graph`, or only the head of a cut of it, in another precision; inputs and outputs keep their types.
 
     int8 is static: ranges of activations are those of the calibration inputs, weights have a scale per channel.
-    Raises `ProfileError` where it cannot be.
+    Raises `ProfileError` where ONNX Runtime cannot convert or run it.
     """
     model = whole_bytes(graph)
     keep = [] if head is None else [graph.nodes[index].name for index in other_half(graph, head)]
@@ -40,11 +40,15 @@ def lower_precision(
         name = graph.inputs[0].name
         changed = to_int8(model, ({name: x} for x in NetworkInputs(calibration)), keep=keep, name=graph.name)
     called = f"{graph.name} {precision}" + ("" if head is None else f" before {head.after}")
-    # The first pass makes ORT insert Casts, the second settles their form: what is stored must be what is read again.
+    # The first pass makes ORT insert Casts, the second brings them to their final form: reading the stored model again
+    # must give the same model.
     settled = whole_bytes(load_graph(changed, name=called, source=graph.source))
     return load_graph(settled, name=called, source=graph.source)
 
 
 def same_places(graph: ModelGraph, cut: Cut) -> frozenset[str]:
-    """Nodes of `graph`, whose head was lowered, after which as much is done as before `cut`: its tensor in any type."""
+    """Nodes of `graph` after which it has done as many MACs as the head of `cut`: the cut's tensor, in any type.
+
+    `graph` is a network of which `lower_precision` converted the head.
+    """
     return frozenset(c.after for c in enumerate_cuts(graph).cuts if c.head_macs == cut.head_macs)

@@ -1,4 +1,4 @@
-"""Variants whose layers before a cut are pruned: the torch module is thinned, corrected and exported again."""
+"""Variants whose layers before a cut are pruned: filters of the torch module are removed, and it is exported again."""
 
 from __future__ import annotations
 
@@ -40,18 +40,19 @@ WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pruned:
-    """A network thinned up to one place, and where it may be cut."""
+    """A network whose layers before one place are pruned, and where it may be cut."""
 
     name: str  # "pruned .25 before features.16"
     ratio: float
     graph: ModelGraph
-    after: tuple[str, ...]  # the nodes after which it was made to be cut
+    after: tuple[str, ...]  # the nodes after which it is to be cut
 
 
 def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) -> tuple[list[Pruned], list[str]]:
-    """One network for each ratio and cut, and what was not pruned and why. Ratio 0 is the given network itself.
+    """One network for each ratio and cut, and notes on what was not pruned and why.
 
-    Cuts between which no layer stands share a network. Raises `ProfileError` for a cut that the network does not have.
+    Ratio 0 is the given network itself. Cuts with no layer between them share a network. Raises `ProfileError` for a
+    cut that the network does not have.
     """
     import torch
 
@@ -73,11 +74,11 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
     for cut in chosen:
         before, behind = layers_around(graph, module, cut)
         if not before:
-            notes.append(f"pruning ratios are {{0}} after {cut.after}: no convolution stands before it")
+            notes.append(f"pruning ratios are {{0}} after {cut.after}: there is no convolution before it")
             continue
         places.setdefault(tuple(before), []).append(cut)
         around[tuple(before)] = (before, behind)
-    found = []
+    pruned = []
     for ratio in ratios:
         for key, cuts in places.items():
             before, behind = around[key]
@@ -85,15 +86,17 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
             try:
                 thin, left = prune_at(module, before, behind, ratio=ratio, calibration=stacked, correct=config.correct)
                 if _size(thin) == _size(module):
-                    raise ProfileError("no layer is wide enough to lose that share in steps of its width")
+                    raise ProfileError(
+                        "no layer has enough filters to remove that share (wide layers keep a multiple of 8)"
+                    )
                 data = export_module(thin, graph.inputs[0].shape, at=graph.source)
             except ProfileError as error:
-                notes.append(f"not made: {name}: {error.message}")
+                notes.append(f"left out: {name}: {error.message}")
                 continue
             exported = load_graph(data, name=f"{graph.name} {name}", source=graph.source)
-            found.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
-            notes += [f"{name}: left as it is: {reason}" for reason in left]
-    return found, notes
+            pruned.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
+            notes += [f"{name}: not pruned: {reason}" for reason in left]
+    return pruned, notes
 
 
 def prune_at(
@@ -105,7 +108,7 @@ def prune_at(
     calibration: torch.Tensor,
     correct: bool,
 ) -> tuple[nn.Module, list[str]]:
-    """A copy of `module` with `ratio` of the filters of the layers `before` removed; which were left alone and why.
+    """A copy of `module` with `ratio` of the filters of the layers `before` removed, and what was not pruned and why.
 
     With `correct` the layers `behind` the cut are fitted on `calibration` (N, ...).
     """
@@ -117,15 +120,15 @@ def prune_at(
 
 
 def layers_around(graph: ModelGraph, module: nn.Module, cut: Cut) -> tuple[list[str], list[str]]:
-    """Modules of `cut`: the convolutions of its head, and the layers that read it first, in order of execution.
+    """Names of modules: the convolutions of the head of `cut`, and the first layers of its tail, in execution order.
 
     Modules and nodes are matched by their weights, since names do not survive the folding of batch normalization.
     """
     import torch
 
-    found = _modules(graph, module)
+    modules = _modules(graph, module)
     layers = dict(module.named_modules())
-    before = [found[i] for i in sorted(cut.head) if i in found]
+    before = [modules[i] for i in sorted(cut.head) if i in modules]
     before = [name for name in before if isinstance(layers[name], torch.nn.Conv2d) and layers[name].groups == 1]
     alive, behind = set(cut.tensors), []
     for node in graph.nodes:
@@ -133,13 +136,13 @@ def layers_around(graph: ModelGraph, module: nn.Module, cut: Cut) -> tuple[list[
             continue
         if node.op_type not in WEIGHTED:
             alive.update(node.outputs)
-        elif node.index in found and getattr(layers[found[node.index]], "groups", 1) == 1:
-            behind.append(found[node.index])
+        elif node.index in modules and getattr(layers[modules[node.index]], "groups", 1) == 1:
+            behind.append(modules[node.index])
     return list(dict.fromkeys(before)), list(dict.fromkeys(behind))
 
 
 def _modules(graph: ModelGraph, module: nn.Module) -> dict[int, str]:
-    """Node index -> the module whose filters the node has, each scaled."""
+    """Node index -> name of the module whose filters the node has, up to one factor per filter."""
     import torch
 
     weights = {
@@ -148,16 +151,16 @@ def _modules(graph: ModelGraph, module: nn.Module) -> dict[int, str]:
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
     }
     kernels = {node.name: _kernel(node) for node in graph.model.graph if node.op_type in WEIGHTED}
-    found: dict[int, str] = {}
+    modules: dict[int, str] = {}
     for node in graph.nodes:
         kernel = kernels.get(node.name)
         if kernel is None:
             continue
         for name, weight in weights.items():
-            if name not in found.values() and (_scaled(kernel, weight) or _scaled(kernel.T, weight)):
-                found[node.index] = name
+            if name not in modules.values() and (_scaled(kernel, weight) or _scaled(kernel.T, weight)):
+                modules[node.index] = name
                 break
-    return found
+    return modules
 
 
 def _kernel(node: Any) -> NDArray[np.float64] | None:
@@ -170,7 +173,7 @@ def _kernel(node: Any) -> NDArray[np.float64] | None:
 
 
 def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
-    """Whether each row of `kernel` is that of `weight` times a number."""
+    """Whether each row of `kernel` is the row of `weight` times a number."""
     if kernel.shape != weight.shape:
         return False
     power = (weight**2).sum(axis=1)
@@ -183,10 +186,10 @@ def _size(module: nn.Module) -> int:
 
 
 def _choose(graph: ModelGraph) -> list[Cut]:
-    """Where the network is cut when nobody says: near each of `SHARES` of the multiply-adds.
+    """The cuts to prune before when the configuration names none: near each of `SHARES` of the multiply-adds.
 
-    Only cuts smaller than the input and than every earlier cut are worth sending; a network without such cuts is pruned
-    for the device's sake, and any of its cuts will do.
+    Only cuts that are smaller than the input and than every earlier cut save bytes. A network without such cuts is
+    pruned to run faster on the device, and then all cuts are considered.
     """
     inside = [cut for cut in enumerate_cuts(graph).cuts if cut.head_macs]
     smaller, best = [], sum(tensor.elements for tensor in graph.inputs)
@@ -201,7 +204,7 @@ def _choose(graph: ModelGraph) -> list[Cut]:
 
 
 def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:
-    """Where the pruned network is cut: it has the same operators in the same order, only narrower."""
+    """Nodes after which the pruned network is cut: it has the same operators in the same order, with fewer channels."""
     types, other = ([node.op_type for node in g.nodes] for g in (graph, pruned))
     if types != other:
         raise ProfileError(f"the pruned network has {len(other)} operators, the given one {len(types)}", at=pruned.name)

@@ -1,7 +1,7 @@
 """Networks to plan beside the given one: other widths and input sizes, weights of lower precision, pruned heads.
 
-A variant is a whole network, and both its head and its tail are used. Quality is always against the given network, so
-that what a variant loses by itself is part of its loss.
+A variant is a whole network, and both its head and its tail are used. Its quality is always compared with the given
+network, so that the loss of the variant itself is included.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def __dir__() -> list[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Variant:
-    """One network to plan, its inputs, and how it came to be."""
+    """One network to plan, its inputs, and the kind of variant that it is."""
 
     name: str  # the label on the front
     kind: Literal["given", "listed", "precision", "pruned"]
@@ -51,10 +51,10 @@ class Variant:
 
 
 def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
-    """All variants that the configuration asks for, the given network first, and what could not be made and why.
+    """All variants that the configuration asks for, the given network first, and notes on those left out and why.
 
     Raises `ProfileError` for a listed network that does not fit the data or gives other outputs, and for two variants
-    of one name.
+    with the same name.
     """
     config = problem.config
     notes: list[str] = []
@@ -71,7 +71,7 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
         try:
             variants.append(_listed(problem, _other_size(problem, size), at="$.sizes"))
         except ProfileError as error:
-            notes.append(f"not made: input {size}x{size}: {error.message}")
+            notes.append(f"left out: input {size}x{size}: {error.message}")
     for precision in config.precisions:
         if precision != "fp32":
             variants += [_lowered(problem, precision, head) for head in heads or [None]]
@@ -87,7 +87,7 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
     names = [variant.name for variant in variants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ProfileError(f"two variants are called {twice[0]!r}", at="$.models", fix="give each its own name")
+        raise ProfileError(f"two variants have the name {twice[0]!r}", at="$.models", fix="give each its own name")
     return variants, notes
 
 
@@ -106,7 +106,7 @@ def _other_size(problem: Problem, size: int) -> OtherModel:
     """The given network with square inputs of `size`; a resize in pixels before the crop keeps its proportion."""
     spec = problem.spec
     if spec.kind != "image":
-        raise ProfileError("the input is a tensor, whose size is what it is")
+        raise ProfileError("the input is a tensor, whose size cannot be changed")
     if spec.height_width == (size, size):
         raise ProfileError("it is the given network's own size")
     changes: dict[str, Any] = {"size": size}
@@ -129,13 +129,13 @@ def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:
         raise ProfileError(
             f"{other.name} gives outputs {theirs}, the given network {ours}",
             at=f"{at}.model",
-            fix="list networks of the same task: quality is measured against the given network's outputs",
+            fix="list networks of the same task: quality is measured by comparison with the given network's outputs",
         )
     return Variant(name=other.name, kind="listed", graph=graph, split=split)
 
 
 def _resized(problem: Problem, spec: InputSpec, *, at: str) -> Split:
-    """The same samples in the same three sets, in another size: files are read again, stored pictures resampled."""
+    """The same samples in the same three sets, in another size: files are read again, stored pictures are resampled."""
     given = problem.spec
     if spec.kind != given.kind or spec.kind != "image" or spec.channels != given.channels:
         raise ProfileError(
@@ -147,8 +147,8 @@ def _resized(problem: Problem, spec: InputSpec, *, at: str) -> Split:
     sets = {name: getattr(problem.split, name) for name in SETS}
     folder = Path(problem.config.data.source)
     if folder.is_dir():
-        again = {sample.name: sample for sample in load_folder(folder, spec, seed=problem.config.search.seed).samples}
-        parts = {name: [again[sample.name] for sample in data.samples] for name, data in sets.items()}
+        resized = {sample.name: sample for sample in load_folder(folder, spec, seed=problem.config.search.seed).samples}
+        parts = {name: [resized[sample.name] for sample in data.samples] for name, data in sets.items()}
     else:
         parts = {name: list(_resampled(data, spec)) for name, data in sets.items()}
     return Split(

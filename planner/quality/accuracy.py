@@ -1,4 +1,4 @@
-"""Quality of a candidate: pure functions of what became of every input."""
+"""Quality of a candidate: pure functions of the outcomes of its inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def __dir__() -> list[str]:
 
 
 def choose_metric(output_shape: Sequence[int], *, labelled: bool, agreement: bool) -> Metric:
-    """Top-1 with labels (unless agreement is asked for), agreement for class scores, else fidelity of the outputs."""
+    """The metric: top-1 with labels (unless agreement is asked for), agreement for class scores, else fidelity."""
     classes = len(output_shape) == 2 and output_shape[0] == 1 and output_shape[1] > 1
     if not classes:
         return "fidelity"
@@ -26,7 +26,10 @@ def choose_metric(output_shape: Sequence[int], *, labelled: bool, agreement: boo
 
 
 def judge(outcomes: Outcomes, metric: Metric) -> Accuracy:
-    """The metric with its 95 % interval, groups resampled together; paired with the unsplit network for the drop."""
+    """The value of `metric` with its 95 % interval and the drop from the unsplit network on the same inputs.
+
+    Inputs of one group are one unit of the intervals, see docs/notes/accuracy.md.
+    """
     rows = outcomes.inputs
     groups = [row.group for row in rows]
     errors = [row.relative_error for row in rows]

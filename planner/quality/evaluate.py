@@ -1,4 +1,4 @@
-"""Quality of candidates through real payload bytes and the real tail, each reconstruction of an input run only once."""
+"""Quality of candidates through real payload bytes and the real tail; each reconstruction of an input runs once."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Evaluator:
         subset: Literal["search", "report"] = "search",
         reference: Reference | None = None,
     ) -> None:
-        """`cut_of` maps the names that candidates use to cuts.
+        """`cut_of` gives the cut of a name that a candidate has.
 
-        `reference` gives the outputs of the given network on the same inputs; None: this is the given network.
+        `reference` gives the outputs of the given network for the same inputs; None: this is the given network.
         """
         self._runs, self._dataset, self._metric, self._cut_of = runs, dataset, metric, cut_of
         self._subset: Literal["search", "report"] = subset
         self._reference = reference or self.whole
         self.tail_runs = 0  # inputs that went through a tail
-        self.tail_reused = 0  # inputs whose reconstruction had been seen
+        self.tail_reused = 0  # inputs whose reconstruction had run before
 
     def measure(self, candidate: Candidate) -> Measured | None:
-        """Measure one candidate; None when its codec cannot be fitted to this cut."""
+        """The measured candidate; None when its codec cannot be fitted to this cut."""
         if candidate.placement == "device":
             rows = self._runs.map(lambda i: self._observe(i, self.whole(i)), range(len(self._dataset)))
             sizes, label = [0] * len(rows), "-"

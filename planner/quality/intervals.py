@@ -1,14 +1,14 @@
-"""How sure a measured accuracy is: intervals for a proportion, a paired drop and a mean, with inputs in groups.
+"""Confidence intervals for a proportion, a paired drop and a mean, with inputs in groups.
 
 Why score intervals: they hold near zero. With no discordant pair the Wald and bootstrap intervals of a drop are +-0,
-and Newcombe's method 10 nearly so (its width there comes from its continuity correction); Tango's upper bound is
-z^2 / (n + z^2), about 3.8 / n two-sided, in step with the rule of three (3 / n one-sided).
+and Newcombe's method 10 nearly so (its width there comes from its continuity correction). Tango's upper bound is
+z^2 / (n + z^2), about 3.8 / n two-sided, which agrees with the rule of three (3 / n one-sided).
 
 Why a floor for groups: inputs of one group (crops of a scene) are not independent. A percentile bootstrap over few
 groups is far too narrow, and is +-0 when no group shows an error. The mean of a group varies no more than one input
 does, however its inputs depend on each other (Jensen), so the score interval *at the number of groups* is wide enough
-under any dependence. What is printed is the hull of that and the bootstrap. It is wide for 3 scenes, because 3 scenes
-say little.
+under any dependence. The printed interval is the hull of that interval and the bootstrap. It is wide for 3 scenes,
+because 3 scenes contain little information.
 
 docs/notes/accuracy.md derives all of it; "eq. (2)" in a comment is an equation of that note.
 
@@ -102,10 +102,10 @@ def cluster_mean(
     within: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
 ) -> Interval:
-    """95 % interval of the mean of `values` (N,), in `groups` (N,), cut to what is possible (`within`): fidelity.
+    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`: fidelity.
 
-    The hull of Student's interval over the groups' residuals and the bootstrap; of one group it is all of `within`.
-    Values that are all equal have no spread and give that value: for right-or-wrong use `proportion`.
+    The hull of Student's interval over the groups' residuals and the bootstrap; with one group it is all of `within`.
+    Values that are all equal have no spread and give an interval of width 0: for right-or-wrong use `proportion`.
     """
     sums, sizes = _by_group(np.asarray(values, np.float64)[:, None], groups)
     count, total = len(sizes), float(sizes.sum())

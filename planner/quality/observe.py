@@ -1,4 +1,4 @@
-"""One input through a candidate, compared with the unsplit network: output tensors go in, an outcome comes out."""
+"""The outcome of one input: a candidate's output tensors compared with those of the unsplit network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def __dir__() -> list[str]:
 
 
 def observe(outputs: Sequence[Array], reference: Sequence[Array], *, label: int | None, group: str) -> InputOutcome:
-    """Compare a candidate's outputs with those of the unsplit network; the first output is the answer.
+    """The outcome of one input: a candidate's outputs compared with the unsplit network's; the first is the answer.
 
     An output that is not finite is no answer: it is neither right nor the same.
     """
@@ -52,7 +52,7 @@ def relative_error(outputs: Iterable[Array], exact: Iterable[Array]) -> float:
 
 
 def _margin(scores: Array, answer: int) -> float:
-    """Score of `answer` over the best other one."""
+    """Score of `answer` minus the best other score."""
     others = np.delete(scores, answer)
     return float(scores[answer] - others.max())
 

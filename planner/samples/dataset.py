@@ -1,7 +1,7 @@
 """Sample inputs and their three disjoint sets: calibration fits codecs, search ranks, report gives the plan's number.
 
-A *group* holds inputs that are not independent (crops of one scene, frames of one video); a group is never divided.
-Pictures stay uint8; the network's inputs are made one at a time, on demand.
+A *group* contains inputs that are not independent (crops of one scene, frames of one video); a group is never divided.
+Pictures stay uint8; the network's inputs are computed one at a time, when they are needed.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ LEAST_INPUTS = 4  # in each set; fewer give an interval from nearly 0 to nearly 
 class Sample:
     """One input: a resized picture, (H, W, C) uint8, or a tensor, (1, ...), as the network takes it."""
 
-    name: str  # what messages say: a file, "photos.npz[3]"
+    name: str  # as messages name it: a file, "photos.npz[3]"
     group: str
     picture: NDArray[np.uint8] | None = None
     tensor: NDArray[Any] | None = None
-    label: int | None = None  # index of the right output
+    label: int | None = None  # index of the output that is right
 
     def __post_init__(self) -> None:
-        """Exactly one of picture and tensor."""
+        """Check that there is exactly one of picture and tensor."""
         if (self.picture is None) == (self.tensor is None):
             raise ProfileError("a sample has either a picture or a tensor", at=self.name)
 
@@ -65,10 +65,10 @@ class Dataset:
     spec: InputSpec
     samples: tuple[Sample, ...]
     classes: tuple[str, ...] | None = None  # names by output index
-    source: str = ""  # where it came from, for messages and provenance
+    source: str = ""  # the folder, file or function that it was read from
 
     def __post_init__(self) -> None:
-        """Refuse what no planner could use, naming the sample."""
+        """Refuse data that cannot be planned with; the error names the sample."""
         if not self.samples:
             raise ProfileError("there are no inputs", at=self.source or None)
         shapes = {s.tensor.shape for s in self.samples if s.tensor is not None}
@@ -91,7 +91,7 @@ class Dataset:
 
     @property
     def groups(self) -> NDArray[np.int64]:
-        """(N,) a number for each sample's group, in order of first appearance."""
+        """(N,) a number for the group of each sample, in order of first appearance."""
         code: dict[str, int] = {}
         return np.array([code.setdefault(s.group, len(code)) for s in self.samples], dtype=np.int64)
 
@@ -105,7 +105,7 @@ class Dataset:
         return dataclasses.replace(self, samples=tuple(self.samples[i] for i in indices))
 
     def sha256(self) -> str:
-        """Of the inputs, labels and groups, for a plan's provenance; names and places do not count."""
+        """SHA-256 of the inputs, labels and groups, in order; names and paths are not part of it."""
         digest = hashlib.sha256()
         for sample in self.samples:
             content = sample.picture if sample.picture is not None else sample.tensor
@@ -130,7 +130,7 @@ def network_input(sample: Sample, spec: InputSpec) -> NDArray[Any]:
 
 
 class NetworkInputs(Sequence[NDArray[Any]]):
-    """The network's inputs of a dataset, (1, ...) each, made when they are asked for and not kept."""
+    """The network's inputs of a dataset, (1, ...) each; each is computed when it is read, and not kept."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -174,7 +174,7 @@ def split_three(
     counts: tuple[int, int, int] | None = None,
     assign: Mapping[str, SetName] | None = None,
 ) -> Split:
-    """Divide the groups into calibration, search and report sets, each class in the same proportions where labelled.
+    """Calibration, search and report set: the groups divided, each class in the same proportions where labelled.
 
     `shares` are of the inputs; `counts` are numbers of groups and may leave groups unused; `assign` names the set of
     every group. The same seed and data give the same sets. Raises `ProfileError` when a set would be too small.
@@ -239,7 +239,7 @@ def _assigned(
 
 
 def _by_stratum(dataset: Dataset, members: Mapping[str, list[int]], seed: int) -> list[str]:
-    """Groups of one class side by side, classes and the groups in each in seeded order."""
+    """All groups, those of one class next to each other; classes and the groups of a class in seeded order."""
     strata: dict[int, list[str]] = {}
     for group in sorted(members):
         labels = [dataset.samples[i].label for i in members[group]]
@@ -256,7 +256,10 @@ def _by_stratum(dataset: Dataset, members: Mapping[str, list[int]], seed: int) -
 def _diffuse(
     dataset: Dataset, members: Mapping[str, list[int]], order: Sequence[str], shares: Sequence[float]
 ) -> dict[SetName, list[str]]:
-    """Walk along the strata, each group to the set that lags its share most: every class is divided alike."""
+    """The groups of each set. In order, each group goes to the set that lacks most of its share.
+
+    The groups of a class are next to each other in `order`, so that every class is divided in the same way.
+    """
     if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ProfileError(f"shares must be three positive numbers that add up to 1, got {tuple(shares)}")
     if len(order) < 3:

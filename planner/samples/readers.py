@@ -1,4 +1,4 @@
-"""Where samples come from: a labelled or flat folder of pictures, an .npz file, or a function of the user's."""
+"""Readers of samples: a labelled or flat folder of pictures, an .npz file, or a function that the user wrote."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ LABELS, CLASSES = "labels.csv", "classes.txt"
 def load_data(
     source: str, spec: InputSpec | None, *, base: Path | None = None, limit: int | None = None, seed: int = 0
 ) -> Dataset:
-    """Load a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
+    """The samples of a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
 
     Relative paths start at `base` (the configuration's folder). `limit` keeps that many pictures of a folder, evenly by
-    class, chosen by `seed`. Only a factory that returns a `Dataset` can do without `spec`. Raises `ProfileError`.
+    class, chosen by `seed`. Only a function that returns a `Dataset` can do without `spec`. Raises `ProfileError`.
     """
     path = (base or Path()) / source
     if not path.exists() and ":" in source:
@@ -48,15 +48,16 @@ def load_data(
         return load_npz(path, spec)
     what = "neither a folder nor an .npz file" if path.exists() else "there is no such folder or file"
     raise ProfileError(
-        f"cannot load data: {what}", at=str(path), fix="a folder of pictures, data.npz, or file.py:function"
+        f"the data cannot be loaded: {what}", at=str(path), fix="a folder of pictures, data.npz, or file.py:function"
     )
 
 
 def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0) -> Dataset:
-    """Pictures in DIR/class/, or in DIR/ with labels.csv (file, label and/or group), or in DIR/ without labels.
+    """The samples of DIR: a folder per class, or pictures with labels.csv (file, label and/or group) or without labels.
 
-    A class's index is its line in DIR/classes.txt; without that file the folder's name when all names are numbers, else
-    its place in sorted order. Every picture is a group of its own unless labels.csv has a column `group`.
+    The index of a class is its line in DIR/classes.txt. Without that file it is the name of the folder when all names
+    are numbers, else the position of the name in sorted order. Every picture is a group of its own unless labels.csv
+    has a column `group`.
     """
     top = _listing(folder)
     pictures = [p for p in top if p.is_file()]
@@ -84,7 +85,7 @@ def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed
 
 
 def load_npz(path: Path, spec: InputSpec) -> Dataset:
-    """Arrays x (N, ...), and optionally y (N,) integer labels and group (N,), without pickles.
+    """The samples of an .npz file: arrays x (N, ...), and optionally integer labels y (N,) and group (N,); no pickles.
 
     For an image x is uint8 pictures (N, H, W, C), or (N, H, W) for gray, of the network's size; for a tensor the
     network's inputs without their batch axis. float64 is rounded to float32.
@@ -111,23 +112,23 @@ def load_npz(path: Path, spec: InputSpec) -> Dataset:
 
 
 def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = None) -> Dataset:
-    """Call "file.py:function" (the file relative to `base`) or "package.module:function".
+    """The samples that "file.py:function" (the file relative to `base`) or "package.module:function" returns.
 
     The function takes nothing and returns a `Dataset` or a sequence of `Sample`, which then need `spec`.
     """
     function = import_named(reference, base=base)
     if not callable(function):
         raise ProfileError(f"expected a function, got {type(function).__name__}", at=reference)
-    made = function()
-    if isinstance(made, Dataset):
-        if spec is not None and made.spec != spec:
-            raise ProfileError(f"its input block {made.spec} is not the configuration's {spec}", at=reference)
-        return made
-    if not isinstance(made, Sequence) or not all(isinstance(sample, Sample) for sample in made):
-        raise ProfileError(f"expected a Dataset or a sequence of Samples, got {type(made).__name__}", at=reference)
+    result = function()
+    if isinstance(result, Dataset):
+        if spec is not None and result.spec != spec:
+            raise ProfileError(f"its input block {result.spec} is not the configuration's {spec}", at=reference)
+        return result
+    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in result):
+        raise ProfileError(f"expected a Dataset or a sequence of Samples, got {type(result).__name__}", at=reference)
     if spec is None:
         raise ProfileError("samples without a Dataset need an input: block", at=reference)
-    return Dataset(spec=spec, samples=tuple(made), source=reference)
+    return Dataset(spec=spec, samples=tuple(result), source=reference)
 
 
 Row = tuple[Path, int | None, str]  # file, label, group
@@ -135,17 +136,17 @@ Names = tuple[str, ...] | None  # class names by label
 
 
 def _listing(folder: Path) -> list[Path]:
-    """Pictures and folders, sorted; anything that looks like data but is no picture is an error, not left out."""
-    found = []
+    """Pictures and folders, sorted. A file that looks like data but is not a picture is an error, never skipped."""
+    entries = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or (path.is_file() and path.suffix.lower() in NOT_DATA):
             continue
         if path.is_file() and path.suffix.lower() not in PICTURES:
             raise ProfileError(
-                f"'{path.suffix}' is no picture that can be read", at=str(path), fix="convert or remove it"
+                f"a '{path.suffix}' file is not a picture that can be read", at=str(path), fix="convert or remove it"
             )
-        found.append(path)
-    return found
+        entries.append(path)
+    return entries
 
 
 def _class_names(folder: Path) -> Names:
@@ -155,7 +156,7 @@ def _class_names(folder: Path) -> Names:
     names = tuple(path.read_text(encoding="utf-8").split("\n"))
     names = tuple(name.strip() for name in (names[:-1] if names[-1] == "" else names))
     if "" in names or len(set(names)) != len(names):
-        raise ProfileError("a class name is empty or stands twice", at=str(path))
+        raise ProfileError("a class name is empty or is listed twice", at=str(path))
     return names
 
 
@@ -178,10 +179,12 @@ def _from_class_folders(folders: Sequence[Path], given: Names, at: Path) -> tupl
     for folder in folders:
         files = _listing(folder)
         if not files:
-            raise ProfileError("this class has no pictures", at=str(folder), fix="add pictures or remove the folder")
+            raise ProfileError(
+                "this class folder has no pictures", at=str(folder), fix="add pictures or remove the folder"
+            )
         nested = next((f for f in files if f.is_dir()), None)
         if nested is not None:
-            raise ProfileError("a folder inside a class folder", at=str(nested), fix="expected DIR/class/picture")
+            raise ProfileError("a class folder contains a folder", at=str(nested), fix="expected DIR/class/picture")
         rows += [(f, index[folder.name], f"{folder.name}/{f.name}") for f in files]
     return rows, names
 
@@ -198,7 +201,7 @@ def _from_csv(folder: Path, given: Names) -> tuple[list[Row], Names]:
     if not {"file"} < columns <= {"file", "label", "group"}:
         raise ProfileError(f"expected columns file, label and/or group, got {sorted(columns)}", at=str(path))
     if any(None in row or None in row.values() for row in table):
-        raise ProfileError(f"a row has not the {len(columns)} columns of the first line", at=str(path))
+        raise ProfileError(f"a row does not have the {len(columns)} columns of the first line", at=str(path))
     labelled = "label" in columns
     index, names = _index([row["label"] for row in table], given, path) if labelled else ({}, None)
     rows: list[Row] = [
@@ -208,7 +211,7 @@ def _from_csv(folder: Path, given: Names) -> tuple[list[Row], Names]:
     files = [row[0] for row in rows]
     if len(set(files)) != len(files):
         twice = next(f for f in files if files.count(f) > 1)
-        raise ProfileError(f"'{twice.name}' stands twice", at=str(path))
+        raise ProfileError(f"'{twice.name}' is listed twice", at=str(path))
     return rows, names
 
 

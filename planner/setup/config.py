@@ -1,4 +1,4 @@
-"""The configuration of one plan: a YAML file, flags over it, and what was used written back beside the result."""
+"""The configuration of one plan: a YAML file, which flags override; the plan directory contains a copy."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Pruned heads of a torch model: this share of the filters before each cut is removed."""
 
     ratios: tuple[Annotated[float, msgspec.Meta(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
-    cuts: tuple[str, ...] = ()  # nodes after which the cut comes (`splitpoint cuts`); none: three are chosen
+    cuts: tuple[str, ...] = ()  # nodes after which to cut (`splitpoint cuts`); none: three are chosen
     correct: bool = True  # the layers after the cut by least squares on the calibration set
 
 
 class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How hard to look."""
+    """How much is searched."""
 
     evaluations: Annotated[int, msgspec.Meta(ge=0)] = 120  # accuracy measurements of split candidates
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     max_cuts: Annotated[int, msgspec.Meta(ge=1)] = 10  # cuts on the table's front that are searched
     max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)
-    codecs: tuple[str, ...] = ()  # all that apply
+    codecs: tuple[str, ...] = ()  # names; none: all that can be used
 
 
 class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything `splitpoint plan` needs; paths are relative to the file that holds them."""
+    """Everything that `splitpoint plan` needs; paths are relative to the configuration file."""
 
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
     input: InputSpec | None = None
-    models: tuple[OtherModel, ...] = ()  # searched together with `model`, which quality is measured against
+    models: tuple[OtherModel, ...] = ()  # searched together with `model`, with which quality is compared
     sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()  # other input sizes (squares) to give the same network
     precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)
-    precision_cuts: tuple[str, ...] = ()  # lower only the head before each of these; none: the whole network
+    precision_cuts: tuple[str, ...] = ()  # convert only the head before each of these; none: the whole network
     prune: PruneConfig | None = None
     data: DataConfig
     device: str = "host"
@@ -88,14 +88,14 @@ class _Paths:
     base: Path
 
     def resolve(self, text: str) -> str:
-        """`text` with its file part made absolute when that file stands beside the configuration."""
+        """`text` with its file part as an absolute path when that file exists relative to the configuration."""
         name, colon, member = text.partition(":")
         path = self.base / name
         return f"{path.resolve()}{colon}{member}" if path.exists() else text
 
 
 def read_config(path: Path) -> PlanConfig:
-    """The configuration in `path`, its relative paths made absolute; raises `ProfileError` with the field's place."""
+    """The configuration in `path`, with absolute paths; raises `ProfileError` that names the field."""
     config = read_yaml(path, PlanConfig)
     paths = _Paths(base=path.resolve().parent)
     return msgspec.structs.replace(

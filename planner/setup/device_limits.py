@@ -1,4 +1,4 @@
-"""What the chosen device, server and link allow: limits that hold unasked, and figures that a need relies on."""
+"""What the chosen device, server and link allow: limits of the device, and figures that a requirement needs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def __dir__() -> list[str]:
 
 
 def bind(needs: Requirements, config: PlanConfig, graph: ModelGraph, link: Link) -> Requirements:
-    """`needs` with what the device allows, where that is tighter; "host" has no limits, power figures nor a price.
+    """`needs` with the device's own limits where they are tighter; "host" has no limits, power figures or price.
 
-    Raises `ProfileError` when a need or objective relies on figures that a profile does not have, and when the
-    device cannot hold even the model's input.
+    Raises `ProfileError` when a requirement or an objective needs figures that a profile does not have, and when the
+    model's input alone is larger than the device's memory for the head.
     """
     device = None if config.device == "host" else load_device(config.device)
     server = None if config.server == "host" else load_server(config.server)
@@ -62,7 +62,7 @@ def _objective(name: str, *, at: str) -> Objective:
 def _check_known(
     name: str, figures: Sequence[Figure], profiles: Mapping[str, tuple[str, object | None]], *, at: str
 ) -> None:
-    """Refuse a quantity that could never be read off a point."""
+    """Raise `ProfileError` for a quantity that no point could have, because a profile lacks its figures."""
     for kind, sections in figures:
         called, profile = profiles[kind]
         if all(getattr(profile, section, None) is None for section in sections):
@@ -79,8 +79,8 @@ def _check_input_fits(device: Device, called: str, graph: ModelGraph) -> None:
     if limit is not None and limit < least:
         field = "ram_bytes" if device.memory.model_bytes is None else "model_bytes"
         raise ProfileError(
-            f"{device.name} has {format_bytes(limit)} for a head, and every head holds the input of"
+            f"{device.name} has {format_bytes(limit)} for a head, and the model's input alone takes"
             f" {format_bytes(least)}",
             at=f"{called}: $.memory.{field}",
-            fix="another device, or a smaller input",
+            fix="choose another device, or a smaller input",
         )

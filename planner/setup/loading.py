@@ -1,4 +1,4 @@
-"""What is to be planned, read from a configuration and checked before anything is measured."""
+"""The task of one plan, read from its configuration and checked before anything is measured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def __dir__() -> list[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Problem:
-    """What is to be planned: everything read and checked, nothing measured yet."""
+    """The task of one plan: model, data, link and requirements, read and checked; nothing is measured yet."""
 
     config: PlanConfig
     graph: ModelGraph  # of the given network
@@ -53,7 +53,7 @@ class Problem:
 
     @property
     def channel(self) -> Channel:
-        """The link with what the deadline asks of it, and the server's load."""
+        """The link, the share of cases in which the deadline must hold, and the server's load."""
         return Channel(
             link=self.link,
             share=self.needs.deadline_share,
@@ -63,7 +63,7 @@ class Problem:
 
 
 def load_problem(config: PlanConfig) -> Problem:
-    """Read the model, the data and the link, and check that they fit each other; raises `ProfileError`."""
+    """The model, the data and the link, read and checked to fit each other; raises `ProfileError`."""
     notes: list[str] = []
     spec, graph = config.input, None
     if spec is None and not is_torch_spec(config.model) and Path(config.data.source).exists():
@@ -96,12 +96,12 @@ def load_problem(config: PlanConfig) -> Problem:
 
 
 def default_threads() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_source(source: str, input_shape: tuple[int, ...] | None) -> ModelGraph:
-    """An ONNX file, or a torch module by "file.py:factory" or "package.module:factory", in canonical form."""
+    """The canonical graph of an ONNX file, or of the torch module of "file.py:factory" or "package.module:factory"."""
     if not is_torch_spec(source):
         return load_model(Path(source), input_shape=input_shape)
     if input_shape is None:

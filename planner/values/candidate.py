@@ -1,4 +1,4 @@
-"""A point of the search space, and what was found out about it."""
+"""A point of the search space, alone, with its measured quality, and with its cost too."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A candidate with what became of every input, and the quality that follows."""
+    """A candidate with the outcome of every input, and the quality computed from them."""
 
     candidate: Candidate
     label: str  # what tables print of the codec's rate

@@ -1,4 +1,4 @@
-"""What became of every input: all that a statistic of quality needs, without the output tensors."""
+"""The outcome of every input: all that a statistic of quality needs, without the output tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InputOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     right: bool | None  # the answer is the label; None without one
     reference_right: bool | None  # the unsplit network's answer is the label
     same: bool  # the answer is the unsplit network's
-    margin_change: float | None  # of the reference's answer over the best other score; None where there are no scores
+    margin_change: float | None  # score of the reference's answer minus the best other; None where there are no scores
     divergence: float | None  # KL(unsplit network's softmax || candidate's), nat; None likewise
     relative_error: float  # ||y - y0|| / ||y0|| over all outputs
     group: str

@@ -86,7 +86,7 @@ def test_a_random_link_and_a_random_wait_add_as_in_simulation() -> None:
 def test_a_server_that_cannot_keep_up_is_infeasible_with_the_reason() -> None:
     sent = send(Channel(link=STEADY, server_load=200.0), 1000, 0.01)
     assert math.isinf(sent.link_s)
-    assert sent.infeasible == "200 requests a second keep the server busy 200 % of the time"
+    assert sent.infeasible == "200 requests per second would keep the server busy 200 % of the time"
 
 
 def test_equal_seeds_give_equal_quantiles() -> None:

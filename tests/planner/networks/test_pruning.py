@@ -154,7 +154,7 @@ def test_what_cannot_be_pruned_says_why(net: str) -> None:
     assert "pruning ratios are {0}: model.onnx is an ONNX file" in notes[0]
     found, notes = pruned_graphs(graph, PruneConfig(cuts=("input",)), _calibration())
     assert found == []
-    assert "no convolution stands before it" in notes[0]
+    assert "there is no convolution before it" in notes[0]
     with pytest.raises(ProfileError, match="no cut after 'nowhere'"):
         pruned_graphs(graph, PruneConfig(cuts=("nowhere",)), _calibration())
     odd = net.replace(":make", ":odd")
@@ -162,7 +162,7 @@ def test_what_cannot_be_pruned_says_why(net: str) -> None:
     last = enumerate_cuts(shuffled).cuts[-1].after
     found, notes = pruned_graphs(shuffled, PruneConfig(ratios=(0.5,), cuts=(last,)), _calibration())
     assert found == []
-    assert notes[0].startswith("not made: pruned .5 before 3: ")
+    assert notes[0].startswith("left out: pruned .5 before 3: ")
 
 
 def _module(spec: str) -> nn.Module:
@@ -193,7 +193,7 @@ def test_a_ratio_that_removes_nothing_is_no_variant(net: str) -> None:
     found, notes = pruned_graphs(graph, PruneConfig(ratios=(0.01,)), _calibration())
     assert found == []
     assert notes
-    assert all("no layer is wide enough" in note for note in notes)
+    assert all("no layer has enough filters" in note for note in notes)
 
 
 def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:

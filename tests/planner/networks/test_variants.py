@@ -191,7 +191,7 @@ def test_a_network_of_another_task_is_refused(home: Path) -> None:
         make_variants(load_problem(read_config(home / "other.yaml")))
     twice = tuple(OtherModel(name="a", model="net.py:make") for _ in range(2))
     write_yaml(home / "twice.yaml", config(models=twice, precisions=(), prune=None))
-    with pytest.raises(ProfileError, match="two variants are called 'a'"):
+    with pytest.raises(ProfileError, match="two variants have the name 'a'"):
         make_variants(load_problem(read_config(home / "twice.yaml")))
 
 
@@ -199,7 +199,7 @@ def test_other_sizes_of_the_same_network_are_made_where_its_input_allows_it(home
     write_yaml(home / "sizes.yaml", config(models=(), sizes=(SMALL, SIDE), precisions=(), prune=None))
     variants, notes = make_variants(load_problem(read_config(home / "sizes.yaml")))
     assert [variant.name for variant in variants] == ["given", f"input {SMALL}x{SMALL}"]
-    assert notes == [f"not made: input {SIDE}x{SIDE}: it is the given network's own size"]
+    assert notes == [f"left out: input {SIDE}x{SIDE}: it is the given network's own size"]
     small = variants[1]
     assert small.graph.inputs[0].shape == (1, 3, SMALL, SMALL)
     picture = small.split.search.samples[0].picture
@@ -210,7 +210,7 @@ def test_other_sizes_of_the_same_network_are_made_where_its_input_allows_it(home
     write_yaml(home / "fixed.yaml", config(model="fixed.onnx", models=(), sizes=(SMALL,), precisions=(), prune=None))
     variants, notes = make_variants(load_problem(read_config(home / "fixed.yaml")))
     assert len(variants) == 1
-    assert notes[0].startswith(f"not made: input {SMALL}x{SMALL}: ")
+    assert notes[0].startswith(f"left out: input {SMALL}x{SMALL}: ")
 
 
 def test_heads_to_lower_need_a_precision(home: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_device_without_memory_for_any_head(small: ModelGraph, tmp_path: Path)
     tiny = msgspec.structs.replace(device, memory=msgspec.structs.replace(device.memory, model_bytes=100))
     (tmp_path / "tiny.yaml").write_text(dump_yaml(tiny))
     config = changed(device=str(tmp_path / "tiny.yaml"))
-    with pytest.raises(ProfileError, match="stm32h747 has 100 B for a head, and every head holds the input") as caught:
+    with pytest.raises(ProfileError, match="has 100 B for a head, and the model's input alone") as caught:
         bind(requirements(config.need, labelled=True), config, small, load_link("wifi-5"))
     assert str(caught.value.at).endswith("tiny.yaml: $.memory.model_bytes")
 

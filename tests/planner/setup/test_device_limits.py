@@ -157,7 +157,7 @@ def test_a_device_must_hold_the_input_as_it_stores_it(
     for memory, field in ((Memory(ram_bytes=least - 1), "ram_bytes"), (Memory(model_bytes=least - 1), "model_bytes")):
         path = with_memory(memory)
         with pytest.raises(
-            ProfileError, match=f"mcu has {least - 1} B for a head, .* the input of {least} B"
+            ProfileError, match=f"mcu has {least - 1} B for a head, .* input alone takes {least} B"
         ) as caught:
             bound(config(device=path), relu)
         assert caught.value.at == f"{path}: $.memory.{field}"

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from splitpoint.codecs.contract.protocol import Context, FittedCodec
+from splitpoint.codecs.contract.protocol import Context
+from splitpoint.codecs.fitted import save_fitted
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import REGISTRY
-from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.context import Contexts, spread
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.coding.sensitivity import sensitivity_diagonal
@@ -43,13 +43,6 @@ RATE = 0
 
 def sha256(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
-
-
-def bytes_of(fitted: tuple[FittedCodec, ...]) -> str:
-    """Of codec.npz, the graphs and what tables print."""
-    graphs = [graph or b"" for codec in fitted for graph in (codec.encoder, codec.decoder)]
-    texts = [f"{codec.rate_label} {codec.transform_key} {codec.notes}".encode() for codec in fitted]
-    return sha256(save_coders([codec.coder for codec in fitted]), *graphs, *texts)
 
 
 def main(home: Path) -> dict[str, list[str]]:
@@ -128,7 +121,7 @@ def main(home: Path) -> dict[str, list[str]]:
                 contexts=[context],
                 runtime=runtime,
             )
-            results[f"fitted {name}"] = [fit, bytes_of(runs.fit(cut, name, RATE))]
+            results[f"fitted {name}"] = [fit, sha256(save_fitted(runs.fit(cut, name, RATE)))]
             point = Candidate(variant="given", placement="split", cut=CUT, codec=name, rate=RATE)
             results[f"outcomes {name}"] = outcomes(point, fit)
         sent = Candidate(variant="given", placement="server", cut="", codec=PICTURE, rate=RATE)
