@@ -92,7 +92,7 @@ class HostTimes:
         self._correct()
 
     def halves(self, cut: Cut) -> tuple[Timed, Timed] | None:
-        """Head and tail of `cut`, measured or profiled and corrected; None for an empty head or if nothing was timed."""
+        """Head and tail of `cut`, measured or profiled and corrected; None without a head or without any timed cut."""
         if not self._timed or not cut.head:
             return None
         place = self._place[cut]
