@@ -107,7 +107,13 @@ def test_a_message_that_never_arrives_keeps_its_infinite_seconds(make_point: Cal
 
 
 def test_values_cannot_be_changed(fixed_result: SearchResult) -> None:
-    for value, field in ((fixed_result.decision, "reason"), (CUT, "index"), (OUTCOMES, "subset")):
+    violation = Violation(name="latency", text="", excess=1.0)
+    for value, field in (
+        (fixed_result.decision, "reason"),
+        (violation, "excess"),
+        (CUT, "index"),
+        (OUTCOMES, "subset"),
+    ):
         with pytest.raises(AttributeError, match="immutable type"):
             setattr(value, field, None)
 
