@@ -32,7 +32,7 @@ from splitpoint.planner.quality.intervals import wilson
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = RESULTS / "mutants.json"
-TIMEOUT_S = 25.0
+TIMEOUT_S = 45.0
 SKIPPED = ("NoOp", "Variable", "RemoveDecorator", "ExceptionReplacer")  # operators: what they change is no decision
 # Imported before the fork: what a test process spends most of its start on. Nothing of ours.
 PRELOADED = ("msgspec", "numpy", "onnx", "onnxruntime", "optuna", "PIL.Image", "pytest", "rich", "yaml")
@@ -40,8 +40,6 @@ PRELOADED = ("msgspec", "numpy", "onnx", "onnxruntime", "optuna", "PIL.Image", "
 TESTS: dict[str, tuple[str, ...]] = {  # deciding module -> tests that must notice its mutants
     "planner/search/sampler.py": ("tests/planner/search/test_sampler.py",),
     "planner/search/table.py": ("tests/planner/search/test_table.py",),
-    "planner/search/tables.py": ("tests/planner/test_exact_plan.py",),
-    "planner/search/baselines.py": ("tests/planner/test_exact_plan.py",),
     "planner/search/decide.py": (
         "tests/planner/search/test_decide.py",
         "tests/planner/search/test_decide_by_enumeration.py",
@@ -74,6 +72,8 @@ TESTS: dict[str, tuple[str, ...]] = {  # deciding module -> tests that must noti
     "planner/cost/message.py": ("tests/planner/cost/test_message.py",),
     "planner/measuring/pricing.py": ("tests/planner/measuring/test_pricing.py",),
     "planner/coding/cache.py": ("tests/planner/coding/test_cache.py",),
+    "planner/search/tables.py": ("tests/planner/test_exact_plan.py",),
+    "planner/search/baselines.py": ("tests/planner/test_exact_plan.py",),
     "planner/plandir/verify.py": ("tests/planner/plandir/test_verify_checks.py",),
     "planner/plandir/writing.py": ("tests/planner/plandir/test_plan_writing.py",),
 }
