@@ -39,13 +39,16 @@ PRELOADED = ("msgspec", "numpy", "onnx", "onnxruntime", "optuna", "PIL.Image", "
 
 TESTS: dict[str, tuple[str, ...]] = {  # deciding module -> tests that must notice its mutants
     "planner/search/sampler.py": ("tests/planner/search/test_sampler.py",),
-    "planner/search/table.py": ("tests/planner/search/test_table.py",),
+    "planner/search/table.py": ("tests/planner/search/test_table.py", "tests/planner/search/test_table_by_hand.py"),
     "planner/search/decide.py": (
         "tests/planner/search/test_decide.py",
         "tests/planner/search/test_decide_by_enumeration.py",
         "tests/planner/search/test_pareto_knee.py",
     ),
-    "planner/search/pareto.py": ("tests/planner/search/test_pareto_knee.py", "tests/planner/search/test_pareto.py"),
+    "planner/search/pareto.py": (
+        "tests/planner/search/test_pareto_knee.py",
+        "tests/planner/search/test_knee_by_hand.py",
+    ),
     "planner/search/what_if.py": (
         "tests/planner/search/test_what_if.py",
         "tests/planner/search/test_what_if_by_hand.py",
@@ -72,8 +75,9 @@ TESTS: dict[str, tuple[str, ...]] = {  # deciding module -> tests that must noti
     "planner/cost/message.py": ("tests/planner/cost/test_message.py",),
     "planner/measuring/pricing.py": ("tests/planner/measuring/test_pricing.py",),
     "planner/coding/cache.py": ("tests/planner/coding/test_cache.py",),
-    "planner/search/tables.py": ("tests/planner/test_exact_plan.py",),
-    "planner/search/baselines.py": ("tests/planner/test_exact_plan.py",),
+    "planner/search/tables.py": ("tests/planner/search/test_tables.py",),
+    "planner/search/baselines.py": ("tests/planner/search/test_baselines.py",),
+    "planner/search/timed_cuts.py": ("tests/planner/search/test_timed_cuts.py",),
     "planner/plandir/verify.py": ("tests/planner/plandir/test_verify_checks.py",),
     "planner/plandir/writing.py": ("tests/planner/plandir/test_plan_writing.py",),
 }

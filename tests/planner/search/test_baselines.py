@@ -156,6 +156,8 @@ def test_the_uncompressed_split_is_the_fastest_one_the_first_of_equals(make_poin
     assert (split.cut, split.codec, split.placement) == ("b", UNCOMPRESSED, "split")
     equal = FakeMeasurer(make_point, uncompressed={"a": 0.03, "c": 0.01, "b": 0.01})
     assert measured(equal, make_needs())[0]["uncompressed split"].cut == "c"
+    first = FakeMeasurer(make_point, uncompressed={"a": 0.01, "b": 0.03})
+    assert measured(first, make_needs())[0]["uncompressed split"].cut == "a"
 
 
 def test_a_baseline_that_cannot_be_fitted_is_an_error_that_names_it(make_point: Make, make_needs: Make) -> None:
