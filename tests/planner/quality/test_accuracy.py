@@ -98,6 +98,20 @@ def test_fidelity_is_one_minus_the_relative_error_and_never_below_zero() -> None
     assert [found.drop, found.drop_high] == pytest.approx([0.5, 1 - interval.low])
 
 
+def test_the_drop_of_fidelity_is_what_is_missing_to_one() -> None:
+    reference = np.array([[3.0, 4.0]])
+    errors = [0.0, 0.1, 0.2, 0.3, 0.2, 0.1, 0.0, 0.1]
+    rows = [
+        Observed(outputs=[reference * (1 + error)], reference=[reference], label=None, group=str(i), payload_bytes=0)
+        for i, error in enumerate(errors)
+    ]
+    found = judge(rows, "fidelity", "search")
+    assert found.value == pytest.approx(0.875)
+    assert found.drop == pytest.approx(0.125)
+    assert 0.5 < found.low < found.value
+    assert found.drop_high == pytest.approx(1 - found.low)
+
+
 def test_inputs_of_one_group_count_once() -> None:
     apart = judge(observed(ANSWERS, WHOLE, LABELS), "top1", "search")
     together = judge(observed(ANSWERS, WHOLE, LABELS, ["a"] * 5 + ["b"] * 5), "top1", "search")

@@ -265,6 +265,31 @@ def test_energy_and_money_that_would_fit(make_point: Make, make_needs: Make) -> 
     assert decide(unknown, make_needs(energy=1.0), OBJECTIVES).would_fit == ()
 
 
+def test_a_value_of_zero_would_fit(make_point: Make, make_needs: Make) -> None:
+    point = make_point(cut="x", drop=0.0)
+    assert decide([point], make_needs(drop=-0.01), OBJECTIVES).would_fit == ("drop <= 0 %",)
+
+
+@pytest.mark.parametrize(
+    ("limits", "field", "got", "text"),
+    [
+        ({"drop": 0.01}, "drop", 0.11, "drop by 10.0 points"),
+        ({"latency": 0.010}, "latency", 0.025, "latency by 15 ms"),
+    ],
+)
+def test_a_miss_says_by_how_much(
+    make_point: Make, make_needs: Make, limits: dict[str, float], field: str, got: float, text: str
+) -> None:
+    found = violations(make_point(cut="x", **{field: got}), make_needs(**limits))
+    assert [violation.text for violation in found] == [text]
+
+
+def test_what_never_arrives_misses_no_limit_of_arrival(make_point: Make, make_needs: Make) -> None:
+    point = make_point(cut="x", latency=0.5, payload=5000, infeasible="it never arrives")
+    found = violations(point, make_needs(latency=0.1, frame_rate=100.0, payload=1000))
+    assert [violation.name for violation in found] == ["infeasible", "payload"]
+
+
 def test_a_point_that_misses_two_limits_does_not_show_what_would_fit(make_point: Make, make_needs: Make) -> None:
     both = make_point(cut="both", latency=0.02, drop=0.05)
     late = make_point(cut="late", latency=0.03, drop=0.0)

@@ -139,6 +139,39 @@ def test_the_memory_for_models_binds_before_all_memory(
     assert {b.device for b in found.bounds if b.limit.startswith("device")} <= {"mcu"}
 
 
+@pytest.mark.parametrize(("asked", "bound_by"), [(4000, ""), (6000, "mcu")])
+def test_the_tighter_of_what_was_asked_and_what_the_device_has_binds(
+    relu: ModelGraph, host: Device, written: Written, asked: int, bound_by: str
+) -> None:
+    device = msgspec.structs.replace(host, name="mcu", memory=Memory(ram_bytes=5000))
+    found = bound(config(Need(max_device_memory=asked), device=written(device)), relu)
+    memory = next(b for b in found.bounds if b.limit == "device memory")
+    assert (memory.value, memory.device) == (min(asked, 5000), bound_by)
+
+
+def test_an_unknown_objective_names_the_nearest_and_all(relu: ModelGraph) -> None:
+    with pytest.raises(ProfileError, match=r"unknown objective 'latncy'\. Did you mean 'latency'") as caught:
+        bound(config(objectives=("latncy",)), relu)
+    assert caught.value.at == "$.objectives[0]"
+    assert "payload" in str(caught.value.fix)
+    with pytest.raises(ProfileError, match=r"unknown objective 'zzz'\n"):
+        bound(config(objectives=("zzz",)), relu)
+
+
+@pytest.mark.parametrize(("share", "allowed"), [(0.0, False), (1e-6, True), (0.999, True), (1.0, False)])
+def test_a_share_lies_strictly_between_none_and_all(share: float, allowed: bool) -> None:
+    if allowed:
+        assert msgspec.convert({"deadline_share": share}, Need).deadline_share == share
+    else:
+        with pytest.raises(msgspec.ValidationError, match="deadline_share"):
+            msgspec.convert({"deadline_share": share}, Need)
+
+
+def test_a_field_that_is_no_limit_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="dead_line"):
+        msgspec.convert({"dead_line": 0.1}, Need)
+
+
 def test_the_host_limits_nothing(relu: ModelGraph) -> None:
     needed = config(Need(deadline=0.1))
     assert bound(needed, relu) == requirements(needed.need, labelled=True)
