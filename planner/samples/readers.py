@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def __dir__() -> list[str]:
 
 PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 NOT_DATA = frozenset({".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})  # beside the pictures
+# What numpy, zipfile and zlib raise for a damaged or foreign archive; RuntimeError: it claims to be encrypted.
+UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 LABELS, CLASSES = "labels.csv", "classes.txt"
 
 
@@ -91,9 +94,11 @@ def load_npz(path: Path, spec: InputSpec) -> Dataset:
     network's inputs without their batch axis. float64 is rounded to float32.
     """
     try:
+        with zipfile.ZipFile(path):  # np.load takes a single array (.npy) under this name too
+            pass
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise ProfileError(f"this .npz file cannot be read: {error}", at=str(path)) from error
     x, y, group = arrays.get("x"), arrays.get("y"), arrays.get("group")
     if x is None or x.ndim == 0 or set(arrays) - {"x", "y", "group"}:

@@ -207,6 +207,33 @@ def test_npz_of_tensors_and_of_pictures(tmp_path: Path) -> None:
         load_data("bad.npz", TENSOR, base=tmp_path)
 
 
+def test_a_damaged_npz_is_an_error_or_the_same_data(tmp_path: Path) -> None:
+    path, labels = tmp_path / "t.npz", [0, 1, 2, 3, 4, 5]
+    x = np.random.default_rng(0).integers(0, 9, (6, 3)).astype(np.float32)
+    np.savez_compressed(path, x=x, y=np.array(labels))
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(len(whole)):
+        for value in (0, 255, whole[at] ^ 1, whole[at] ^ 128):
+            path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            try:
+                data = load_data("t.npz", TENSOR, base=tmp_path)
+            except ProfileError:
+                refused += 1
+                continue
+            np.testing.assert_array_equal(np.concatenate([np.asarray(s.tensor) for s in data.samples]), x)
+            # A byte of the archive's directory can hide an array; then these are data without labels, never others.
+            assert [sample.label for sample in data.samples] in (labels, [None] * len(labels))
+    assert refused > len(whole)
+
+
+def test_a_single_array_under_the_name_of_an_npz_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.zeros((6, 3), np.float32))
+    with pytest.raises(ProfileError, match="not a zip file"):
+        load_data("one.npz", TENSOR, base=tmp_path)
+
+
 def test_factories_by_file_and_their_faults(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
