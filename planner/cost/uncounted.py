@@ -1,4 +1,4 @@
-"""Operators whose multiply-adds are not known: what they took on this host, a bound of it elsewhere, and when to refuse.
+"""Operators whose multiply-adds are not known: their time on this host, a bound of it elsewhere, and when to refuse.
 
 They are never priced as nothing. Where the network was profiled their seconds are measured; on a modelled device they
 take at most the measured seconds, times how much slower that device is at the kind of work that suits it least.

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from splitpoint.planner.cuts.frontiers import Frontier, find_frontiers
 from splitpoint.planner.values.cut import Cut, Rejected
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.operators.subgraphs import captures
 from splitpoint.profiles.network.model import CARRIED_TYPES, ModelGraph, Node
+from splitpoint.profiles.network.operators.subgraphs import captures
 
 __all__ = ["CutList", "cut_of_tensors", "enumerate_cuts", "execution_order", "find_cut"]
 
@@ -58,9 +58,7 @@ def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
     if k > 1:
         several = find_frontiers(graph, order, [len(single.head) for single in found], k=k)
         found += [
-            frontier
-            for frontier in several.found
-            if not any(_why_not_sent(graph, name) for name in frontier.tensors)
+            frontier for frontier in several.found if not any(_why_not_sent(graph, name) for name in frontier.tensors)
         ]
         found.sort(key=lambda frontier: (frontier.head[-1:], len(frontier.head)))
         for first, last, size in several.skipped:

@@ -39,7 +39,16 @@ from splitpoint.profiles.network.wire import (
     write_external,
 )
 
-__all__ = ["canonicalize", "infer_missing", "open_model", "parse_model", "random_feeds", "read_model", "to_bytes", "write_model"]
+__all__ = [
+    "canonicalize",
+    "infer_missing",
+    "open_model",
+    "parse_model",
+    "random_feeds",
+    "read_model",
+    "to_bytes",
+    "write_model",
+]
 
 
 def __dir__() -> list[str]:

@@ -124,6 +124,7 @@ def _build(
         _note(tensors, value)
     weights = _Weights()
     nodes: list[Node] = []
+    uncounted: Counter[str] = Counter()
     for node in model.graph:
         reads = dict.fromkeys([value for value in node.inputs if value is not None] + list(captures(node)))
         fed = [value for value in reads if value in depends]
@@ -135,6 +136,7 @@ def _build(
             _note(tensors, value)
         parameters, weight_bytes = weights.claim(node, [value for value in reads if value not in depends])
         work = node_work(node, observed.calls)
+        uncounted.update([work.uncounted] if work.uncounted else [])
         nodes.append(
             Node(
                 index=len(nodes),
@@ -166,7 +168,7 @@ def _build(
         tensors=tensors,
         nodes=tuple(nodes),
         opset=model.graph.opset_imports[""],
-        uncounted=dict(sorted(Counter(node.op_type for node in nodes if node.macs is None).items())),
+        uncounted=dict(sorted(uncounted.items())),
         source=source,
         source_sha256=source_sha256,
         unsized=observed.unsized,

@@ -18,8 +18,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Element types, by numpy's names, that a data file, a payload and ONNX Runtime's Python interface can carry: strings have
-# no size, and there are no arrays of bfloat16, float8 and 4-bit numbers.
+# Element types, by numpy's names, that data, payloads and ONNX Runtime's Python interface can carry: strings have no
+# size, and there are no arrays of bfloat16, float8 and 4-bit numbers.
 CARRIED_TYPES: Final = frozenset(
     {
         *("bool", "float16", "float32", "float64"),

@@ -18,12 +18,12 @@ import numpy as np
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import infer_missing, open_model, random_feeds
-from splitpoint.profiles.network.operators.data_sizes import find_data_sized
 from splitpoint.profiles.network.model import Unsized
 from splitpoint.profiles.network.onnxir import ir
 from splitpoint.profiles.network.operators.call import Call, Shape, static_call
-from splitpoint.profiles.network.runtime import Array, IoSpec
+from splitpoint.profiles.network.operators.data_sizes import find_data_sized
 from splitpoint.profiles.network.operators.subgraphs import graphs_of
+from splitpoint.profiles.network.runtime import Array, IoSpec
 
 __all__ = ["Observation", "complete_shapes"]
 

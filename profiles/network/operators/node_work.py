@@ -30,6 +30,7 @@ class NodeWork:
     op_class: OpClass
     operators: int = 1  # that run: a Loop runs its body's at every trip
     inner_bytes: int = 0  # that the operators inside read and write
+    uncounted: str | None = None  # the operator whose multiply-adds are not known: "Det", "Det in Loop"
 
 
 def node_work(node: ir.Node, runs_of: Callable[[ir.Node], Runs]) -> NodeWork:
@@ -41,28 +42,33 @@ def node_work(node: ir.Node, runs_of: Callable[[ir.Node], Runs]) -> NodeWork:
     if macs is None:
         sums = [_sum_macs(calls) for calls in runs_of(node) if calls]
         macs = None if not sums or None in sums else max(each for each in sums if each is not None)
-    return NodeWork(macs=macs, op_class=op_class(call))
+    return NodeWork(macs=macs, op_class=op_class(call), uncounted=node.op_type if macs is None else None)
 
 
 def _body_work(node: ir.Node, runs_of: Callable[[ir.Node], Runs]) -> NodeWork:
     count = len(runs_of(node))
     if not count:
-        return NodeWork(macs=None, op_class="other")
+        return NodeWork(macs=None, op_class="other", uncounted=node.op_type)
     leaves = [inner for inner in inner_nodes(node) if not any(True for _ in graphs_of(inner))]
-    works = [_run_work([call for inner in leaves for call in runs_of(inner)[run]]) for run in range(count)]
+    works = [_run_work(node, [call for inner in leaves for call in runs_of(inner)[run]]) for run in range(count)]
     return max(works, key=lambda work: (work.macs is None, work.macs or 0, work.operators))
 
 
-def _run_work(calls: Sequence[Call]) -> NodeWork:
+def _run_work(node: ir.Node, calls: Sequence[Call]) -> NodeWork:
     by_class: Counter[OpClass] = Counter()
+    uncounted = None
     for call in calls:
-        by_class[op_class(call)] += count_macs(call) or 0
+        macs = count_macs(call)
+        by_class[op_class(call)] += macs or 0
+        if macs is None:
+            uncounted = uncounted or f"{call.node.op_type} in {node.op_type}"
     most: OpClass = max(by_class, key=lambda kind: by_class[kind], default="other")
     return NodeWork(
-        macs=_sum_macs(calls),
+        macs=None if uncounted else sum(by_class.values()),
         op_class=most,
         operators=1 + len(calls),
         inner_bytes=sum(call.bytes for call in calls),
+        uncounted=uncounted,
     )
 
 
