@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from splitpoint.profiles.network.operators.call import Call, Shape
+from splitpoint.profiles.network.operators.call import Call
 from splitpoint.profiles.network.operators.products import (
     convolution_macs,
     gemm_macs,
@@ -59,27 +59,16 @@ def _projected_attention(call: Call, *, past: int) -> int | None:
     return rows * math.prod(weight) + rows * keys * widths
 
 
-def _attention(call: Call, *, past: int) -> int | None:
-    """Attention on queries, keys and values that are given; input number `past` is the cache of keys."""
-    query, key, value, output = call.input(0), call.input(1), call.input(2), call.output()
-    if query is None or output is None:
-        return None
-    cache = call.input(past)  # (N, heads, past keys, d)
-    keys = _new_keys(query, key) + (0 if cache is None else cache[2])
-    value_width = output[2]  # (N, queries, width of values)
-    if len(query) == 5:  # (N, queries, heads, 3, d): queries, keys and values side by side
-        query_width = query[2] * query[4]
-    elif key is None and value is None:  # (N, queries, 2 * width + width of values)
-        query_width = (query[2] - value_width) // 2
-    else:  # (N, queries, width)
-        query_width = query[2]
-    return query[0] * query[1] * keys * (query_width + value_width)
-
-
-def _new_keys(query: Shape, key: Shape | None) -> int:
-    if key is None:
-        return query[1]
-    return key[2] if len(key) == 4 else key[1]  # (N, heads, keys, d); else (N, keys, width), (N, keys, heads, 2, d)
+def _attention(call: Call) -> int | None:
+    """Attention on queries, keys and values that are given."""
+    query, key = call.input(0), call.input(1)  # (N, queries, width of keys)
+    output = call.output()  # (N, queries, width of values)
+    if query is None or key is None or output is None:
+        return None  # ONNX Runtime has no kernel of packed keys and values on the CPU
+    cache = call.input(6)  # (N, heads, past keys, d); a buffer shared with the output has room for the longest
+    new = key[2] if len(key) == 4 else key[1]  # (N, heads, keys, d), or (N, keys, width)
+    keys = new + (0 if cache is None else cache[2])
+    return query[0] * query[1] * keys * (query[2] + output[2])
 
 
 def _grouped_attention(call: Call) -> int | None:
@@ -123,7 +112,6 @@ CONTRIB_COUNTERS: Final[Mapping[tuple[str, str], Callable[[Call], int | None]]] 
     (MICROSOFT, "CDist"): _distances,
     (MICROSOFT, "CausalConvWithState"): lambda call: convolution_macs(call, kernel=1),
     (MICROSOFT, "ConvTransposeWithDynamicPads"): transposed_convolution_macs,
-    (MICROSOFT, "DecoderMaskedMultiHeadAttention"): lambda call: _attention(call, past=5),
     (MICROSOFT, "DynamicQuantizeLSTM"): recurrent_macs,
     (MICROSOFT, "DynamicQuantizeMatMul"): matmul_macs,
     (MICROSOFT, "FusedConv"): lambda call: convolution_macs(call, kernel=1),
@@ -138,7 +126,7 @@ CONTRIB_COUNTERS: Final[Mapping[tuple[str, str], Callable[[Call], int | None]]] 
     (MICROSOFT, "MatMulIntegerToFloat"): matmul_macs,
     (MICROSOFT, "MatMulNBits"): _packed_matmul,
     (MICROSOFT, "MoE"): _experts,
-    (MICROSOFT, "MultiHeadAttention"): lambda call: _attention(call, past=6),
+    (MICROSOFT, "MultiHeadAttention"): _attention,
     (MICROSOFT, "NhwcConv"): lambda call: convolution_macs(call, kernel=1),
     (MICROSOFT, "NhwcFusedConv"): lambda call: convolution_macs(call, kernel=1),
     (MICROSOFT, "QAttention"): lambda call: _projected_attention(call, past=8),

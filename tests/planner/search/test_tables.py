@@ -112,7 +112,8 @@ class Steps:
 def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> Any:
     cuts = [types.SimpleNamespace(name=cut) for cut in cuttable]
     runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused)
-    network = types.SimpleNamespace(name=name, cuttable=cuts)
+    split = types.SimpleNamespace(calibration=None, search=None, report=None)
+    network = types.SimpleNamespace(name=name, cuttable=cuts, variant=types.SimpleNamespace(split=split))
     return types.SimpleNamespace(network=network, runs=runs, pricer=types.SimpleNamespace(price=f"price of {name}"))
 
 
@@ -133,7 +134,11 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             for codec in codecs:
                 yield [entry(make_point, variant=variant, cut=cut.name, codec=codec.name, rate=r) for r in range(2)]
 
+    def choose_usable(runs: Any, cuts: list[Any], choose: Any, *, sets: Any, probes: int) -> tuple[list[Any], Any]:
+        return choose(cuts), {}
+
     monkeypatch.setattr(tables, "picture_bit", lambda problem: 777.0)
+    monkeypatch.setattr(tables, "choose_usable", choose_usable)
     monkeypatch.setattr(table, "promising", promising)
     monkeypatch.setattr(table, "tabulate", tabulate)
 
