@@ -171,9 +171,10 @@ def _warnings(result: SearchResult) -> list[str]:
 
 def _uncounted(result: SearchResult) -> list[str]:
     """Operators without a count of multiply-adds, and how much of each modelled side's time is a bound of theirs."""
-    graph, given = result.problem.graph, result.given
+    graph = result.problem.graph
     if not graph.uncounted:
         return []
+    given = result.given
     share = format_fraction(uncounted_share(graph, result.profile))
     texts = [f"{uncounted_text(graph.uncounted)}; {share} of the time measured on this host"]
     nodes = [node.index for node in graph.nodes if node.macs is None]
