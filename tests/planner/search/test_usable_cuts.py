@@ -1,4 +1,4 @@
-"""Cuts that hold NaN or infinity for some input, or another shape, are left out with the reason; others are searched."""
+"""Cuts that hold NaN or infinity for some input, or another shape, are left out with the reason; others are not."""
 
 from __future__ import annotations
 
