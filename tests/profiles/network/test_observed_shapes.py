@@ -247,8 +247,8 @@ def parameters_in_bodies() -> Any:
             onnx.helper.make_node("If", ["c"], ["z"], "if", then_branch=branches[0], else_branch=branches[1]),
             onnx.helper.make_node("Relu", ["z"], ["y"]),
         ]
-        ends = [[value(name, TensorProto.FLOAT, [1, 8])] for name in "xy"]
-        graph = onnx.helper.make_graph(nodes, "g", *ends)
+        x, y = (value(name, TensorProto.FLOAT, [1, 8]) for name in "xy")
+        graph = onnx.helper.make_graph(nodes, "g", [x], [y])
         imports = [onnx.helper.make_opsetid("", 17)]
         yield held, onnx.helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
 
