@@ -58,6 +58,7 @@ def __dir__() -> list[str]:
 OLDEST_OPSET: Final = 13  # below it, codecs' QuantizeLinear with an axis does not exist
 TARGET_OPSET: Final = 17
 CONVERSION_TOLERANCE: Final = 1e-5  # of the largest output; a converted model does the same arithmetic in other ops
+MOST_PASSES: Final = 4  # of ORT's optimizer after the first; most networks need none
 SHAPE_ELEMENTS: Final = 1024  # constants up to this size may be shapes, which inference needs to know
 
 _NO_MODEL_FIX: Final = "export or download the model again; the file should be an ONNX model (.onnx)"
@@ -146,9 +147,20 @@ def canonicalize(
     _fix_names(model)  # ORT refuses two nodes of one name
     if not large:
         model = _convert_opset(model, at=at)
-    # Once is enough: ORT repeats its rules itself until nothing changes (a test optimizes again and compares).
+    given = _node_names(model)
     optimized, outputs = _optimize(model, at=at, large=large)
+    # ORT repeats its rules, but of nodes that it made itself (of a transformer's axes) it finds more in its own result.
+    for _ in range(0 if large else MOST_PASSES):
+        names = _node_names(_tidy(optimized))
+        if names <= given:
+            break
+        given = names
+        optimized, outputs = _optimize(optimized, at=at, large=large)
     return _tidy(optimized), outputs
+
+
+def _node_names(model: ir.Model) -> set[str]:
+    return {node.name or "" for node in ir.traversal.RecursiveGraphIterator(model.graph)}
 
 
 def _stores_half(model: ir.Model) -> bool:

@@ -1,6 +1,7 @@
 """One spelling for what an ONNX message can say in several ways: the default operator set's name, sparse weights.
 
-ONNX Runtime reads all of them and onnx-ir does not, so a message is rewritten in place before it is read.
+ONNX Runtime reads all of them; onnx-ir keeps two names of one operator set in its imports (not in its nodes) and leaves
+sparse weights out. So a message is rewritten in place before it is read.
 """
 
 from __future__ import annotations
@@ -58,8 +59,6 @@ def _normalize_graph(graph: onnx.GraphProto, *, at: str) -> None:
 
 def _normalize_nodes(nodes: Iterable[onnx.NodeProto], *, at: str) -> None:
     for node in nodes:
-        if node.domain == DEFAULT_DOMAIN:
-            node.domain = ""
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
                 dense = _dense(attribute.sparse_tensor, name=node.output[0], at=at)

@@ -26,6 +26,7 @@ NETWORKS = [
     ("resnet18", 64, {"width": 8, "classes": 10}),
     ("densenet121", 64, {"growth": 4, "stem": 8, "stages": (3, 4, 3, 3), "classes": 10}),
     ("mobilenet_v2", 64, {"width": 0.25, "classes": 10}),
+    ("vit", 64, {"dim": 48, "depth": 2, "heads": 3, "patch": 16, "side": 64, "classes": 10}),
 ]
 
 

@@ -115,6 +115,29 @@ def test_trips_that_the_data_decide_are_those_of_the_longer_run_and_what_they_st
     assert graph.bytes_of("all") == 4 * 80
 
 
+def test_what_a_loop_stacks_has_no_size_when_the_data_decide_its_trips_and_two_runs_agree() -> None:
+    graph = graph_of(
+        """(float[2,4] x) => (float[2,4] y, float[N,2,4] z) <int64 most = {9}> {
+          sum = ReduceSum <keepdims = 0> (x)  zero = Sub(sum, sum)  none = Cast <to = 7> (zero)  trips = Add(none, most)
+          y, z = Loop (trips, , x) <body = body (int64 i, bool go, float[2,4] s)
+              => (bool on, float[2,4] t, float[2,4] u) { on = Identity(go)  t = Tanh(s)  u = Identity(t) }> }"""
+    )
+    assert graph.unsized.keys() == {"z"}
+
+
+def test_branches_of_two_sizes_have_none_and_what_follows_has_none() -> None:
+    graph = graph_of(
+        """(float[1,8] x) => (float[N,8] y) {
+          s = ReduceSum <keepdims = 0> (x)  zero = Sub(s, s)  c = Greater(s, zero)
+          b = If (c) <then_branch = t () => (float[1,8] p) { p = Tanh(x) },
+                      else_branch = e () => (float[2,8] q) { q = Concat <axis = 0> (x, x) }>
+          g = com.microsoft.Gelu(b)  y = Relu(g) }"""
+    )
+    assert graph.unsized.keys() == {"b", "g", "y"}
+    assert all("[1, 8]" in found.reason and "[2, 8]" in found.reason for found in graph.unsized.values())
+    assert [cut.tensors for cut in enumerate_cuts(graph).cuts] == [("x",)]
+
+
 def test_a_loop_in_a_loop_and_shapes_that_grow() -> None:
     graph = graph_of(
         """(float[1,4] x) => (float[1,4] y) <float[4,4] w, int64 outer = {2}, int64 inner = {3}> {
