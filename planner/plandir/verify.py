@@ -22,7 +22,7 @@ from splitpoint.planner.samples.readers import load_npz
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair
-from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.graph import load_canonical
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 from splitpoint.profiles.units import format_bytes, format_seconds
@@ -99,7 +99,7 @@ def _hashes(plan: Plan) -> Check:
 def _exactness(plan: Plan, dataset: Dataset) -> Check:
     """The uncompressed halves against the whole, at ORT_ENABLE_BASIC where nothing but the cut differs."""
     whole_model = plan.path(WHOLE).read_bytes()
-    graph = load_graph(whole_model, name=plan.file.model.name)
+    graph = load_canonical(whole_model, name=plan.file.model.name)
     if graph.sha256 != plan.file.model.sha256:
         return Check(name="exactness", status="failed", text=f"{WHOLE} is not the canonical model of plan.yaml")
     whole = open_session(whole_model, level="basic")

@@ -50,7 +50,7 @@ from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
 from splitpoint.profiles.machine.machine import this_machine
-from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.graph import load_canonical
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["check_replaceable", "export_point", "write_plan"]
@@ -151,7 +151,7 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
         template = msgspec.structs.replace(template, model=said.model, input=said.input)
     elif variant != plan.file.variant:
         raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
-    graph = load_graph((origin / WHOLE).read_bytes(), name=template.model.name, source=template.model.source)
+    graph = load_canonical((origin / WHOLE).read_bytes(), name=template.model.name, source=template.model.source)
     if graph.sha256 != template.model.sha256:
         raise ProfileError("the canonical form of whole.onnx changed", at=str(origin / WHOLE), fix="plan again")
     kept = [name for name in (WHOLE, REPORT, REFERENCE) if (origin / name).is_file()]

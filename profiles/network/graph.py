@@ -15,7 +15,14 @@ from typing import Final
 import numpy as np
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.canonical import canonicalize, parse_model, read_model
+from splitpoint.profiles.network.canonical import (
+    canonicalize,
+    infer_missing,
+    open_model,
+    parse_model,
+    random_feeds,
+    read_model,
+)
 from splitpoint.profiles.network.model import ModelGraph, Node, Tensor
 from splitpoint.profiles.network.observed_shapes import Observation, complete_shapes
 from splitpoint.profiles.network.onnxir import ir
@@ -24,7 +31,7 @@ from splitpoint.profiles.network.operators.subgraphs import captures, inner_tens
 from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.network.wire import message_chunks
 
-__all__ = ["describe_model", "load_graph", "load_model", "tensor_of"]
+__all__ = ["describe_model", "load_canonical", "load_graph", "load_model", "tensor_of"]
 
 
 def __dir__() -> list[str]:
@@ -76,6 +83,21 @@ def load_graph(
     observed = complete_shapes(canonical, at=source)
     digest = hashlib.sha256(model).hexdigest()
     return _build(canonical, outputs, observed, name=name, source=source, source_sha256=digest)
+
+
+def load_canonical(model: bytes, *, name: str = "model", source: str = "memory") -> ModelGraph:
+    """The graph of a model that is in canonical form already (whole.onnx of a plan), bit for bit as it stands.
+
+    Optimizing again would give the names of quantized networks' nodes anew, and another version of ONNX Runtime might
+    find more to fold.
+    """
+    parsed = parse_model(model, at=source)
+    infer_missing(parsed)
+    session = open_model(parsed, level="basic", threads=1, name=source)
+    outputs = session.run(random_feeds(session.inputs))
+    observed = complete_shapes(parsed, at=source)
+    digest = hashlib.sha256(model).hexdigest()
+    return _build(parsed, outputs, observed, name=name, source=source, source_sha256=digest)
 
 
 def describe_model(model: bytes, *, name: str = "model") -> ModelGraph:

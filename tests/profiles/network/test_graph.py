@@ -15,7 +15,7 @@ import pytest
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import CONVERSION_TOLERANCE, random_feeds, to_bytes
-from splitpoint.profiles.network.graph import load_graph, load_model
+from splitpoint.profiles.network.graph import load_canonical, load_graph, load_model
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session, optimize_basic
 
@@ -73,6 +73,7 @@ def test_the_canonical_form_is_a_fixed_point(
     graph = torch_graph(name, input_side=input_side, **options)
     model = whole_bytes(graph)
     assert load_graph(model).sha256 == graph.sha256
+    assert load_canonical(model).sha256 == graph.sha256
     optimize_basic(model, tmp_path / "basic.onnx")
     again = onnx.load(tmp_path / "basic.onnx").graph.node
     assert [node.name for node in again] == [node.name for node in graph.nodes]

@@ -17,7 +17,8 @@ from onnx import TensorProto, numpy_helper
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.canonical import to_bytes
+from splitpoint.profiles.network.graph import load_canonical, load_graph
 from splitpoint.profiles.network.model import ModelGraph
 
 F, U8, I8, I32, I64 = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64
@@ -264,7 +265,7 @@ def own_operators(graph: ModelGraph) -> int:
 
 
 @pytest.mark.parametrize("level", ["EXTENDED", "ALL"])
-@pytest.mark.parametrize("how", ["float", "dynamic", "QOperator"])
+@pytest.mark.parametrize("how", ["float", "dynamic", "QOperator", "QDQ"])
 def test_optimizing_and_quantizing_change_neither_macs_nor_what_is_known(
     plain: bytes, tmp_path: Path, how: str, level: str
 ) -> None:
@@ -272,6 +273,8 @@ def test_optimizing_and_quantizing_change_neither_macs_nor_what_is_known(
     model = plain if how == "float" else quantized(plain, tmp_path, how)
     after = load_graph(optimized(model, tmp_path, level))
     assert own_operators(after) > 0
+    again = load_canonical(to_bytes(after.model))  # what verify and export do
+    assert (again.sha256, again.nodes, again.tensors) == (after.sha256, after.nodes, after.tensors)
     assert (after.macs, after.uncounted, after.unsized) == (before.macs, {}, {})
     assert {name for node in after.nodes for name in node.outputs} <= after.tensors.keys()
     assert len(enumerate_cuts(after).cuts) > len(enumerate_cuts(before).cuts) / 2  # fusing joins a few
