@@ -30,6 +30,7 @@ from splitpoint.planner.deploy.schema import (
     ProfileSource,
     SearchReport,
 )
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import front_text
@@ -44,8 +45,10 @@ from splitpoint.planner.plandir.variant_files import (
     stored_variants,
     variant_files,
 )
+from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.samples.readers import load_npz
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
@@ -209,7 +212,8 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input)
-    accuracy = run_report(plan, dataset, chosen.search.metric, advance=advance)
+    metric = make_metric(file.task, file.model.outputs, file.metric.against)
+    accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 
 
@@ -265,6 +269,13 @@ def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: i
     _write_all(folder, {POINT: dump_yaml(chosen).encode(), **files})
 
 
+def _task_of(problem: Problem, graph: ModelGraph) -> Task:
+    """The task with the names that the outputs have in `graph`, which are the given network's by position."""
+    given = [tensor.name for tensor in problem.graph.outputs]
+    names = tuple(graph.outputs[given.index(name)].name for name in problem.metric.task.outputs)
+    return msgspec.structs.replace(problem.metric.task, outputs=names)
+
+
 def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes]) -> PlanFile:
     """Everything of plan.yaml that does not depend on the point; the first point's values hold the place."""
     problem, profile = result.problem, result.profile
@@ -280,6 +291,8 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         files={name: hashlib.sha256(data).hexdigest() for name, data in shared.items()},
         model=model_source(network.graph),
         input=network.variant.spec,
+        task=_task_of(problem, network.graph),
+        metric=problem.metric.use,
         cut=None,
         codec=CodecChoice(name="-", id=0, rate=0, rate_label="-", boundary="none", needs_splitpoint=()),
         predicted=some.cost,

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from splitpoint.planner.deploy.task import Task, TaskName
 from splitpoint.planner.limits.need import Need
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.units import PerSecond
@@ -77,10 +79,21 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server: str = "host"
     link: str = "wifi-5"
     server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
+    task: TaskName | Task | None = None  # what the network is for; None: a classifier is recognized
+    metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
     objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
+
+    def asked_task(self) -> Task | None:
+        """The task that was asked for, or None; raises `ProfileError` for a metric of your own beside another task."""
+        task = Task(name=self.task, metric=self.metric or "") if isinstance(self.task, str) else self.task
+        if self.metric is None or (task is not None and task.metric == self.metric):
+            return task
+        if task is not None:
+            raise ProfileError(f"task {task.name} has a metric of its own, and a metric is given too", at="$.metric")
+        return Task(name="custom", metric=self.metric)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +115,7 @@ def read_config(path: Path) -> PlanConfig:
         config,
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
+        metric=None if config.metric is None else paths.resolve(config.metric),
         data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),
