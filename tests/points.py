@@ -41,7 +41,7 @@ def make_point(
         candidate=Candidate(variant=variant, placement=placement, cut=cut, codec=codec, rate=rate),  # type: ignore[arg-type]  # a literal
         cost=Cost(**fields),
         accuracy=Accuracy(
-            metric=metric,  # type: ignore[arg-type]  # a literal
+            metric=metric,
             value=value,
             drop=drop,
             low=value if low is None else low,

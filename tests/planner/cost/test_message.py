@@ -10,7 +10,7 @@ import pytest
 
 from splitpoint.planner.cost.message import Channel, send
 from splitpoint.profiles.library.catalog import load_link
-from splitpoint.profiles.link.link import FixedLink, RayleighBlockLink, uplink_delay
+from splitpoint.profiles.link.link import FixedLink, RayleighBlockLink, uplink_delay, wire_bit
 from splitpoint.profiles.link.queue import md1_mean_wait_s
 
 STEADY = FixedLink(name="steady", description="", uplink_bit_s=1e6, downlink_bit_s=1e9, rtt_s=0.0)
@@ -107,3 +107,18 @@ def test_a_trace_has_a_quantile_above_its_median() -> None:
 def test_silence_of_a_duty_cycle_counts_as_busy_air() -> None:
     duty = msgspec.structs.replace(STEADY, duty_cycle=0.1)
     assert send(Channel(link=duty), 500, 0.0).air_s == pytest.approx(10 * send(Channel(link=STEADY), 500, 0.0).air_s)
+
+
+def test_time_on_air_counts_repeats_and_the_duty_cycle() -> None:
+    link = msgspec.structs.replace(STEADY, loss=0.2, duty_cycle=0.25)
+    sent = send(Channel(link=link), 1000, 0.0)
+    once_s = send(Channel(link=STEADY), 1000, 0.0).air_s
+    assert once_s == pytest.approx(wire_bit(STEADY, 8000) / 1e6)
+    assert sent.air_s == pytest.approx(once_s / 0.8 / 0.25)
+    assert send(Channel(link=STEADY), 0, 0.0).air_s == 0.0
+
+
+def test_the_answer_comes_back_as_64_bytes() -> None:
+    slow = msgspec.structs.replace(STEADY, downlink_bit_s=1e3)
+    back_s = send(Channel(link=slow), 1000, 0.0).link_s - uplink_delay(slow, 8000).mean_s
+    assert back_s == pytest.approx(wire_bit(slow, 8 * 64) / 1e3)

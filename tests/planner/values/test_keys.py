@@ -20,6 +20,7 @@ import pytest
 from splitpoint.codecs.contract.protocol import Context, Rate
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.values import keys
 from splitpoint.planner.values.keys import (
     Runtime,
@@ -126,7 +127,9 @@ KINDS: Mapping[Callable[..., str], tuple[dict[str, Any], dict[str, Any]]] = {
             "input_block": BLOCK,
             "data_sha256": "d",
             "subset": "search",
-            "metric": "top1",
+            "task": Task(name="classify"),
+            "against": "labels",
+            "metric_sha256": "",
             "runtime": RUNTIME,
         },
         {
@@ -136,7 +139,9 @@ KINDS: Mapping[Callable[..., str], tuple[dict[str, Any], dict[str, Any]]] = {
             "rate": 1,
             "data_sha256": "e",
             "subset": "report",
-            "metric": "agreement",
+            "task": Task(name="classify", top=2),
+            "against": "unsplit",
+            "metric_sha256": "a",
         },
     ),
     model_profile_key: (PROFILED, {"model_sha256": "n", "code": "d"}),
