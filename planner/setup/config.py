@@ -88,10 +88,10 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def asked_task(self) -> Task | None:
         """The task that was asked for, or None; raises `ProfileError` for a metric of your own beside another task."""
-        task = Task(name=self.task, metric=self.metric or "") if isinstance(self.task, str) else self.task
-        if self.metric is None or (task is not None and task.metric == self.metric):
-            return task
-        if task is not None:
+        task = Task(name=self.task) if isinstance(self.task, str) and self.task != "custom" else self.task
+        if self.metric is None:
+            return Task(name="custom") if isinstance(task, str) else task
+        if isinstance(task, Task) and task.metric != self.metric:
             raise ProfileError(f"task {task.name} has a metric of its own, and a metric is given too", at="$.metric")
         return Task(name="custom", metric=self.metric)
 

@@ -53,7 +53,9 @@ class Classify(Common):
 
     def label(self, sample: Sample) -> Answer:
         """The label, an index of the scores."""
-        if sample.label is None or sample.label >= self.classes:
+        if sample.label is None:
+            raise ProfileError("the labels of task classify are class numbers, one integer an input", at=sample.name)
+        if sample.label >= self.classes:
             raise ProfileError(
                 f"label {sample.label} but {self.classes} outputs (0..{self.classes - 1})", at=sample.name
             )

@@ -70,6 +70,7 @@ def config(**changes: Any) -> PlanConfig:
         device="raspberry-pi-4",
         server="cloud-8core",
         link="lte-cat1",
+        task="classify",
         need=Need(min_agreement=0.0),
         search=SearchConfig(evaluations=16, codecs=("raw", "fast"), max_cuts=2),
         threads=1,

@@ -201,7 +201,7 @@ def test_equal_bytes_at_two_cuts_are_two_reconstructions(nets: ModuleType, monke
     samples = tuple(Sample(name=str(i), group=str(i), tensor=row) for i, row in enumerate(rows))
     data = Dataset(spec=InputSpec(kind="tensor"), samples=samples)
     monkeypatch.setattr(RawCoder, "decode", zeros)
-    made = set_up(graph, data, data, "fidelity")
+    made = set_up(graph, data, data, "tensor")
     errors = []
     for name, answer in (("a", np.e), ("b", 1.0)):
         found = made.evaluator.measure(candidate("split", cut=name, codec="raw"))

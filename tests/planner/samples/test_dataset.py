@@ -191,10 +191,16 @@ def test_npz_of_tensors_and_of_pictures(tmp_path: Path) -> None:
     assert data.group_count == 3
     np.savez(tmp_path / "p.npz", x=np.full((3, 4, 4, 3), 7, np.uint8))
     assert NetworkInputs(load_data("p.npz", SPEC, base=tmp_path))[0].shape == (1, 3, 4, 4)
+    np.savez(tmp_path / "n.npz", x=x, y=np.arange(6) / 2)  # numbers are no classes
+    numbers = load_data("n.npz", TENSOR, base=tmp_path)
+    assert (numbers.labels, numbers.labelled) == (None, True)
+    assert [sample.truth.tolist() for sample in numbers.samples if sample.truth is not None] == [
+        [i / 2] for i in range(6)
+    ]
     faults = {
         "expected arrays": {"z": x},
         "y has shape": {"x": x, "y": np.arange(5)},
-        "integers": {"x": x, "y": np.zeros(6)},
+        "y must be numbers": {"x": x, "y": np.array(list("abcdef"))},
         "NaN": {"x": np.full((6, 2), np.nan)},
         "cannot be read": {"x": np.array([None, 1], dtype=object)},
     }
