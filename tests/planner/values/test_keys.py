@@ -51,20 +51,7 @@ RUNTIME = Runtime(
     libraries=(("numpy", "2.0"), ("onnx", "1.17")),
     code_sha256="c0",
 )
-MACHINE = Machine(
-    cpu="cpu",
-    physical_cores=2,
-    logical_cpus=4,
-    arch="x86_64",
-    os="Linux 6",
-    python="3.12",
-    numpy="2.0",
-    onnxruntime="1.20",
-    provider="CPUExecutionProvider",
-    threads=1,
-    precision="fp32",
-    optimization="ORT_ENABLE_ALL",
-)
+MACHINE = this_machine(threads=1)
 BLOCK = InputSpec(size=16, mean=127.0, std=64.0)
 FLOATS = np.arange(6, dtype=np.float32)
 CONTEXT = Context(
