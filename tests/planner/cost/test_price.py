@@ -42,7 +42,7 @@ CODERS = {name: Coder(encode_s_per_symbol=2e-8, decode_s_per_symbol=1e-8) for na
 
 
 def device(name: str, macs_s: float, **changes: object) -> Device:
-    made = Device(
+    base = Device(
         name=name,
         description="",
         runtime=Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32"),
@@ -59,7 +59,7 @@ def device(name: str, macs_s: float, **changes: object) -> Device:
         price=Price(usd_s=1e-4, usd_request=1e-6),
         serial=Serial(coders=CODERS),
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 SLOW, FAST = device("slow", 1e9), device("fast", 1e12)
@@ -236,9 +236,9 @@ def test_an_infeasible_message_says_why_and_is_no_number_of_hours(model, make_ne
     assert math.isinf(cost.latency_s)
     assert math.isinf(cost.deadline_latency_s)
     assert cost.energy_j is None
-    found = violations(_point(cost), make_needs(latency=1.0))
-    assert [violation.name for violation in found] == ["infeasible"]
-    assert "222 B that lorawan-eu433 carries" in found[0].text
+    missed_limits = violations(_point(cost), make_needs(latency=1.0))
+    assert [violation.name for violation in missed_limits] == ["infeasible"]
+    assert "222 B that lorawan-eu433 carries" in missed_limits[0].text
 
 
 def _point(cost: Cost) -> Evaluated:

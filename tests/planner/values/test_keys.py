@@ -378,7 +378,7 @@ def test_the_runtime_is_this_processs() -> None:
 
 def test_the_code_is_what_the_package_contains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = []
+    hashes = []
     for number, (name, text) in enumerate(
         [("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 2"), ("inner/__init__.py", ""), ("notes.txt", "y")]
     ):
@@ -386,13 +386,13 @@ def test_the_code_is_what_the_package_contains(tmp_path: Path, monkeypatch: pyte
         (folder / name).parent.mkdir(parents=True)
         (folder / "__init__.py").write_text("")
         (folder / name).write_text(text)
-        found.append(code_sha256(folder.name))
-    assert len(set(found)) == len(found)
+        hashes.append(code_sha256(folder.name))
+    assert len(set(hashes)) == len(hashes)
     (tmp_path / "package_0" / "notes.txt").write_text("not code")
     (tmp_path / "package_0" / "tests").mkdir()
     (tmp_path / "package_0" / "tests" / "c.py").write_text("not of the package: there is no __init__.py")
     code_sha256.cache_clear()
-    assert code_sha256("package_0") == found[0]
+    assert code_sha256("package_0") == hashes[0]
 
 
 def in_a_process(home: Path, hash_seed: str) -> dict[str, list[str]]:
