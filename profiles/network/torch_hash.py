@@ -90,4 +90,4 @@ def _tensor_sha256(tensor: Tensor) -> str:
     import torch
 
     flat = tensor.detach().cpu().reshape(-1)
-    return hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()  # numpy has no bfloat16
+    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()  # numpy has no bfloat16

@@ -1,4 +1,4 @@
-"""Payload bytes of our own coders must not change, third-party ones must still be readable; REGENERATE=1 renews the files.
+"""Payload bytes of our own coders must not change, third-party ones must stay readable; REGENERATE=1 renews the files.
 
 A change here is a change of the bitstream: it belongs in the CHANGELOG under "Bitstream".
 """
