@@ -48,16 +48,16 @@ def fitted() -> dict[str, Coder]:
     generator = np.random.default_rng(0)
     bounded = {"symbols": generator.integers(0, 31, (20, 6, 3, 5)).astype(np.uint8)}
     wide = {"symbols": np.rint(4 * generator.laplace(size=(20, 6, 3, 5))).astype(np.int16)}
-    by_name = {name: kind.fit(SPECS, bounded) for name, kind in LOSSLESS.items()}
-    by_name |= {f"{name}, wide": LOSSLESS[name].fit(WIDE, wide) for name in ("zstd", "huffman", "rans", "context")}
+    found = {name: kind.fit(SPECS, bounded) for name, kind in LOSSLESS.items()}
+    found |= {f"{name}, wide": LOSSLESS[name].fit(WIDE, wide) for name in ("zstd", "huffman", "rans", "context")}
     floats = generator.normal(size=(20, 6, 9, 5)).astype(np.float32)
     trellis = Trellis(coder=Huffman(per_channel=False))
-    by_name["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())
+    found["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())
     for kind in ("jpeg", "webp", "avif", "hevc"):
         lossy = LossyTiles(kind=kind)
         if lossy.refuses(FLOAT.shape, 1) is None:
-            by_name[f"lossy-tile-{kind}"] = lossy.fit(FLOAT, floats, Layout(axis=1), lossy.rates[3], Context())
-    return by_name
+            found[f"lossy-tile-{kind}"] = lossy.fit(FLOAT, floats, Layout(axis=1), lossy.rates[3], Context())
+    return found
 
 
 def check(coder: Coder, payload: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Payload bytes of our own coders must not change, third-party ones must stay readable; REGENERATE=1 renews the files.
+"""Payload bytes of our own coders must not change, third-party ones must still be readable; REGENERATE=1 writes anew.
 
 A change here is a change of the bitstream: it belongs in the CHANGELOG under "Bitstream".
 """
@@ -55,11 +55,11 @@ def own() -> dict[str, bytes]:
     one = {"symbols": symbols(1), "minima": np.array([[-1, 0, 0.5, 2]], np.float16)}
     one["symbols"][0, 3, 2] = [900, -900, 0, 31, -32767]
     kinds: dict[str, CoderFit] = {"huffman": Huffman(), "rans": Rans(), "context": ContextCode()}
-    payloads = {name: kind.fit((SPEC, SIDE), calibration).encode(one) for name, kind in kinds.items()}
-    payloads["raw"] = RawCoder(specs=(SPEC, SIDE)).encode(one)
-    payloads["trellis"] = trellis().encode({"x": (symbols(1) / 3).astype(np.float32)})
-    payloads["container"] = pack([b"one", b"two"], codec_id=11, rate=3, plan_hash=bytes(range(8)))
-    return payloads
+    found = {name: kind.fit((SPEC, SIDE), calibration).encode(one) for name, kind in kinds.items()}
+    found["raw"] = RawCoder(specs=(SPEC, SIDE)).encode(one)
+    found["trellis"] = trellis().encode({"x": (symbols(1) / 3).astype(np.float32)})
+    found["container"] = pack([b"one", b"two"], codec_id=11, rate=3, plan_hash=bytes(range(8)))
+    return found
 
 
 def trellis() -> TrellisCoder:
@@ -82,10 +82,10 @@ def third_party() -> dict[str, Coder]:
 def golden() -> dict[str, str]:
     if REGENERATE:
         tiles = {"symbols": integers(60, 256).reshape(TILES.shape).astype(np.uint8)}
-        payloads = {name: coder.encode(tiles) for name, coder in third_party().items()} | own()
+        found = {name: coder.encode(tiles) for name, coder in third_party().items()} | own()
         picture = integers(12 * 10 * 3, 256).reshape(12, 10, 3).astype(np.uint8)
-        payloads |= {name: PICTURES[name].encode(picture, 0) for name in ("png", "jpeg", "webp")}
-        text = {name: base64.b64encode(data).decode() for name, data in sorted(payloads.items())}
+        found |= {name: PICTURES[name].encode(picture, 0) for name in ("png", "jpeg", "webp")}
+        text = {name: base64.b64encode(data).decode() for name, data in sorted(found.items())}
         GOLDEN.write_text(json.dumps(text, indent=1) + "\n")
     stored: dict[str, str] = json.loads(GOLDEN.read_text())
     return stored
