@@ -12,10 +12,10 @@ from splitpoint.planner.coding.cache import ByteCache, default_budget
 
 
 def test_a_value_is_made_once_while_it_is_kept() -> None:
-    cache, made = ByteCache(10), []
+    cache, calls = ByteCache(10), []
     for _ in range(3):
-        assert cache.get("a", lambda: made.append(1) or "value", lambda _: 4) == "value"  # type: ignore[func-returns-value]  # None
-    assert (len(made), cache.used_bytes, "a" in cache, "b" in cache) == (1, 4, True, False)
+        assert cache.get("a", lambda: calls.append(1) or "value", lambda _: 4) == "value"  # type: ignore[func-returns-value]  # None
+    assert (len(calls), cache.used_bytes, "a" in cache, "b" in cache) == (1, 4, True, False)
     cache.clear()
     assert (cache.used_bytes, "a" in cache) == (0, False)
 

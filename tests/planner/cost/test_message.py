@@ -75,8 +75,8 @@ def test_a_random_link_and_a_random_wait_add_as_in_simulation() -> None:
     rng = np.random.default_rng(3)
     waits = rng.permutation(lindley(load, service_s, 300_000, seed=4))
     delay = uplink_delay(OUTAGE, 8 * 4000)
-    ways = np.array([delay.quantile_s(p) for p in np.clip(rng.random(4000), 1e-6, 1 - 1e-6)])
-    sums = rng.choice(ways, len(waits)) + waits
+    delays = np.array([delay.quantile_s(p) for p in np.clip(rng.random(4000), 1e-6, 1 - 1e-6)])
+    sums = rng.choice(delays, len(waits)) + waits
     for share in (0.5, 0.9, 0.99):
         sent = send(Channel(link=OUTAGE, server_load=load, share=share), 4000, service_s)
         down_s = send(Channel(link=OUTAGE), 4000, service_s).link_s - delay.mean_s
@@ -91,8 +91,8 @@ def test_a_server_that_cannot_keep_up_is_infeasible_with_the_reason() -> None:
 
 def test_equal_seeds_give_equal_quantiles() -> None:
     lossy = msgspec.structs.replace(STEADY, loss=0.2, rtt_s=0.05)
-    first, again, other = (send(Channel(link=lossy, share=0.9, seed=s), 5000, 0.01).deadline_s for s in (0, 0, 1))
-    assert first == again
+    first, repeated, other = (send(Channel(link=lossy, share=0.9, seed=s), 5000, 0.01).deadline_s for s in (0, 0, 1))
+    assert first == repeated
     assert other == pytest.approx(first, rel=0.1)
 
 

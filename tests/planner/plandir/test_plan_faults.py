@@ -1,4 +1,4 @@
-"""What happens when things go wrong: damaged files, crashes, full disks, decoders that lie, wrong usage."""
+"""What happens when things go wrong: damaged files, crashes, full disks, wrong decoders, wrong usage."""
 
 from __future__ import annotations
 

@@ -46,12 +46,12 @@ def values(dataset: Dataset) -> set[float]:
 def test_sets_share_no_group_lose_nothing_and_repeat(sizes: list[int], seed: int, classes: int) -> None:
     names = [f"g{i}" for i, size in enumerate(sizes) for _ in range(size)]
     data = tensors(names, [int(n[1:]) % classes for n in names])
-    split, again = split_three(data, seed=seed), split_three(data, seed=seed)
+    split, repeated = split_three(data, seed=seed), split_three(data, seed=seed)
     parts = (split.calibration, split.search, split.report)
     groups = [{s.group for s in part.samples} for part in parts]
     assert len(set.union(*groups)) == sum(len(g) for g in groups)
     assert sum(len(part) for part in parts) == len(data)
-    assert [p.sha256() for p in parts] == [p.sha256() for p in (again.calibration, again.search, again.report)]
+    assert [p.sha256() for p in parts] == [p.sha256() for p in (repeated.calibration, repeated.search, repeated.report)]
     for part, share in zip(parts, (0.2, 0.4, 0.4), strict=True):
         assert abs(len(part) - share * len(data)) <= 2 * max(sizes)
 

@@ -31,13 +31,13 @@ def config_of(home: Path, name: str = "labelled.yaml", **changes: Any) -> PlanCo
         ("labelled.yaml", {"task": Task(name="classify", top=2)}, "top2", "labels"),
         ("labelled.yaml", {"need": Need(min_agreement=0.7)}, "agreement", "unsplit"),
         ("labelled.yaml", {"task": "tensor", "need": Need()}, "tensor", "unsplit"),
-        ("plain.yaml", {"task": "classify"}, "agreement", "unsplit"),
+        ("plain.yaml", {}, "agreement", "unsplit"),
     ],
 )
 def test_labels_are_compared_with_unless_agreement_is_asked_for(
-    fixed_home: Path, name: str, changes: dict[str, Any], metric: str, against: str
+    home: Path, name: str, changes: dict[str, Any], metric: str, against: str
 ) -> None:
-    problem = load_problem(config_of(fixed_home, name, **changes))
+    problem = load_problem(config_of(home, name, **changes))
     assert (problem.metric.use.name, problem.metric.use.against) == (metric, against)
     bound = problem.needs.bounds[0].limit
     assert bound == ("drop" if against == "labels" else "quality")
