@@ -67,7 +67,7 @@ def plan(
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
             given_measurer, *others = measurers.values()
-            baselines, points = measure_baselines(given_measurer, needs, step)
+            baselines, points = measure_baselines(given_measurer, needs, step, unusable=tables.unusable[0])
             points += measure_others(others, needs, step)
             step(f"{len(points)} measured")
         with progress.stage("accuracy", config.search.evaluations) as step:

@@ -130,9 +130,13 @@ class NetworkRuns:
 
     def sweep(self, cuts: Sequence[Cut], subset: str, count: int) -> Iterator[dict[str, Array]]:
         """All tensors of all `cuts` for the first `count` inputs of `subset`, each from one run of the network."""
+        yield from self.sweep_inputs(cuts, itertools.islice(self._inputs[subset], count))
+
+    def sweep_inputs(self, cuts: Sequence[Cut], inputs: Iterable[Array]) -> Iterator[dict[str, Array]]:
+        """All tensors of all `cuts` for each of `inputs`, one input's in memory at a time."""
         names = sorted({name for cut in cuts for name in cut.tensors} - {self.input_name})
         session = open_session(expose(whole_bytes(self.graph), names), level="all", threads=1)
-        for x in itertools.islice(self._inputs[subset], count):
+        for x in inputs:
             yield {self.input_name: x, **session.run({self.input_name: x})}
 
     def tail(self, cut: Cut, tensors: Mapping[str, Array]) -> list[Array]:

@@ -16,7 +16,14 @@ def __dir__() -> list[str]:
     return __all__
 
 
-QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv"})
+# Operators of networks whose weights are stored in 8 bits or fewer.
+QUANTIZED = frozenset(
+    {
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
+        *("QLinearConv", "QLinearMatMul", "QGemm", "QAttention", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"),
+        *("MatMulIntegerToFloat", "MatMulNBits", "MatMulBnb4", "MatMulFpQ4", "GatherBlockQuantized"),
+    }
+)
 
 
 def stored_scale(device: Device, graph: ModelGraph) -> float:
@@ -43,7 +50,7 @@ def peak_bytes(graph: ModelGraph, cut: Cut | None) -> int:
     alive = {tensor.name: tensor.bytes for tensor in graph.inputs}
     peak = sum(alive.values())
     for step, node in enumerate(order):
-        alive.update({name: graph.tensors[name].bytes for name in node.outputs if name in graph.tensors})
+        alive.update({name: graph.bytes_of(name) for name in node.outputs})
         peak = max(peak, sum(alive.values()))
         for name in [name for name in alive if last.get(name, -1) <= step and name not in kept]:
             del alive[name]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
+from splitpoint.planner.cost.uncounted import bound_uncounted, uncounted_seconds
 from splitpoint.planner.deploy.cost import Cost, How
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.timed import Timed
@@ -113,7 +114,12 @@ def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
         run_s = min(device.compute.run_overhead_s, profile.whole.min_s)
         node_s *= (profile.whole.min_s - run_s) / node_s.sum()
         return Party(device=device, node_s=node_s, run_s=run_s, how="profiled", retest_error=profile.retest_error)
-    node_s = predict_s(device, [op_work(graph, node) for node in graph.nodes])
+    node_s = bound_uncounted(
+        predict_s(device, [op_work(graph, node) for node in graph.nodes]),
+        device,
+        profile.host,
+        uncounted_seconds(graph, profile),
+    )
     return Party(device=device, node_s=node_s, run_s=device.compute.run_overhead_s, how="modelled")
 
 
@@ -121,16 +127,18 @@ def op_work(graph: ModelGraph, node: Node) -> OpWork:
     """The arithmetic and the memory traffic of a node."""
 
     def total(names: Iterable[str]) -> int:
-        return sum(graph.tensors[name].bytes for name in names if name in graph.tensors)
+        return sum(graph.bytes_of(name) for name in names)
 
-    known = [graph.tensors[name] for name in node.outputs if name in graph.tensors]
+    known = [graph.tensors[name] for name in node.outputs if name in graph.tensors and graph.tensors[name].elements]
     return OpWork(
         op_class=node.op_class,
         macs=node.macs,
-        read_bytes=total(node.inputs),
+        # What the operators of a body read holds their weights, each time that they are read.
+        read_bytes=node.inner_bytes or total(node.inputs),
         write_bytes=total(node.outputs),
-        weight_bytes=node.weight_bytes,
-        element_bytes=np.dtype(known[0].dtype).itemsize if known else 4,
+        weight_bytes=0 if node.inner_bytes else node.weight_bytes,
+        element_bytes=-(-known[0].bytes // known[0].elements) if known else 4,
+        operators=node.operators,
     )
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from splitpoint.planner.cuts.frontiers import Frontier, find_frontiers
 from splitpoint.planner.values.cut import Cut, Rejected
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.graph import captures
-from splitpoint.profiles.network.model import ModelGraph, Node
+from splitpoint.profiles.network.model import CARRIED_TYPES, ModelGraph, Node
+from splitpoint.profiles.network.operators.subgraphs import captures
 
 __all__ = ["CutList", "cut_of_tensors", "enumerate_cuts", "execution_order", "find_cut"]
 
@@ -57,7 +57,9 @@ def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
             found.append(Frontier(tensors=live, head=tuple(range(done))))
     if k > 1:
         several = find_frontiers(graph, order, [len(single.head) for single in found], k=k)
-        found += [frontier for frontier in several.found if all(name in graph.tensors for name in frontier.tensors)]
+        found += [
+            frontier for frontier in several.found if not any(_why_not_sent(graph, name) for name in frontier.tensors)
+        ]
         found.sort(key=lambda frontier: (frontier.head[-1:], len(frontier.head)))
         for first, last, size in several.skipped:
             reason = f"too many nodes up to {order[last].name!r}: heads that end in more than {size} were not tried"
@@ -173,9 +175,9 @@ def _refusal(
     made = [name for name in live if name in outputs]
     if made:
         return f"output {made[0]!r} is made before this place, and the tail would have to give it"
-    unknown = [name for name in live if name not in graph.tensors]
-    if unknown:
-        return f"{unknown[0]!r} is not a tensor of known shape and type"
+    reasons = [reason for name in live if (reason := _why_not_sent(graph, name)) is not None]
+    if reasons:
+        return reasons[0]
     if len(live) <= k:
         return None
     for name in live:
@@ -185,3 +187,15 @@ def _refusal(
     names = ", ".join(repr(name) for name in live[:SHOWN])
     more = f" and {len(live) - SHOWN} more" if len(live) > SHOWN else ""
     return f"{len(live)} tensors cross: {names}{more}"
+
+
+def _why_not_sent(graph: ModelGraph, name: str) -> str | None:
+    """Why no payload can hold this tensor; None when one can."""
+    if name in graph.unsized:
+        return f"{name!r} has no fixed shape: {graph.unsized[name].reason}"
+    if name not in graph.tensors:
+        return f"{name!r} is not a tensor of known shape and type"
+    tensor = graph.tensors[name]
+    if tensor.dtype not in CARRIED_TYPES:
+        return f"{name!r} holds {tensor.dtype}, which no payload here can carry"
+    return None if tensor.elements else f"{name!r} is empty: its shape is {list(tensor.shape)}"

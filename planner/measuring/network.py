@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from splitpoint.planner.cost.price import Party, op_work, party
+from splitpoint.planner.cost.uncounted import bound_uncounted, refuse_uncounted, uncounted_seconds
 from splitpoint.planner.cuts.enumeration import CutList, enumerate_cuts
 from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.setup.loading import Problem
@@ -59,28 +60,42 @@ class Network:
 def describe_network(
     problem: Problem, variant: Variant, profile: ModelProfile | None, *, host: Device, given: Network | None
 ) -> Network:
-    """Enumerate the cuts and price the operators; `given` is the given network, None: this is it. Nothing is run."""
+    """Enumerate the cuts and price the operators; `given` is the given network, None: this is it. Nothing is run.
+
+    Raises `ProfileError` when too much of the network's time cannot be priced on a modelled side.
+    """
     config, graph = problem.config, variant.graph
     device = host if config.device == "host" else load_device(config.device)
     other = host if config.server == "host" else load_server(config.server)
+    base = profile if given is None else given.profile
+    edge = _party(device, graph, profile, base, None if given is None else (given.graph, given.edge))
+    server = _party(other, graph, profile, base, None if given is None else (given.graph, given.server))
+    for side in (edge, server):
+        if side.how == "modelled" and profile is not None:
+            refuse_uncounted(graph, profile, device=side.device.name)
     return Network(
         variant=variant,
         profile=profile,
         cuts=enumerate_cuts(graph, k=config.search.max_tensors),
-        edge=_party(device, graph, profile, None if given is None else (given.graph, given.edge)),
-        server=_party(other, graph, profile, None if given is None else (given.graph, given.server)),
+        edge=edge,
+        server=server,
     )
 
 
 def _party(
-    device: Device, graph: ModelGraph, profile: ModelProfile | None, given: tuple[ModelGraph, Party] | None
+    device: Device,
+    graph: ModelGraph,
+    profile: ModelProfile | None,
+    base: ModelProfile | None,
+    given: tuple[ModelGraph, Party] | None,
 ) -> Party:
     """Seconds of the nodes; without a profile predicted, and scaled by what prediction was off for the given graph."""
     if profile is not None:
         return party(device, graph, profile)
-    if given is None:
+    if given is None or base is None:
         raise ValueError(f"{graph.name}: the given network needs a profile")
     known_graph, known = given
     predicted_s, known_s = (predict_s(device, [op_work(g, node) for node in g.nodes]) for g in (graph, known_graph))
     scale = float(known.node_s.sum() / known_s.sum())
-    return Party(device=device, node_s=predicted_s * scale, run_s=known.run_s, how="modelled")
+    node_s = bound_uncounted(predicted_s * scale, device, base.host, uncounted_seconds(graph, base))
+    return Party(device=device, node_s=node_s, run_s=known.run_s, how="modelled")

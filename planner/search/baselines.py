@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from splitpoint.planner.search.decide import decide, misses_quality
 from splitpoint.planner.search.table import PROBE_INPUTS
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["measure_baselines", "measure_others", "picture_bit"]
@@ -28,9 +29,12 @@ ALWAYS = ("png", "jpeg", "jpeg-420", "webp")  # picture codecs that are always m
 
 
 def measure_baselines(
-    given: Measurer, needs: Requirements, step: Callable[[str], None]
+    given: Measurer, needs: Requirements, step: Callable[[str], None], *, unusable: Collection[str] = ()
 ) -> tuple[list[tuple[str, Evaluated]], list[Evaluated]]:
-    """The labelled rows of the given network, and all points that were measured for them."""
+    """The labelled rows of the given network, and all points that were measured for them.
+
+    Tensors that are `unusable` cannot be sent; there is no uncompressed split when all cuts have one.
+    """
     device = _on_device(given)
     rows, measured = [("all on device", device)], [device]
     pictures = _pictures(given, needs, step)
@@ -39,10 +43,23 @@ def measure_baselines(
         lossy = [p for p in pictures if p.candidate.codec != "png"]
         best = decide(lossy, needs, ("payload", "drop"))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
-    fastest = min(given.network.cuts.cuts, key=lambda cut: given.pricer.uncompressed(cut).latency_s)
-    uncompressed = _measure(given, placement="split", cut=fastest.name, codec=UNCOMPRESSED)
-    rows.append(("uncompressed split", uncompressed))
-    return rows, [*measured, *pictures, uncompressed]
+    measured += pictures
+    usable = [cut for cut in given.network.cuts.cuts if not set(unusable) & set(cut.tensors)]
+    fastest = _fastest_uncompressed(given, usable)
+    if fastest is not None:
+        rows.append(("uncompressed split", fastest))
+        measured.append(fastest)
+    return rows, measured
+
+
+def _fastest_uncompressed(given: Measurer, cuts: Sequence[Cut]) -> Evaluated | None:
+    """The cut that is fastest when its tensors are sent as they are; one that raw bytes cannot hold is passed over."""
+    for cut in sorted(cuts, key=lambda cut: given.pricer.uncompressed(cut).latency_s):
+        candidate = Candidate(variant=given.network.name, placement="split", cut=cut.name, codec=UNCOMPRESSED, rate=0)
+        point = given.evaluate(candidate)
+        if point is not None:
+            return point
+    return None
 
 
 def measure_others(others: Sequence[Measurer], needs: Requirements, step: Callable[[str], None]) -> list[Evaluated]:

@@ -7,6 +7,7 @@ from splitpoint.planner.cuts.mincut import gain_of_several
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
+from splitpoint.profiles.network.model import CARRIED_TYPES
 
 __all__ = ["missed"]
 
@@ -30,7 +31,8 @@ def missed(problem: Problem, network: Network, chosen: Evaluated) -> str | None:
     cut = network.cut(chosen.candidate.cut) if split else None
     if cut is not None:
         bits = 8 * chosen.cost.payload_bytes / cut.elements
-    sizes = {name: bits * tensor.elements / 8 for name, tensor in network.graph.tensors.items()}
+    tensors = {name: t for name, t in network.graph.tensors.items() if t.dtype in CARRIED_TYPES and t.elements}
+    sizes = {name: bits * tensor.elements / 8 for name, tensor in tensors.items()}
     typical = chosen.cost.payload_bytes or min(sizes.values())
     once, twice = (send(problem.channel, size, 0.0) for size in (typical, 2 * typical))
     if once.infeasible is not None or twice.infeasible is not None:

@@ -9,8 +9,10 @@ from splitpoint.codecs.contract.protocol import Codec
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.search import table
 from splitpoint.planner.search.baselines import picture_bit
+from splitpoint.planner.search.usable_cuts import Unusable, choose_usable
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.cut import Cut
@@ -33,7 +35,8 @@ class Tables:
     entries: list[list[table.Entry]]  # by network
     searched: list[list[Cut]]  # by network
     codecs: list[Codec]
-    left_out: dict[str, str]  # codec, or "codec at cuts" -> why it is not searched
+    left_out: dict[str, str]  # codec, "codec at cuts" or "cut after node" -> why it is not searched
+    unusable: list[Unusable] = dataclasses.field(default_factory=list)  # by network: tensors that cannot be sent
 
     @property
     def size(self) -> int:
@@ -64,10 +67,10 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
     settings = problem.config.search
     codecs = [get_codec(name) for name in settings.codecs or tuple(REGISTRY)]
     ceiling_bit = picture_bit(problem)
-    searched = [
-        table.promising(m.runs, m.network.cuttable, limit=settings.max_cuts, ceiling_bit=ceiling_bit) for m in measurers
-    ]
-    tables = Tables(entries=[], searched=searched, codecs=codecs, left_out={})
+    tables = Tables(entries=[], searched=[], codecs=codecs, left_out={})
+    for measurer in measurers:
+        _choose_cuts(measurer, tables, limit=settings.max_cuts, ceiling_bit=ceiling_bit)
+    searched = tables.searched
     with progress.stage("codecs", sum(map(len, searched)) * len(codecs)) as step:
         for measurer, cuts in zip(measurers, searched, strict=True):
             name, pricer = measurer.network.name, measurer.pricer
@@ -82,3 +85,22 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
         total = sum(len(m.network.cuttable) for m in measurers)
         step(f"{used} presets fitted at {sum(map(len, searched))} of {total} cuts, {tables.size} candidates")
     return tables
+
+
+def _choose_cuts(measurer: Measurer, tables: Tables, *, limit: int, ceiling_bit: float) -> None:
+    """Add the network's promising cuts to `tables`, without those that cannot be sent for every input of the data."""
+    network, split = measurer.network, measurer.network.variant.split
+    chosen, unusable = choose_usable(
+        measurer.runs,
+        network.cuttable,
+        lambda cuts: table.promising(measurer.runs, cuts, limit=limit, ceiling_bit=ceiling_bit),
+        sets=[NetworkInputs(part) for part in (split.calibration, split.search, split.report)],
+        probes=table.PROBE_INPUTS,
+    )
+    tables.searched.append(chosen)
+    tables.unusable.append(unusable)
+    prefix = "" if network.name == GIVEN else f"{network.name}: "
+    for cut in network.cuttable:
+        reason = next((unusable[name] for name in cut.tensors if name in unusable), None)
+        if reason is not None:
+            tables.left_out[f"{prefix}cut after {cut.after}"] = reason

@@ -169,6 +169,7 @@ class OpWork:
     write_bytes: int
     weight_bytes: int
     element_bytes: int = 4
+    operators: int = 1  # that run: a Loop runs those of its body at every trip
 
 
 def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
@@ -192,6 +193,7 @@ def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
         seconds[i] = streamed + predict_node_s(
             device, op.op_class, op.macs, bytes_moved=moved, weight_bytes=0.0 if streamed else weights
         )
+        seconds[i] += (op.operators - 1) * device.compute.node_overhead_s
     return seconds
 
 

@@ -20,6 +20,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import fix_inputs
+from splitpoint.profiles.network.message import normalize_message
+from splitpoint.profiles.network.model import CARRIED_TYPES
 from splitpoint.profiles.network.onnxir import ir, passes
 from splitpoint.profiles.network.runtime import (
     Array,
@@ -37,7 +39,16 @@ from splitpoint.profiles.network.wire import (
     write_external,
 )
 
-__all__ = ["canonicalize", "open_model", "parse_model", "random_feeds", "read_model", "to_bytes", "write_model"]
+__all__ = [
+    "canonicalize",
+    "infer_missing",
+    "open_model",
+    "parse_model",
+    "random_feeds",
+    "read_model",
+    "to_bytes",
+    "write_model",
+]
 
 
 def __dir__() -> list[str]:
@@ -63,6 +74,7 @@ def read_model(path: Path) -> tuple[ir.Model, str]:
     if not path.is_file():
         raise ProfileError("no such model file", at=at, fix="give the path of an .onnx file, or module:factory")
     proto, digest = _read_message(path)
+    normalize_message(proto, at=at)
     model = _deserialize(proto, at=at)
     for file in _external_files(model, path):
         with file.open("rb") as stream:
@@ -73,7 +85,9 @@ def read_model(path: Path) -> tuple[ir.Model, str]:
 
 def parse_model(data: bytes, *, at: str) -> ir.Model:
     """Bytes as a model; raises `ProfileError` when they are empty, cut short or something else."""
-    return _deserialize(_parse_message(data, at=at), at=at)
+    proto = _parse_message(data, at=at)
+    normalize_message(proto, at=at)
+    return _deserialize(proto, at=at)
 
 
 def _read_message(path: Path) -> tuple[onnx.ModelProto, hashlib._Hash]:
@@ -125,10 +139,11 @@ def canonicalize(
     if model.functions:
         passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
+    _refuse_input_types(model, at=at)
     fix_inputs(model, input_shapes or {}, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
-    passes.NameFixPass()(model)  # ORT refuses two nodes of one name
+    _fix_names(model)  # ORT refuses two nodes of one name
     if not large:
         model = _convert_opset(model, at=at)
     # Once is enough: ORT repeats its rules itself until nothing changes (a test optimizes again and compares).
@@ -174,6 +189,7 @@ def open_model(
     profile_to: Path | None = None,
     optimized_to: Path | None = None,
     name: str | None = None,
+    prepack: bool = True,
 ) -> Session:
     """As `runtime.open_session`, whatever the size; weights above 2 GB are mapped, not copied into a message."""
     data, weights = (to_bytes(model), None) if weight_bytes(model) <= PROTOBUF_LIMIT else _mapped(model)
@@ -185,6 +201,7 @@ def open_model(
         optimized_to=optimized_to,
         name=name,
         weights=weights,
+        prepack=prepack,
     )
 
 
@@ -237,6 +254,29 @@ def _external_files(model: ir.Model, path: Path) -> list[Path]:
                 )
             files[file] = None
     return list(files)
+
+
+def _refuse_input_types(model: ir.Model, *, at: str) -> None:
+    for value in model.graph.inputs:
+        kind = value.type.dtype if isinstance(value.type, ir.TensorType) else ir.DataType.UNDEFINED
+        name = "strings" if kind == ir.DataType.STRING else kind.numpy().name if kind else ""
+        if kind != ir.DataType.UNDEFINED and name not in CARRIED_TYPES:
+            raise ProfileError(
+                f"input {value.name!r} holds {name}, which cannot be read from data or sent",
+                at=f"{at}, input {value.name!r}",
+                fix="export the part of the model that starts at a tensor of floats or integers",
+            )
+
+
+def _fix_names(model: ir.Model) -> None:
+    """Give nodes and values unique names, but leave outputs that are not asked for without one: it would ask."""
+    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    absent = [value for node in nodes for value in node.outputs if not value.name and not value.uses()]
+    asked = {value for graph in model.graphs() for value in graph.outputs}
+    passes.NameFixPass()(model)
+    for value in absent:
+        if value not in asked:
+            value.name = ""
 
 
 def _refuse_unknown_operators(model: ir.Model, *, at: str) -> None:
@@ -341,13 +381,13 @@ def _tidy(model: ir.Model) -> ir.Model:
     passes.ClearMetadataAndDocStringPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
-    passes.NameFixPass()(model)
+    _fix_names(model)
     for graph in model.graphs():
         graph.metadata_props.clear()
         for value in (*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)):
             value.metadata_props.clear()
             value.doc_string = None
-    _infer_missing(model)
+    infer_missing(model)
     weights = sorted(model.graph.initializers.items())
     model.graph.initializers.clear()
     model.graph.initializers.update(weights)
@@ -370,8 +410,8 @@ def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return tensor
 
 
-def _infer_missing(model: ir.Model) -> None:
-    """Ask ONNX for types and shapes that ORT has not written: sequences, and what depends on data."""
+def infer_missing(model: ir.Model) -> None:
+    """Ask ONNX for the types and shapes of the graph's tensors that are not known; it knows its own operators only."""
     graph = model.graph
     missing = [value for node in graph for value in node.outputs if value.name and None in (value.type, value.shape)]
     if not missing:
@@ -384,7 +424,10 @@ def _infer_missing(model: ir.Model) -> None:
         graph=ir.serde.serialize_graph(view),  # type: ignore[arg-type]  # see profiles.network.wire
         opset_import=[onnx.helper.make_opsetid(domain, version) for domain, version in graph.opset_imports.items()],
     )
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    except onnx.shape_inference.InferenceError:  # of an operator that ONNX knows otherwise than ORT, which runs it
+        return
     kinds = {info.name: info.type for info in (*inferred.value_info, *inferred.output)}
     for value in missing:
         kind = kinds.get(value.name or "")

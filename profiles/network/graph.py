@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +16,15 @@ import numpy as np
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import canonicalize, parse_model, read_model
-from splitpoint.profiles.network.macs import count_macs, op_class
 from splitpoint.profiles.network.model import ModelGraph, Node, Tensor
+from splitpoint.profiles.network.observed_shapes import Observation, complete_shapes
 from splitpoint.profiles.network.onnxir import ir
+from splitpoint.profiles.network.operators.node_work import node_work
+from splitpoint.profiles.network.operators.subgraphs import captures, inner_tensors
 from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.network.wire import message_chunks
 
-__all__ = ["captures", "describe_model", "load_graph", "load_model", "tensor_of"]
+__all__ = ["describe_model", "load_graph", "load_model", "tensor_of"]
 
 
 def __dir__() -> list[str]:
@@ -58,7 +60,8 @@ def load_model(
     if input_shape is not None and len(model.graph.inputs) == 1:
         input_shapes = {model.graph.inputs[0].name or "": input_shape}
     canonical, outputs = canonicalize(model, at=str(path), input_shapes=input_shapes)
-    return _build(canonical, outputs, name=path.stem, source=str(path), source_sha256=digest)
+    observed = complete_shapes(canonical, at=str(path))
+    return _build(canonical, outputs, observed, name=path.stem, source=str(path), source_sha256=digest)
 
 
 def load_graph(
@@ -70,7 +73,9 @@ def load_graph(
 ) -> ModelGraph:
     """As `load_model`, for a serialized model that keeps its weights inside."""
     canonical, outputs = canonicalize(parse_model(model, at=source), at=source, input_shapes=input_shapes)
-    return _build(canonical, outputs, name=name, source=source, source_sha256=hashlib.sha256(model).hexdigest())
+    observed = complete_shapes(canonical, at=source)
+    digest = hashlib.sha256(model).hexdigest()
+    return _build(canonical, outputs, observed, name=name, source=source, source_sha256=digest)
 
 
 def describe_model(model: bytes, *, name: str = "model") -> ModelGraph:
@@ -81,17 +86,7 @@ def describe_model(model: bytes, *, name: str = "model") -> ModelGraph:
     import onnx
 
     proto = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model), data_prop=True)
-    return _build(ir.serde.deserialize_model(proto), {}, name=name, source=name, source_sha256="")
-
-
-def captures(node: ir.Node) -> Iterator[ir.Value]:
-    """Values of the graph around `node` that its subgraphs (If, Loop, Scan) read, in order, each once."""
-    outer = node.graph
-    seen: set[ir.Value] = set()
-    for inner in _subgraph_reads(node):
-        if inner.graph is outer and inner not in seen:
-            seen.add(inner)
-            yield inner
+    return _build(ir.serde.deserialize_model(proto), {}, Observation(), name=name, source=name, source_sha256="")
 
 
 def tensor_of(value: ir.Value) -> Tensor | None:
@@ -114,28 +109,22 @@ def tensor_of(value: ir.Value) -> Tensor | None:
     )
 
 
-def _subgraph_reads(node: ir.Node) -> Iterator[ir.Value]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs = [attribute.as_graph()]
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs = list(attribute.as_graphs())
-        else:
-            continue
-        for graph in graphs:
-            for inner in graph:
-                yield from (value for value in inner.inputs if value is not None)
-                yield from _subgraph_reads(inner)
-            yield from graph.outputs
-
-
-def _build(model: ir.Model, ran: Mapping[str, Array], *, name: str, source: str, source_sha256: str) -> ModelGraph:
+def _build(
+    model: ir.Model,
+    ran: Mapping[str, Array],
+    observed: Observation,
+    *,
+    name: str,
+    source: str,
+    source_sha256: str,
+) -> ModelGraph:
     tensors: dict[str, Tensor] = {}
     depends: set[ir.Value] = set(model.graph.inputs)
     for value in model.graph.inputs:
         _note(tensors, value)
     weights = _Weights()
     nodes: list[Node] = []
+    uncounted: Counter[str] = Counter()
     for node in model.graph:
         reads = dict.fromkeys([value for value in node.inputs if value is not None] + list(captures(node)))
         fed = [value for value in reads if value in depends]
@@ -145,18 +134,22 @@ def _build(model: ir.Model, ran: Mapping[str, Array], *, name: str, source: str,
         depends.update(node.outputs)
         for value in node.outputs:
             _note(tensors, value)
-        parameters, weight_bytes = weights.claim([value for value in reads if value not in depends])
+        parameters, weight_bytes = weights.claim(node, [value for value in reads if value not in depends])
+        work = node_work(node, observed.calls)
+        uncounted.update([work.uncounted] if work.uncounted else [])
         nodes.append(
             Node(
                 index=len(nodes),
                 name=node.name or "",
                 op_type=node.op_type,
-                op_class=op_class(node),
+                op_class=work.op_class,
                 inputs=tuple(value.name or "" for value in fed),
                 outputs=tuple(value.name for value in node.outputs if value.name),
-                macs=count_macs(node),
+                macs=work.macs,
                 parameters=parameters,
                 weight_bytes=weight_bytes,
+                operators=work.operators,
+                inner_bytes=work.inner_bytes,
             )
         )
     constant = [value.name for value in model.graph.outputs if value not in depends]
@@ -175,37 +168,45 @@ def _build(model: ir.Model, ran: Mapping[str, Array], *, name: str, source: str,
         tensors=tensors,
         nodes=tuple(nodes),
         opset=model.graph.opset_imports[""],
-        uncounted=dict(sorted(Counter(node.op_type for node in nodes if node.macs is None).items())),
+        uncounted=dict(sorted(uncounted.items())),
         source=source,
         source_sha256=source_sha256,
+        unsized=observed.unsized,
     )
 
 
 class _Weights:
-    """Constants, each claimed once: by the first input-dependent node that reads it, directly or through constants."""
+    """Constants, each claimed once: by the first input-dependent node that reads it, directly or through constants.
+
+    What the bodies of If, Loop and Scan hold is claimed by the node, every branch: all of it is stored.
+    """
 
     def __init__(self) -> None:
-        self._behind: dict[ir.Value, list[ir.Value]] = {}  # output of a constant node -> initializers it is made of
+        # Output of a node without input dependence -> the initializers and Constant nodes' outputs it is made of.
+        self._behind: dict[ir.Value, list[ir.Value]] = {}
+        self._held: dict[ir.Value, list[ir.TensorProtocol]] = {}  # output of a node -> constants inside the node
         self._claimed: set[ir.Value] = set()
 
     def forward(self, node: ir.Node, reads: Mapping[ir.Value, None]) -> None:
         """Remember what a node without input dependence (DequantizeLinear of a weight) is made of."""
         sources = [source for value in reads for source in self._behind.get(value, [value])]
+        held = list(inner_tensors(node))
+        if held:
+            self._held[node.outputs[0]] = held
+            sources.append(node.outputs[0])
         for output in node.outputs:
             self._behind[output] = sources
 
-    def claim(self, constants: list[ir.Value]) -> tuple[int, int]:
-        """Parameters and bytes of the constants that no earlier node has read."""
-        parameters = size = 0
+    def claim(self, node: ir.Node, constants: list[ir.Value]) -> tuple[int, int]:
+        """Parameters and bytes of the constants inside `node`, and of those it reads that no earlier node has read."""
+        tensors = list(inner_tensors(node))
         for constant in constants:
             for source in self._behind.get(constant, [constant]):
-                tensor = source.const_value
-                if tensor is None or source in self._claimed:
-                    continue
-                self._claimed.add(source)
-                size += tensor.nbytes
-                parameters += tensor.size if tensor.dtype in _PARAMETER_KINDS else 0
-        return parameters, size
+                if source not in self._claimed:
+                    self._claimed.add(source)
+                    tensors += self._held.get(source, [] if source.const_value is None else [source.const_value])
+        parameters = sum(tensor.size for tensor in tensors if tensor.dtype in _PARAMETER_KINDS)
+        return parameters, sum(tensor.nbytes for tensor in tensors)
 
 
 def _note(tensors: dict[str, Tensor], value: ir.Value) -> None:

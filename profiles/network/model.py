@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from splitpoint.profiles.network.onnxir import ir
 
-__all__ = ["ModelGraph", "Node", "OpClass", "Tensor"]
+__all__ = ["CARRIED_TYPES", "ModelGraph", "Node", "OpClass", "Tensor", "Unsized"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
+
+# Element types, by numpy's names, that data, payloads and ONNX Runtime's Python interface can carry: strings have no
+# size, and there are no arrays of bfloat16, float8 and 4-bit numbers.
+CARRIED_TYPES: Final = frozenset(
+    {
+        *("bool", "float16", "float32", "float64"),
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    }
+)
 
 OpClass = Literal["dense", "pointwise", "depthwise", "matmul", "other"]
 
@@ -33,6 +42,14 @@ class Tensor:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Unsized:
+    """A tensor without a fixed size: why, and the bytes of the largest that was seen."""
+
+    reason: str
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
     """One operator of the canonical graph, in topological order."""
 
@@ -45,6 +62,8 @@ class Node:
     macs: int | None  # None: this operator is not counted (listed, never silently zero)
     parameters: int
     weight_bytes: int
+    operators: int = 1  # that run: If, Loop and Scan run those of their bodies, a Loop at every trip
+    inner_bytes: int = 0  # that the operators of bodies read and write
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,6 +84,13 @@ class ModelGraph:
     uncounted: Mapping[str, int]  # op_type -> how many nodes have no MAC count
     source: str  # file or import path it came from
     source_sha256: str
+    unsized: Mapping[str, Unsized] = dataclasses.field(default_factory=dict)  # tensors whose size depends on the data
+
+    def bytes_of(self, name: str) -> int:
+        """Bytes of a tensor; of one without a fixed size, those of the largest that was seen; 0: not known."""
+        if name in self.tensors:
+            return self.tensors[name].bytes
+        return self.unsized[name].bytes if name in self.unsized else 0
 
     @property
     def macs(self) -> int:

@@ -119,17 +119,21 @@ def open_session(
     optimized_to: Path | None = None,
     name: str | None = None,
     weights: Mapping[str, Array] | None = None,
+    prepack: bool = True,
 ) -> Session:
     """Load a model from bytes or from its file; `weights` are those that the bytes declare as external data.
 
     `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file; `optimized_to`
     receives the graph that ORT really runs, its weights in ``<optimized_to>.data``; `name` is what errors call the
-    model. Raises `ProfileError`.
+    model. Without `prepack` weights stay as they are: those laid out for speed are missing in the profiler's file.
+    Raises `ProfileError`.
     """
     label = name or (str(model) if isinstance(model, Path) else "model in memory")
     options = _options(level=level, threads=threads, optimized_to=optimized_to)
     if optimized_to is not None:
         _keep_weights_apart(options, optimized_to)
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if profile_to is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_to)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.limits.text import needs_text
@@ -22,7 +23,7 @@ from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import describe
-from splitpoint.profiles.units import format_flops, format_fraction
+from splitpoint.profiles.units import format_flops, format_fraction, format_seconds
 
 __all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
 
@@ -156,8 +157,7 @@ def _warnings(result: SearchResult) -> list[str]:
         texts.append(f"demonstration: n = {count_text(report, 'scene')} in the report set, {search} in the search set")
     if result.profile.retest_error > RETEST_WARNING:
         texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
-    if result.problem.graph.uncounted:
-        texts.append(uncounted_text(result.problem.graph.uncounted))
+    texts += _uncounted(result)
     reasons: dict[str, list[str]] = {}
     for name, reason in sorted(result.left_out.items()):
         reasons.setdefault(reason, []).append(name)
@@ -166,6 +166,24 @@ def _warnings(result: SearchResult) -> list[str]:
         texts.append(f"left out {', '.join(names[:NAMED])}{more}: {reason}")
     if result.problem.spec.kind == "tensor":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
+    return texts
+
+
+def _uncounted(result: SearchResult) -> list[str]:
+    """Operators without a count of multiply-adds, and how much of each modelled side's time is a bound of theirs."""
+    graph = result.problem.graph
+    if not graph.uncounted:
+        return []
+    given = result.given
+    share = format_fraction(uncounted_share(graph, result.profile))
+    texts = [f"{uncounted_text(graph.uncounted)}; {share} of the time measured on this host"]
+    nodes = [node.index for node in graph.nodes if node.macs is None]
+    for side in {side.device.name: side for side in (given.edge, given.server) if side.how == "modelled"}.values():
+        whole_s, bound_s = side.run_s + float(side.node_s.sum()), float(side.node_s[nodes].sum())
+        texts.append(
+            f"{side.device.name}: {format_seconds(bound_s)} of {format_seconds(whole_s)} for the whole network are an"
+            " upper bound for operators that are not counted, not a prediction"
+        )
     return texts
 
 

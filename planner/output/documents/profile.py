@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.tensors import TensorsPart
 from splitpoint.planner.output.plurals import count_text, uncounted_text
@@ -98,5 +99,6 @@ def _lines(graph: ModelGraph, profile: ModelProfile) -> tuple[str, ...]:
     if profile.retest_error > RETEST_WARNING:
         lines.append(f"warning: noisy host, two halves of the run differ by {format_fraction(profile.retest_error)}")
     if graph.uncounted:
-        lines.append(uncounted_text(graph.uncounted))
+        share = format_fraction(uncounted_share(graph, profile))
+        lines.append(f"{uncounted_text(graph.uncounted)}; {share} of the time measured on this host")
     return tuple(lines)

@@ -137,8 +137,7 @@ def test_capture_of_a_subgraph_is_the_reason(nets: ModuleType) -> None:
     reader = graph.nodes[-1]
     assert reader.op_type == "If"
     assert {"h", "a"} <= set(reader.inputs)
-    assert reader.macs is None
-    assert graph.uncounted == {"If": 1}
+    assert reader.macs == 0  # of the branch that runs take: one Exp
     result = enumerate_cuts(graph)
     assert [cut.tensors for cut in result.cuts] == [("x",), ("h",)]
     assert all(f"node {reader.name!r} (If) captures outer value 'h'" in place.reason for place in result.rejected)

@@ -42,11 +42,11 @@ class FakeMeasurer:
         channels: int = 3,
         drops: Mapping[str, Sequence[float]] | None = None,
         uncompressed: Mapping[str, float] | None = None,
-        unfit: str = "",
+        unfit: str = "",  # codec, or "codec at cut"
     ) -> None:
         self._make, self._drops, self._unfit = make_point, drops or {}, unfit
         self._seconds = uncompressed or {"a": 0.03, "b": 0.01, "c": 0.02}
-        cuts = types.SimpleNamespace(cuts=[types.SimpleNamespace(name=cut) for cut in self._seconds])
+        cuts = types.SimpleNamespace(cuts=[types.SimpleNamespace(name=cut, tensors=(cut,)) for cut in self._seconds])
         spec = types.SimpleNamespace(kind=kind, channels=channels)
         self.network = types.SimpleNamespace(
             name=name, variant=types.SimpleNamespace(spec=spec, kind=variant), cuts=cuts, cuttable=[]
@@ -56,7 +56,7 @@ class FakeMeasurer:
 
     def evaluate(self, candidate: Candidate) -> Evaluated | None:
         self.asked.append(candidate)
-        if candidate.codec == self._unfit:
+        if self._unfit in (candidate.codec, f"{candidate.codec} at {candidate.cut}"):
             return None
         drop = self._drops[candidate.codec][candidate.rate] if candidate.codec in self._drops else 0.0
         # Finer pictures are larger and slower; PNG is the largest.
@@ -161,9 +161,23 @@ def test_the_uncompressed_split_is_the_fastest_one_the_first_of_equals(make_poin
 
 
 def test_a_baseline_that_cannot_be_fitted_is_an_error_that_names_it(make_point: Make, make_needs: Make) -> None:
-    with pytest.raises(ProfileError, match=f"the baseline {UNCOMPRESSED} cannot be fitted") as raised:
-        measured(FakeMeasurer(make_point, unfit=UNCOMPRESSED), make_needs())
-    assert raised.value.at == "b"
+    with pytest.raises(ProfileError, match="the baseline png cannot be fitted"):
+        measured(FakeMeasurer(make_point, unfit="png"), make_needs())
+
+
+def test_cuts_that_cannot_be_sent_as_they_are_are_passed_over(make_point: Make, make_needs: Make) -> None:
+    """b, the fastest, holds infinity in some input, or is known for it; without any usable cut there is no row."""
+    unfit = measured(FakeMeasurer(make_point, unfit=f"{UNCOMPRESSED} at b"), make_needs())[0]
+    assert unfit["uncompressed split"].cut == "c"
+    measurer: Any = FakeMeasurer(make_point)
+    rows, points = measure_baselines(measurer, make_needs(), lambda text: None, unusable={"b"})
+    assert [point.candidate.cut for label, point in rows if label == "uncompressed split"] == ["c"]
+    assert points[-1].candidate.cut == "c"
+    assert all(candidate.cut != "b" for candidate in measurer.asked)
+    for measurer, unusable in ((FakeMeasurer(make_point, unfit=UNCOMPRESSED), ()), (FakeMeasurer(make_point), "abc")):
+        rows, points = measure_baselines(measurer, make_needs(), lambda text: None, unusable=unusable)
+        assert [label for label, _ in rows] == ["all on device", "send PNG", "send JPEG, WebP"]
+        assert all(point.candidate.placement != "split" for point in points)
 
 
 def test_other_networks_run_alone_and_behind_pictures_only_when_they_are_listed(

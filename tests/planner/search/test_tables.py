@@ -112,9 +112,10 @@ class Steps:
 
 
 def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> Any:
-    cuts = [types.SimpleNamespace(name=cut) for cut in cuttable]
+    cuts = [types.SimpleNamespace(name=cut, tensors=(cut,), after=f"node of {cut}") for cut in cuttable]
     runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused)
-    network = types.SimpleNamespace(name=name, cuttable=cuts)
+    split = types.SimpleNamespace(calibration=None, search=None, report=None)
+    network = types.SimpleNamespace(name=name, cuttable=cuts, variant=types.SimpleNamespace(split=split))
     return types.SimpleNamespace(network=network, runs=runs, pricer=types.SimpleNamespace(price=f"price of {name}"))
 
 
@@ -135,7 +136,11 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             for codec in codecs:
                 yield [entry(make_point, variant=variant, cut=cut.name, codec=codec.name, rate=r) for r in range(2)]
 
+    def choose_usable(runs: Any, cuts: list[Any], choose: Any, *, sets: Any, probes: int) -> tuple[list[Any], Any]:
+        return choose(cuts), {"c": "it holds NaN"}
+
     monkeypatch.setattr(tables, "picture_bit", lambda problem: 777.0)
+    monkeypatch.setattr(tables, "choose_usable", choose_usable)
     monkeypatch.setattr(table, "promising", promising)
     monkeypatch.setattr(table, "tabulate", tabulate)
 
@@ -172,7 +177,11 @@ def test_every_network_has_the_table_of_its_own_promising_cuts(
 def test_what_a_variant_leaves_out_is_said_of_that_variant(
     fitted: Callable[..., tuple[Tables, list[Any], Steps]],
 ) -> None:
-    assert fitted(("raw",))[0].left_out == {"k after a": "too wide", "half: k after a": "too narrow"}
+    assert fitted(("raw",))[0].left_out == {
+        "cut after node of c": "it holds NaN",
+        "k after a": "too wide",
+        "half: k after a": "too narrow",
+    }
 
 
 def test_all_codecs_are_searched_when_none_are_named(fitted: Callable[..., tuple[Tables, list[Any], Steps]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from splitpoint.planner.cost.message import Channel
@@ -161,6 +162,30 @@ def test_what_can_never_be_sent_says_why(make_point: Make, make_needs: Make) -> 
     assert near["latency_s"] is near["latency_parts_s"]["head"] is None
 
 
+def test_operators_without_a_count_and_what_of_a_modelled_sides_time_is_their_bound(
+    make_point: Make, make_needs: Make
+) -> None:
+    result = outcome([make_point()], make_needs(), uncounted={"If": 1, "Foo": 1})
+    result.problem.graph.nodes = [side(index=i, name=f"n{i}", macs=macs) for i, macs in enumerate([None, 5, None])]
+    seconds = [0.01, 0.18, 0.01]
+    result.profile.nodes = [side(name=f"n{i}", seconds=value) for i, value in enumerate(seconds)]
+    result.profile.whole = side(min_s=0.2)
+    parties = [
+        side(device=side(name=name), how=how, run_s=0.01, node_s=np.array([0.02, 0.36, 0.03]))
+        for name, how in (("camera", "modelled"), ("host", "profiled"))
+    ]
+    result.given = side(edge=parties[0], server=parties[1])
+    notes = plan_answer(result, plan(), Path("out"))["notes"]
+    assert notes[2:] == [
+        "2 operators not counted: Foo (1), If (1); 10 % of the time measured on this host",
+        "camera: 50 ms of 420 ms for the whole network are an upper bound for operators that are not counted,"
+        " not a prediction",
+    ]
+    result.given.server.how = "modelled"
+    result.given.server.device.name = "camera"
+    assert plan_answer(result, plan(), Path("out"))["notes"] == notes  # both sides one device: said once
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -170,7 +195,6 @@ def test_what_can_never_be_sent_says_why(make_point: Make, make_needs: Make) -> 
         ({"groups": 3}, "demonstration: n = 3 scenes in the report set, 40 in the search set"),
         ({"retest_error": 0.05}, None),
         ({"retest_error": 0.08}, "noisy host: the retest error of the profile is 8 %"),
-        ({"uncounted": {"If": 2, "Foo": 1}}, "3 operators not counted: Foo (1), If (2)"),
         ({"left_out": {"b": "slow", "a": "slow"}}, "left out a, b: slow"),
         ({"left_out": dict.fromkeys("cba", "slow")}, "left out a, b, c: slow"),
         ({"left_out": dict.fromkeys("edcba", "slow")}, "left out a, b, c and 2 more: slow"),
