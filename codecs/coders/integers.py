@@ -151,24 +151,25 @@ def _fit_model(spec: TensorSpec, values: NDArray[np.int64]) -> _Model:
 
     A number seen c times among N is taken to have the probability (c - 1) / N (absolute discounting, Ney et al. 1994):
     what one occurrence less would have shown. The rest goes to the size classes, so that numbers that calibration did
-    not see stay cheap; a number seen once never has a code.
+    not see stay cheap; a number seen once never has a code. As numbers leave their class, its code becomes longer and
+    more of them are worth a code: a few rounds reach the end.
     """
     unique, counts = np.unique(values, return_counts=True)
-    total = len(values)
-    class_counts = np.bincount(_bits(_zigzag(unique)), weights=counts, minlength=CLASSES)
     classes = _bits(_zigzag(unique))
-    by_class = np.log2(total / class_counts[classes]) + np.maximum(classes - 1, 0)
-    with np.errstate(divide="ignore"):
-        saved = counts * (by_class - np.log2(total / (counts - 1)))
-    order = np.argsort(-saved, kind="stable")[:MOST_FREQUENT]
-    chosen = np.sort(order[saved[order] > 0])
-    frequent, own = unique[chosen].astype(np.int64), counts[chosen] - 1
-    left = np.bincount(classes, weights=counts, minlength=CLASSES).astype(np.int64)
-    left -= np.bincount(classes[chosen], weights=own, minlength=CLASSES).astype(np.int64)
+    chosen = np.zeros(len(unique), bool)
+    for _ in range(ROUNDS):
+        left = np.bincount(classes, weights=np.where(chosen, 1, counts), minlength=CLASSES)
+        by_class = np.log2(len(values) / left[classes]) + np.maximum(classes - 1, 0)
+        with np.errstate(divide="ignore"):
+            saved = counts * (by_class - np.log2(len(values) / (counts - 1)))
+        best = np.argsort(-saved, kind="stable")[:MOST_FREQUENT]
+        chosen = np.zeros(len(unique), bool)
+        chosen[best[saved[best] > 0]] = True
+    left = np.bincount(classes, weights=np.where(chosen, 1, counts), minlength=CLASSES).astype(np.int64)
     # Every class can be coded: the least frequency, 2^-14, for each of the 65 costs 0.4 % at most. The last is rANS'
     # own escape, which is never used.
-    table = frequencies(np.concatenate([left * RARE + 1, own * RARE, [1]]).astype(np.int64)[None])
-    return _model(spec, frequent, table)
+    table = frequencies(np.concatenate([left * RARE + 1, (counts[chosen] - 1) * RARE, [1]]).astype(np.int64)[None])
+    return _model(spec, unique[chosen].astype(np.int64), table)
 
 
 def _model(spec: TensorSpec, frequent: Array, table: Array) -> _Model:
