@@ -6,11 +6,11 @@ A payload begins with a byte that says how the numbers are coded; the encoder ta
     1  codes: a number is a frequent number of the calibration set, or a size class followed by plain bits
     2  codes of the differences of neighbours in C order, modulo 2^64
 
-A code is coded by rANS with static frequencies. Size class 0 is the number 0; class c > 0 holds the numbers whose zigzag
-form (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) has c bits, and is followed by the c - 1 bits below the highest one: Elias'
-gamma code (Elias 1975) with its lengths made adaptive, so that any 64-bit integer can be coded, whatever calibration saw.
-Behind the byte, payloads of kinds 1 and 2 have the length of the rANS bytes (7 bits a byte, low bits first, the top bit set
-on all but the last byte), the rANS bytes, and the plain bits, highest first, with zero bits to the next byte.
+A code is coded by rANS with static frequencies. Size class 0 is the number 0; class c > 0 holds the numbers whose
+zigzag form (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) has c bits, and is followed by the c - 1 bits below the highest one:
+Elias' gamma code (Elias 1975) with fitted lengths, so that any 64-bit integer can be coded, whatever calibration saw.
+Behind the byte, payloads of kinds 1 and 2 have the length of the rANS bytes (7 bits a byte, low bits first, the top bit
+set on all but the last byte), the rANS bytes, and the plain bits, highest first, with zero bits to the next byte.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ PLAIN, VALUES, DIFFERENCES = 0, 1, 2
 CLASSES = 65  # bits of a zigzag number: 0 to 64
 MOST_FREQUENT = 512  # numbers with a code of their own; more would make codec.npz larger than what they save
 MOST_LENGTH_BYTES = 5
+ROUNDS = 6  # of choosing the frequent numbers
 RARE = 1 << 20  # a count in units of that of what was never seen
 
 Words = NDArray[np.uint64]

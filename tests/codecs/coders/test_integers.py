@@ -1,4 +1,4 @@
-"""Integers without loss: every value of every type comes back, ids cost what their entropy says, and damage is refused."""
+"""Integers without loss: every value comes back, ids cost their entropy, and damage is refused."""
 
 from __future__ import annotations
 
