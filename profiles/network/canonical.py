@@ -19,7 +19,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.input_shapes import fix_inputs
+from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
 from splitpoint.profiles.network.onnxir import ir, passes
 from splitpoint.profiles.network.runtime import (
     Array,
@@ -111,9 +111,7 @@ def _deserialize(proto: onnx.ModelProto, *, at: str) -> ir.Model:
     return model
 
 
-def canonicalize(
-    model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> tuple[ir.Model, dict[str, Array]]:
+def canonicalize(model: ir.Model, *, at: str, input_shapes: Shapes | None = None) -> tuple[ir.Model, dict[str, Array]]:
     """The canonical form of `model`, which may be changed on the way, and its outputs for one random input.
 
     The run finds shapes that do not fit one another and kernels that ORT does not have. Raises `ProfileError` when
@@ -124,8 +122,7 @@ def canonicalize(
         ir.external_data.load_to_model(model)
     if model.functions:
         passes.InlinePass()(model)
-    passes.RemoveInitializersFromInputsPass()(model)
-    fix_inputs(model, input_shapes or {}, at=at)
+    fix_inputs(model, input_shapes, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
     passes.NameFixPass()(model)  # ORT refuses two nodes of one name

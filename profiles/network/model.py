@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from splitpoint.profiles.network.onnxir import ir
 
@@ -18,6 +20,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Array = NDArray[Any]
 OpClass = Literal["dense", "pointwise", "depthwise", "matmul", "other"]
 
 
@@ -65,6 +68,15 @@ class ModelGraph:
     uncounted: Mapping[str, int]  # op_type -> how many nodes have no MAC count
     source: str  # file or import path it came from
     source_sha256: str
+    fixed: tuple[str, ...] = ()  # what was decided of the inputs: dimensions fixed, constants, inputs left out
+
+    def feeds(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
+        """The inputs by name: `x` itself, or the one array of a network of one input."""
+        if isinstance(x, Mapping):
+            return dict(x)
+        if len(self.inputs) != 1:
+            raise ValueError(f"{self.name} has {len(self.inputs)} inputs: give arrays by name")
+        return {self.inputs[0].name: x}
 
     @property
     def macs(self) -> int:
