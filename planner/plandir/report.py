@@ -27,7 +27,7 @@ REFERENCE = "reference.npz"  # what the given network gives for the report input
 
 
 def report_bytes(dataset: Dataset) -> bytes:
-    """The bytes of report-inputs.npz: arrays x, y and group as `planner.samples.readers.load_npz` reads them."""
+    """The bytes of report-inputs.npz: arrays x, y and group as `planner.samples.npz.load_npz` reads them."""
     pictures = dataset.samples[0].picture is not None
     rows = [s.picture if pictures else np.asarray(s.tensor)[0] for s in dataset.samples]
     arrays = {"x": np.stack([np.asarray(row) for row in rows]), "group": np.array([s.group for s in dataset.samples])}

@@ -18,7 +18,7 @@ from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
 from splitpoint.planner.plandir.report import plan_input, run_report
 from splitpoint.planner.samples.dataset import Dataset, network_input
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair

@@ -44,7 +44,7 @@ from splitpoint.planner.plandir.variant_files import (
     stored_variants,
     variant_files,
 )
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError

@@ -54,10 +54,10 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     torchvision's numbers are ``scale: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]``; a network that
     wants (picture - 127) / 128 has ``mean: 127, std: 128``; both are in the order of the network's channels.
-    A tensor has only `dtype`; its values come as they are.
+    A tensor has only `dtype`; its values come as they are. Tensors (several inputs) have the types of the network.
     """
 
-    kind: Literal["image", "tensor"] = "image"
+    kind: Literal["image", "tensor", "tensors"] = "image"  # tensors: a network of several inputs
     # msgspec 0.22 crashes on a constrained int beside a fixed tuple, so the sides' bounds are checked below.
     size: int | tuple[int, int] | None = None  # of the network's input: one side of a square, or (height, width)
     resize: int | Literal["cover", "exact"] = "cover"  # shorter side in pixels; as small as covers size; stretched
@@ -74,7 +74,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; msgspec adds the place in the file."""
-        if self.kind == "tensor":
+        if self.kind != "image":
             self._refuse_image_fields()
             return
         if self.size is None:
@@ -92,7 +92,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def height_width(self) -> tuple[int, int]:
         """Height and width of the network's input, pixels; images only."""
         if self.size is None:
-            raise ProfileError("a tensor input has no picture size")
+            raise ProfileError("an input that is no picture has no picture size")
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
@@ -108,8 +108,9 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def _refuse_image_fields(self) -> None:
         for field in msgspec.structs.fields(self):
-            if field.name not in ("kind", "dtype") and getattr(self, field.name) != field.default:
-                raise ProfileError(f"{field.name} is for images and this input is a tensor", fix="remove it")
+            known = ("kind", "dtype") if self.kind == "tensor" else ("kind",)
+            if field.name not in known and getattr(self, field.name) != field.default:
+                raise ProfileError(f"{field.name} is not for an input of kind: {self.kind}", fix="remove it")
 
     def _check_numbers(self) -> None:
         for name in ("mean", "std"):
