@@ -32,7 +32,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "2.0"
+FORMAT = "3.0"
 
 Placement = Literal["split", "device", "server"]
 
@@ -52,7 +52,7 @@ class ModelSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str
     source_sha256: str
     sha256: str  # of the canonical form
-    input: IOTensor
+    inputs: tuple[IOTensor, ...]  # what `Plan.head` takes; constant inputs are folded into the network
     outputs: tuple[IOTensor, ...]
 
 

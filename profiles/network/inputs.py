@@ -20,12 +20,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "RESAMPLING",
     "InputSpec",
     "Picture",
     "check_against",
     "guess_spec",
     "guess_specs",
+    "has_image_layout",
     "preprocess",
     "read_picture",
 ]
@@ -70,7 +73,9 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["float32", "float16", "uint8", "int8", "int32", "int64"] = "float32"
+    dtype: Literal[
+        "float32", "float16", "float64", "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"
+    ] = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; msgspec adds the place in the file."""
@@ -225,10 +230,23 @@ def guess_specs(shape: Sequence[int], dtype: str) -> tuple[tuple[InputSpec, str]
 def guess_spec(shape: Sequence[int], dtype: str) -> tuple[InputSpec, str]:
     """The input block that assumes least for a model input, and the assumption as text to print."""
     spec, text = guess_specs(shape, dtype)[0]
-    return spec, f"{text}; an input: block in a configuration file says otherwise"
+    return spec, f"{text}{_OTHERWISE if spec.kind == 'image' else ''}"
 
 
-_TENSOR_TYPES = ("float32", "float16", "uint8", "int8", "int32", "int64")
+_OTHERWISE = "; --input, --mean, --std, --scale, --color or an input: block say otherwise"
+_TENSOR_TYPES = (
+    *("float32", "float16", "float64", "bool"),
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"),
+)
+
+
+def has_image_layout(dims: Sequence[int | str | None]) -> bool:
+    """Whether a model input of these dimensions, free ones not numbers, has room for a picture of 1 or 3 channels."""
+    if len(dims) != 4:
+        return False
+    nchw = dims[1] in (1, 3) and all(not isinstance(d, int) or d > 3 for d in dims[2:])
+    nhwc = dims[3] in (1, 3) and all(not isinstance(d, int) or d > 3 for d in dims[1:3])
+    return nchw or nhwc
 
 
 def _image_layout(shape: tuple[int, ...], dtype: str) -> Literal["NCHW", "NHWC"] | None:

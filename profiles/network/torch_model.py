@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "ONE_INPUT",
     "TORCH_OPSET",
     "ModuleOperators",
     "evaluating",
@@ -37,6 +38,7 @@ __all__ = [
     "export_torch",
     "forward_inputs",
     "fvcore_operators",
+    "guess_picture_shape",
     "is_torch_spec",
     "load_module",
     "module_inputs",
@@ -51,6 +53,7 @@ TORCH_OPSET: Final = 18  # the lowest that torch's exporter writes without conve
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"  # metadata of torch's exporter: a node's path in the module
 ONE_INPUT: Final = "input"  # name of the input of a module that was given one shape
 BOUND: Final = "bound"  # attribute of a wrapper that has the module
+USUAL_SIDES: Final = (224, 256, 299, 384, 192, 160, 128, 96, 64, 32, 28)  # of pictures, likeliest first
 MOST_TYPES: Final = 16  # combinations of types that are tried
 _INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
 
@@ -107,15 +110,39 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def forward_inputs(module: nn.Module, constants: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Names of the forward's parameters that must be given, in order; raises `ProfileError` for an unknown constant."""
+def forward_inputs(
+    module: nn.Module, constants: Mapping[str, Any] | None = None, *, optional: bool = False
+) -> tuple[str, ...]:
+    """Names of the forward's parameters without a default, or `optional`: with one, in order; constants left out.
+
+    Raises `ProfileError` for a constant that is no parameter.
+    """
     parameters = inspect.signature(module.forward).parameters.values()
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for name in constants or {}:
         if name not in [p.name for p in named] and all(p.kind != p.VAR_KEYWORD for p in parameters):
             known = ", ".join(p.name for p in named)
             raise ProfileError(f"forward has no parameter {name!r} to be constant", fix=f"it takes {known}")
-    return tuple(p.name for p in named if p.default is p.empty and p.name not in (constants or {}))
+    return tuple(p.name for p in named if (p.default is not p.empty) is optional and p.name not in (constants or {}))
+
+
+def guess_picture_shape(
+    module: nn.Module, side: int | None, constants: Mapping[str, Any] | None = None, *, at: str
+) -> tuple[int, int, int, int]:
+    """The first usual picture (1, C, H, W) with which the module runs, of `side` first; raises `ProfileError`."""
+    torch = _torch(at)
+    first = next((part for part in module.modules() if isinstance(part, torch.nn.Conv2d)), None)
+    channels = (3, 1) if first is None else (int(first.in_channels),)
+    for sides in (*([side] if side else []), *USUAL_SIDES):
+        for count in channels:
+            shape = (1, count, sides, sides)
+            if _runs(module, [IoSpec(name=ONE_INPUT, shape=shape, dtype="float32")], constants):
+                return shape
+    raise ProfileError(
+        "the module runs with no usual picture, and a torch module does not say its input's size",
+        at=at,
+        fix="--size 1x3x224x224 (the shape of its input), or an input: block with its size",
+    )
 
 
 def module_inputs(
