@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -43,7 +43,12 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 ModelArgument = Annotated[str, typer.Argument(help="An .onnx file, or file.py:factory of a torch module.")]
 Size = Annotated[
-    str | None, typer.Option(help="Input shape of a torch module or a model without one, such as 1x3x224x224.")
+    list[str] | None,
+    typer.Option(help="Input shape where the model leaves it open: 1x3x224x224, or NAME=1x512 for each of several."),
+]
+Constant = Annotated[
+    list[str] | None,
+    typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
 
@@ -86,6 +91,18 @@ def plan_command(
     device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
     server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
     link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
+    size: Size = None,
+    constant: Constant = None,
+    preset: Annotated[
+        Literal["imagenet", "unit", "signed", "levels"] | None,
+        typer.Option("--input", help="Levels of the pictures: torchvision's ImageNet, 0..1, -1..1, or 0..255."),
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean of the pictures' channels, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation, in the same units. [default: 1]")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Levels are divided by it first. [default: 255; 1 for a mean or std above 1]")
+    ] = None,
+    color: Annotated[Literal["rgb", "bgr", "gray"] | None, typer.Option(help="Order of the channels.")] = None,
     confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
     deadline_share: Annotated[
         str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
@@ -130,6 +147,8 @@ def plan_command(
                 "link": link,
                 "threads": threads,
                 "server_load": _quantity(server_load, "per_s", "--server-load"),
+                "shapes": _shapes(size),
+                "inputs": {**config.inputs, **_constants(constant)} or None,
             }.items()
             if value is not None
         },
@@ -139,12 +158,16 @@ def plan_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.plandir import writing
+    from splitpoint.planner.setup.inputs import PictureFlags
     from splitpoint.planner.setup.loading import load_problem
 
+    flags = PictureFlags(
+        preset=preset, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), scale=scale, color=color
+    )
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     writing.check_replaceable(out)
-    problem = load_problem(config)
+    problem = load_problem(config, flags=flags)
     result = find(problem, stored_profile=profile, progress=bars)
     chosen, written = result.decision.recommended, None
     if chosen is not None:
@@ -169,6 +192,7 @@ def profile_command(
     count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
     size: Size = None,
+    constant: Constant = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -181,7 +205,8 @@ def profile_command(
     from splitpoint.planner.profiling import tensors
     from splitpoint.planner.profiling.model_profile import obtain_profile
     from splitpoint.planner.profiling.module_counts import count_torch_source
-    from splitpoint.planner.setup.loading import default_threads, load_source
+    from splitpoint.planner.setup.inputs import load_source
+    from splitpoint.planner.setup.loading import default_threads
     from splitpoint.profiles.files.structs import write_yaml
     from splitpoint.profiles.network.torch_model import is_torch_spec
 
@@ -190,9 +215,11 @@ def profile_command(
     used = threads or default_threads()
     bars = StageBars(consoles()[1])
     if data is None:
-        graph = load_source(model, _shape(size))
+        graph = load_source(model, _shapes(size), constants=_constants(constant))
     else:
-        graph, dataset, assumed = tensors.load_with_data(model, data, _shape(size), limit=count)
+        graph, dataset, assumed = tensors.load_with_data(
+            model, data, _shapes(size), constants=_constants(constant), limit=count
+        )
     measured, part = None, None
     if cut is None or out is not None:
         with bars.stage("profile", None) as step:
@@ -208,7 +235,8 @@ def profile_command(
         part = tensors_part(cuts, found, target_db=sqnr, assumed=assumed)
     modules = None
     if measured is not None and is_torch_spec(model):
-        modules = tuple(ModuleRow(**dataclasses.asdict(row)) for row in count_torch_source(model, graph))
+        rows = count_torch_source(model, graph)
+        modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
     document = profile_document(graph, measured, modules=modules, data=part)
     _print(document, lambda: profile_view(document, detail=cut is not None), as_json=as_json)
 
@@ -242,15 +270,16 @@ def cuts_command(
     refused: Annotated[bool, typer.Option("--refused", help="List the refused places with their reasons.")] = False,
     tensors: Annotated[int, typer.Option(min=1, max=4, help="Also where up to this many tensors cross.")] = 1,
     size: Size = None,
+    constant: Constant = None,
     as_json: Json = False,
 ) -> None:
     """List every place where one tensor separates head and tail, or up to --tensors of them."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
     from splitpoint.planner.output.documents.cuts import cuts_document
     from splitpoint.planner.output.terminal.cuts import cuts_view
-    from splitpoint.planner.setup.loading import load_source
+    from splitpoint.planner.setup.inputs import load_source
 
-    graph = load_source(model, _shape(size))
+    graph = load_source(model, _shapes(size), constants=_constants(constant))
     document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
     _print(document, lambda: cuts_view(document, refused=refused), as_json=as_json)
 
@@ -405,12 +434,43 @@ def _bound(text: str | None, field: str) -> float | None:
     return None if value is None else round(value) if limit.whole else value
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
+def _shapes(texts: Sequence[str] | None) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """The shape of the one input, or of each by name."""
+    named: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, equals, shape = text.rpartition("=")
+        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or (equals and not name) or name in named:
+            raise typer.BadParameter(
+                f"expected a shape such as 1x3x224x224, or NAME=1x512 once for each input, got {text!r}",
+                param_hint="--size",
+            )
+        named[name] = tuple(int(part) for part in shape.split("x"))
+    if "" in named and len(named) > 1:
+        raise typer.BadParameter("a shape without a name is of the only input: name every shape", param_hint="--size")
+    return named.get("", named) or None
+
+
+def _constants(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Values by input: numbers, truth values, or lists of them, as JSON writes them."""
+    constants: dict[str, Any] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        try:
+            constants[name] = json.loads(value)
+        except ValueError:
+            raise typer.BadParameter(
+                f"expected NAME=VALUE such as sr=16000 or scale=[1,2], got {text!r}", param_hint="--constant"
+            ) from None
+    return constants
+
+
+def _numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
     if text is None:
         return None
-    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
-        raise typer.BadParameter(f"expected a shape such as 1x3x224x224, got {text!r}", param_hint="--size")
-    return tuple(int(part) for part in text.split("x"))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers such as 0.485,0.456,0.406, got {text!r}", param_hint=flag) from None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 
 from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.integers import Integers
 from splitpoint.codecs.coders.packed import Packed
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
@@ -41,6 +42,7 @@ MEASURED: Mapping[str, CoderFit] = {
     "huffman": Huffman(),
     "rans": Rans(),
     "context": ContextCode(),
+    "integers": Integers(),
     "tile-png": Tiles(kind="png"),
     "tile-webp": Tiles(kind="webp"),
 }

@@ -26,6 +26,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+MOST_TENSORS = 15  # in one message (codecs.container)
 NEAR = 4  # cuts that an error names
 SHOWN = 3  # crossing tensors that a reason names
 
@@ -39,11 +40,14 @@ class CutList:
 
 
 def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
-    """Every cut of at most `k` tensors. The input itself is cut 0; "all on the device" is no cut.
+    """Every cut of at most `k` tensors, and one more for each further input of the network.
+
+    The input itself is cut 0; "all on the device" is no cut.
 
     A weight that two nodes share counts with the first of them, so a head of several tensors that holds only the
     second is given without it.
     """
+    k = min(k + len(graph.inputs) - 1, MOST_TENSORS)
     order = execution_order(graph.nodes)
     capturing = _capturing(graph, order)
     totals = _Totals(graph, order)

@@ -53,7 +53,7 @@ class ModelSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str
     source_sha256: str
     sha256: str  # of the canonical form
-    input: IOTensor
+    inputs: tuple[IOTensor, ...]  # what `Plan.head` takes; constant inputs are folded into the network
     outputs: tuple[IOTensor, ...]
 
 

@@ -20,7 +20,8 @@ from splitpoint.planner.networks.precision import lower_precision, same_places
 from splitpoint.planner.samples.dataset import SETS, Dataset, Sample, Split
 from splitpoint.planner.samples.readers import load_folder
 from splitpoint.planner.setup.config import OtherModel
-from splitpoint.planner.setup.loading import Problem, check_inputs, load_source
+from splitpoint.planner.setup.inputs import check_inputs, data_shapes, load_source
+from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -120,9 +121,7 @@ def _other_size(problem: Problem, size: int) -> OtherModel:
 def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:
     spec = other.input or problem.spec
     split = problem.split if spec == problem.spec else _resized(problem, spec, at=at)
-    first = split.search.samples[0]
-    shape = spec.shape if spec.kind == "image" else np.asarray(first.tensor).shape
-    graph = load_source(other.model, tuple(shape))
+    graph = load_source(other.model, data_shapes(split.search), constants=problem.config.inputs)
     check_inputs(split.search, graph, at=f"{at}: {other.model}")
     ours, theirs = ([tensor.shape for tensor in g.outputs] for g in (problem.graph, graph))
     if ours != theirs:

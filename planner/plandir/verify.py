@@ -16,10 +16,10 @@ from splitpoint.codecs.contract.protocol import Array, CodecError
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
-from splitpoint.planner.plandir.report import plan_input, run_report
+from splitpoint.planner.plandir.report import declared, plan_input, run_report
 from splitpoint.planner.quality.metrics.registry import make_metric
-from splitpoint.planner.samples.dataset import Dataset, network_input
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.samples.dataset import Dataset, NetworkInput, network_input
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair
@@ -78,7 +78,7 @@ def verify(
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
             add(Check(name=name, status="not checked", text=f"written with --no-data, not stored: {kept}"))
         return checks
-    dataset = load_npz(plan.path(REPORT), plan.file.input)
+    dataset = load_npz(plan.path(REPORT), plan.file.input, inputs=declared(plan.file.model))
     add(_exactness(plan, dataset))
     add(_symbols(plan, dataset))
     for check in _report(plan, dataset):
@@ -108,7 +108,7 @@ def _exactness(plan: Plan, dataset: Dataset) -> Check:
     n = 0
     for sample in dataset.samples:
         x = network_input(sample, dataset.spec)
-        y, y0 = run(x), whole.run({plan.file.model.input.name: x})
+        y, y0 = run(x), whole.run(graph.feeds(x))
         for name, value in y0.items():
             if not np.array_equal(value, y[name], equal_nan=True):
                 worst = float(np.abs(np.asarray(value, np.float64) - y[name]).max())
@@ -122,16 +122,15 @@ def _exactness(plan: Plan, dataset: Dataset) -> Check:
     return Check(name="exactness", status="passed", text=f"{kind} = whole, bit for bit ({n} inputs, BASIC)")
 
 
-def _halves(plan: Plan, graph: ModelGraph) -> Callable[[Array], dict[str, Array]]:
-    """A function from the input to the outputs, through the two sides without a codec."""
-    name = plan.file.model.input.name
+def _halves(plan: Plan, graph: ModelGraph) -> Callable[[NetworkInput], dict[str, Array]]:
+    """A function from an input to the outputs, through the two sides without a codec."""
     if plan.file.placement != "split":
         session = open_session(plan.path(HEAD if plan.file.placement == "device" else TAIL), level="basic")
-        return lambda x: session.run({name: x})
+        return lambda x: session.run(graph.feeds(x))
     assert plan.file.cut is not None  # PlanFile: a split has a cut
     cut = cut_of_tensors(graph, [tensor.name for tensor in plan.file.cut.tensors])
     head, tail = (open_session(model, level="basic") for model in split(graph, cut))
-    return lambda x: tail.run(head.run({name: x}))
+    return lambda x: tail.run(head.run(graph.feeds(x)))
 
 
 def _symbols(plan: Plan, dataset: Dataset) -> Check:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 import splitpoint
-from splitpoint.codecs.registry import CODEC_IDS
+from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import load_coders, save_coders
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.deploy.plan import CODEC, PLAN, REPORT, WHOLE, Plan, sha256_file
@@ -34,7 +34,7 @@ from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import front_text
-from splitpoint.planner.plandir.report import REFERENCE, run_report
+from splitpoint.planner.plandir.report import REFERENCE, declared, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
 from splitpoint.planner.plandir.variant_files import (
     VARIANTS,
@@ -46,7 +46,7 @@ from splitpoint.planner.plandir.variant_files import (
     variant_files,
 )
 from splitpoint.planner.quality.metrics.registry import make_metric
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
@@ -211,7 +211,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     )
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
-    dataset = load_npz(folder / REPORT, file.input)
+    dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
     metric = make_metric(file.task, file.model.outputs, file.metric.against)
     accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
@@ -242,7 +242,7 @@ def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: i
     if candidate.placement == "split":
         cut = network.cut(candidate.cut)
         fitted = result.codecs[candidate]
-        boundary = fitted[0].boundary
+        boundary = REGISTRY[candidate.codec].boundary
         cut_choice = CutChoice(
             tensors=tuple(io_tensor(network.graph.tensors[name]) for name in cut.tensors), after=cut.after
         )

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import csv
 import random
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
-from splitpoint.planner.samples.truths import unpack_truths
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec, read_picture
 
-__all__ = ["load_data", "load_factory", "load_folder", "load_npz"]
+__all__ = ["load_data", "load_factory", "load_folder"]
 
 
 def __dir__() -> list[str]:
@@ -28,18 +23,25 @@ def __dir__() -> list[str]:
 
 PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 NOT_DATA = frozenset({".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})  # beside the pictures
-# What numpy, zipfile and zlib raise for a damaged or foreign archive; RuntimeError: it claims to be encrypted.
-UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 LABELS, CLASSES = "labels.csv", "classes.txt"
 
 
 def load_data(
-    source: str, spec: InputSpec | None, *, base: Path | None = None, limit: int | None = None, seed: int = 0
+    source: str,
+    spec: InputSpec | None,
+    *,
+    base: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    inputs: Sequence[DeclaredInput] = (),
+    ignored: Collection[str] = (),
 ) -> Dataset:
     """The samples of a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
 
     Relative paths start at `base` (the configuration's folder). `limit` keeps that many pictures of a folder, evenly by
-    class, chosen by `seed`. Only a function that returns a `Dataset` can do without `spec`. Raises `ProfileError`.
+    class, chosen by `seed`. `inputs` are those of the network, by whose names the arrays of an .npz file are
+    found; arrays that are `ignored` are not looked at. Only a function that returns a `Dataset` can do without `spec`.
+    Raises `ProfileError`.
     """
     path = (base or Path()) / source
     if not path.exists() and ":" in source:
@@ -49,7 +51,7 @@ def load_data(
     if path.is_dir():
         return load_folder(path, spec, limit=limit, seed=seed)
     if path.suffix == ".npz" and path.exists():
-        return load_npz(path, spec)
+        return load_npz(path, spec, inputs=inputs, ignored=ignored)
     what = "neither a folder nor an .npz file" if path.exists() else "there is no such folder or file"
     raise ProfileError(
         f"the data cannot be loaded: {what}", at=str(path), fix="a folder of pictures, data.npz, or file.py:function"
@@ -86,40 +88,6 @@ def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed
         for path, label, group in _limited(rows, limit, seed)
     )
     return Dataset(spec=spec, samples=samples, classes=names if rows[0][1] is not None else None, source=str(folder))
-
-
-def load_npz(path: Path, spec: InputSpec) -> Dataset:
-    """The samples of an .npz file: arrays x (N, ...), and optionally labels y (N, ...) and group (N,); no pickles.
-
-    Integers y (N,) are classes; masks (N, H, W), tokens (N, L) and numbers are what their task says. Labels of
-    different sizes are `truth`, all of them one after the other, and `truth_shapes` (N, D).
-
-    For an image x is uint8 pictures (N, H, W, C), or (N, H, W) for gray, of the network's size; for a tensor the
-    network's inputs without their batch axis. float64 is rounded to float32.
-    """
-    try:
-        with zipfile.ZipFile(path):  # np.load takes a single array (.npy) under this name too
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except UNREADABLE as error:
-        raise ProfileError(f"this .npz file cannot be read: {error}", at=str(path)) from error
-    x, y, group = arrays.get("x"), arrays.get("y"), arrays.get("group")
-    if x is None or x.ndim == 0 or set(arrays) - {"x", "y", "group", "truth", "truth_shapes"}:
-        raise ProfileError(f"expected arrays x, y, group, got {sorted(arrays)}", at=str(path))
-    if group is not None and group.shape != (len(x),):
-        raise ProfileError(f"group has shape {group.shape}, expected ({len(x)},)", at=str(path))
-    if y is not None and (y.ndim == 0 or len(y) != len(x)):
-        raise ProfileError(f"y has shape {y.shape}, expected ({len(x)},) or ({len(x)}, ...)", at=str(path))
-    if y is not None and y.dtype.kind not in "iuf":
-        raise ProfileError(f"y must be numbers, got {y.dtype}", at=str(path))
-    truths = unpack_truths(arrays, len(x), at=str(path))
-    if spec.kind == "image" and x.ndim == 3:
-        x = x[..., None]
-    if spec.kind == "tensor" and x.dtype == np.float64 and spec.dtype == "float32":
-        x = x.astype(np.float32)
-    samples = tuple(_row(path, spec, x, y, group, truths, i) for i in range(len(x)))
-    return Dataset(spec=spec, samples=samples, source=str(path))
 
 
 def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = None) -> Dataset:
@@ -241,24 +209,3 @@ def _limited(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
         seen[label] = seen.get(label, 0) + 1
     ranked.sort(key=lambda pair: pair[0])  # stable: the first of every class, then the second, ...
     return [rows[i] for i in sorted(i for _, i in ranked[:limit])]
-
-
-def _row(
-    path: Path,
-    spec: InputSpec,
-    x: NDArray[Any],
-    y: NDArray[Any] | None,
-    group: NDArray[Any] | None,
-    truths: Sequence[NDArray[Any]] | None,
-    i: int,
-) -> Sample:
-    classes = y is not None and y.ndim == 1 and y.dtype.kind in "iu"
-    truth = truths[i] if truths is not None else None if y is None or classes else np.atleast_1d(y[i])
-    return Sample(
-        truth=truth,
-        name=f"{path.name}[{i}]",
-        group=str(i if group is None else group[i]),
-        label=int(y[i]) if y is not None and classes else None,
-        picture=x[i] if spec.kind == "image" else None,
-        tensor=x[i : i + 1] if spec.kind == "tensor" else None,
-    )

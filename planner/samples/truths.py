@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["pack_truths", "unpack_truths"]
+__all__ = ["TRUTHS", "pack_truths", "unpack_truths"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+TRUTHS = ("truth", "truth_shapes")
 
 
 def pack_truths(truths: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.coding.crossing import INTEGERS, applies
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.measuring.measurer import Measurer
@@ -43,6 +45,9 @@ def measure_baselines(
         lossy = [p for p in pictures if p.candidate.codec != "png"]
         best = decide(lossy, needs, ("payload", "drop"))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
+    if not pictures:
+        rows += _sent_inputs(given)
+        measured += [point for _, point in rows[1:]]
     measured += pictures
     usable = [cut for cut in given.network.cuts.cuts if not set(unusable) & set(cut.tensors)]
     fastest = _fastest_uncompressed(given, usable)
@@ -101,6 +106,16 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
             if misses_quality(points[-1], needs):
                 break  # worse pictures would miss it too
     return points
+
+
+def _sent_inputs(measurer: Measurer) -> list[tuple[str, Evaluated]]:
+    """The inputs sent without loss, integers (token ids) by their own codec; nothing where they cannot cross."""
+    first = next((cut for cut in measurer.network.cuttable if not cut.head), None)
+    if first is None:
+        return []
+    tensors = [measurer.network.graph.tensors[name] for name in first.tensors]
+    codec = INTEGERS if applies(REGISTRY[INTEGERS], tensors) else UNCOMPRESSED
+    return [("send input", _measure(measurer, placement="split", cut=first.name, codec=codec))]
 
 
 def _measure(measurer: Measurer, *, placement: Placement, cut: str, codec: str, rate: int = 0) -> Evaluated:

@@ -55,5 +55,4 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
 
 def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> list[Mapping[str, Array]]:
     session = open_session(whole_bytes(graph), level="all", threads=threads)
-    (tensor,) = graph.inputs
-    return [session.run({tensor.name: network_input(sample, dataset.spec)}) for sample in dataset.samples]
+    return [session.run(graph.feeds(network_input(sample, dataset.spec))) for sample in dataset.samples]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -27,6 +27,9 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
+
+
+Size = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +72,8 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
     input: InputSpec | None = None
+    shapes: tuple[Size, ...] | dict[str, tuple[Size, ...]] | None = None  # of free inputs: one shape, or by input
+    inputs: dict[str, Any] = {}  # inputs that are always the same: a number, or nested lists of numbers
     models: tuple[OtherModel, ...] = ()  # searched together with `model`, with which quality is compared
     sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()  # other input sizes (squares) to give the same network
     precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)

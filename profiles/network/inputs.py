@@ -20,12 +20,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "RESAMPLING",
     "InputSpec",
     "Picture",
     "check_against",
     "guess_spec",
     "guess_specs",
+    "has_image_layout",
     "preprocess",
     "read_picture",
 ]
@@ -54,10 +57,10 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     torchvision's numbers are ``scale: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]``; a network that
     wants (picture - 127) / 128 has ``mean: 127, std: 128``; both are in the order of the network's channels.
-    A tensor has only `dtype`; its values come as they are.
+    A tensor has only `dtype`; its values come as they are. Tensors (several inputs) have the types of the network.
     """
 
-    kind: Literal["image", "tensor"] = "image"
+    kind: Literal["image", "tensor", "tensors"] = "image"  # tensors: a network of several inputs
     # msgspec 0.22 crashes on a constrained int beside a fixed tuple, so the sides' bounds are checked below.
     size: int | tuple[int, int] | None = None  # of the network's input: one side of a square, or (height, width)
     resize: int | Literal["cover", "exact"] = "cover"  # shorter side in pixels; as small as covers size; stretched
@@ -70,11 +73,13 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["float32", "float16", "uint8", "int8", "int32", "int64"] = "float32"
+    dtype: Literal[
+        "float32", "float16", "float64", "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"
+    ] = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; msgspec adds the place in the file."""
-        if self.kind == "tensor":
+        if self.kind != "image":
             self._refuse_image_fields()
             return
         if self.size is None:
@@ -92,7 +97,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def height_width(self) -> tuple[int, int]:
         """Height and width of the network's input, pixels; images only."""
         if self.size is None:
-            raise ProfileError("a tensor input has no picture size")
+            raise ProfileError("an input that is no picture has no picture size")
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
@@ -108,8 +113,9 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def _refuse_image_fields(self) -> None:
         for field in msgspec.structs.fields(self):
-            if field.name not in ("kind", "dtype") and getattr(self, field.name) != field.default:
-                raise ProfileError(f"{field.name} is for images and this input is a tensor", fix="remove it")
+            known = ("kind", "dtype") if self.kind == "tensor" else ("kind",)
+            if field.name not in known and getattr(self, field.name) != field.default:
+                raise ProfileError(f"{field.name} is not for an input of kind: {self.kind}", fix="remove it")
 
     def _check_numbers(self) -> None:
         for name in ("mean", "std"):
@@ -224,10 +230,23 @@ def guess_specs(shape: Sequence[int], dtype: str) -> tuple[tuple[InputSpec, str]
 def guess_spec(shape: Sequence[int], dtype: str) -> tuple[InputSpec, str]:
     """The input block that assumes least for a model input, and the assumption as text to print."""
     spec, text = guess_specs(shape, dtype)[0]
-    return spec, f"{text}; an input: block in a configuration file says otherwise"
+    return spec, f"{text}{_OTHERWISE if spec.kind == 'image' else ''}"
 
 
-_TENSOR_TYPES = ("float32", "float16", "uint8", "int8", "int32", "int64")
+_OTHERWISE = "; --input, --mean, --std, --scale, --color or an input: block say otherwise"
+_TENSOR_TYPES = (
+    *("float32", "float16", "float64", "bool"),
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"),
+)
+
+
+def has_image_layout(dims: Sequence[int | str | None]) -> bool:
+    """Whether a model input of these dimensions, free ones not numbers, has room for a picture of 1 or 3 channels."""
+    if len(dims) != 4:
+        return False
+    nchw = dims[1] in (1, 3) and all(not isinstance(d, int) or d > 3 for d in dims[2:])
+    nhwc = dims[3] in (1, 3) and all(not isinstance(d, int) or d > 3 for d in dims[1:3])
+    return nchw or nhwc
 
 
 def _image_layout(shape: tuple[int, ...], dtype: str) -> Literal["NCHW", "NHWC"] | None:

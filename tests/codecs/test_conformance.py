@@ -34,7 +34,7 @@ def activations(codec: str, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Ar
 
 
 def _types(codec: str) -> tuple[str, ...]:
-    return ("int8",) if codec.startswith("bytes-") else ("float32",)
+    return ("int8",) if codec.startswith("bytes-") or codec == "integers" else ("float32",)
 
 
 def context(codec: str, x: Array) -> Context:

@@ -49,6 +49,7 @@ class CutsDocument(Document, frozen=True, kw_only=True, tag="cuts"):
     parameters: int
     cuts: tuple[CutRow, ...]
     refused: tuple[RefusedPlace, ...]
+    inputs: tuple[str, ...] = ()  # what was decided of the inputs: shapes fixed, constants
     uncounted: Mapping[str, int]  # operators without a MAC count: type -> how many
 
 
@@ -63,6 +64,7 @@ def cuts_document(graph: ModelGraph, cuts: CutList) -> CutsDocument:
             RefusedPlace(tensors=rejected.tensors, after=rejected.after, reason=rejected.reason)
             for rejected in cuts.rejected
         ),
+        inputs=graph.fixed,
         uncounted=dict(graph.uncounted),
     )
 

@@ -141,7 +141,8 @@ def _recommendation(result: SearchResult) -> Recommendation | None:
 def _header(result: SearchResult) -> str:
     problem = result.problem
     graph = problem.graph
-    shape = "x".join(map(str, graph.inputs[0].shape))
+    shapes = {tensor.name: "x".join(map(str, tensor.shape)) for tensor in graph.inputs}
+    shape = ", ".join(f"{name} {text}" if len(shapes) > 1 else text for name, text in shapes.items())
     device, server = result.device, result.server
     return (
         f"{graph.name} ({graph.parameters / 1e6:.1f} M parameters, {format_flops(graph.macs)}) · {shape}\n"
@@ -164,7 +165,7 @@ def _warnings(result: SearchResult) -> list[str]:
     for reason, names in reasons.items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         texts.append(f"left out {', '.join(names[:NAMED])}{more}: {reason}")
-    if result.problem.spec.kind == "tensor":
+    if result.problem.spec.kind != "image":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
     return texts
 

@@ -35,6 +35,8 @@ def cuts_view(document: CutsDocument, *, refused: bool) -> RenderableType:
     elif document.refused:
         first, count = document.refused[0], count_text(len(document.refused), "place")
         parts.append(Text(f"refused {count}, such as after {first.after}: {first.reason} (--refused lists all)"))
+    if document.inputs:
+        parts.append(Text("\n".join(document.inputs)))
     if document.uncounted:
         parts.append(Text(uncounted_text(document.uncounted), style="yellow"))
     parts.append(Text(f"{count_text(len(document.cuts), 'cut')} of {document.model}, {format_flops(document.macs)}"))

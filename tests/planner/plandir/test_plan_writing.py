@@ -22,7 +22,7 @@ from splitpoint.planner.deploy.schema import PointFile
 from splitpoint.planner.plandir import writing as module
 from splitpoint.planner.plandir.report import run_report
 from splitpoint.planner.plandir.writing import check_replaceable, export_point, write_plan
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import read_config
 from splitpoint.planner.values.candidate import Evaluated
