@@ -13,10 +13,10 @@ from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
-from splitpoint.planner.samples.readers import load_data
-from splitpoint.planner.setup.choose_metric import choose_metric
+from splitpoint.planner.setup.choose_metric import check_sets, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
+from splitpoint.planner.setup.labelled_data import load_labelled
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
@@ -71,7 +71,8 @@ def load_problem(config: PlanConfig) -> Problem:
         tensor = graph.inputs[0]
         spec, assumed = guess_spec(tensor.shape, tensor.dtype)
         notes.append(assumed)
-    dataset = load_data(config.data.source, spec, seed=config.search.seed)
+    dataset, found = load_labelled(config, spec)
+    notes += found
     shape = _input_shape(dataset)
     if graph is None or tuple(tensor.shape for tensor in graph.inputs) != (shape,):
         graph = load_source(config.model, shape)
@@ -81,10 +82,12 @@ def load_problem(config: PlanConfig) -> Problem:
     threads = config.threads or default_threads()
     metric, taken = choose_metric(config, dataset, graph, threads=threads)
     notes += taken
+    split = _three_sets(dataset, config)
+    check_sets(metric, split, graph, threads=threads)
     return Problem(
         config=config,
         graph=graph,
-        split=_three_sets(dataset, config),
+        split=split,
         metric=metric,
         needs=bind(
             requirements(

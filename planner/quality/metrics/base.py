@@ -68,6 +68,13 @@ class Common:
         """No other figures."""
         return ()
 
+    def report(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
+        """The figures of `also`."""
+        return self.also(inputs)
+
+    def check_set(self, samples: Sequence[Sample], answers: Iterable[Answer | None]) -> None:  # most need no more
+        """Nothing to check: the answers are not computed."""
+
     def read(self, outputs: Mapping[str, Array]) -> list[Array] | None:
         """The outputs that this metric reads, in its order; None when one is not finite."""
         arrays = [np.asarray(outputs[name]) for name in self.reads]

@@ -87,3 +87,9 @@ class Metric(Protocol):
 
     def also(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
         """Other figures of the same answers."""
+
+    def report(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
+        """The same figures for points that are shown: with intervals, and by the reference of the field."""
+
+    def check_set(self, samples: Sequence[Sample], answers: Iterable[Answer | None]) -> None:
+        """Raise `ProfileError` where nothing can be measured on a set; `answers` are the unsplit network's, lazily."""
