@@ -19,6 +19,7 @@ Frame = tuple[int, int]  # width and height of the network's input, pixels
 
 LEAST_SCORE = 0.01  # boxes below it are dropped: they move mAP by nothing that matters and cost most of the time
 MOST_BOXES = 300  # kept of one picture
+MOST_CANDIDATES = 1000  # of the highest scores, among which overlaps are suppressed
 NORMALIZED = 2.0  # coordinates up to it are shares of the frame; nobody detects boxes of two pixels at its corner
 
 
@@ -40,17 +41,16 @@ def overlaps(found: Array, true: Array, crowd: NDArray[np.bool_] | None = None) 
 
 def suppress(boxes: Array, scores: Array, classes: Array, *, iou: float, frame: Frame) -> Boxes:
     """Of boxes (K, 4) of one class that overlap by more than `iou` those of the highest scores, as `boxes_of`."""
-    order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(order) and len(kept) < MOST_BOXES:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        same = classes[order] == classes[best]
-        rivals = order[same]
-        close = overlaps(boxes[best][None], boxes[rivals])[0] > iou
-        keep = np.ones(len(order), bool)
-        keep[np.flatnonzero(same)[close]] = False
-        order = order[keep]
+    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    kept = np.zeros(len(scores), bool)
+    for name in np.unique(classes[order]):
+        of_class = order[classes[order] == name]
+        close = overlaps(boxes[of_class], boxes[of_class]) > iou
+        alive = np.ones(len(of_class), bool)
+        for best in range(len(of_class)):
+            if alive[best]:
+                alive[best + 1 :] &= ~close[best, best + 1 :]
+        kept[of_class[alive]] = True
     return boxes_of(boxes[kept], scores[kept], classes[kept], frame=frame)
 
 

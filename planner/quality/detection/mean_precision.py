@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.planner.quality.detection.matching import THRESHOLDS
-from splitpoint.planner.quality.intervals import Floats, Interval, of_sums
+from splitpoint.planner.quality.intervals import Interval, of_sums
 from splitpoint.planner.values.outcomes import BoxMatches
 
 __all__ = ["mean_precision", "mean_precision_interval"]
@@ -23,6 +23,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Floats = NDArray[np.float64]
 RECALLS = np.linspace(0.0, 1.0, 101)
 
 

@@ -89,11 +89,13 @@ def _rows(tensor: IOTensor, before: int) -> bool:
 
 def _best(probabilities: Array, objectness: Array | None) -> tuple[Array, Array, Array]:
     """Rows (K,) of a score that counts, with the score and the class of the highest probability."""
-    scores = probabilities.max(axis=1).astype(np.float64)
+    rows = np.arange(len(probabilities)) if objectness is None else np.flatnonzero(objectness >= LEAST_SCORE)
+    scores = probabilities[rows].max(axis=1).astype(np.float64)
     if objectness is not None:
-        scores = scores * objectness
-    keep = np.flatnonzero(scores >= LEAST_SCORE)
-    return keep, scores[keep], probabilities[keep].argmax(axis=1)
+        scores *= objectness[rows]
+    good = scores >= LEAST_SCORE
+    keep = rows[good]
+    return keep, scores[good], probabilities[keep].argmax(axis=1)
 
 
 def _cells(frame: Frame, stride: int) -> tuple[int, int]:
