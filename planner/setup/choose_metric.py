@@ -17,7 +17,7 @@ from splitpoint.planner.setup.recognize import recognize
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 
-__all__ = ["check_sets", "choose_metric"]
+__all__ = ["check_truths", "choose_metric"]
 
 
 def __dir__() -> list[str]:
@@ -56,11 +56,11 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     return metric, notes
 
 
-def check_sets(metric: Metric, split: Split, graph: ModelGraph, *, threads: int) -> None:
-    """Raise `ProfileError` where the metric can measure nothing on the search set or on the report set."""
-    for subset in (split.search, split.report):
-        answers = (metric.answer(outputs) for outputs in _run(graph, subset, threads=threads))
-        metric.check_set(subset.samples, answers)
+def check_truths(metric: Metric, split: Split, graph: ModelGraph, *, threads: int) -> None:
+    """Raise `ProfileError` where the search set or the report set has no box that a detector could find."""
+    for part in (split.search, split.report) if metric.task.name == "detect" else ():
+        answers = (metric.answer(outputs) for outputs in _run(graph, part, threads=threads))
+        metric.prepare(metric.truth_of(sample, y) for sample, y in zip(part.samples, answers, strict=True))
 
 
 def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> Iterator[Mapping[str, Array]]:

@@ -116,7 +116,7 @@ def read_config(path: Path) -> PlanConfig:
         config,
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
-        task=_with_files(config.task, paths),
+        task=_with_paths(config.task, paths),
         metric=None if config.metric is None else paths.resolve(config.metric),
         data=msgspec.structs.replace(
             config.data,
@@ -129,9 +129,10 @@ def read_config(path: Path) -> PlanConfig:
     )
 
 
-def _with_files(task: TaskName | Task | None, paths: _Paths) -> TaskName | Task | None:
-    """The task with the files that it names (a decoder, a metric, anchors) as absolute paths."""
+def _with_paths(task: TaskName | Task | None, paths: _Paths) -> TaskName | Task | None:
+    """The task with the files that it names as absolute paths: a decoder, a metric, anchors."""
     if not isinstance(task, Task):
         return task
-    files = {name: paths.resolve(getattr(task, name)) for name in ("decode", "metric", "anchors")}
-    return msgspec.structs.replace(task, **{name: path for name, path in files.items() if getattr(task, name)})
+    given = {name: getattr(task, name) for name in ("decode", "metric", "anchors")}
+    files = {name: paths.resolve(text) for name, text in given.items() if ":" in text or (text and name == "anchors")}
+    return msgspec.structs.replace(task, **files)

@@ -13,7 +13,7 @@ from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
-from splitpoint.planner.setup.choose_metric import check_sets, choose_metric
+from splitpoint.planner.setup.choose_metric import check_truths, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.planner.setup.labelled_data import load_labelled
@@ -83,7 +83,7 @@ def load_problem(config: PlanConfig) -> Problem:
     metric, taken = choose_metric(config, dataset, graph, threads=threads)
     notes += taken
     split = _three_sets(dataset, config)
-    check_sets(metric, split, graph, threads=threads)
+    check_truths(metric, split, graph, threads=threads)
     return Problem(
         config=config,
         graph=graph,

@@ -14,7 +14,6 @@ from splitpoint.planner.deploy.accuracy import Figure
 from splitpoint.planner.deploy.requirements import Bound
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import MetricUse, Task
-from splitpoint.planner.quality.detection.boxes import Boxes
 from splitpoint.planner.quality.detection.coco import coco_precision, has_coco
 from splitpoint.planner.quality.detection.contract import Decoder
 from splitpoint.planner.quality.detection.decoders import frame_of, make_decoder
@@ -102,29 +101,36 @@ class Detect(Common):
         boxes = answer[answer[:, 4] >= self.task.score]
         return np.column_stack([boxes[:, :4], boxes[:, 5], np.zeros(len(boxes))])
 
-    def prepare(self, answers: Iterable[Answer]) -> Detect:
-        """This metric; raises `ProfileError` where the unsplit network finds nothing, or its scores are none."""
-        best, count = 0.0, 0
-        for answer in answers:
-            best, count = max(best, _best_score(answer)), count + 1
-        if best < self.task.score:
+    def truth_of(self, sample: Sample, answer: Answer) -> Answer:
+        """The labels, or the unsplit network's boxes; raises `ProfileError` where `answer` has no possible scores."""
+        if answer is None:
+            raise ProfileError("the outputs of the unsplit network are not finite", at=sample.name)
+        best = float(answer[:, 4].max(initial=0.0))
+        if best > SCORE_TOLERANCE:
             raise ProfileError(
-                f"the unsplit network finds no box of score >= {self.task.score:g} in any of {count} inputs (the best"
-                f" has {best:.3g}), so no quality can be measured",
-                at="$.task.score",
-                fix="check the input: block and --decode, give other pictures, or a lower --score",
+                f"{sample.name}: the decoded boxes have scores up to {best:.3g}, expected 0..1",
+                at="$.task.decode",
+                fix="another --decode, an export with the sigmoid, or a function: --decode file.py:function",
             )
-        return self
+        return super().truth_of(sample, answer)
 
-    def check_set(self, samples: Sequence[Sample], answers: Iterable[Answer | None]) -> None:
-        """Refuse a set in which the unsplit network finds no box, or which has no labelled one."""
-        self.prepare(answers)
-        if self.against == "labels" and not any((self.label(sample)[:, 5] == 0).any() for sample in samples):
+    def prepare(self, truths: Iterable[Answer]) -> Detect:
+        """This metric; raises `ProfileError` for a set without any true box."""
+        counts = [int((truth[:, 5] == 0).sum()) for truth in truths]
+        if any(counts):
+            return self
+        if self.against == "labels":
             raise ProfileError(
-                f"none of {len(samples)} pictures of a set has a labelled box, so no quality can be measured",
-                at=samples[0].name,
+                f"none of {len(counts)} pictures of a set has a labelled box, so no quality can be measured",
+                at="$.data.labels",
                 fix="give more labelled pictures",
             )
+        raise ProfileError(
+            f"the unsplit network finds no box of score >= {self.task.score:g} in any of {len(counts)} inputs, so no"
+            " quality can be measured",
+            at="$.task.score",
+            fix="check the input: block and --decode, give other pictures, or a lower --score",
+        )
 
     def match(self, answer: Answer | None, truth: Answer) -> BoxMatches | None:
         """Every box matched, as COCO does it; an answer that is none has no boxes."""
@@ -155,18 +161,6 @@ class Detect(Common):
         at_50, all_ = _figures(coco_precision(found), coco_precision(unsplit))
         ends = mean_precision_interval(found, [row.group for row in inputs])
         return msgspec.structs.replace(at_50, low=ends.low, high=ends.high), all_
-
-
-def _best_score(answer: Boxes | None) -> float:
-    """The highest score of an answer; raises `ProfileError` for one that no probability can have."""
-    best = float(answer[:, 4].max(initial=0.0)) if answer is not None else 0.0
-    if best > SCORE_TOLERANCE:
-        raise ProfileError(
-            f"the decoded boxes have scores up to {best:.3g}, expected 0..1",
-            at="$.task.decode",
-            fix="another --decode, an export with the sigmoid, or a function of your own: --decode file.py:function",
-        )
-    return best
 
 
 def _counts(matches: BoxMatches) -> tuple[float, ...]:
