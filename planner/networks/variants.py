@@ -120,6 +120,12 @@ def _other_size(problem: Problem, size: int) -> OtherModel:
 
 def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:
     spec = other.input or problem.spec
+    if problem.metric.task.name == "detect" and spec != problem.spec:
+        raise ProfileError(
+            "a detector's boxes are in pixels of its input, so variants of another input cannot be compared",
+            at=f"{at}.input",
+            fix="plan each input size by itself",
+        )
     split = problem.split if spec == problem.spec else _resized(problem, spec, at=at)
     graph = load_source(other.model, data_shapes(split.search), constants=problem.config.inputs)
     check_inputs(split.search, graph, at=f"{at}: {other.model}")

@@ -56,7 +56,8 @@ def declared(model: ModelSource) -> tuple[DeclaredInput, ...]:
 def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
     """Every report input through `plan.head`, its bytes through `plan.tail`, compared with the labels or the unsplit
     network's answers; `metric` reads the plan's outputs."""
-    metric = metric.prepare(metric.answer(reference) for reference in _references(plan, dataset))
+    references = zip(dataset.samples, _references(plan, dataset), strict=True)
+    metric = metric.prepare(metric.truth_of(sample, metric.answer(reference)) for sample, reference in references)
     rows, sizes = [], []
     for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
         payload = plan.head(plan_input(plan, sample))
@@ -66,7 +67,7 @@ def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callabl
         sizes.append(0 if plan.file.placement == "device" else len(payload))
         advance()
     outcomes = Outcomes(subset="report", inputs=tuple(rows), payload_bytes=tuple(sizes))
-    return judge(outcomes, metric, output_names=[tensor.name for tensor in plan.file.model.outputs])
+    return judge(outcomes, metric, output_names=[tensor.name for tensor in plan.file.model.outputs], shown=True)
 
 
 def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:

@@ -17,6 +17,7 @@ from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
 from splitpoint.planner.plandir.report import declared, plan_input, run_report
+from splitpoint.planner.quality.detection.coco import INSTALL
 from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.samples.dataset import Dataset, NetworkInput, network_input
 from splitpoint.planner.samples.npz import load_npz
@@ -162,7 +163,18 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         for name in ("payload", metric):
             yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
-    got = run_report(plan, dataset, make_metric(plan.file.task, plan.file.model.outputs, plan.file.metric.against))
+    try:
+        metric_of = make_metric(
+            plan.file.task,
+            plan.file.model.outputs,
+            plan.file.metric.against,
+            input_shape=plan.file.model.inputs[0].shape,
+        )
+    except ProfileError as error:  # code or anchors of the user's own that are not on this machine
+        for name in ("payload", metric):
+            yield Check(name=name, status="not checked", text=f"{error.message} ({error.at})")
+        return
+    got = run_report(plan, dataset, metric_of)
     off = abs(got.payload_bytes - planned.payload_bytes)
     good = off <= PAYLOAD_TOLERANCE * planned.payload_bytes
     yield Check(
@@ -177,6 +189,17 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         status="passed" if abs(got.value - planned.value) <= tolerance else "failed",
         text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one input)",
     )
+    for figure in planned.also:
+        measured = got.figure(figure.name)
+        if measured is None:
+            reason = f"{figure.value:.3f} planned; it needs pycocotools, which is not installed: {INSTALL}"
+            yield Check(name=figure.name, status="not checked", text=reason)
+            continue
+        yield Check(
+            name=figure.name,
+            status="passed" if abs(measured.value - figure.value) <= tolerance else "failed",
+            text=f"{measured.value:.3f} measured, {figure.value:.3f} planned (tolerance {tolerance:.3f})",
+        )
 
 
 def _latency(plan: Plan, *, strict: bool) -> Check:

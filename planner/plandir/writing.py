@@ -212,7 +212,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
-    metric = make_metric(file.task, file.model.outputs, file.metric.against)
+    metric = make_metric(file.task, file.model.outputs, file.metric.against, input_shape=file.model.inputs[0].shape)
     accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 

@@ -25,11 +25,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = ()) -> Accuracy:
+def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (), shown: bool = False) -> Accuracy:
     """The value of `metric` with its 95 % interval and the drop from the unsplit network on the same inputs.
 
     Inputs of one group are one unit of the intervals, see docs/notes/accuracy.md. `output_names` are the network's
-    outputs; where there are several, the error of each is given too.
+    outputs; where there are several, the error of each is given too. `shown`: of a point that is shown, whose other
+    figures get intervals.
     """
     rows = outcomes.inputs
     groups = [row.group for row in rows]
@@ -50,7 +51,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
         relative_error=float(np.mean([row.relative_error for row in rows])),
         payload_bytes=float(np.mean(outcomes.payload_bytes)),
         subset=outcomes.subset,
-        also=metric.also(rows),
+        also=metric.report(rows) if shown else metric.also(rows),
         output_errors=tuple(
             OutputError(name=name, relative_error=float(error))
             for name, error in zip(output_names, errors, strict=True)

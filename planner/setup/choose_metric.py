@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.schema import IOTensor
+from splitpoint.planner.quality.detection.coco import require_coco
 from splitpoint.planner.quality.metrics.classify import Classify
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric
-from splitpoint.planner.samples.dataset import Dataset, check_labels, network_input
+from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, network_input
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.recognize import recognize
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 
-__all__ = ["choose_metric"]
+__all__ = ["check_truths", "choose_metric"]
 
 
 def __dir__() -> list[str]:
@@ -40,11 +41,13 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
         some = dataset.select(indices)
         labels = None if some.labels is None else some.labels.tolist()
         shape = graph.inputs[0].shape
-        values = _run(graph, some, threads=threads)
+        values = list(_run(graph, some, threads=threads))
         task, reason = recognize(outputs, values, labels=labels, input_shape=shape)
         notes.append(f"{reason}; task: or --task says otherwise")
     labelled = dataset.labelled and config.need.min_agreement is None and task.name not in UNLABELLED
-    metric = make_metric(task, outputs, "labels" if labelled else "unsplit")
+    if task.name == "detect":
+        require_coco()
+    metric = make_metric(task, outputs, "labels" if labelled else "unsplit", input_shape=graph.inputs[0].shape)
     if isinstance(metric, Classify) and labelled:
         check_labels(dataset, metric.classes)
     if labelled:
@@ -53,6 +56,14 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     return metric, notes
 
 
-def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> list[Mapping[str, Array]]:
+def check_truths(metric: Metric, split: Split, graph: ModelGraph, *, threads: int) -> None:
+    """Raise `ProfileError` where the search set or the report set has no box that a detector could find."""
+    for part in (split.search, split.report) if metric.task.name == "detect" else ():
+        answers = (metric.answer(outputs) for outputs in _run(graph, part, threads=threads))
+        metric.prepare(metric.truth_of(sample, y) for sample, y in zip(part.samples, answers, strict=True))
+
+
+def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> Iterator[Mapping[str, Array]]:
     session = open_session(whole_bytes(graph), level="all", threads=threads)
-    return [session.run(graph.feeds(network_input(sample, dataset.spec))) for sample in dataset.samples]
+    for sample in dataset.samples:
+        yield session.run(graph.feeds(network_input(sample, dataset.spec)))

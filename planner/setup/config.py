@@ -36,6 +36,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where the inputs come from, and which groups go to which set (default: split at random by group)."""
 
     source: str  # a folder, an .npz, or "file.py:function"
+    labels: str | None = None  # task detect: a COCO JSON file, or a folder of YOLO text files
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
@@ -121,9 +122,23 @@ def read_config(path: Path) -> PlanConfig:
         config,
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
+        task=_with_paths(config.task, paths),
         metric=None if config.metric is None else paths.resolve(config.metric),
-        data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
+        data=msgspec.structs.replace(
+            config.data,
+            source=paths.resolve(config.data.source),
+            labels=None if config.data.labels is None else paths.resolve(config.data.labels),
+        ),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),
         link=paths.resolve(config.link),
     )
+
+
+def _with_paths(task: TaskName | Task | None, paths: _Paths) -> TaskName | Task | None:
+    """The task with the files that it names as absolute paths: a decoder, a metric, anchors."""
+    if not isinstance(task, Task):
+        return task
+    given = {name: getattr(task, name) for name in ("decode", "metric", "anchors")}
+    files = {name: paths.resolve(text) for name, text in given.items() if ":" in text or (text and name == "anchors")}
+    return msgspec.structs.replace(task, **files)

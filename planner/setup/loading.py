@@ -12,10 +12,11 @@ from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
-from splitpoint.planner.setup.choose_metric import choose_metric
+from splitpoint.planner.setup.choose_metric import check_truths, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.planner.setup.inputs import PictureFlags, load_inputs
+from splitpoint.planner.setup.labelled_data import attach_labels, find_pictures
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
@@ -64,26 +65,30 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
 
     `flags` say of pictures what the configuration does not.
     """
+    source, labels = find_pictures(config)
     loaded = load_inputs(
         config.model,
-        config.data.source,
+        source,
         spec=config.input,
         flags=flags,
         shapes=config.shapes,
         constants=config.inputs,
         seed=config.search.seed,
     )
-    graph, dataset = loaded.graph, loaded.dataset
+    graph = loaded.graph
+    dataset, found = attach_labels(loaded.dataset, config, labels)
     if flags is not None and flags.given:
         config = msgspec.structs.replace(config, input=dataset.spec)  # what plan/config.yaml says must give this plan
     _check_size(graph, at=config.model)
     link = load_link(config.link)
     threads = config.threads or default_threads()
     metric, taken = choose_metric(config, dataset, graph, threads=threads)
+    split = _three_sets(dataset, config)
+    check_truths(metric, split, graph, threads=threads)
     return Problem(
         config=config,
         graph=graph,
-        split=_three_sets(dataset, config),
+        split=split,
         metric=metric,
         needs=bind(
             requirements(
@@ -94,7 +99,7 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
             link,
         ),
         link=link,
-        notes=(*loaded.notes, *taken),
+        notes=(*loaded.notes, *found, *taken),
         threads=threads,
     )
 

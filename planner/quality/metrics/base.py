@@ -44,7 +44,7 @@ class Common:
         """No bounds on other figures."""
         return ()
 
-    def prepare(self, answers: Iterable[Answer]) -> Self:  # most metrics ignore the set
+    def prepare(self, truths: Iterable[Answer]) -> Self:  # most metrics ignore the set
         """This metric; it does not depend on the set of inputs."""
         return self
 
@@ -55,6 +55,10 @@ class Common:
     def truth(self, answer: Answer) -> Answer:
         """The unsplit network's answer as it is."""
         return answer
+
+    def truth_of(self, sample: Sample, answer: Answer) -> Answer:
+        """The label of the sample, or the unsplit network's answer."""
+        return self.label(sample) if self.against == "labels" else self.truth(answer)
 
     def match(self, answer: Answer | None, truth: Answer) -> BoxMatches | None:  # detection alone
         """No boxes."""
@@ -67,6 +71,10 @@ class Common:
     def also(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:  # most metrics have one
         """No other figures."""
         return ()
+
+    def report(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
+        """The figures of `also`."""
+        return self.also(inputs)
 
     def read(self, outputs: Mapping[str, Array]) -> list[Array] | None:
         """The outputs that this metric reads, in its order; None when one is not finite."""

@@ -8,6 +8,7 @@ from typing import Literal
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task, TaskName
 from splitpoint.planner.quality.metrics.classify import make_classify
+from splitpoint.planner.quality.metrics.detect import make_detect
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.tensor import make_tensor
 
@@ -28,6 +29,13 @@ METRICS: Mapping[TaskName, Maker] = {
 }
 
 
-def make_metric(task: Task, outputs: Sequence[IOTensor], against: Literal["labels", "unsplit"]) -> Metric:
-    """The metric of `task` for a network with these outputs; raises `ProfileError` where they do not fit."""
+def make_metric(
+    task: Task, outputs: Sequence[IOTensor], against: Literal["labels", "unsplit"], *, input_shape: Sequence[int] = ()
+) -> Metric:
+    """The metric of `task` for a network with these outputs; raises `ProfileError` where they do not fit.
+
+    `input_shape` is that of the network's picture, in whose pixels boxes are; detection alone needs it.
+    """
+    if task.name == "detect":
+        return make_detect(task, outputs, against, input_shape)
     return METRICS[task.name](task, outputs, against)

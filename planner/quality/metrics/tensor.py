@@ -53,11 +53,11 @@ class TensorError(Common):
         arrays = self.read(outputs)
         return None if arrays is None else [np.asarray(a, np.float64) for a in arrays]
 
-    def prepare(self, answers: Iterable[Answer]) -> TensorError:
+    def prepare(self, truths: Iterable[Answer]) -> TensorError:
         """With the means of the unsplit network's outputs."""
         sums: list[Array] | None = None
         count = 0
-        for answer in answers:
+        for answer in truths:
             sums = list(answer) if sums is None else [s + y for s, y in zip(sums, answer, strict=True)]
             count += 1
         assert sums is not None  # a set has inputs

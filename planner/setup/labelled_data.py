@@ -1,0 +1,49 @@
+"""The inputs of a plan with what its task takes as labels: classes by folder, boxes from files beside the pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from splitpoint.planner.samples.box_labels import find_labels, with_boxes
+from splitpoint.planner.samples.dataset import Dataset
+from splitpoint.planner.setup.config import PlanConfig
+from splitpoint.profiles.errors import ProfileError
+
+__all__ = ["attach_labels", "find_pictures"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def find_pictures(config: PlanConfig) -> tuple[str, Path | None]:
+    """Where the inputs are, and the file or folder of their labels; None: they have none, or have them inside.
+
+    Raises `ProfileError` where labels are given that the task does not take.
+    """
+    task, data = config.asked_task(), config.data
+    given = None if data.labels is None else Path(data.labels)
+    if task is None or task.name != "detect":
+        if given is not None:
+            raise ProfileError(
+                "labels in files are boxes, for task detect", at="$.data.labels", fix="--task detect, or no labels"
+            )
+        return data.source, None
+    pictures, labels = find_labels(Path(data.source)) or (data.source, None)
+    return str(pictures), given or labels
+
+
+def attach_labels(dataset: Dataset, config: PlanConfig, labels: Path | None) -> tuple[Dataset, list[str]]:
+    """The inputs with the `labels` that `find_pictures` found, and what to tell the user of them."""
+    task = config.asked_task()
+    if task is None or task.name != "detect":
+        return dataset, []
+    if labels is not None:
+        notes = [] if config.data.labels is not None else [f"labels: YOLO text of {labels}"]
+        return with_boxes(dataset, labels), notes
+    if dataset.labels is None:
+        return dataset, []
+    samples = tuple(dataclasses.replace(sample, label=None) for sample in dataset.samples)
+    note = "classes of pictures are no boxes: compared with the unsplit network's"
+    return dataclasses.replace(dataset, samples=samples, classes=None), [note]
