@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named
 from splitpoint.profiles.network.inputs import InputSpec, read_picture
 
 __all__ = ["load_data", "load_factory", "load_folder", "load_npz"]
@@ -124,16 +124,17 @@ def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = 
     function = import_named(reference, base=base)
     if not callable(function):
         raise ProfileError(f"expected a function, got {type(function).__name__}", at=reference)
-    result = function()
+    result = call_user_code(function, at=reference)
     if isinstance(result, Dataset):
         if spec is not None and result.spec != spec:
             raise ProfileError(f"its input block {result.spec} is not the configuration's {spec}", at=reference)
         return result
-    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in result):
+    samples = call_user_code(lambda: tuple(result), at=reference) if isinstance(result, Sequence) else ()
+    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in samples):
         raise ProfileError(f"expected a Dataset or a sequence of Samples, got {type(result).__name__}", at=reference)
     if spec is None:
         raise ProfileError("samples without a Dataset need an input: block", at=reference)
-    return Dataset(spec=spec, samples=tuple(result), source=reference)
+    return Dataset(spec=spec, samples=samples, source=reference)
 
 
 Row = tuple[Path, int | None, str]  # file, label, group

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named, user_error
 
 if TYPE_CHECKING:
     import onnx
@@ -66,7 +66,7 @@ def load_module(spec: str) -> nn.Module:
     torch = _torch(spec)
     with _silence():  # imports and factories like to report what they load
         factory = import_named(spec)
-        made = factory if isinstance(factory, torch.nn.Module) else factory()
+        made = factory if isinstance(factory, torch.nn.Module) else call_user_code(factory, at=spec)
     if not isinstance(made, torch.nn.Module):
         raise ProfileError(
             f"the factory gave a {type(made).__name__}, not a torch.nn.Module",
@@ -90,9 +90,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = "torch module") -> bytes:
-    """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv")."""
+    """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv").
+
+    The module runs once before, so that an error of its own is told from one of the exporter. Raises `ProfileError`.
+    """
     torch = _torch(at)
     example = torch.zeros(input_shape)
+    shape = "x".join(map(str, input_shape))
+    with evaluating(module), _silence(), torch.no_grad():
+        call_user_code(lambda: module(example), at=at, doing=f"running the module on one float32 input of {shape}")
     try:
         with evaluating(module), _silence(), torch.no_grad():
             program = torch.onnx.export(
@@ -100,12 +106,15 @@ def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = 
             )
     except ImportError as error:
         raise ProfileError(f"exporting a torch module needs more than torch: {error}", at=at, fix=_INSTALL) from error
-    except (RuntimeError, TypeError, ValueError) as error:  # the exporter's errors are RuntimeErrors
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    except Exception as error:  # whatever the parts of the exporter raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter wraps the reason in pages of advice to its developers
+            cause = cause.__cause__
+        failed = user_error(cause, at=at, doing="torch.onnx.export")
         raise ProfileError(
-            f"torch cannot export the module: {reason}",
-            at=at,
-            fix="check that it runs on one input of the given shape and has no data-dependent control flow",
+            failed.message,
+            at=failed.at,
+            fix="the forward must not depend on the values of its input, and use operators that ONNX has",
         ) from error
     proto = program.model_proto
     _check_input(proto, input_shape, at=at)
