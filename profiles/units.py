@@ -1,7 +1,7 @@
 """The only converter between text and SI numbers: "20 Mbit/s" to 2e7 and 0.0032 s to "3.2 ms".
 
-k = 1000 and Ki = 1024. A quantity in a file is text with a unit, or a bare number where the field's name says its SI unit
-("rtt_s") or where it has none ("max_drop").
+k = 1000 and Ki = 1024. A quantity in a file is text with a unit, or a bare number where the field's name says its SI
+unit ("rtt_s") or where it has none ("max_drop").
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def parse(
 
 
 def named_by(field: str, kind: str) -> bool:
-    """Whether a bare number of this kind is clear in a field of this name: "rtt_s" says its unit, a fraction has none."""
+    """Whether a bare number is clear in a field of this name: "rtt_s" says its unit, and a fraction has none."""
     return "" in KINDS[kind].units or re.search(f"(^|_)({_NAMES.get(kind, kind)})($|_)", field) is not None
 
 

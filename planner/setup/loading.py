@@ -15,6 +15,7 @@ from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.accuracy import choose_metric
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, split_three
 from splitpoint.planner.samples.readers import load_data
+from splitpoint.planner.setup.checks import check_config, check_cuts
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.profiles.errors import ProfileError
@@ -64,6 +65,7 @@ class Problem:
 
 def load_problem(config: PlanConfig) -> Problem:
     """The model, the data and the link, read and checked to fit each other; raises `ProfileError`."""
+    check_config(config)
     notes: list[str] = []
     spec, graph = config.input, None
     if spec is None and not is_torch_spec(config.model) and Path(config.data.source).exists():
@@ -77,6 +79,7 @@ def load_problem(config: PlanConfig) -> Problem:
         graph = load_source(config.model, shape)
     check_inputs(dataset, graph, at=config.model)
     _check_size(graph, at=config.model)
+    check_cuts(config, graph)
     outputs = graph.outputs[0].shape
     labelled = dataset.labels is not None
     metric = choose_metric(outputs, labelled=labelled, agreement=config.need.min_agreement is not None)
