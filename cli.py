@@ -91,6 +91,9 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
     **limits: str | None,
@@ -112,6 +115,7 @@ def plan_command(
     config = msgspec.structs.replace(
         config,
         need=_over(config.need, needs),
+        data=_over(config.data, {"skip_damaged": skip_damaged or None}),
         search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
         **{
             name: value

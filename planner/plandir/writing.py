@@ -290,6 +290,7 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         predicted=some.cost,
         search=some.accuracy,
         report=None,
+        skipped=len(problem.split.search.skipped),
         requirements=problem.needs,
         found_by=SearchReport(
             seed=config.search.seed,

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import call_user_code, import_named
-from splitpoint.profiles.network.inputs import InputSpec, read_picture
+from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
+from splitpoint.profiles.network.picture_files import DamagedPictureError
 
 __all__ = ["load_data", "load_factory", "load_folder", "load_npz"]
 
@@ -29,16 +30,24 @@ PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", "
 NOT_DATA = frozenset({".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})  # beside the pictures
 # What numpy, zipfile and zlib raise for a damaged or foreign archive; RuntimeError: it claims to be encrypted.
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+MOST_NAMED = 10  # damaged pictures that an error lists
 LABELS, CLASSES = "labels.csv", "classes.txt"
 
 
 def load_data(
-    source: str, spec: InputSpec | None, *, base: Path | None = None, limit: int | None = None, seed: int = 0
+    source: str,
+    spec: InputSpec | None,
+    *,
+    base: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_damaged: bool = False,
 ) -> Dataset:
     """The samples of a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
 
     Relative paths start at `base` (the configuration's folder). `limit` keeps that many pictures of a folder, evenly by
-    class, chosen by `seed`. Only a function that returns a `Dataset` can do without `spec`. Raises `ProfileError`.
+    class, chosen by `seed`; `skip_damaged` leaves out those that cannot be read. Only a function that returns a
+    `Dataset` can do without `spec`. Raises `ProfileError`.
     """
     path = (base or Path()) / source
     if not path.exists() and ":" in source:
@@ -46,7 +55,7 @@ def load_data(
     if spec is None:
         raise ProfileError("these data need an input: block", at=source)
     if path.is_dir():
-        return load_folder(path, spec, limit=limit, seed=seed)
+        return load_folder(path, spec, limit=limit, seed=seed, skip_damaged=skip_damaged)
     if path.suffix == ".npz" and path.exists():
         return load_npz(path, spec)
     what = "neither a folder nor an .npz file" if path.exists() else "there is no such folder or file"
@@ -55,12 +64,14 @@ def load_data(
     )
 
 
-def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0) -> Dataset:
+def load_folder(
+    folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0, skip_damaged: bool = False
+) -> Dataset:
     """The samples of DIR: a folder per class, or pictures with labels.csv (file, label and/or group) or without labels.
 
     The index of a class is its line in DIR/classes.txt. Without that file it is the name of the folder when all names
     are numbers, else the position of the name in sorted order. Every picture is a group of its own unless labels.csv
-    has a column `group`.
+    has a column `group`. Damaged pictures are one error that lists them, or left out with `skip_damaged`.
     """
     top = _listing(folder)
     pictures = [p for p in top if p.is_file()]
@@ -80,11 +91,16 @@ def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed
         rows = [(p, None, p.name) for p in pictures]
     if not rows:
         raise ProfileError(f"no pictures ({', '.join(sorted(PICTURES))})", at=str(folder))
-    samples = tuple(
-        Sample(name=str(path), group=group, label=label, picture=read_picture(path, spec))
-        for path, label, group in _limited(rows, limit, seed)
+    samples, damaged = _read(_limited(rows, limit, seed), spec)
+    if damaged and not (skip_damaged and samples):
+        raise _damaged_error(damaged, len(samples) + len(damaged), folder)
+    return Dataset(
+        spec=spec,
+        samples=tuple(samples),
+        classes=names if rows[0][1] is not None else None,
+        source=str(folder),
+        skipped=tuple(str(error.at) for error in damaged),
     )
-    return Dataset(spec=spec, samples=samples, classes=names if rows[0][1] is not None else None, source=str(folder))
 
 
 def load_npz(path: Path, spec: InputSpec) -> Dataset:
@@ -135,6 +151,32 @@ def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = 
     if spec is None:
         raise ProfileError("samples without a Dataset need an input: block", at=reference)
     return Dataset(spec=spec, samples=samples, source=reference)
+
+
+def _read(rows: Sequence[Row], spec: InputSpec) -> tuple[list[Sample], list[DamagedPictureError]]:
+    """The pictures that can be read, and the errors of those that cannot."""
+    samples, damaged = [], []
+    for path, label, group in rows:
+        try:
+            picture, changes = read_picture_file(path, spec)
+        except DamagedPictureError as error:
+            damaged.append(error)
+        else:
+            samples.append(Sample(name=str(path), group=group, label=label, picture=picture, changes=changes))
+    return samples, damaged
+
+
+def _damaged_error(damaged: Sequence[DamagedPictureError], count: int, folder: Path) -> ProfileError:
+    names = [f"{Path(str(error.at)).relative_to(folder)} ({error.message})" for error in damaged[:MOST_NAMED]]
+    more = f", and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else ""
+    rest = count - len(damaged)
+    return ProfileError(
+        f"{len(damaged)} of {count} pictures cannot be read: {', '.join(names)}{more}",
+        at=str(folder),
+        fix=f"replace them, or plan with the other {rest}: --skip-damaged, or skip_damaged: true under data:"
+        if rest
+        else "is this the right folder?",
+    )
 
 
 Row = tuple[Path, int | None, str]  # file, label, group

@@ -13,6 +13,7 @@ from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.accuracy import choose_metric
+from splitpoint.planner.samples.changes import describe_changes
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, split_three
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.checks import check_config, check_cuts
@@ -73,7 +74,8 @@ def load_problem(config: PlanConfig) -> Problem:
         tensor = graph.inputs[0]
         spec, assumed = guess_spec(tensor.shape, tensor.dtype)
         notes.append(assumed)
-    dataset = load_data(config.data.source, spec, seed=config.search.seed)
+    dataset = load_data(config.data.source, spec, seed=config.search.seed, skip_damaged=config.data.skip_damaged)
+    notes += [text for text in [describe_changes(dataset)] if text is not None]
     shape = _input_shape(dataset)
     if graph is None or tuple(tensor.shape for tensor in graph.inputs) != (shape,):
         graph = load_source(config.model, shape)

@@ -7,6 +7,7 @@ the device's work when the cut is inside the network and the server's when the p
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +16,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.picture_files import has_colour, open_picture
 
 __all__ = [
     "RESAMPLING",
     "InputSpec",
     "Picture",
+    "PictureChanges",
     "check_against",
     "guess_spec",
     "guess_specs",
     "preprocess",
     "read_picture",
+    "read_picture_file",
 ]
 
 
@@ -46,7 +50,17 @@ RESAMPLING = {
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's, in units of 0..1
 LARGEST_SIDE = 16384  # pixels, of the network's input
-LARGEST_PIXELS = 200_000_000  # a larger picture is refused before it is decoded (decompression bombs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PictureChanges:
+    """What reading did to a picture file that a user may not expect."""
+
+    grey: bool  # no colour for a network that takes colour
+    colour_lost: bool  # colour for a network that takes grey
+    scale: float  # side of the picture that the network sees / side in the file; below 1: reduced
+    stretch: float  # the greater of the two sides' scales / the smaller; 1: proportions kept
+    cropped: float  # share of the picture's area that was cut off
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,29 +149,31 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def read_picture(path: Path, spec: InputSpec) -> Picture:
     """Read, turn upright (EXIF), convert, resize and crop a picture file: uint8 (H, W, C) of the network's size.
 
-    Raises `ProfileError` naming the file when it is missing, damaged, too large or, under ``crop: none``, does not fit.
+    Raises `ProfileError` naming the file when it is missing, too large or, under ``crop: none``, does not fit, and
+    `DamagedPictureError` when it is damaged.
     """
+    return read_picture_file(path, spec)[0]
+
+
+def read_picture_file(path: Path, spec: InputSpec) -> tuple[Picture, PictureChanges]:
+    """As `read_picture`, with what was changed."""
     if spec.kind != "image":
         raise ProfileError("the input is a tensor, so picture files cannot be read", at=str(path))
-    mode = "L" if spec.color == "gray" else "RGB"
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > LARGEST_PIXELS:
-                raise ProfileError(f"{opened.width}x{opened.height} pixels is above {LARGEST_PIXELS:,}", at=str(path))
-            upright = ImageOps.exif_transpose(opened)
-            image = _on_white(upright).convert(mode)
-    except FileNotFoundError:
-        raise ProfileError("there is no such picture", at=str(path)) from None
-    except UnidentifiedImageError:
-        raise ProfileError("this file is not a picture that Pillow knows", at=str(path), fix="remove it") from None
-    except Image.DecompressionBombError as error:
-        raise ProfileError(str(error), at=str(path)) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, ProfileError):
-            raise
-        raise ProfileError(f"this picture is damaged: {error}", at=str(path), fix="remove or replace it") from error
+    image = open_picture(path)
+    coloured = has_colour(image)
+    image = image.convert("L" if spec.color == "gray" else "RGB")
     picture = np.asarray(_fit(image, spec, str(path)), dtype=np.uint8)
-    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None])
+    width, height = _resized(image.size, spec)
+    scales = width / image.width, height / image.height
+    rows, columns = spec.height_width
+    changes = PictureChanges(
+        grey=spec.color != "gray" and not coloured,
+        colour_lost=spec.color == "gray" and coloured,
+        scale=math.sqrt(scales[0] * scales[1]),
+        stretch=max(scales) / min(scales) if spec.resize == "exact" and spec.letterbox is None else 1.0,
+        cropped=1 - min(1.0, rows / height) * min(1.0, columns / width),
+    )
+    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None]), changes
 
 
 def preprocess(picture: Picture, spec: InputSpec) -> NDArray[Any]:
@@ -244,42 +260,37 @@ def _by(shape: Sequence[int]) -> str:
     return "x".join(str(d) for d in shape)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Without transparency: alpha is blended onto white, as viewers show it."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray: keep the high byte, Pillow would clip
-        return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    return image
+def _resized(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Width and height of a picture of `size` after resizing, before it is cropped or padded."""
+    (width, height), (rows, columns) = size, spec.height_width
+    if spec.letterbox is not None:
+        ratio = min(rows / height, columns / width)
+        return max(1, min(columns, round(width * ratio))), max(1, min(rows, round(height * ratio)))
+    if spec.resize == "exact":
+        return columns, rows
+    ratio = max(rows / height, columns / width)
+    if spec.resize != "cover":
+        ratio = max(spec.resize / min(height, width), ratio)
+    return max(columns, round(width * ratio)), max(rows, round(height * ratio))
 
 
 def _fit(image: Image.Image, spec: InputSpec, at: str) -> Image.Image:
     height, width = spec.height_width
-    filter_ = RESAMPLING[spec.resample]
-    if spec.letterbox is not None:
-        ratio = min(height / image.height, width / image.width)
-        inner = (max(1, min(width, round(image.width * ratio))), max(1, min(height, round(image.height * ratio))))
-        level = spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3
-        canvas = Image.new(image.mode, (width, height), level)
-        centered = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, filter_), centered if spec.letterbox_at == "center" else (0, 0))
-        return canvas
-    if spec.resize == "exact":
-        return image if image.size == (width, height) else image.resize((width, height), filter_)
-    if spec.resize == "cover":
-        ratio = max(height / image.height, width / image.width)
-    else:
-        ratio = max(spec.resize / min(image.height, image.width), height / image.height, width / image.width)
-    resized = (max(width, round(image.width * ratio)), max(height, round(image.height * ratio)))
-    if spec.crop == "none" and resized != (width, height):
+    resized = _resized(image.size, spec)
+    if spec.crop == "none" and spec.letterbox is None and resized != (width, height):
         raise ProfileError(
             f"resized to {resized[0]}x{resized[1]} (width x height), the network takes {width}x{height}",
             at=at,
             fix="crop: center, resize: exact or letterbox: 114 in the input block",
         )
     if resized != image.size:
-        image = image.resize(resized, filter_)
+        image = image.resize(resized, RESAMPLING[spec.resample])
+    if spec.letterbox is not None:
+        level = spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3
+        canvas = Image.new(image.mode, (width, height), level)
+        centered = ((width - resized[0]) // 2, (height - resized[1]) // 2)
+        canvas.paste(image, centered if spec.letterbox_at == "center" else (0, 0))
+        return canvas
     left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
     return image.crop((left, top, left + width, top + height))
 
