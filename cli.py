@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import json
 import re
 import sys
+import tempfile
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
@@ -18,6 +21,7 @@ from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.limits.need import Share
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
@@ -122,6 +126,9 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
     **limits: str | None,
@@ -130,7 +137,7 @@ def plan_command(
     needs: dict[str, Any] = {name: _bound(text, name) for name, text in limits.items()}
     needs |= {
         "confident": confident or None,
-        "deadline_share": _quantity(deadline_share, "fraction", "--deadline-share"),
+        "deadline_share": _quantity(deadline_share, Share, "--deadline-share"),
     }
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
@@ -151,6 +158,7 @@ def plan_command(
         ),
         metric=metric or config.metric,
         need=_over(config.need, needs),
+        data=_over(config.data, {"skip_damaged": skip_damaged or None}),
         search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
         **{
             name: value
@@ -159,7 +167,7 @@ def plan_command(
                 "server": server,
                 "link": link,
                 "threads": threads,
-                "server_load": _quantity(server_load, "per_s", "--server-load"),
+                "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
                 "shapes": _shapes(size),
                 "inputs": {**config.inputs, **_constants(constant)} or None,
             }.items()
@@ -170,25 +178,37 @@ def plan_command(
     from splitpoint.planner.output.documents.plan import plan_document
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
-    from splitpoint.planner.plandir import writing
+    from splitpoint.planner.plandir.fallback import write_plan_somewhere
+    from splitpoint.planner.plandir.writing import check_replaceable
+    from splitpoint.planner.profiling.model_profile import check_profile
+    from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.inputs import PictureFlags
     from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.profiles.files.writable import check_folder_writable
 
     flags = PictureFlags(
         preset=preset, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), scale=scale, color=color
     )
     stdout, stderr = consoles()
     bars = StageBars(stderr)
-    writing.check_replaceable(out)
+    require_optuna()
+    check_replaceable(out)
+    check_folder_writable(out)
+    if profile is not None:
+        check_profile(profile)
     problem = load_problem(config, flags=flags)
     result = find(problem, stored_profile=profile, progress=bars)
-    chosen, written = result.decision.recommended, None
+    chosen, written, where, failure = result.decision.recommended, None, out, None
     if chosen is not None:
         with bars.stage("report", len(problem.split.report)) as step:
-            written = writing.write_plan(result, chosen, out, keep_data=not no_data, advance=lambda: step(""))
+            written, where, failure = write_plan_somewhere(
+                result, chosen, out, keep_data=not no_data, advance=lambda: step("")
+            )
             step(f"{len(problem.split.report)} inputs that were never searched")
-    document = plan_document(result, written, out)
+    document = plan_document(result, written, where)
     _print(document, lambda: plan_view(document, width=stdout.width), as_json=as_json)
+    if failure is not None:
+        raise failure
     raise typer.Exit(UNMET if written is None or document.contradicted is not None else OK)
 
 
@@ -218,13 +238,20 @@ def profile_command(
     from splitpoint.planner.profiling import tensors
     from splitpoint.planner.profiling.model_profile import obtain_profile
     from splitpoint.planner.profiling.module_counts import count_torch_source
+    from splitpoint.planner.setup.checks import check_data_source, check_model_source
     from splitpoint.planner.setup.inputs import load_source
     from splitpoint.planner.setup.loading import default_threads
     from splitpoint.profiles.files.structs import write_yaml
+    from splitpoint.profiles.files.writable import check_file_writable
     from splitpoint.profiles.network.torch_model import is_torch_spec
 
     if cut is not None and data is None:
         raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
+    if out is not None:
+        check_file_writable(out)
+    check_model_source(model)
+    if data is not None:
+        check_data_source(data)
     used = threads or default_threads()
     bars = StageBars(consoles()[1])
     if data is None:
@@ -267,8 +294,10 @@ def calibrate_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.profiling.calibration import calibrate
     from splitpoint.planner.setup.loading import default_threads
+    from splitpoint.profiles.files.writable import check_file_writable
     from splitpoint.profiles.machine.machine import this_machine
 
+    check_file_writable(out)
     machine = this_machine(threads=threads or default_threads())
     with StageBars(consoles()[1]).stage("calibrate", None) as step:
         device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
@@ -290,8 +319,10 @@ def cuts_command(
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
     from splitpoint.planner.output.documents.cuts import cuts_document
     from splitpoint.planner.output.terminal.cuts import cuts_view
+    from splitpoint.planner.setup.checks import check_model_source
     from splitpoint.planner.setup.inputs import load_source
 
+    check_model_source(model)
     graph = load_source(model, _shapes(size), constants=_constants(constant))
     document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
     _print(document, lambda: cuts_view(document, refused=refused), as_json=as_json)
@@ -324,7 +355,10 @@ def export_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir import writing
+    from splitpoint.profiles.files.writable import check_folder_writable
 
+    writing.check_replaceable(out)
+    check_folder_writable(out)
     with StageBars(consoles()[1]).stage("report", None) as step:
         writing.export_point(directory, point, out, advance=lambda: step(""))
         step(f"wrote {out}")
@@ -388,6 +422,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ProfileError, CodecError) as error:
         sys.stderr.write(f"error: {error}\n")
         return BAD_INPUT
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = ProfileError(
+            str(error.strerror), at=error.filename or tempfile.gettempdir(), fix="make room, or set TMPDIR"
+        )
+        sys.stderr.write(f"error: {full}\n")
+        return BAD_INPUT
     return OK
 
 
@@ -430,11 +472,14 @@ def _over(struct: T, given: Mapping[str, Any]) -> T:
     return msgspec.structs.replace(struct, **{name: value for name, value in given.items() if value is not None})
 
 
-def _quantity(text: str | None, kind: str, flag: str) -> float | None:
+def _quantity(text: str | None, unit: Any, flag: str) -> float | None:
+    """The number in `text`, of the kind and in the range of `unit`, one of the annotated types of `profiles.units`."""
     if text is None:
         return None
+    meta = typing.get_args(unit)[1]
+    bounds = {name: getattr(meta, name) for name in ("gt", "ge", "lt", "le")}
     try:
-        return units.parse(text, kind)
+        return units.parse(text, str(meta.extra["kind"]), **bounds)
     except units.UnitError as error:
         hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise typer.BadParameter(f"{error}.{hint}", param_hint=flag) from error
@@ -443,7 +488,7 @@ def _quantity(text: str | None, kind: str, flag: str) -> float | None:
 def _bound(text: str | None, field: str) -> float | None:
     """The bound of the limit whose field this is."""
     limit = next(limit for limit in LIMITS.values() if limit.field == field)
-    value = _quantity(text, limit.kind, f"--{field.replace('_', '-')}")
+    value = _quantity(text, limit.unit, f"--{field.replace('_', '-')}")
     return None if value is None else round(value) if limit.whole else value
 
 

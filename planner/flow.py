@@ -15,7 +15,7 @@ from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.networks.variants import make_variants
-from splitpoint.planner.profiling.model_profile import obtain_profiles
+from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.result import SearchResult
@@ -47,6 +47,8 @@ def plan(
     require_optuna()
     progress = progress or Silent()
     config, needs = problem.config, problem.needs
+    if stored_profile is not None:
+        check_profile(stored_profile, problem.graph, threads=problem.threads)
     with progress.stage("variants", None) as step:
         variants, notes = make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")

@@ -130,6 +130,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     predicted: Cost
     search: Accuracy
     report: Accuracy | None
+    skipped: Annotated[int, msgspec.Meta(ge=0)] = 0  # damaged pictures that were left out of the data
     requirements: Requirements
     found_by: SearchReport
     device: ProfileSource

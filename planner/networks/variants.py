@@ -152,7 +152,10 @@ def _resized(problem: Problem, spec: InputSpec, *, at: str) -> Split:
     sets = {name: getattr(problem.split, name) for name in SETS}
     folder = Path(problem.config.data.source)
     if folder.is_dir():
-        resized = {sample.name: sample for sample in load_folder(folder, spec, seed=problem.config.search.seed).samples}
+        again = load_folder(
+            folder, spec, seed=problem.config.search.seed, skip_damaged=problem.config.data.skip_damaged
+        )
+        resized = {sample.name: sample for sample in again.samples}
         parts = {name: [resized[sample.name] for sample in data.samples] for name, data in sets.items()}
     else:
         parts = {name: list(_resampled(data, spec)) for name, data in sets.items()}

@@ -56,13 +56,18 @@ from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["check_replaceable", "export_point", "write_plan"]
+__all__ = ["NotWrittenError", "check_replaceable", "export_point", "write_plan"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+class NotWrittenError(ProfileError):
+    """The plan directory cannot be made at this place; at another it may be."""
+
+
+OTHER_PLACE = "choose another --out, or move what is there"
 VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", "zstandard", "numba")
 
 
@@ -100,20 +105,20 @@ def write_plan(
 
 
 def check_replaceable(directory: Path) -> None:
-    """Raise `ProfileError` unless `directory` is absent, empty, or a plan directory that holds nothing else.
+    """Raise `NotWrittenError` unless `directory` is absent, empty, or a plan directory that holds nothing else.
 
     A plan directory is one whose plan.yaml this version reads; every other file in it must be listed there, unchanged.
     """
-    target = directory.resolve()
+    target = _resolved(directory)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    fix = "choose another --out, or move what is there"
+    fix = OTHER_PLACE
     if not target.is_dir() or not (target / PLAN).is_file():
-        raise ProfileError("it exists and is no plan directory, so it is not replaced", at=str(directory), fix=fix)
+        raise NotWrittenError("it exists and is no plan directory, so it is not replaced", at=str(directory), fix=fix)
     try:
         file = Plan.load(target).file
     except ProfileError as error:
-        raise ProfileError(
+        raise NotWrittenError(
             f"its {PLAN} is not a plan that this version wrote, so the folder is not replaced",
             at=str(directory),
             fix=fix,
@@ -124,11 +129,11 @@ def check_replaceable(directory: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             continue
         if name not in listed or path.is_symlink():
-            raise ProfileError(
+            raise NotWrittenError(
                 f"{name} is not part of the plan there, so the folder is not replaced", at=str(path), fix=fix
             )
         if name != PLAN and sha256_file(path) != listed[name]:
-            raise ProfileError(f"{name} was changed, so the folder is not replaced", at=str(path), fix=fix)
+            raise NotWrittenError(f"{name} was changed, so the folder is not replaced", at=str(path), fix=fix)
 
 
 def export_point(source: Path, number: int, directory: Path, *, advance: Callable[[], None] = lambda: None) -> Plan:
@@ -298,6 +303,7 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         predicted=some.cost,
         search=some.accuracy,
         report=None,
+        skipped=len(problem.split.search.skipped),
         requirements=problem.needs,
         found_by=SearchReport(
             seed=config.search.seed,
@@ -320,27 +326,39 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
 def _placed(directory: Path) -> Iterator[Path]:
     """A temporary folder beside `directory` that takes its place when the block ends well, and vanishes otherwise.
 
-    An existing directory is replaced only as `check_replaceable` allows; raises `ProfileError` otherwise.
+    An existing directory is replaced only as `check_replaceable` allows; raises `NotWrittenError` otherwise.
     """
     check_replaceable(directory)
-    target = directory.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _resolved(directory)
     tag = secrets.token_hex(4)
     folder, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
-    folder.mkdir()
     try:
+        folder.mkdir(parents=True)
         yield folder
         check_replaceable(directory)  # planning takes minutes: something may have been put there
         if target.exists():
             target.rename(old)
         folder.rename(target)
     except OSError as error:
-        raise ProfileError(f"cannot be written: {error.strerror}", at=str(error.filename or directory)) from error
+        where = str(error.filename or directory)
+        raise NotWrittenError(f"cannot be written: {error.strerror}", at=where, fix=OTHER_PLACE) from error
+    except ProfileError as error:
+        if folder.is_dir() or isinstance(error, NotWrittenError):
+            raise
+        text = "its folder was removed while the plan was written"
+        raise NotWrittenError(text, at=str(directory), fix=OTHER_PLACE) from error
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _resolved(directory: Path) -> Path:
+    try:
+        return directory.resolve()
+    except OSError as error:  # the folder of this process was removed
+        raise NotWrittenError(f"cannot be written: {error.strerror}", at=str(directory), fix=OTHER_PLACE) from error
 
 
 def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:

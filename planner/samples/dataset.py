@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.inputs import InputSpec, preprocess
+from splitpoint.profiles.network.inputs import InputSpec, PictureChanges, preprocess
 
 __all__ = [
     "SETS",
@@ -54,6 +54,7 @@ class Sample:
     tensors: Mapping[str, NDArray[Any]] | None = None  # by the names of the network's inputs
     label: int | None = None  # index of the output that is right
     truth: NDArray[Any] | None = None  # a label that is no class: boxes (M, 6), a mask (H, W), tokens (L,), numbers
+    changes: PictureChanges | None = None  # what reading its file changed
 
     def __post_init__(self) -> None:
         """Check that there is exactly one of picture, tensor and tensors."""
@@ -76,6 +77,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     classes: tuple[str, ...] | None = None  # names by output index
     source: str = ""  # the folder, file or function that it was read from
+    skipped: tuple[str, ...] = ()  # damaged pictures that were left out
 
     def __post_init__(self) -> None:
         """Refuse data that cannot be planned with; the error names the sample."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named
 from splitpoint.profiles.network.input_shapes import DeclaredInput
-from splitpoint.profiles.network.inputs import InputSpec, read_picture
+from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
+from splitpoint.profiles.network.picture_files import DamagedPictureError
 
 __all__ = ["load_data", "load_factory", "load_folder"]
 
@@ -23,6 +24,7 @@ def __dir__() -> list[str]:
 
 PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 NOT_DATA = frozenset({".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})  # beside the pictures
+MOST_NAMED = 10  # damaged pictures that an error lists
 LABELS, CLASSES = "labels.csv", "classes.txt"
 
 
@@ -35,13 +37,14 @@ def load_data(
     seed: int = 0,
     inputs: Sequence[DeclaredInput] = (),
     ignored: Collection[str] = (),
+    skip_damaged: bool = False,
 ) -> Dataset:
     """The samples of a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
 
     Relative paths start at `base` (the configuration's folder). `limit` keeps that many pictures of a folder, evenly by
-    class, chosen by `seed`. `inputs` are those of the network, by whose names the arrays of an .npz file are
-    found; arrays that are `ignored` are not looked at. Only a function that returns a `Dataset` can do without `spec`.
-    Raises `ProfileError`.
+    class, chosen by `seed`; `skip_damaged` leaves out those that cannot be read. `inputs` are those of the network, by
+    whose names the arrays of an .npz file are found; arrays that are `ignored` are not looked at. Only a function that
+    returns a `Dataset` can do without `spec`. Raises `ProfileError`.
     """
     path = (base or Path()) / source
     if not path.exists() and ":" in source:
@@ -49,7 +52,7 @@ def load_data(
     if spec is None:
         raise ProfileError("these data need an input: block", at=source)
     if path.is_dir():
-        return load_folder(path, spec, limit=limit, seed=seed)
+        return load_folder(path, spec, limit=limit, seed=seed, skip_damaged=skip_damaged)
     if path.suffix == ".npz" and path.exists():
         return load_npz(path, spec, inputs=inputs, ignored=ignored)
     what = "neither a folder nor an .npz file" if path.exists() else "there is no such folder or file"
@@ -58,12 +61,14 @@ def load_data(
     )
 
 
-def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0) -> Dataset:
+def load_folder(
+    folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0, skip_damaged: bool = False
+) -> Dataset:
     """The samples of DIR: a folder per class, or pictures with labels.csv (file, label and/or group) or without labels.
 
     The index of a class is its line in DIR/classes.txt. Without that file it is the name of the folder when all names
     are numbers, else the position of the name in sorted order. Every picture is a group of its own unless labels.csv
-    has a column `group`.
+    has a column `group`. Damaged pictures are one error that lists them, or left out with `skip_damaged`.
     """
     top = _listing(folder)
     pictures = [p for p in top if p.is_file()]
@@ -83,11 +88,16 @@ def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed
         rows = [(p, None, p.name) for p in pictures]
     if not rows:
         raise ProfileError(f"no pictures ({', '.join(sorted(PICTURES))})", at=str(folder))
-    samples = tuple(
-        Sample(name=str(path), group=group, label=label, picture=read_picture(path, spec))
-        for path, label, group in _limited(rows, limit, seed)
+    samples, damaged = _read(_limited(rows, limit, seed), spec)
+    if damaged and not (skip_damaged and samples):
+        raise _damaged_error(damaged, len(samples) + len(damaged), folder)
+    return Dataset(
+        spec=spec,
+        samples=tuple(samples),
+        classes=names if rows[0][1] is not None else None,
+        source=str(folder),
+        skipped=tuple(str(error.at) for error in damaged),
     )
-    return Dataset(spec=spec, samples=samples, classes=names if rows[0][1] is not None else None, source=str(folder))
 
 
 def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = None) -> Dataset:
@@ -98,16 +108,43 @@ def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = 
     function = import_named(reference, base=base)
     if not callable(function):
         raise ProfileError(f"expected a function, got {type(function).__name__}", at=reference)
-    result = function()
+    result = call_user_code(function, at=reference)
     if isinstance(result, Dataset):
         if spec is not None and result.spec != spec:
             raise ProfileError(f"its input block {result.spec} is not the configuration's {spec}", at=reference)
         return result
-    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in result):
+    samples = call_user_code(lambda: tuple(result), at=reference) if isinstance(result, Sequence) else ()
+    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in samples):
         raise ProfileError(f"expected a Dataset or a sequence of Samples, got {type(result).__name__}", at=reference)
     if spec is None:
         raise ProfileError("samples without a Dataset need an input: block", at=reference)
-    return Dataset(spec=spec, samples=tuple(result), source=reference)
+    return Dataset(spec=spec, samples=samples, source=reference)
+
+
+def _read(rows: Sequence[Row], spec: InputSpec) -> tuple[list[Sample], list[DamagedPictureError]]:
+    """The pictures that can be read, and the errors of those that cannot."""
+    samples, damaged = [], []
+    for path, label, group in rows:
+        try:
+            picture, changes = read_picture_file(path, spec)
+        except DamagedPictureError as error:
+            damaged.append(error)
+        else:
+            samples.append(Sample(name=str(path), group=group, label=label, picture=picture, changes=changes))
+    return samples, damaged
+
+
+def _damaged_error(damaged: Sequence[DamagedPictureError], count: int, folder: Path) -> ProfileError:
+    names = [f"{Path(str(error.at)).relative_to(folder)} ({error.message})" for error in damaged[:MOST_NAMED]]
+    more = f", and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else ""
+    rest = count - len(damaged)
+    return ProfileError(
+        f"{len(damaged)} of {count} pictures cannot be read: {', '.join(names)}{more}",
+        at=str(folder),
+        fix=f"replace them, or plan with the other {rest}: --skip-damaged, or skip_damaged: true under data:"
+        if rest
+        else "is this the right folder?",
+    )
 
 
 Row = tuple[Path, int | None, str]  # file, label, group

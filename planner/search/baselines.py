@@ -98,7 +98,7 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
     if spec.kind != "image" or spec.channels != 3:
         return points
     for name in ALWAYS:
-        if PICTURES[name].refuses() is not None:
+        if PICTURES[name].refuses(spec.height_width) is not None:
             continue
         for rate in reversed(range(len(PICTURES[name].rates))):
             points.append(_measure(measurer, placement="server", cut="", codec=name, rate=rate))

@@ -40,6 +40,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
+    skip_damaged: bool = False  # leave out pictures that cannot be read
 
 
 class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

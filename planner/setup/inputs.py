@@ -110,6 +110,7 @@ def load_inputs(
     shapes: Shapes | None = None,
     constants: Mapping[str, Any] | None = None,
     seed: int = 0,
+    skip_damaged: bool = False,
 ) -> LoadedInputs:
     """Read the data and the network in the shape of the data; raises `ProfileError` where they do not fit.
 
@@ -129,7 +130,7 @@ def load_inputs(
         if spec is None or spec.kind != "image":
             raise ProfileError("--input, --mean, --std, --scale and --color are for pictures", at=source)
         spec = flags.applied(spec)
-    dataset = load_data(source, spec, seed=seed, inputs=declared, ignored=ignored)
+    dataset = load_data(source, spec, seed=seed, inputs=declared, ignored=ignored, skip_damaged=skip_damaged)
     of_data = data_shapes(dataset)
     _check_sizes(shapes, of_data, at=dataset.source or source)
     graph = load_source(model, of_data, constants=constants, dtypes=_dtypes(dataset))

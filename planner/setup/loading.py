@@ -11,7 +11,9 @@ from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.metrics.protocol import Metric
+from splitpoint.planner.samples.changes import describe_changes
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
+from splitpoint.planner.setup.checks import check_config, check_cuts
 from splitpoint.planner.setup.choose_metric import check_truths, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
@@ -65,6 +67,7 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
 
     `flags` say of pictures what the configuration does not.
     """
+    check_config(config)
     source, labels = find_pictures(config)
     loaded = load_inputs(
         config.model,
@@ -74,12 +77,15 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
         shapes=config.shapes,
         constants=config.inputs,
         seed=config.search.seed,
+        skip_damaged=config.data.skip_damaged,
     )
     graph = loaded.graph
     dataset, found = attach_labels(loaded.dataset, config, labels)
+    changes = describe_changes(dataset)
     if flags is not None and flags.given:
         config = msgspec.structs.replace(config, input=dataset.spec)  # what plan/config.yaml says must give this plan
     _check_size(graph, at=config.model)
+    check_cuts(config, graph)
     link = load_link(config.link)
     threads = config.threads or default_threads()
     metric, taken = choose_metric(config, dataset, graph, threads=threads)
@@ -99,7 +105,7 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
             link,
         ),
         link=link,
-        notes=(*loaded.notes, *found, *taken),
+        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *taken),
         threads=threads,
     )
 

@@ -7,6 +7,7 @@ the device's work when the cut is inside the network and the server's when the p
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.geometry import place_picture
+from splitpoint.profiles.network.picture_files import has_colour, open_picture
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -26,12 +28,14 @@ __all__ = [
     "RESAMPLING",
     "InputSpec",
     "Picture",
+    "PictureChanges",
     "check_against",
     "guess_spec",
     "guess_specs",
     "has_image_layout",
     "preprocess",
     "read_picture",
+    "read_picture_file",
 ]
 
 
@@ -50,7 +54,17 @@ RESAMPLING = {
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's, in units of 0..1
 LARGEST_SIDE = 16384  # pixels, of the network's input
-LARGEST_PIXELS = 200_000_000  # a larger picture is refused before it is decoded (decompression bombs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PictureChanges:
+    """What reading did to a picture file that a user may not expect."""
+
+    grey: bool  # no colour for a network that takes colour
+    colour_lost: bool  # colour for a network that takes grey
+    scale: float  # side of the picture that the network sees / side in the file; below 1: reduced
+    stretch: float  # the greater of the two sides' scales / the smaller; 1: proportions kept
+    cropped: float  # share of the picture's area that was cut off
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,29 +156,31 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def read_picture(path: Path, spec: InputSpec) -> Picture:
     """Read, turn upright (EXIF), convert, resize and crop a picture file: uint8 (H, W, C) of the network's size.
 
-    Raises `ProfileError` naming the file when it is missing, damaged, too large or, under ``crop: none``, does not fit.
+    Raises `ProfileError` naming the file when it is missing, too large or, under ``crop: none``, does not fit, and
+    `DamagedPictureError` when it is damaged.
     """
+    return read_picture_file(path, spec)[0]
+
+
+def read_picture_file(path: Path, spec: InputSpec) -> tuple[Picture, PictureChanges]:
+    """As `read_picture`, with what was changed."""
     if spec.kind != "image":
         raise ProfileError("the input is a tensor, so picture files cannot be read", at=str(path))
-    mode = "L" if spec.color == "gray" else "RGB"
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > LARGEST_PIXELS:
-                raise ProfileError(f"{opened.width}x{opened.height} pixels is above {LARGEST_PIXELS:,}", at=str(path))
-            upright = ImageOps.exif_transpose(opened)
-            image = _on_white(upright).convert(mode)
-    except FileNotFoundError:
-        raise ProfileError("there is no such picture", at=str(path)) from None
-    except UnidentifiedImageError:
-        raise ProfileError("this file is not a picture that Pillow knows", at=str(path), fix="remove it") from None
-    except Image.DecompressionBombError as error:
-        raise ProfileError(str(error), at=str(path)) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, ProfileError):
-            raise
-        raise ProfileError(f"this picture is damaged: {error}", at=str(path), fix="remove or replace it") from error
+    image = open_picture(path)
+    coloured = has_colour(image)
+    image = image.convert("L" if spec.color == "gray" else "RGB")
     picture = np.asarray(_fit(image, spec, str(path)), dtype=np.uint8)
-    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None])
+    width, height = place_picture(image.width, image.height, spec).resized
+    scales = width / image.width, height / image.height
+    rows, columns = spec.height_width
+    changes = PictureChanges(
+        grey=spec.color != "gray" and not coloured,
+        colour_lost=spec.color == "gray" and coloured,
+        scale=math.sqrt(scales[0] * scales[1]),
+        stretch=max(scales) / min(scales) if spec.resize == "exact" and spec.letterbox is None else 1.0,
+        cropped=1 - min(1.0, rows / height) * min(1.0, columns / width),
+    )
+    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None]), changes
 
 
 def preprocess(picture: Picture, spec: InputSpec) -> NDArray[Any]:
@@ -262,16 +278,6 @@ def _image_layout(shape: tuple[int, ...], dtype: str) -> Literal["NCHW", "NHWC"]
 
 def _by(shape: Sequence[int]) -> str:
     return "x".join(str(d) for d in shape)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Without transparency: alpha is blended onto white, as viewers show it."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray: keep the high byte, Pillow would clip
-        return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    return image
 
 
 def _fit(image: Image.Image, spec: InputSpec, at: str) -> Image.Image:

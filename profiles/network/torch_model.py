@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named, user_error
 from splitpoint.profiles.network.input_shapes import Shapes
 from splitpoint.profiles.network.runtime import IoSpec
 
@@ -87,7 +87,7 @@ def load_module(spec: str) -> nn.Module:
     torch = _torch(spec)
     with _silence():  # imports and factories like to report what they load
         factory = import_named(spec)
-        made = factory if isinstance(factory, torch.nn.Module) else factory()
+        made = factory if isinstance(factory, torch.nn.Module) else call_user_code(factory, at=spec)
     if not isinstance(made, torch.nn.Module):
         raise ProfileError(
             f"the factory gave a {type(made).__name__}, not a torch.nn.Module",
@@ -184,11 +184,15 @@ def export_module(
     """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv").
 
     `inputs` is the shape of the one float32 input, or all inputs by the names of the forward's parameters; `constants`
-    are values of other parameters.
+    are values of other parameters. The module runs once before, so that an error of its own is told from one of the
+    exporter. Raises `ProfileError`.
     """
     torch = _torch(at)
     specs = _specs(inputs)
     bound = _bind(module, specs, constants)
+    shapes = ", ".join(f"{spec.dtype} {'x'.join(map(str, spec.shape))}" for spec in specs)
+    with evaluating(module), _silence(), torch.no_grad():
+        call_user_code(lambda: bound(*_examples(specs)), at=at, doing=f"running the module on {shapes}")
     try:
         with evaluating(module), _silence(), torch.no_grad():
             program = torch.onnx.export(
@@ -201,12 +205,15 @@ def export_module(
             )
     except ImportError as error:
         raise ProfileError(f"exporting a torch module needs more than torch: {error}", at=at, fix=_INSTALL) from error
-    except (RuntimeError, TypeError, ValueError) as error:  # the exporter's errors are RuntimeErrors
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    except Exception as error:  # whatever the parts of the exporter raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter wraps the reason in pages of advice to its developers
+            cause = cause.__cause__
+        failed = user_error(cause, at=at, doing="torch.onnx.export")
         raise ProfileError(
-            f"torch cannot export the module: {reason}",
-            at=at,
-            fix="check that it runs on inputs of the given shapes and has no data-dependent control flow",
+            failed.message,
+            at=failed.at,
+            fix="the forward must not depend on the values of its input, and use operators that ONNX has",
         ) from error
     proto = program.model_proto
     _check_inputs(proto, specs, at=at)

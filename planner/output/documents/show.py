@@ -12,6 +12,7 @@ from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
+from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.plandir.contents import FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import read_front
 from splitpoint.profiles.files.structs import read_yaml
@@ -54,7 +55,8 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
     return ShowDocument(
         header=f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
         need=needs_text(file.requirements, file.search.metric),
-        created=f"{file.created} by {file.created_by}",
+        created=f"{file.created} by {file.created_by}"
+        + (f" · {count_text(file.skipped, 'damaged picture')} left out" if file.skipped else ""),
         point=number or file.point,
         variant=chosen.variant,
         cut={"device": "all on device", "server": "send picture"}.get(chosen.placement) or "+".join(crossing),

@@ -80,7 +80,10 @@ def _report(document: PlanDocument) -> list[RenderableType]:
                     f" → splitpoint export {where} --point {safer.number} --out DIR"
                 )
             )
-    parts.append(Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR"))
+    if where is not None:
+        parts.append(
+            Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR")
+        )
     return parts
 
 
