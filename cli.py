@@ -17,6 +17,7 @@ import typer
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
@@ -75,6 +76,10 @@ def plan_command(
     device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
     server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
     link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(help=f"What the answer is best in, of {', '.join(PREFERENCES)}. [default: latency]"),
+    ] = None,
     confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
     deadline_share: Annotated[
         str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
@@ -92,6 +97,8 @@ def plan_command(
     **limits: str | None,
 ) -> None:
     """Find where to cut, how to code and what it costs; write the plan directory."""
+    if prefer is not None and prefer not in PREFERENCES:
+        raise typer.BadParameter(f"expected one of {', '.join(PREFERENCES)}, got {prefer!r}", param_hint="--prefer")
     needs: dict[str, Any] = {name: _bound(text, name) for name, text in limits.items()}
     needs |= {
         "confident": confident or None,
@@ -116,6 +123,7 @@ def plan_command(
                 "server": server,
                 "link": link,
                 "threads": threads,
+                "prefer": prefer,
                 "server_load": _quantity(server_load, "per_s", "--server-load"),
             }.items()
             if value is not None

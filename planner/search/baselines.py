@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.measuring.measurer import Measurer
@@ -28,7 +29,7 @@ ALWAYS = ("png", "jpeg", "jpeg-420", "webp")  # picture codecs that are always m
 
 
 def measure_baselines(
-    given: Measurer, needs: Requirements, step: Callable[[str], None]
+    given: Measurer, needs: Requirements, step: Callable[[str], None], *, prefer: str = "latency"
 ) -> tuple[list[tuple[str, Evaluated]], list[Evaluated]]:
     """The labelled rows of the given network, and all points that were measured for them."""
     device = _on_device(given)
@@ -37,7 +38,7 @@ def measure_baselines(
     if pictures:
         rows.append(("send PNG", next(p for p in pictures if p.candidate.codec == "png")))
         lossy = [p for p in pictures if p.candidate.codec != "png"]
-        best = decide(lossy, needs, ("payload", "drop"))
+        best = decide(lossy, needs, ("payload", "drop"), Aim(prefer=prefer))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
     fastest = min(given.network.cuts.cuts, key=lambda cut: given.pricer.uncompressed(cut).latency_s)
     uncompressed = _measure(given, placement="split", cut=fastest.name, codec=UNCOMPRESSED)
