@@ -10,6 +10,7 @@ from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.outcomes import Outcomes
 
 __all__ = ["make_needs", "make_point"]
 
@@ -31,6 +32,9 @@ def make_point(
     high: float = 1.0,
     metric: str = "top1",
     n: int = 100,
+    layer: str | None = None,
+    head_share: float | None = None,
+    outcomes: Outcomes | None = None,
     **cost: Any,
 ) -> Evaluated:
     """A measured point whose latency is all in its head; `cost` are other fields of `Cost`."""
@@ -54,6 +58,9 @@ def make_point(
             subset="search",
         ),
         label=label,
+        outcomes=outcomes,
+        layer=layer,
+        head_share=head_share,
     )
 
 

@@ -75,8 +75,7 @@ def reason_text(answer: Evaluated, others: Sequence[RunnerUp], prefer: str) -> s
         return "; ".join([f"it is {row.best}", *parts])
     if not any(other.kind == "split" for other in others):
         parts.append("no split was measured")
-    what = "run all of it on the device" if kind == "device" else place_text(answer)
-    return f"do not split, {what}: {'; '.join(parts)}"
+    return f"do not split: {'; '.join(parts)}"
 
 
 def price_text(answer: Evaluated, other: Evaluated, prefer: str, misses: Sequence[str] = ()) -> str:
@@ -117,7 +116,7 @@ def _comparison(other: RunnerUp, prefer: str) -> str:
     sure = row.show(other.uncertainty)
     if other.gain >= 0:
         much = f"{row.show(other.gain)} {row.more}" if other.gain else f"as good in {prefer}"
-        return f"{name} is {much} (± {sure})"
+        return f"{name} is {much}{f' (± {sure})' if other.uncertainty else ''}"
     within = f"within the ± {sure} to which the difference is known"
     return f"{name} is {row.show(-other.gain)} {row.less}, {within}"
 

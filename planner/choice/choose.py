@@ -1,8 +1,8 @@
 """The answer among feasible points: the best in the preferred quantity, unless a simpler kind of answer is as good.
 
-Simple first: all on the device, then the input sent, then a split. A point of a less simple kind is the answer only when
-it beats the best point of every simpler kind by more than the uncertainty of their difference (as the one-standard-error
-rule of Breiman et al. 1984 has it for trees). Quality need only meet its limit.
+Simple first: all on the device, then the input sent, then a split. A point of a less simple kind is the answer only
+when it beats the best point of every simpler kind by more than the standard uncertainty of their difference, as in the
+one-standard-error rule of Breiman et al. (1984) for trees. Quality need only meet its limit.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Mean error of the seconds of a half, as docs/measurements.md has it over nine networks: 2.4 % from a profile, and 7.0 %
-# when seconds follow multiply-adds, the most that is known of a device that is not here.
+# Mean error of the seconds of a half over nine networks (docs/measurements.md): 2.4 % from a profile, and 7.0 % when
+# seconds follow multiply-adds, the most that is known of a device that is not here.
 DIVISION_ERROR = {"profiled": STANDARD * 0.024, "modelled": STANDARD * 0.070}
 
 Read = Callable[[Evaluated], float]  # the quantity, to be small

@@ -1,9 +1,9 @@
-"""The layer after which a cut lies, from the names of the nodes: "blocks.1" where the whole of that module is before it.
+"""The layer after which a cut lies, from the names of the nodes: "blocks.1" where all of that module is in the head.
 
-Exporters put the path of the module into a node's name, in three ways: ours ("blocks.1.conv/Conv", from the metadata of
-torch's exporter), that of torch's older exporter, which repeats the path of every container
-("/blocks/blocks.1/conv/Conv"), and that of others ("model/block_1/conv/Conv2D"). Where a name has no path, the node's
-name is the layer.
+Exporters put the path of the module into a node's name, in three ways: ours ("blocks.1.conv/Conv", from the metadata
+of torch's exporter), that of torch's older exporter, which repeats the path of every container
+("/blocks/blocks.1/conv/Conv"), and that of others ("model/block_1/conv/Conv2D"). Where a name has no path, the name
+is the layer.
 """
 
 from __future__ import annotations

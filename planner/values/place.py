@@ -16,7 +16,7 @@ KINDS: tuple[Kind, ...] = ("device", "input", "split")  # the simplest first
 
 
 def kind_of(point: Evaluated) -> Kind:
-    """Whether `point` runs on the device alone, sends its input (as a picture or as a tensor), or splits the network."""
+    """Whether `point` runs all on the device, sends its input (as a picture or a tensor), or splits the network."""
     if point.candidate.placement == "device":
         return "device"
     return "input" if point.candidate.placement == "server" or point.layer == "" else "split"

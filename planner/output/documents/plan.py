@@ -9,8 +9,8 @@ import msgspec
 
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import Answer
 from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.deploy.schema import Alternative, Kind
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
@@ -43,7 +43,10 @@ class Recommendation(Value, frozen=True, kw_only=True):
     """The recommended point."""
 
     number: int  # on the front, from 1
-    answer: Answer  # its kind, why it is recommended, and what the other kinds would cost
+    kind: Kind  # all on the device, the input sent, or a split
+    prefer: str  # what it is best in, among points that meet every limit
+    reason: str
+    instead: tuple[Alternative, ...]  # the best point of every other kind, with its price beside the recommended one
     by_rate: tuple[RateRange, ...]
     parts: LatencySum
     halves: Halves
@@ -132,7 +135,10 @@ def _recommendation(result: SearchResult) -> Recommendation | None:
         return None
     return Recommendation(
         number=answer.number,
-        answer=answer,
+        kind=answer.kind,
+        prefer=answer.prefer,
+        reason=answer.reason,
+        instead=answer.instead,
         by_rate=tuple(by_rate(result)),
         parts=latency_sum(decision.recommended.cost),
         halves=halves(decision.recommended.cost),
