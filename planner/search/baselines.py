@@ -38,6 +38,7 @@ def measure_baselines(
     if pictures:
         rows.append(("send PNG", next(p for p in pictures if p.candidate.codec == "png")))
         lossy = [p for p in pictures if p.candidate.codec != "png"]
+        lossy = [p for p in lossy if not misses_quality(p, needs)] or lossy
         best = decide(lossy, needs, ("payload", "drop"), Aim(prefer=prefer))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
     fastest = min(given.network.cuts.cuts, key=lambda cut: given.pricer.uncompressed(cut).latency_s)

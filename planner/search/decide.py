@@ -96,6 +96,8 @@ def decide(
     read = quantity(aim.prefer, kept, objectives)
     answer = choose(feasible, read, aim.errors)
     bend = knee(objective_rows(kept, objectives))
+    # What loses too much is the last resort: prices are compared at the quality that was asked for.
+    ranked.sort(key=lambda pair: any(violation.name in QUALITY for violation in pair[1]))
     texts = [(point, tuple(violation.text for violation in missed)) for point, missed in ranked]
     instead = find_runner_ups(answer, feasible, texts, read, aim.errors)
     return Decision(
