@@ -22,7 +22,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-SAME = 0.005  # of a latency or a price: less is "as fast"
+SAME = 0.05  # of a latency: less is "about as fast", and would print as 1x
 LEAST_QUALITY = 0.005  # of a share: less is not mentioned
 
 
@@ -80,7 +80,7 @@ def reason_text(answer: Evaluated, others: Sequence[RunnerUp], prefer: str) -> s
 
 def price_text(answer: Evaluated, other: Evaluated, prefer: str, misses: Sequence[str] = ()) -> str:
     """What `other` costs in place of `answer`: "2.4x faster, 6 kB more", "3x slower, nothing sent"."""
-    parts = [_ratio_text(other.cost.latency_s, answer.cost.latency_s, "faster", "slower", "as fast")]
+    parts = [_ratio_text(other.cost.latency_s, answer.cost.latency_s, "faster", "slower", "about as fast")]
     more = other.cost.payload_bytes - answer.cost.payload_bytes
     if other.cost.payload_bytes == 0:
         parts.append("nothing sent")
@@ -122,7 +122,7 @@ def _comparison(other: RunnerUp, prefer: str) -> str:
 
 
 def _ratio_text(there: float, here: float, less: str, more: str, same: str) -> str:
-    """The ratio in words: "2.4x faster", "1.1x slower", "as fast"; empty where either is nothing or never."""
+    """The ratio in words: "2.4x faster", "1.1x slower", "about as fast"; empty where either is nothing or never."""
     if not (math.isfinite(there) and math.isfinite(here) and there > 0 and here > 0):
         return ""
     ratio = there / here

@@ -31,6 +31,7 @@ def __dir__() -> list[str]:
 # Mean error of the seconds of a half over nine networks (docs/measurements.md): 2.4 % from a profile, and 7.0 % when
 # seconds follow multiply-adds, the most that is known of a device that is not here.
 DIVISION_ERROR = {"profiled": STANDARD * 0.024, "modelled": STANDARD * 0.070}
+ROUNDING = 1e-12  # of the quantities: not a difference
 
 Read = Callable[[Evaluated], float]  # the quantity, to be small
 Change = Callable[[Evaluated], Evaluated]
@@ -62,7 +63,9 @@ def compare(point: Evaluated, other: Evaluated, read: Read, errors: SpeedErrors)
         losses.append(read(change(point)) - read(point))
     # Changes come in pairs, up and down; the one that costs gain counts, the other is no error of it. Eq. (2).
     pairs = zip(losses[::2], losses[1::2], strict=True)
-    return Difference(gain=gain, uncertainty=math.sqrt(sum(max(0.0, *pair) ** 2 for pair in pairs)))
+    uncertainty = math.sqrt(sum(max(0.0, *pair) ** 2 for pair in pairs))
+    rounding = ROUNDING * (abs(read(point)) + abs(read(other)))
+    return Difference(gain=gain, uncertainty=uncertainty if uncertainty > rounding else 0.0)
 
 
 def _common(errors: SpeedErrors) -> Iterator[Change]:

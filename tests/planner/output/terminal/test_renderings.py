@@ -208,7 +208,7 @@ def test_a_plan_with_a_front(make_point: Make) -> None:
 
 
 def test_an_answer_that_is_no_split_says_so(make_point: Make) -> None:
-    reason = "do not split: the best split (after c, k q1) is 2 ms faster, within the ± 9 ms to which the difference is known"
+    reason = "do not split: the best split (after c, k q1) is 2 ms faster, within the ± 9 ms"
     picture = row(
         make_point, 1, placement="server", cut="", codec="jpeg", label="q92", head_share=0.0, notes=["recommended"]
     )
