@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import fix_inputs
+from splitpoint.profiles.network.layer_names import name_by_module
 from splitpoint.profiles.network.onnxir import ir, passes
 from splitpoint.profiles.network.runtime import (
     Array,
@@ -128,6 +129,7 @@ def canonicalize(
     fix_inputs(model, input_shapes or {}, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
+    name_by_module(model)
     passes.NameFixPass()(model)  # ORT refuses two nodes of one name
     if not large:
         model = _convert_opset(model, at=at)

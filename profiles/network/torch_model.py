@@ -5,7 +5,6 @@ torch is imported inside functions; without it one sentence says how to install 
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import importlib
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.network.layer_names import name_by_module
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +42,6 @@ def __dir__() -> list[str]:
 
 
 TORCH_OPSET: Final = 18  # the lowest that torch's exporter writes without converting, so the most runtimes read it
-_SCOPES: Final = "pkg.torch.onnx.name_scopes"  # metadata of torch's exporter: a node's path in the module
 _INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
 
 
@@ -107,9 +106,9 @@ def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = 
             at=at,
             fix="check that it runs on one input of the given shape and has no data-dependent control flow",
         ) from error
+    name_by_module(program.model)
     proto = program.model_proto
     _check_input(proto, input_shape, at=at)
-    _name_nodes(proto)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
@@ -182,23 +181,6 @@ def _check_input(proto: onnx.ModelProto, input_shape: tuple[int, ...], *, at: st
             at=at,
             fix="the module's forward must take one tensor and use it",
         )
-
-
-def _name_nodes(proto: onnx.ModelProto) -> None:
-    """Name a node by its module and operator; a name used before gets a number."""
-    used: dict[str, int] = {}
-    for node in proto.graph.node:
-        scopes = _scopes(node)
-        name = "/".join([scopes, node.op_type]) if scopes else node.op_type
-        used[name] = used.get(name, 0) + 1
-        node.name = name if used[name] == 1 else f"{name}_{used[name]}"
-
-
-def _scopes(node: onnx.NodeProto) -> str:
-    """The innermost module's path ("layer1.0.conv1"), empty for the outermost."""
-    text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
-    scopes = ast.literal_eval(text)  # the exporter writes a Python list of strings: '', 'layer1', ..., operator
-    return str(scopes[-2]) if len(scopes) >= 2 else ""
 
 
 @contextlib.contextmanager

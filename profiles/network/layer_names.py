@@ -1,0 +1,41 @@
+"""Names of nodes from the module that they belong to, where torch's exporter says so in a file's metadata."""
+
+from __future__ import annotations
+
+import ast
+
+from splitpoint.profiles.network.onnxir import ir
+
+__all__ = ["name_by_module"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+SCOPES = "pkg.torch.onnx.name_scopes"  # a Python list of strings: '', 'layer1', ..., the operator
+
+
+def name_by_module(model: ir.Model) -> None:
+    """Name every node that has a module path by it and its operator ("layer1.0.conv1/Conv"); a second one is numbered.
+
+    Nothing changes where no node has one: names that another exporter gave stay.
+    """
+    nodes = list(model.graph)
+    scopes = [_module(node) for node in nodes]
+    if not any(scopes):
+        return
+    used: dict[str, int] = {}
+    for node, module in zip(nodes, scopes, strict=True):
+        name = f"{module}/{node.op_type}" if module else node.op_type
+        used[name] = used.get(name, 0) + 1
+        node.name = name if used[name] == 1 else f"{name}_{used[name]}"
+
+
+def _module(node: ir.Node) -> str:
+    """The innermost module's path ("layer1.0.conv1"); empty for the outermost, and where the metadata is no list."""
+    try:
+        scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
+    except (ValueError, SyntaxError):
+        return ""
+    return str(scopes[-2]) if isinstance(scopes, list) and len(scopes) >= 2 else ""
