@@ -22,6 +22,7 @@ from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.need import Share
+from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
@@ -114,6 +115,10 @@ def plan_command(
         float | None, typer.Option(help="Levels are divided by it first. [default: 255; 1 for a mean or std above 1]")
     ] = None,
     color: Annotated[Literal["rgb", "bgr", "gray"] | None, typer.Option(help="Order of the channels.")] = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(help=f"What the answer is best in, of {', '.join(PREFERENCES)}. [default: latency]"),
+    ] = None,
     confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
     deadline_share: Annotated[
         str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
@@ -134,6 +139,8 @@ def plan_command(
     **limits: str | None,
 ) -> None:
     """Find where to cut, how to code and what it costs; write the plan directory."""
+    if prefer is not None and prefer not in PREFERENCES:
+        raise typer.BadParameter(f"expected one of {', '.join(PREFERENCES)}, got {prefer!r}", param_hint="--prefer")
     needs: dict[str, Any] = {name: _bound(text, name) for name, text in limits.items()}
     needs |= {
         "confident": confident or None,
@@ -167,6 +174,7 @@ def plan_command(
                 "server": server,
                 "link": link,
                 "threads": threads,
+                "prefer": prefer,
                 "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
                 "shapes": _shapes(size),
                 "inputs": {**config.inputs, **_constants(constant)} or None,

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.choice.choose import Aim
+from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
+from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.networks.variants import make_variants
@@ -59,6 +62,7 @@ def plan(
             given = networks[0] if networks else None
             networks.append(describe_network(problem, variant, measured, host=profile.host, given=given))
         step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts")
+    aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
     cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
         measurers: dict[str, Measurer] = {}
@@ -69,7 +73,9 @@ def plan(
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
             given_measurer, *others = measurers.values()
-            baselines, points = measure_baselines(given_measurer, needs, step, unusable=tables.unusable[0])
+            baselines, points = measure_baselines(
+                given_measurer, needs, step, unusable=tables.unusable[0], prefer=config.prefer
+            )
             points += measure_others(others, needs, step)
             step(f"{len(points)} measured")
         with progress.stage("accuracy", config.search.evaluations) as step:
@@ -83,7 +89,7 @@ def plan(
                 tables.options(),
                 evaluate,
                 needs,
-                config.objectives,
+                with_preferred(config.objectives, config.prefer),
                 first=tables.starting_points(deadline_s=needs.value("latency"), evaluations=config.search.evaluations),
                 seed=config.search.seed,
                 evaluations=config.search.evaluations,
@@ -92,15 +98,15 @@ def plan(
             step(f"{len(found)} candidates measured")
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
-                points, timed = time_leading_cuts(problem, measurers, points)
+                points, timed = time_leading_cuts(problem, measurers, points, aim)
                 repriced = {point.candidate: point for point in points}
                 baselines = [(label, repriced[point.candidate]) for label, point in baselines]
                 step(f"halves of {timed} cuts exported and timed on this host")
-        front = decide(points, needs, config.objectives).front
+        front = decide(points, needs, config.objectives, aim).front
         shown = {p.candidate: measurers[p.candidate.variant].evaluator.show(p) for p in front}
         points = [shown.get(point.candidate, point) for point in points]
         baselines = [(label, shown.get(point.candidate, point)) for label, point in baselines]
-        decision = decide(points, needs, config.objectives)
+        decision = decide(points, needs, config.objectives, aim)
         codecs = {
             point.candidate: measurers[point.candidate.variant].fitted(point.candidate)
             for point in points
@@ -112,6 +118,7 @@ def plan(
         problem=problem,
         profile=profile,
         networks=tuple(networks),
+        aim=aim,
         notes=(*notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
         table_size=tables.size,
         left_out=tables.left_out,

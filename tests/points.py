@@ -10,6 +10,7 @@ from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.outcomes import Outcomes
 
 __all__ = ["make_needs", "make_point"]
 
@@ -32,6 +33,9 @@ def make_point(
     metric: str = "top1",
     n: int = 100,
     also: Sequence[Figure] = (),
+    layer: str | None = None,
+    head_share: float | None = None,
+    outcomes: Outcomes | None = None,
     **cost: Any,
 ) -> Evaluated:
     """A measured point whose latency is all in its head; `cost` are other fields of `Cost`."""
@@ -56,6 +60,9 @@ def make_point(
             also=tuple(also),
         ),
         label=label,
+        outcomes=outcomes,
+        layer=layer,
+        head_share=head_share,
     )
 
 

@@ -31,7 +31,7 @@ ORDER = {
         *("store", "fitted", "container", "registry", "speed"),
     ),
     "planner": (
-        *("deploy", "values", "limits", "samples", "cuts", "cost", "coding", "quality", "setup", "networks"),
+        *("deploy", "values", "limits", "samples", "cuts", "cost", "choice", "coding", "quality", "setup", "networks"),
         *("profiling", "measuring", "search", "plandir", "output", "flow"),
     ),
 }

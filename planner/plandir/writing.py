@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,7 @@ from splitpoint.planner.deploy.schema import (
 )
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
+from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import front_text
 from splitpoint.planner.plandir.report import REFERENCE, declared, run_report
@@ -96,7 +97,7 @@ def write_plan(
         (folder / FRONT).write_text(front_text(result.points, points))
         for number, other in enumerate(points, start=1):
             _write_point(folder / POINTS / str(number), result, other, number)
-        template = _template(result, network, shared)
+        template = _template(result, network, shared, points)
         _finish(folder, template, network.graph, folder / POINTS / str(points.index(point) + 1), advance)
         if not keep_data:
             _drop_data(folder, result)
@@ -249,7 +250,10 @@ def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: i
         fitted = result.codecs[candidate]
         boundary = REGISTRY[candidate.codec].boundary
         cut_choice = CutChoice(
-            tensors=tuple(io_tensor(network.graph.tensors[name]) for name in cut.tensors), after=cut.after
+            tensors=tuple(io_tensor(network.graph.tensors[name]) for name in cut.tensors),
+            after=cut.after,
+            layer=cut.layer,
+            head_share=cut.head_share,
         )
         files[CODEC] = save_coders([codec.coder for codec in fitted])
         for i, codec in enumerate(fitted):
@@ -281,7 +285,9 @@ def _task_of(problem: Problem, graph: ModelGraph) -> Task:
     return msgspec.structs.replace(problem.metric.task, outputs=names)
 
 
-def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes]) -> PlanFile:
+def _template(
+    result: SearchResult, network: Network, shared: Mapping[str, bytes], points: Sequence[Evaluated]
+) -> PlanFile:
     """Everything of plan.yaml that does not depend on the point; the first point's values hold the place."""
     problem, profile = result.problem, result.profile
     config = problem.config
@@ -304,6 +310,7 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         search=some.accuracy,
         report=None,
         skipped=len(problem.split.search.skipped),
+        answer=make_answer(result.decision, result.aim.prefer, points),
         requirements=problem.needs,
         found_by=SearchReport(
             seed=config.search.seed,

@@ -8,6 +8,7 @@ import numpy as np
 
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.coding.crossing import INTEGERS, applies
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Placement
@@ -31,7 +32,12 @@ ALWAYS = ("png", "jpeg", "jpeg-420", "webp")  # picture codecs that are always m
 
 
 def measure_baselines(
-    given: Measurer, needs: Requirements, step: Callable[[str], None], *, unusable: Collection[str] = ()
+    given: Measurer,
+    needs: Requirements,
+    step: Callable[[str], None],
+    *,
+    unusable: Collection[str] = (),
+    prefer: str = "latency",
 ) -> tuple[list[tuple[str, Evaluated]], list[Evaluated]]:
     """The labelled rows of the given network, and all points that were measured for them.
 
@@ -43,7 +49,8 @@ def measure_baselines(
     if pictures:
         rows.append(("send PNG", next(p for p in pictures if p.candidate.codec == "png")))
         lossy = [p for p in pictures if p.candidate.codec != "png"]
-        best = decide(lossy, needs, ("payload", "drop"))
+        lossy = [p for p in lossy if not misses_quality(p, needs)] or lossy
+        best = decide(lossy, needs, ("payload", "drop"), Aim(prefer=prefer))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
     if not pictures:
         rows += _sent_inputs(given)

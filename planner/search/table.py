@@ -182,7 +182,7 @@ def _entries(
         try:
             seen[rate] = probe.look(codec.name, rate)
         except FitError as refusal:
-            left_out[f"{codec.name} {codec.rates[rate].label} after {cut.after}"] = str(refusal)
+            left_out[f"{codec.name} {codec.rates[rate].label} after {cut.layer or cut.after}"] = str(refusal)
     for rate in range(len(codec.rates)) if seen else ():
         payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
         nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate

@@ -30,6 +30,7 @@ def __dir__() -> list[str]:
 
 
 Size = Annotated[int, msgspec.Meta(ge=1)]
+Prefer = Literal["latency", "payload", "energy", "cost", "quality", "knee"]  # `planner.limits.preferences`
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +90,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     task: TaskName | Task | None = None  # what the network is for; None: a classifier is recognized
     metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
+    prefer: Prefer = "latency"  # what the answer is to be best in, among points that meet `need`
     objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores

@@ -10,6 +10,7 @@ from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS, Figure
 from splitpoint.planner.limits.objectives import find_objective
+from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_device, load_server
@@ -39,6 +40,7 @@ def bind(needs: Requirements, config: PlanConfig, graph: ModelGraph, link: Link)
         _check_known(limit.name, limit.figures, profiles, at=f"$.need.{limit.field}")
     for i, name in enumerate(config.objectives):
         _check_known(name, find_objective(name, at=f"$.objectives[{i}]").figures, profiles, at=f"$.objectives[{i}]")
+    _check_known(config.prefer, PREFERENCES[config.prefer].figures, profiles, at="$.prefer")
     if device is None:
         return needs
     _check_input_fits(device, config.device, graph)

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
+from splitpoint.profiles.network.layer_names import name_by_module
 from splitpoint.profiles.network.message import normalize_message
 from splitpoint.profiles.network.model import CARRIED_TYPES
 from splitpoint.profiles.network.onnxir import ir, passes
@@ -141,6 +142,7 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Shapes | None = None
     fix_inputs(model, input_shapes, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
+    name_by_module(model)
     _fix_names(model)  # ORT refuses two nodes of one name
     if not large:
         model = _convert_opset(model, at=at)

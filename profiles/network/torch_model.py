@@ -5,7 +5,6 @@ torch is imported inside functions; without it one sentence says how to install 
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import importlib
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import call_user_code, import_named, user_error
 from splitpoint.profiles.network.input_shapes import Shapes
+from splitpoint.profiles.network.layer_names import leave_wrapper, name_by_module
 from splitpoint.profiles.network.runtime import IoSpec
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def __dir__() -> list[str]:
 
 
 TORCH_OPSET: Final = 18  # the lowest that torch's exporter writes without converting, so the most runtimes read it
-_SCOPES: Final = "pkg.torch.onnx.name_scopes"  # metadata of torch's exporter: a node's path in the module
 ONE_INPUT: Final = "input"  # name of the input of a module that was given one shape
 BOUND: Final = "bound"  # attribute of a wrapper that has the module
 USUAL_SIDES: Final = (224, 256, 299, 384, 192, 160, 128, 96, 64, 32, 28)  # of pictures, likeliest first
@@ -215,9 +214,11 @@ def export_module(
             at=failed.at,
             fix="the forward must not depend on the values of its input, and use operators that ONNX has",
         ) from error
+    if bound is not module:
+        leave_wrapper(program.model, BOUND)
+    name_by_module(program.model)
     proto = program.model_proto
     _check_inputs(proto, specs, at=at)
-    _name_nodes(proto, inside=None if bound is module else BOUND)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
@@ -348,25 +349,6 @@ def _check_inputs(proto: onnx.ModelProto, specs: Sequence[IoSpec], *, at: str) -
             at=at,
             fix="the module's forward must take these tensors and use them",
         )
-
-
-def _name_nodes(proto: onnx.ModelProto, *, inside: str | None) -> None:
-    """Name a node by its module, `inside` a wrapper, and operator; a name used before gets a number."""
-    used: dict[str, int] = {}
-    for node in proto.graph.node:
-        scopes = _scopes(node)
-        if inside is not None:
-            scopes = scopes.removeprefix(inside).removeprefix(".")
-        name = "/".join([scopes, node.op_type]) if scopes else node.op_type
-        used[name] = used.get(name, 0) + 1
-        node.name = name if used[name] == 1 else f"{name}_{used[name]}"
-
-
-def _scopes(node: onnx.NodeProto) -> str:
-    """The innermost module's path ("layer1.0.conv1"), empty for the outermost."""
-    text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
-    scopes = ast.literal_eval(text)  # the exporter writes a Python list of strings: '', 'layer1', ..., operator
-    return str(scopes[-2]) if len(scopes) >= 2 else ""
 
 
 @contextlib.contextmanager

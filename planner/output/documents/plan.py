@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 
 from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
+from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.deploy.schema import Alternative, Kind
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.documents.profile import RETEST_WARNING
 from splitpoint.planner.output.plurals import count_text, uncounted_text
+from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.search.contradiction import contradiction, safer_point
-from splitpoint.planner.search.decide import Decision, Violation, violations
+from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
@@ -40,7 +44,10 @@ class Recommendation(Value, frozen=True, kw_only=True):
     """The recommended point."""
 
     number: int  # on the front, from 1
+    kind: Kind  # all on the device, the input sent, or a split
+    prefer: str  # what it is best in, among points that meet every limit
     reason: str
+    instead: tuple[Alternative, ...]  # the best point of every other kind, with its price beside the recommended one
     by_rate: tuple[RateRange, ...]
     parts: LatencySum
     halves: Halves
@@ -90,8 +97,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
             point_row(
                 front_row(point, number=None),
                 label=label,
-                notes=[_miss_text(violation, violation.name) for violation in violations(point, problem.needs)],
-                misses=[violation.name for violation in violations(point, problem.needs)],
+                **_misses(point, problem.needs),
             )
             for label, point in result.baselines
         ),
@@ -106,8 +112,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         nearest=tuple(
             point_row(
                 front_row(point, number=None),
-                notes=[_miss_text(violation, violation.text) for violation in violations(point, problem.needs)],
-                misses=[violation.name for violation in violations(point, problem.needs)],
+                **_misses(point, problem.needs),
             )
             for point in decision.nearest
         ),
@@ -126,12 +131,15 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
 
 def _recommendation(result: SearchResult) -> Recommendation | None:
     decision = result.decision
-    if decision.recommended is None:
+    answer = make_answer(decision, result.aim.prefer, decision.front)
+    if decision.recommended is None or answer is None:
         return None
-    candidates = [point.candidate for point in decision.front]
     return Recommendation(
-        number=candidates.index(decision.recommended.candidate) + 1,
-        reason=decision.reason,
+        number=answer.number,
+        kind=answer.kind,
+        prefer=answer.prefer,
+        reason=answer.reason,
+        instead=answer.instead,
         by_rate=tuple(by_rate(result)),
         parts=latency_sum(decision.recommended.cost),
         halves=halves(decision.recommended.cost),
@@ -193,9 +201,21 @@ def _notes(decision: Decision, point: Evaluated) -> list[str]:
     return [note for note, other in marked.items() if other is not None and other.candidate == point.candidate]
 
 
-def _miss_text(violation: Violation, text: str) -> str:
-    """A miss as a note: "misses latency by 4 ms", "cannot be sent: over 222 bytes"."""
-    return text.replace(INFEASIBLE, "cannot be sent", 1) if violation.name == INFEASIBLE else f"misses {text}"
+class _Misses(TypedDict):
+    notes: list[str]
+    misses: list[str]
+
+
+def _misses(point: Evaluated, needs: Requirements) -> _Misses:
+    """What a point misses, in every table alike: "misses latency by 4 ms", "cannot be sent: over 222 bytes"."""
+    missed = violations(point, needs)
+    texts = [
+        violation.text.replace(INFEASIBLE, "cannot be sent", 1)
+        if violation.name == INFEASIBLE
+        else f"misses {violation.text}"
+        for violation in missed
+    ]
+    return {"notes": texts, "misses": [violation.name for violation in missed]}
 
 
 def _safer(decision: Decision) -> SaferPoint | None:
@@ -205,7 +225,7 @@ def _safer(decision: Decision) -> SaferPoint | None:
     point = decision.front[number - 1]
     return SaferPoint(
         number=number,
-        cut=place_text(point.candidate, with_variant=True),
+        cut=place_text(point, with_variant=True),
         codec=point.candidate.codec,
         rate=point.label,
     )

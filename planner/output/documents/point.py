@@ -37,7 +37,9 @@ class PointRow(Value, frozen=True, kw_only=True):
     label: str | None  # of a baseline
     variant: str
     placement: Placement
-    cut: str
+    cut: str  # where, in words: "after blocks.3"
+    tensor: str | None  # the tensors that cross, joined by "+"
+    head_share: float | None  # of the network's MACs that run on the device
     codec: str
     rate: str
     payload_bytes: float

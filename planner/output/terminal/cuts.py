@@ -48,7 +48,7 @@ def _table(rows: Sequence[CutRow]) -> Table:
     largest = max((row.bytes for row in rows), default=1)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right")
-    table.add_column("after node", overflow="fold", max_width=24)
+    table.add_column("after", overflow="fold", max_width=24)
     table.add_column("tensor", overflow="fold", max_width=16)
     for name in ("shape", "FLOPs", "cum.", "size"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -57,7 +57,7 @@ def _table(rows: Sequence[CutRow]) -> Table:
     for row in rows:
         table.add_row(
             str(row.index),
-            row.after,
+            row.layer,
             "+".join(row.tensors),
             " ".join("x".join(map(str, shape[1:])) for shape in row.shapes),
             format_flops(row.head_macs - before),
