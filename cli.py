@@ -73,6 +73,9 @@ def plan_command(
     data: Annotated[
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels of a folder of pictures: a folder of PNG masks with the same names.")
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
     ] = None,
@@ -116,6 +119,8 @@ def plan_command(
         raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
     else:
         config = PlanConfig(model=target, data=DataConfig(source=data))
+    if labels is not None:
+        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, labels=labels))
     config = msgspec.structs.replace(
         config,
         task=_task(config.task, task, {"decode": decode, "outputs": None if output is None else tuple(output)}),

@@ -44,7 +44,8 @@ def report_bytes(dataset: Dataset) -> bytes:
 def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
     """Every report input through `plan.head`, its bytes through `plan.tail`, compared with the labels or the unsplit
     network's answers; `metric` reads the plan's outputs."""
-    metric = metric.prepare(metric.answer(reference) for reference in _references(plan, dataset))
+    references = zip(dataset.samples, _references(plan, dataset), strict=True)
+    metric = metric.prepare(metric.truth_of(sample, metric.answer(reference)) for sample, reference in references)
     rows, sizes = [], []
     for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
         payload = plan.head(plan_input(plan, sample))

@@ -45,7 +45,7 @@ from splitpoint.planner.plandir.variant_files import (
     stored_variants,
     variant_files,
 )
-from splitpoint.planner.quality.metrics.registry import make_metric
+from splitpoint.planner.quality.metrics.registry import stored_metric
 from splitpoint.planner.samples.readers import load_npz
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.loading import Problem
@@ -212,7 +212,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input)
-    metric = make_metric(file.task, file.model.outputs, file.metric.against)
+    metric = stored_metric(file.task, file.model.outputs, file.metric)
     accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 

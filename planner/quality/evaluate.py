@@ -78,9 +78,10 @@ class Evaluator:
 
     @functools.cached_property
     def _metric(self) -> Metric:
-        """The metric, prepared with the unsplit network's answers of this set."""
-        references = (self._named(self._reference(index)) for index in range(len(self._dataset)))
-        return self._given_metric.prepare(self._given_metric.answer(outputs) for outputs in references)
+        """The metric, prepared with the truths of this set."""
+        given = self._given_metric
+        answers = (given.answer(self._named(self._reference(index))) for index in range(len(self._dataset)))
+        return given.prepare(given.truth_of(s, y) for s, y in zip(self._dataset.samples, answers, strict=True))
 
     def whole(self, index: int) -> list[Array]:
         """Outputs of this network, unsplit, for the input number `index`."""

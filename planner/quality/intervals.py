@@ -102,7 +102,7 @@ def cluster_mean(
     within: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
 ) -> Interval:
-    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`: fidelity.
+    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`.
 
     The hull of Student's interval over the groups' residuals and the bootstrap; with one group it is all of `within`.
     Values that are all equal have no spread and give an interval of width 0: for right-or-wrong use `proportion`.
@@ -209,8 +209,10 @@ def _bootstrap_of(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats]
     at_once = max(1, 1_000_000 // (count * table.shape[1]))  # bounds the memory
     values = []
     for start in range(0, RESAMPLES, at_once):
-        chosen = rng.integers(0, count, (min(at_once, RESAMPLES - start), count))
-        values.append(value(table[chosen].sum(axis=1)))
+        rows = min(at_once, RESAMPLES - start)
+        chosen = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)  # each group was drawn
+        values.append(value(times @ table))
     low, high = np.quantile(np.concatenate(values), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(low=float(low), high=float(high))
 

@@ -23,7 +23,7 @@ def observe(
 ) -> InputOutcome:
     """The outcome of one input: `outputs` of a candidate, `reference` of the unsplit network, both by name."""
     answer, exact = metric.answer(outputs), metric.answer(reference)
-    truth = metric.label(sample) if metric.against == "labels" else metric.truth(exact)
+    truth = metric.truth_of(sample, exact)
     margin_change, divergence = None, None
     if metric.task.name == "classify" and answer is not None and exact is not None:
         top = int(np.argmax(exact))

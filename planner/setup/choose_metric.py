@@ -9,7 +9,7 @@ from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.quality.metrics.classify import Classify
 from splitpoint.planner.quality.metrics.protocol import Metric
-from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric
+from splitpoint.planner.quality.metrics.registry import SETTLED_BY, UNLABELLED, make_metric, settle_task
 from splitpoint.planner.samples.dataset import Dataset, check_labels, network_input
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.recognize import recognize
@@ -35,14 +35,16 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     """
     outputs = [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
     task, notes = config.asked_task(), []
-    if task is None:
+    if task is None or task.name in SETTLED_BY:
         indices = range(0, len(dataset), max(1, len(dataset) // LOOKED_AT))[:LOOKED_AT]
         some = dataset.select(indices)
-        labels = None if some.labels is None else some.labels.tolist()
         shape = graph.inputs[0].shape
         values = _run(graph, some, threads=threads)
-        task, reason = recognize(outputs, values, labels=labels, input_shape=shape)
-        notes.append(f"{reason}; task: or --task says otherwise")
+        if task is None:
+            labels = None if some.labels is None else some.labels.tolist()
+            task, reason = recognize(outputs, values, labels=labels, input_shape=shape)
+            notes.append(f"{reason}; task: or --task says otherwise")
+        task = settle_task(task, outputs, values, shape)
     labelled = dataset.labelled and config.need.min_agreement is None and task.name not in UNLABELLED
     metric = make_metric(task, outputs, "labels" if labelled else "unsplit")
     if isinstance(metric, Classify) and labelled:

@@ -33,6 +33,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where the inputs come from, and which groups go to which set (default: split at random by group)."""
 
     source: str  # a folder, an .npz, or "file.py:function"
+    labels: str | None = None  # of a folder of pictures: a folder of masks (PNG, by the pictures' names)
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
@@ -116,7 +117,11 @@ def read_config(path: Path) -> PlanConfig:
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
         metric=None if config.metric is None else paths.resolve(config.metric),
-        data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
+        data=msgspec.structs.replace(
+            config.data,
+            source=paths.resolve(config.data.source),
+            labels=None if config.data.labels is None else paths.resolve(config.data.labels),
+        ),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),
         link=paths.resolve(config.link),

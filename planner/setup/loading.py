@@ -13,6 +13,7 @@ from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
+from splitpoint.planner.samples.masks import attach_masks
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.choose_metric import choose_metric
 from splitpoint.planner.setup.config import PlanConfig
@@ -72,6 +73,8 @@ def load_problem(config: PlanConfig) -> Problem:
         spec, assumed = guess_spec(tensor.shape, tensor.dtype)
         notes.append(assumed)
     dataset = load_data(config.data.source, spec, seed=config.search.seed)
+    if config.data.labels is not None:
+        dataset = attach_masks(dataset, Path(config.data.labels))
     shape = _input_shape(dataset)
     if graph is None or tuple(tensor.shape for tensor in graph.inputs) != (shape,):
         graph = load_source(config.model, shape)

@@ -73,8 +73,11 @@ class Metric(Protocol):
     def truth(self, answer: Answer) -> Answer:
         """The unsplit network's answer as the truth that others are compared with."""
 
-    def prepare(self, answers: Iterable[Answer]) -> Metric:
-        """This metric for a set of inputs, of which the unsplit network gives `answers`; most ignore them."""
+    def truth_of(self, sample: Sample, answer: Answer) -> Answer:
+        """The truth of one input, of which the unsplit network gives `answer`: `label` or `truth`, by `against`."""
+
+    def prepare(self, truths: Iterable[Answer]) -> Metric:
+        """This metric for a set of inputs with these truths, in the order of the set; most ignore them."""
 
     def compare(self, answer: Answer | None, truth: Answer) -> tuple[float, ...]:
         """The counts of one input."""
