@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.schema import IOTensor
+from splitpoint.planner.limits.need import DEFAULT_AGREEMENT
 from splitpoint.planner.quality.metrics.classify import Classify
 from splitpoint.planner.quality.metrics.protocol import Metric
-from splitpoint.planner.quality.metrics.registry import SETTLED_BY, UNLABELLED, make_metric, settle_task
-from splitpoint.planner.samples.dataset import Dataset, check_labels, network_input
+from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric, settle_task
+from splitpoint.planner.quality.one_answer import value_of_one_answer
+from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, network_input
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.recognize import recognize
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 
-__all__ = ["choose_metric"]
+__all__ = ["check_truths", "choose_metric"]
 
 
 def __dir__() -> list[str]:
@@ -24,6 +27,8 @@ def __dir__() -> list[str]:
 
 
 LOOKED_AT = 16  # inputs that a task is recognized by
+JUDGED_BY_LABELS = ("segment", "regress", "sequence")  # tasks whose labels alone are their truths
+LOOKED_AT_TWICE = 64  # inputs before a floor is refused
 
 
 def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, threads: int) -> tuple[Metric, list[str]]:
@@ -35,16 +40,14 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     """
     outputs = [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
     task, notes = config.asked_task(), []
-    if task is None or task.name in SETTLED_BY:
-        indices = range(0, len(dataset), max(1, len(dataset) // LOOKED_AT))[:LOOKED_AT]
-        some = dataset.select(indices)
-        shape = graph.inputs[0].shape
-        values = _run(graph, some, threads=threads)
-        if task is None:
-            labels = None if some.labels is None else some.labels.tolist()
-            task, reason = recognize(outputs, values, labels=labels, input_shape=shape)
-            notes.append(f"{reason}; task: or --task says otherwise")
-        task = settle_task(task, outputs, values, shape)
+    some = _spread(dataset, LOOKED_AT)
+    values = _run(graph, some, threads=threads)
+    shape = graph.inputs[0].shape
+    if task is None:
+        labels = None if some.labels is None else some.labels.tolist()
+        task, reason = recognize(outputs, values, labels=labels, input_shape=shape)
+        notes.append(f"{reason}; task: or --task says otherwise")
+    task = settle_task(task, outputs, values, shape)
     labelled = dataset.labelled and config.need.min_agreement is None and task.name not in UNLABELLED
     metric = make_metric(task, outputs, "labels" if labelled else "unsplit")
     if isinstance(metric, Classify) and labelled:
@@ -52,7 +55,46 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     if labelled:
         for sample in dataset.samples:
             metric.label(sample)
+    else:
+        _check_floor(metric, config.need.min_agreement or DEFAULT_AGREEMENT, dataset, graph, some, values, threads)
     return metric, notes
+
+
+def check_truths(metric: Metric, split: Split) -> None:
+    """Raise `ProfileError` where the labels of a set, such as masks of one class, could not tell answers apart."""
+    if metric.against == "labels" and metric.task.name in JUDGED_BY_LABELS:
+        for part in (split.search, split.report):
+            metric.prepare(metric.label(sample) for sample in part.samples)
+
+
+def _check_floor(
+    metric: Metric,
+    floor: float,
+    dataset: Dataset,
+    graph: ModelGraph,
+    some: Dataset,
+    values: Sequence[Mapping[str, Array]],
+    threads: int,
+) -> None:
+    """Refuse a floor that one answer for every input would meet: of a few inputs, and then of more."""
+    best = value_of_one_answer(metric, values, some.samples)
+    if best is None or best < floor:
+        return
+    more = _spread(dataset, LOOKED_AT_TWICE)
+    best = value_of_one_answer(metric, _run(graph, more, threads=threads), more.samples)
+    if best is None or best < floor:
+        return
+    raise ProfileError(
+        f"one answer for every input would get {metric.use.name} {best:.3g}, and {floor:g} is asked: the unsplit"
+        f" network gives almost the same answer for {len(more)} of the inputs",
+        at="$.need.min_agreement",
+        fix="give data whose answers vary, another task, or labels; check the input block (mean, std, scale)",
+    )
+
+
+def _spread(dataset: Dataset, count: int) -> Dataset:
+    """So many samples, evenly over the data."""
+    return dataset.select(range(0, len(dataset), max(1, len(dataset) // count))[:count])
 
 
 def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> list[Mapping[str, Array]]:

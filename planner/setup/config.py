@@ -116,6 +116,7 @@ def read_config(path: Path) -> PlanConfig:
         config,
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
+        task=_with_paths(config.task, paths),
         metric=None if config.metric is None else paths.resolve(config.metric),
         data=msgspec.structs.replace(
             config.data,
@@ -126,3 +127,10 @@ def read_config(path: Path) -> PlanConfig:
         server=paths.resolve(config.server),
         link=paths.resolve(config.link),
     )
+
+
+def _with_paths(task: TaskName | Task | None, paths: _Paths) -> TaskName | Task | None:
+    """The task with the absolute path of a metric of the user's own."""
+    if not isinstance(task, Task):
+        return task
+    return msgspec.structs.replace(task, metric=paths.resolve(task.metric) if task.metric else "")

@@ -15,7 +15,7 @@ from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
 from splitpoint.planner.samples.masks import attach_masks
 from splitpoint.planner.samples.readers import load_data
-from splitpoint.planner.setup.choose_metric import choose_metric
+from splitpoint.planner.setup.choose_metric import check_truths, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.profiles.errors import ProfileError
@@ -84,10 +84,12 @@ def load_problem(config: PlanConfig) -> Problem:
     threads = config.threads or default_threads()
     metric, taken = choose_metric(config, dataset, graph, threads=threads)
     notes += taken
+    split = _three_sets(dataset, config)
+    check_truths(metric, split)
     return Problem(
         config=config,
         graph=graph,
-        split=_three_sets(dataset, config),
+        split=split,
         metric=metric,
         needs=bind(
             requirements(

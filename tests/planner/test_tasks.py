@@ -1,4 +1,4 @@
-"""Every task from the command line on a real network, and a codec that destroys the task, which the default floor refuses.
+"""Every task from the command line on a real network, and codecs that destroy the task: the default floor refuses them.
 
 The networks (tests/task_nets.py) are fitted to scikit-learn's digits in closed form in under a second, seeded. What
 destroys a task is put behind the decoder or behind the tail, so that the figures come through payload bytes.
@@ -21,6 +21,7 @@ import pytest
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig
@@ -234,3 +235,87 @@ def test_a_decoder_that_gives_zeros_is_refused(
     code, document = plan_task(run, task_home(NETS[task]), task, "plain", tmp_path / "plan")
     assert code == 0
     assert {row["placement"] for row in document["front"]} == {"device"}
+
+
+def test_outputs_that_the_metric_does_not_read_are_compared_by_verify(
+    run: Run, task_home: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, out = task_home("two_outputs"), tmp_path / "plan"
+    code, _ = plan_task(run, home, "classify", "plain", out, output="scores")
+    assert code == 0
+    file = read_yaml(out / "plan.yaml", PlanFile)
+    assert file.placement == "split"
+    assert file.report is not None
+    assert file.task.outputs == ("scores",)
+    assert set(file.report.output_errors) == {"scores", "centre"}
+
+    def check() -> dict[str, Any]:
+        code, text, _ = run("verify", out, "--json")
+        found = {check["name"]: check for check in json.loads(text)["checks"]}
+        assert code == (found["other outputs"]["status"] == "failed")
+        return dict(found["other outputs"])
+
+    passed = check()
+    assert passed["status"] == "passed"
+    error = file.report.output_errors["centre"]
+    assert f"centre {error:.3g} measured, {error:.3g} planned" in passed["text"]
+    assert "scores" not in passed["text"]
+    tail = Plan.tail
+
+    def worse(self: Plan, payload: bytes) -> Any:
+        outputs = tail(self, payload)
+        return {"scores": outputs["scores"], "centre": 1.2 * outputs["centre"]}
+
+    monkeypatch.setattr(Plan, "tail", worse)
+    failed = check()
+    assert failed["status"] == "failed"
+    assert "(!)" in failed["text"]
+
+
+def test_a_task_that_reads_one_of_two_outputs_says_which_to_name(run: Run, task_home: Callable[[str], Path]) -> None:
+    home = task_home("two_outputs")
+    code, _, err = run("plan", home / "plain.yaml", "--task", "classify", "--profile", home / "profile.yaml")
+    assert code == 3
+    assert "--output scores" in err
+    code, _, err = run("plan", home / "plain.yaml", "--task", "classify", "--output", "z")
+    assert code == 3
+    assert "the network has no output 'z', it has scores, centre" in err
+
+
+def test_verify_runs_a_metric_of_the_users_own_only_if_it_is_the_same_file(
+    run: Run, task_home: Callable[[str], Path], tmp_path: Path
+) -> None:
+    home, out, own = task_home("classifier"), tmp_path / "plan", tmp_path / "own.py"
+    own.write_text(METRIC)
+    code, _, err = run(
+        *("plan", home / "plain.yaml", "--metric", f"{own}:right_rank", "--profile", home / "profile.yaml"),
+        *("--out", out, "--json"),
+    )
+    assert code == 0, err
+    definition = "One over the rank of the right class; equal scores come before it; its mean"
+    assert read_yaml(out / "plan.yaml", PlanFile).metric.definition.startswith(definition)
+
+    def check() -> dict[str, Any]:
+        code, text, _ = run("verify", out, "--json")
+        assert code == 0
+        checks = {check["name"]: check for check in json.loads(text)["checks"]}
+        assert checks["payload"]["status"] == "passed"
+        return dict(checks["right_rank"])
+
+    assert check()["status"] == "passed"
+    own.write_text(f"raise SystemExit({own.name!r})\n")
+    changed = check()
+    assert (changed["status"], "is not the one this plan was made with" in changed["text"]) == ("not checked", True)
+    own.unlink()
+    assert "cannot be read" in check()["text"]
+
+
+def test_errors_of_the_users_metric_end_the_plan_with_their_place(
+    run: Run, task_home: Callable[[str], Path], tmp_path: Path
+) -> None:
+    home, own = task_home("classifier"), tmp_path / "own.py"
+    own.write_text("def wrong(outputs, truth):\n    return outputs['absent']\n")
+    code, _, err = run("plan", home / "plain.yaml", "--metric", f"{own}:wrong", "--profile", home / "profile.yaml")
+    assert code == 3
+    assert "your metric raised KeyError: 'absent'" in " ".join(err.split())
+    assert "line 2, in wrong" in " ".join(err.split())

@@ -145,8 +145,9 @@ def settle_sequence(
 ) -> Task:
     """The task with its decoder where outputs are integers, the axis of the classes, the blank, and the padding token.
 
-    CTC's blank is the first or the last class, whichever is more often the highest. Classes are on the last axis, unless probabilities (or their logarithms) add up along another one. Padding is the
-    token that ends every sequence, in some of them more than once: counted as text it would be right in any answer.
+    CTC's blank is the first or the last class, whichever is more often the highest. Classes are on the last axis,
+    unless probabilities (or their logarithms) add up along another one. Padding is the token that ends every sequence,
+    in some of them more than once: counted as text it would be right in any answer.
     """
     (name,) = only_output(task, [tensor.name for tensor in outputs])
     tensor = next(tensor for tensor in outputs if tensor.name == name)
