@@ -94,7 +94,8 @@ def _check_floor(
 
 def _spread(dataset: Dataset, count: int) -> Dataset:
     """So many samples, evenly over the data."""
-    return dataset.select(range(0, len(dataset), max(1, len(dataset) // count))[:count])
+    count = min(count, len(dataset))
+    return dataset.select([i * len(dataset) // count for i in range(count)])
 
 
 def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> list[Mapping[str, Array]]:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.coding.runs import NetworkRuns
@@ -319,3 +320,43 @@ def test_errors_of_the_users_metric_end_the_plan_with_their_place(
     assert code == 3
     assert "your metric raised KeyError: 'absent'" in " ".join(err.split())
     assert "line 2, in wrong" in " ".join(err.split())
+
+
+def test_a_floor_that_one_answer_for_all_would_meet_is_refused(
+    run: Run, task_home: Callable[[str], Path], tmp_path: Path
+) -> None:
+    home = task_home("classifier")
+    with np.load(home / "labelled.npz") as data:
+        order = np.argsort(data["y"] != 3, kind="stable")
+        few = np.concatenate([np.tile(order[:8], 11), order[-8:]])  # 88 of 96 are threes
+        np.savez(home / "threes.npz", x=data["x"][few])
+    text = (home / "plain.yaml").read_text().replace("plain.npz", "threes.npz")
+    (home / "threes.yaml").write_text(text)
+    words = ("plan", home / "threes.yaml", "--task", "classify", "--profile", home / "profile.yaml")
+    code, _, err = run(*words)
+    assert code == 3
+    assert "one answer for every input would get agreement 0.9" in err
+    code, _, err = run(*words, "--min-agreement", "0.97", "--out", tmp_path / "plan")
+    assert code in (0, 1), err
+
+
+def test_masks_of_pictures_in_a_folder(run: Run, task_home: Callable[[str], Path], tmp_path: Path) -> None:
+    """From the flags alone: a model, pictures and PNG masks of the pictures' size."""
+    home = task_home("segmenter")
+    with np.load(home / "labelled.npz") as data:
+        for i, (x, mask) in enumerate(zip(data["x"][:40], data["y"][:40], strict=True)):
+            for folder, values in (("pictures", 255 * x[0]), ("masks", mask)):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                Image.fromarray(values.astype(np.uint8)).save(tmp_path / folder / f"{i:02}.png")
+    words = (
+        *("plan", home / "model.onnx", "--data", tmp_path / "pictures", "--labels", tmp_path / "masks"),
+        *("--task", "segment", "--max-drop", "5%", "--profile", home / "profile.yaml", "--evaluations", "4"),
+    )
+    code, _, err = run(*words, "--device", home / "slow.yaml", "--out", tmp_path / "plan")
+    assert code == 0, err
+    file = read_yaml(tmp_path / "plan" / "plan.yaml", PlanFile)
+    assert (file.metric.name, file.metric.against) == ("mIoU", "labels")
+    (tmp_path / "masks" / "07.png").unlink()
+    code, _, err = run(*words, "--out", tmp_path / "other")
+    assert code == 3
+    assert "no mask of 07.png" in err
