@@ -385,7 +385,7 @@ def _task(given: str | Task | None, name: str | None, options: Mapping[str, Any]
         before = {"name": name}
     if "name" not in before:
         raise typer.BadParameter(f"say for which task: --task {', '.join(TASKS)}", param_hint=f"--{min(options)}")
-    return msgspec.convert(before | options, Task)
+    return Task(**(before | options))
 
 
 def _over(struct: T, given: Mapping[str, Any]) -> T:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["Accuracy", "Figure"]
+__all__ = ["Accuracy", "Figure", "OutputError"]
 
 
 def __dir__() -> list[str]:
@@ -21,6 +21,13 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drop: float  # the unsplit network's minus `value`
     low: float | None = None  # 95 % interval of `value`; None: not computed
     high: float | None = None
+
+
+class OutputError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far one of several outputs is from the unsplit network's."""
+
+    name: str
+    relative_error: float  # ||y - y0|| / ||y0||, mean over the inputs
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +45,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload_bytes: Annotated[float, msgspec.Meta(ge=0)]  # mean over the same inputs
     subset: Literal["search", "report"]
     also: tuple[Figure, ...] = ()
-    output_errors: dict[str, float] = {}  # of each of several outputs, as relative_error
+    output_errors: tuple[OutputError, ...] = ()  # where the network has several outputs
 
     def figure(self, name: str) -> Figure | None:
         """The other figure of that name, or None."""

@@ -150,8 +150,8 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
     variant = read_yaml(chosen / POINT, PointFile).variant
     origin, template = source, plan.file
     if (source / VARIANTS).is_dir():
-        origin, said = stored_variant(source, variant)
-        template = msgspec.structs.replace(template, model=said.model, input=said.input)
+        origin, stored = stored_variant(source, variant)
+        template = msgspec.structs.replace(template, model=stored.model, input=stored.input)
     elif variant != plan.file.variant:
         raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
     graph = load_graph((origin / WHOLE).read_bytes(), name=template.model.name, source=template.model.source)

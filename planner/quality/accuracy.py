@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy, OutputError
 from splitpoint.planner.quality.intervals import (
     Interval,
     cluster_mean,
@@ -51,7 +51,12 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
         payload_bytes=float(np.mean(outcomes.payload_bytes)),
         subset=outcomes.subset,
         also=metric.also(rows),
-        output_errors=dict(zip(output_names, errors.tolist(), strict=True)) if len(output_names) > 1 else {},
+        output_errors=tuple(
+            OutputError(name=name, relative_error=float(error))
+            for name, error in zip(output_names, errors, strict=True)
+        )
+        if len(output_names) > 1
+        else (),
     )
 
 

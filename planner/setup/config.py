@@ -13,7 +13,7 @@ from splitpoint.planner.limits.need import Need
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.network.inputs import InputSpec
-from splitpoint.profiles.units import PerSecond
+from splitpoint.profiles.units import ByteCount, PerSecond
 
 __all__ = [
     "DataConfig",
@@ -86,13 +86,14 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
+    cache: ByteCount | None = None  # memory for results to use again; default a quarter of what is free, at most 2 GB
 
     def asked_task(self) -> Task | None:
         """The task that was asked for, or None; raises `ProfileError` for a metric of your own beside another task."""
-        task = Task(name=self.task, metric=self.metric or "") if isinstance(self.task, str) else self.task
-        if self.metric is None or (task is not None and task.metric == self.metric):
-            return task
-        if task is not None:
+        task = Task(name=self.task) if isinstance(self.task, str) and self.task != "custom" else self.task
+        if self.metric is None:
+            return Task(name="custom") if isinstance(task, str) else task
+        if isinstance(task, Task) and task.metric != self.metric:
             raise ProfileError(f"task {task.name} has a metric of its own, and a metric is given too", at="$.metric")
         return Task(name="custom", metric=self.metric)
 

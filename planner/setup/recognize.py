@@ -20,8 +20,8 @@ def __dir__() -> list[str]:
 
 
 SUM_TOLERANCE = 1e-3  # of probabilities that a softmax in float32 or float16 gives
-LEAST_CONFIDENCE = 0.2  # mean of the highest softmax of a classifier's logits; noise of K values gives some multiple
-LEAST_RATIO = 3.0  # of 1 / K
+LEAST_CONFIDENCE = 0.4  # mean of the highest softmax of a classifier's logits; 10 values of unit variance give 0.34
+LEAST_RATIO = 3.0  # the same in units of 1 / K, for few classes
 CHANCE_FACTOR = 2.0  # labels that a classifier meets are met more often than by chance times this
 STRIDES = (8, 16, 32)  # of the usual detectors' grids
 SMALL_VECTOR = 16  # values; fewer are numbers rather than an embedding
@@ -45,13 +45,13 @@ def recognize(
         if reason is not None:
             return Task(name="classify"), f"taken for a classifier of {outputs[0].shape[1]} classes: {reason}"
     looks, flags = guess_task(outputs, values, input_shape)
-    listed = ", ".join(f"{name} ({what})" for name, what in TASKS.items() if name != "custom")
+    listed = ", ".join(name for name in TASKS if name != "custom")
     shapes = ", ".join(f"{tensor.name!r} {list(tensor.shape)}" for tensor in outputs[:4])
     more = f" and {len(outputs) - 4} more" if len(outputs) > 4 else ""
     raise ProfileError(
         f"what is this network for? Its outputs are {shapes}{more}, and a plan is as good as its measure of quality",
         at="$.task",
-        fix=f"{looks}: {flags}\n        or one of {listed}; or --metric file.py:function of your own",
+        fix=f"{looks}: {flags}\n        tasks: {listed}; or --metric file.py:function of your own",
     )
 
 
@@ -67,7 +67,7 @@ def is_classifier(scores: Array, labels: Sequence[int] | None) -> str | None:
             return f"its highest output is the label of {right:.0%} of some inputs"
     if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=SUM_TOLERANCE):
         return "its outputs are probabilities, of sum 1"
-    if np.allclose(np.exp(scores).sum(axis=1), 1, atol=SUM_TOLERANCE):
+    if scores.max() <= SUM_TOLERANCE and np.allclose(np.exp(scores).sum(axis=1), 1, atol=SUM_TOLERANCE):
         return "its outputs are logarithms of probabilities"
     if (scores >= 0).all() or np.allclose(np.linalg.norm(scores, axis=1), 1, atol=SUM_TOLERANCE):
         return None  # rectified or counted values; vectors of length 1

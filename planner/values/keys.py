@@ -118,7 +118,8 @@ def sensitivities_key(
     """Key of the gradients and diagonals at all `cuts`; `data_sha256` is of the calibration set.
 
     All cuts are one result: they share a budget of MACs, so each cut decides how many inputs the next one gets.
-    `module_sha256` is of the user's torch module (source and weights), through which gradients run; "" without one.
+    `module_sha256` is `profiles.network.torch_hash.module_sha256` of the user's torch module, through which gradients
+    run; "" without one.
     """
     return content_key(
         "sensitivities",

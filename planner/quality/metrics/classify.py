@@ -55,7 +55,7 @@ class Classify(Common):
         """The label, an index of the scores."""
         if sample.label is None:
             raise ProfileError(
-                "task classify needs one class for each input, the labels are arrays",
+                "the labels of task classify are class numbers, one integer an input",
                 at=sample.name,
                 fix="y (N,) of integers in the .npz; --min-agreement 0.9 compares with the unsplit network instead",
             )
