@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.cuts.halves import whole_bytes
@@ -27,7 +27,7 @@ def __dir__() -> list[str]:
 
 
 LOOKED_AT = 16  # inputs that a task is recognized by
-JUDGED_BY_LABELS = ("segment", "regress", "sequence")  # tasks whose labels alone are their truths
+ANY_SET = ("classify", "tensor")  # tasks whose metric any set of inputs will do for
 LOOKED_AT_TWICE = 64  # inputs before a floor is refused
 
 
@@ -41,7 +41,7 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     outputs = [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
     task, notes = config.asked_task(), []
     some = _spread(dataset, LOOKED_AT)
-    values = _run(graph, some, threads=threads)
+    values = list(_run(graph, some, threads=threads))
     shape = graph.inputs[0].shape
     if task is None:
         labels = None if some.labels is None else some.labels.tolist()
@@ -60,11 +60,11 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     return metric, notes
 
 
-def check_truths(metric: Metric, split: Split) -> None:
-    """Raise `ProfileError` where the labels of a set, such as masks of one class, could not tell answers apart."""
-    if metric.against == "labels" and metric.task.name in JUDGED_BY_LABELS:
-        for part in (split.search, split.report):
-            metric.prepare(metric.label(sample) for sample in part.samples)
+def check_truths(metric: Metric, split: Split, graph: ModelGraph, *, threads: int) -> None:
+    """Raise `ProfileError` where the truths of the search set or the report set could not tell answers apart."""
+    for part in (split.search, split.report) if metric.task.name not in ANY_SET else ():
+        answers = (metric.answer(outputs) for outputs in _run(graph, part, threads=threads))
+        metric.prepare(metric.truth_of(sample, y) for sample, y in zip(part.samples, answers, strict=True))
 
 
 def _check_floor(
@@ -81,7 +81,7 @@ def _check_floor(
     if best is None or best < floor:
         return
     more = _spread(dataset, LOOKED_AT_TWICE)
-    best = value_of_one_answer(metric, _run(graph, more, threads=threads), more.samples)
+    best = value_of_one_answer(metric, list(_run(graph, more, threads=threads)), more.samples)
     if best is None or best < floor:
         return
     raise ProfileError(
@@ -98,7 +98,8 @@ def _spread(dataset: Dataset, count: int) -> Dataset:
     return dataset.select([i * len(dataset) // count for i in range(count)])
 
 
-def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> list[Mapping[str, Array]]:
+def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> Iterator[Mapping[str, Array]]:
     session = open_session(whole_bytes(graph), level="all", threads=threads)
     (tensor,) = graph.inputs
-    return [session.run({tensor.name: network_input(sample, dataset.spec)}) for sample in dataset.samples]
+    for sample in dataset.samples:
+        yield session.run({tensor.name: network_input(sample, dataset.spec)})

@@ -85,7 +85,7 @@ def load_problem(config: PlanConfig) -> Problem:
     metric, taken = choose_metric(config, dataset, graph, threads=threads)
     notes += taken
     split = _three_sets(dataset, config)
-    check_truths(metric, split)
+    check_truths(metric, split, graph, threads=threads)
     return Problem(
         config=config,
         graph=graph,
