@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.codecs.contract.protocol import Array
@@ -28,6 +29,7 @@ def __dir__() -> list[str]:
 
 LOOKED_AT = 16  # inputs that a task is recognized by
 ANY_SET = ("classify", "tensor")  # tasks whose metric any set of inputs will do for
+LEAST_LOOKED_AT, MOST_BYTES = 4, 2**28  # of large outputs, such as maps, fewer inputs
 LOOKED_AT_TWICE = 64  # inputs before a floor is refused
 
 
@@ -38,9 +40,9 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     task is not given and the network is no plain classifier, when its outputs do not fit the task, and when a label
     does not.
     """
-    outputs = [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
+    outputs = _outputs_of(graph)
     task, notes = config.asked_task(), []
-    some = _spread(dataset, LOOKED_AT)
+    some = _spread(dataset, _affordable(LOOKED_AT, outputs))
     values = list(_run(graph, some, threads=threads))
     shape = graph.inputs[0].shape
     if task is None:
@@ -80,7 +82,7 @@ def _check_floor(
     best = value_of_one_answer(metric, values, some.samples)
     if best is None or best < floor:
         return
-    more = _spread(dataset, LOOKED_AT_TWICE)
+    more = _spread(dataset, _affordable(LOOKED_AT_TWICE, _outputs_of(graph)))
     best = value_of_one_answer(metric, list(_run(graph, more, threads=threads)), more.samples)
     if best is None or best < floor:
         return
@@ -90,6 +92,17 @@ def _check_floor(
         at="$.need.min_agreement",
         fix="give data whose answers vary, another task, or labels; check the input block (mean, std, scale)",
     )
+
+
+def _outputs_of(graph: ModelGraph) -> list[IOTensor]:
+    """The network's outputs, as metrics know them."""
+    return [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
+
+
+def _affordable(count: int, outputs: Sequence[IOTensor]) -> int:
+    """`count`, or fewer inputs whose outputs take at most `MOST_BYTES`."""
+    size = sum(8 * math.prod(max(1, side) for side in tensor.shape) for tensor in outputs)
+    return max(LEAST_LOOKED_AT, min(count, MOST_BYTES // size))
 
 
 def _spread(dataset: Dataset, count: int) -> Dataset:

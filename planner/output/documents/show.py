@@ -8,6 +8,7 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile, PointFile
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
@@ -27,6 +28,8 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     """The answer of ``splitpoint show``, and of ``splitpoint export`` for the plan that it wrote."""
 
     header: str
+    task: Task
+    metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     created: str
     point: int  # on the front, from 1
@@ -53,6 +56,8 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
     crossing = [] if chosen.cut is None else [tensor.name for tensor in chosen.cut.tensors]
     return ShowDocument(
         header=f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
+        task=file.task,
+        metric=file.metric,
         need=needs_text(file.requirements, file.search.metric),
         created=f"{file.created} by {file.created_by}",
         point=number or file.point,
