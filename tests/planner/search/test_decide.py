@@ -141,7 +141,7 @@ def test_quality_is_missed_only_through_its_own_limits(make_point: Make, make_ne
     assert not misses_quality(make_point(), needs)
     assert misses_quality(make_point(drop=0.02), needs)
     assert misses_quality(make_point(value=0.8, metric="agreement"), needs)
-    assert misses_quality(make_point(value=0.8, metric="fidelity"), needs)
+    assert misses_quality(make_point(value=0.8, metric="tensor"), needs)
 
 
 def test_with_a_deadline_the_fewest_bytes_are_recommended(make_point: Make, make_needs: Make) -> None:
