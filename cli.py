@@ -84,7 +84,8 @@ def plan_command(
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Detection: boxes as COCO JSON, or a folder of YOLO text files.")
+        str | None,
+        typer.Option(help="Labels of a folder of pictures: boxes (COCO JSON, a folder of YOLO text) or masks (PNG)."),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")

@@ -41,7 +41,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     score: Share = 0.3  # detect: least score of a box that counts in F1
     nms: Share = 0.5  # detect: boxes of one class that overlap by more than this IoU are one
     anchors: str = ""  # detect: an .npy file (N, 4) of an SSD's prior boxes: centre and size, 0..1
-    blank: int = 0  # sequence: index of CTC's blank; -1: the last
+    blank: int | None = None  # sequence: index of CTC's blank; -1: the last; None: found
+    pad: Annotated[int, msgspec.Meta(ge=0)] | None = None  # sequence: token that only fills up the end of an output
+    axis: Annotated[int, msgspec.Meta(ge=1)] | None = None  # segment, sequence: of the output's classes; None: found
+    threshold: float | None = None  # segment: of an output with one value a pixel; None: found
     metric: str = ""  # custom: "file.py:function"
 
     def __post_init__(self) -> None:
@@ -63,6 +66,9 @@ _OWNERS: dict[str, tuple[TaskName, ...]] = {
     "nms": ("detect",),
     "anchors": ("detect",),
     "blank": ("sequence",),
+    "pad": ("sequence",),
+    "axis": ("segment", "sequence"),
+    "threshold": ("segment",),
     "metric": ("custom",),
 }
 

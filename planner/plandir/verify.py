@@ -6,7 +6,7 @@ Every check passes, fails or cannot be done, with its reason; what was not check
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,12 @@ import numpy as np
 from splitpoint.codecs.contract.protocol import Array, CodecError
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
+from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.plandir.report import declared, plan_input, run_report
 from splitpoint.planner.quality.detection.coco import INSTALL
-from splitpoint.planner.quality.metrics.registry import make_metric
+from splitpoint.planner.quality.metrics.registry import make_metric, stored_metric
 from splitpoint.planner.samples.dataset import Dataset, NetworkInput, network_input
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
@@ -42,6 +44,8 @@ PAYLOAD_TOLERANCE = (
     0.02  # another CPU moves 1-3 of 30,000 symbols by one step, and table coders pay a few bits for that
 )
 ACCURACY_TOLERANCE = 0.01  # the same symbols can turn a near tie; one more input is allowed on top
+OUTPUT_TOLERANCE = 0.05  # of an output's relative error: a symbol that moves is one error among some thousand
+OUTPUT_ROUNDING = 1e-4  # added: float32 sums in another order, where a codec loses nothing
 LATENCY_TOLERANCE = 0.25  # shared hosts move by this much between two runs; both spreads are printed
 LATENCY_ROUNDS = 20
 
@@ -163,18 +167,13 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         for name in ("payload", metric):
             yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
+    file, missing = plan.file, None
+    shape = file.model.inputs[0].shape
     try:
-        metric_of = make_metric(
-            plan.file.task,
-            plan.file.model.outputs,
-            plan.file.metric.against,
-            input_shape=plan.file.model.inputs[0].shape,
-        )
-    except ProfileError as error:  # code or anchors of the user's own that are not on this machine
-        for name in ("payload", metric):
-            yield Check(name=name, status="not checked", text=f"{error.message} ({error.at})")
-        return
-    got = run_report(plan, dataset, metric_of)
+        judge = stored_metric(file.task, file.model.outputs, file.metric, input_shape=shape)
+    except ProfileError as error:  # code or anchors of the user's own; sizes and errors of the outputs need no metric
+        missing, judge = error, make_metric(Task(name="tensor"), file.model.outputs, "unsplit")
+    got = run_report(plan, dataset, judge)
     off = abs(got.payload_bytes - planned.payload_bytes)
     good = off <= PAYLOAD_TOLERANCE * planned.payload_bytes
     yield Check(
@@ -183,11 +182,23 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         text=f"{format_bytes(got.payload_bytes)} measured, {format_bytes(planned.payload_bytes)} planned"
         f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
+    if missing is not None:
+        yield Check(name=metric, status="not checked", text=f"{missing.message} ({missing.at})")
+    else:
+        yield from _quality(metric, got, planned, file.metric.definition)
+    read = judge.reads if missing is None else file.task.outputs
+    if others := [error.name for error in planned.output_errors if error.name not in read]:
+        yield _other_outputs(others, got, planned)
+
+
+def _quality(metric: str, got: Accuracy, planned: Accuracy, definition: str) -> Iterator[Check]:
+    """The metric and its other figures against those of the stored report."""
     tolerance = ACCURACY_TOLERANCE + 1 / got.n
     yield Check(
         name=metric,
         status="passed" if abs(got.value - planned.value) <= tolerance else "failed",
-        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one input)",
+        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one input);"
+        f" {definition}",
     )
     for figure in planned.also:
         measured = got.figure(figure.name)
@@ -200,6 +211,23 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
             status="passed" if abs(measured.value - figure.value) <= tolerance else "failed",
             text=f"{measured.value:.3f} measured, {figure.value:.3f} planned (tolerance {tolerance:.3f})",
         )
+
+
+def _other_outputs(names: Sequence[str], got: Accuracy, planned: Accuracy) -> Check:
+    """Outputs that the metric does not read: their relative errors against those of the stored report."""
+    texts, good = [], True
+    measured, stored = ({e.name: e.relative_error for e in accuracy.output_errors} for accuracy in (got, planned))
+    for name in names:
+        error, before = measured[name], stored[name]
+        close = abs(error - before) <= OUTPUT_TOLERANCE * before + OUTPUT_ROUNDING or error == before
+        good &= close
+        texts.append(f"{name} {error:.3g} measured, {before:.3g} planned{'' if close else ' (!)'}")
+    return Check(
+        name="other outputs",
+        status="passed" if good else "failed",
+        text=f"relative error: {'; '.join(texts)} (tolerance {100 * OUTPUT_TOLERANCE:.0f} %: another CPU may move a few"
+        " symbols)",
+    )
 
 
 def _latency(plan: Plan, *, strict: bool) -> Check:

@@ -46,7 +46,7 @@ from splitpoint.planner.plandir.variant_files import (
     stored_variants,
     variant_files,
 )
-from splitpoint.planner.quality.metrics.registry import make_metric
+from splitpoint.planner.quality.metrics.registry import stored_metric
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.loading import Problem
@@ -218,7 +218,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
-    metric = make_metric(file.task, file.model.outputs, file.metric.against, input_shape=file.model.inputs[0].shape)
+    metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.inputs[0].shape)
     accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 

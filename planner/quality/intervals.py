@@ -102,7 +102,7 @@ def cluster_mean(
     within: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
 ) -> Interval:
-    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`: fidelity.
+    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`.
 
     The hull of Student's interval over the groups' residuals and the bootstrap; with one group it is all of `within`.
     Values that are all equal have no spread and give an interval of width 0: for right-or-wrong use `proportion`.
@@ -127,7 +127,7 @@ def _z(confidence: float) -> float:
 def of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0) -> Interval:
     """95 % interval of `value` in 0..1, a function of the sums of `counts` (N, F) and of N (such as F1 or mean IoU).
 
-    The hull of the bootstrap over groups and the score interval at the effective number of groups, eq. (9): the
+    Eq. (13): the hull of the bootstrap over groups and the score interval at the effective number of groups. The
     bootstrap alone has width 0 where no input shows an error.
     """
     sums, sizes = _by_group(np.asarray(counts, np.float64), groups)
@@ -141,7 +141,7 @@ def drop_of_sums(
 ) -> Interval:
     """95 % interval of value(before) - value(after) over the same inputs, as `of_sums`; both counts are (N, F).
 
-    The groups are resampled together, so what is common to both cancels. The score interval is Tango's, with no more
+    Eq. (14): the groups are resampled together, so what is common to both cancels. The score interval is Tango's, with no more
     discordance than the drop itself: what is lost, or what is won.
     """
     split = before.shape[1]
@@ -206,11 +206,13 @@ def _bootstrap_of(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats]
     rng = np.random.default_rng(seed)
     count = len(sizes)
     table = np.concatenate([sums, sizes[:, None]], axis=1)
-    at_once = max(1, 1_000_000 // (count * table.shape[1]))  # bounds the memory
+    at_once = max(1, 1_000_000 // (count + table.shape[1]))  # bounds the memory
     values = []
     for start in range(0, RESAMPLES, at_once):
-        chosen = rng.integers(0, count, (min(at_once, RESAMPLES - start), count))
-        values.append(value(table[chosen].sum(axis=1)))
+        rows = min(at_once, RESAMPLES - start)
+        chosen = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)  # each group was drawn
+        values.append(value(times @ table))
     low, high = np.quantile(np.concatenate(values), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(low=float(low), high=float(high))
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.schema import IOTensor
+from splitpoint.planner.limits.need import DEFAULT_AGREEMENT
 from splitpoint.planner.quality.detection.coco import require_coco
 from splitpoint.planner.quality.metrics.classify import Classify
 from splitpoint.planner.quality.metrics.protocol import Metric
-from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric
+from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric, settle_task
+from splitpoint.planner.quality.one_answer import value_of_one_answer
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, network_input
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.recognize import recognize
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 
@@ -25,6 +29,9 @@ def __dir__() -> list[str]:
 
 
 LOOKED_AT = 16  # inputs that a task is recognized by
+ANY_SET = ("classify", "tensor")  # tasks whose metric any set of inputs will do for
+LEAST_LOOKED_AT, MOST_BYTES = 4, 2**28  # of large outputs, such as maps, fewer inputs
+LOOKED_AT_TWICE = 64  # inputs before a floor is refused
 
 
 def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, threads: int) -> tuple[Metric, list[str]]:
@@ -34,16 +41,16 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     task is not given and the network is no plain classifier, when its outputs do not fit the task, and when a label
     does not.
     """
-    outputs = [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
+    outputs = _outputs_of(graph)
     task, notes = config.asked_task(), []
+    some = _spread(dataset, _affordable(LOOKED_AT, outputs))
+    values = list(_run(graph, some, threads=threads))
+    shape = graph.inputs[0].shape
     if task is None:
-        indices = range(0, len(dataset), max(1, len(dataset) // LOOKED_AT))[:LOOKED_AT]
-        some = dataset.select(indices)
         labels = None if some.labels is None else some.labels.tolist()
-        shape = graph.inputs[0].shape
-        values = list(_run(graph, some, threads=threads))
         task, reason = recognize(outputs, values, labels=labels, input_shape=shape)
         notes.append(f"{reason}; task: or --task says otherwise")
+    task = settle_task(task, outputs, values, shape)
     labelled = dataset.labelled and config.need.min_agreement is None and task.name not in UNLABELLED
     if task.name == "detect":
         require_coco()
@@ -53,14 +60,58 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     if labelled:
         for sample in dataset.samples:
             metric.label(sample)
+    else:
+        _check_floor(metric, config.need.min_agreement or DEFAULT_AGREEMENT, dataset, graph, some, values, threads)
     return metric, notes
 
 
 def check_truths(metric: Metric, split: Split, graph: ModelGraph, *, threads: int) -> None:
-    """Raise `ProfileError` where the search set or the report set has no box that a detector could find."""
-    for part in (split.search, split.report) if metric.task.name == "detect" else ():
+    """Raise `ProfileError` where the truths of the search set or the report set could not tell answers apart."""
+    for part in (split.search, split.report) if metric.task.name not in ANY_SET else ():
         answers = (metric.answer(outputs) for outputs in _run(graph, part, threads=threads))
         metric.prepare(metric.truth_of(sample, y) for sample, y in zip(part.samples, answers, strict=True))
+
+
+def _check_floor(
+    metric: Metric,
+    floor: float,
+    dataset: Dataset,
+    graph: ModelGraph,
+    some: Dataset,
+    values: Sequence[Mapping[str, Array]],
+    threads: int,
+) -> None:
+    """Refuse a floor that one answer for every input would meet: of a few inputs, and then of more."""
+    best = value_of_one_answer(metric, values, some.samples)
+    if best is None or best < floor:
+        return
+    more = _spread(dataset, _affordable(LOOKED_AT_TWICE, _outputs_of(graph)))
+    best = value_of_one_answer(metric, list(_run(graph, more, threads=threads)), more.samples)
+    if best is None or best < floor:
+        return
+    raise ProfileError(
+        f"one answer for every input would get {metric.use.name} {best:.3g}, and {floor:g} is asked: the unsplit"
+        f" network gives almost the same answer for {len(more)} of the inputs",
+        at="$.need.min_agreement",
+        fix="give data whose answers vary, another task, or labels; check the input block (mean, std, scale)",
+    )
+
+
+def _outputs_of(graph: ModelGraph) -> list[IOTensor]:
+    """The network's outputs, as metrics know them."""
+    return [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs]
+
+
+def _affordable(count: int, outputs: Sequence[IOTensor]) -> int:
+    """`count`, or fewer inputs whose outputs take at most `MOST_BYTES`."""
+    size = sum(8 * math.prod(max(1, side) for side in tensor.shape) for tensor in outputs)
+    return max(LEAST_LOOKED_AT, min(count, MOST_BYTES // size))
+
+
+def _spread(dataset: Dataset, count: int) -> Dataset:
+    """So many samples, evenly over the data."""
+    count = min(count, len(dataset))
+    return dataset.select([i * len(dataset) // count for i in range(count)])
 
 
 def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> Iterator[Mapping[str, Array]]:

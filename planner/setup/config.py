@@ -37,7 +37,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where the inputs come from, and which groups go to which set (default: split at random by group)."""
 
     source: str  # a folder, an .npz, or "file.py:function"
-    labels: str | None = None  # task detect: a COCO JSON file, or a folder of YOLO text files
+    labels: str | None = None  # of pictures: boxes (COCO JSON, a folder of YOLO text) or a folder of masks (PNG)
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The inputs of a plan with what its task takes as labels: classes by folder, boxes from files beside the pictures."""
+"""The inputs of a plan with what its task takes as labels: classes, or boxes and masks from files beside the pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from splitpoint.planner.samples.box_labels import find_labels, with_boxes
 from splitpoint.planner.samples.dataset import Dataset
+from splitpoint.planner.samples.masks import attach_masks
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.profiles.errors import ProfileError
 
@@ -24,19 +25,23 @@ def find_pictures(config: PlanConfig) -> tuple[str, Path | None]:
     """
     task, data = config.asked_task(), config.data
     given = None if data.labels is None else Path(data.labels)
-    if task is None or task.name != "detect":
-        if given is not None:
-            raise ProfileError(
-                "labels in files are boxes, for task detect", at="$.data.labels", fix="--task detect, or no labels"
-            )
-        return data.source, None
-    pictures, labels = find_labels(Path(data.source)) or (data.source, None)
-    return str(pictures), given or labels
+    if task is not None and task.name == "detect":
+        pictures, labels = find_labels(Path(data.source)) or (data.source, None)
+        return str(pictures), given or labels
+    if given is not None and (task is None or task.name != "segment"):
+        raise ProfileError(
+            "labels in files are boxes (task detect) or masks (task segment)",
+            at="$.data.labels",
+            fix="--task detect or --task segment, or no labels",
+        )
+    return data.source, given
 
 
 def attach_labels(dataset: Dataset, config: PlanConfig, labels: Path | None) -> tuple[Dataset, list[str]]:
     """The inputs with the `labels` that `find_pictures` found, and what to tell the user of them."""
     task = config.asked_task()
+    if labels is not None and task is not None and task.name == "segment":
+        return attach_masks(dataset, labels), []
     if task is None or task.name != "detect":
         return dataset, []
     if labels is not None:

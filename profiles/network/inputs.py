@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.geometry import place_picture
@@ -34,6 +34,7 @@ __all__ = [
     "guess_specs",
     "has_image_layout",
     "preprocess",
+    "read_mask",
     "read_picture",
     "read_picture_file",
 ]
@@ -181,6 +182,41 @@ def read_picture_file(path: Path, spec: InputSpec) -> tuple[Picture, PictureChan
         cropped=1 - min(1.0, rows / height) * min(1.0, columns / width),
     )
     return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None]), changes
+
+
+def read_mask(path: Path, picture: Path, spec: InputSpec) -> NDArray[np.uint8]:
+    """The mask (H, W) of a picture file, resized by nearest neighbour and cropped as the picture; 255 where padded.
+
+    Its values are those of the file, of a palette the numbers. Raises `ProfileError` naming the mask when it is
+    missing, damaged, in colour, or has other proportions than the picture.
+    """
+    own = msgspec.structs.replace(
+        spec, resample="nearest", letterbox=None if spec.letterbox is None else 255, color="gray", mean=0.0, std=1.0
+    )
+    try:
+        with Image.open(picture) as opened:
+            size = ImageOps.exif_transpose(opened).size
+        with Image.open(path) as opened:
+            opened.load()
+            mask = Image.fromarray(np.asarray(opened).astype(np.uint8)) if opened.mode in ("1", "I;16") else opened
+    except FileNotFoundError:
+        raise ProfileError(f"no mask of {picture.name}", at=str(path), fix="a PNG with the picture's name") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ProfileError(f"this mask is damaged: {error}", at=str(path), fix="replace it") from error
+    if mask.mode not in ("L", "P"):
+        raise ProfileError(
+            f"expected a mask of class numbers (mode L or P), got mode {mask.mode}",
+            at=str(path),
+            fix="write the number of the class as gray level, 255 where there is none",
+        )
+    values = Image.fromarray(np.asarray(mask))
+    if abs(values.width * size[1] - values.height * size[0]) > max(*size, *values.size):  # more than one pixel
+        raise ProfileError(
+            f"the mask is {values.width}x{values.height}, its picture {size[0]}x{size[1]} (width x height)",
+            at=str(path),
+            fix="give masks of the pictures' size",
+        )
+    return np.asarray(_fit(values, own, str(path)), np.uint8)
 
 
 def preprocess(picture: Picture, spec: InputSpec) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Alternative, Kind
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
@@ -66,6 +67,8 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     """The answer of ``splitpoint plan``."""
 
     header: str
+    task: Task
+    metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     notes: tuple[str, ...]
     baselines: tuple[PointRow, ...]
@@ -91,6 +94,8 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     search, report = problem.split.search, None if plan is None else plan.file.report
     return PlanDocument(
         header=_header(result),
+        task=problem.metric.task,
+        metric=problem.metric.use,
         need=needs_text(problem.needs, problem.metric.use.name),
         notes=(*problem.notes, *result.notes, *_warnings(result)),
         baselines=tuple(

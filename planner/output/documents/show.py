@@ -8,6 +8,7 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import Answer, PlanFile, PointFile
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
@@ -31,6 +32,8 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     """The answer of ``splitpoint show``, and of ``splitpoint export`` for the plan that it wrote."""
 
     header: str
+    task: Task
+    metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     created: str
     point: int  # on the front, from 1
@@ -60,6 +63,8 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
     recommended = file.point if file.answer is None else file.answer.number
     return ShowDocument(
         header=f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
+        task=file.task,
+        metric=file.metric,
         need=needs_text(file.requirements, file.search.metric),
         created=f"{file.created} by {file.created_by}"
         + (f" · {count_text(file.skipped, 'damaged picture')} left out" if file.skipped else ""),

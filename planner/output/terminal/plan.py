@@ -11,7 +11,7 @@ from splitpoint.planner.output.documents.plan import PlanDocument, Recommendatio
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
-from splitpoint.planner.output.terminal.figures import latency_text, quality_text
+from splitpoint.planner.output.terminal.figures import latency_text, metric_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.search.what_if import RateRange
 from splitpoint.profiles.units import format_rate
@@ -27,7 +27,8 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
     """The answer of ``splitpoint plan``, at most `width` columns wide."""
     share = document.deadline_share
     head: list[RenderableType] = [
-        Text.assemble("\n", document.header, "\n", ("need  ", "dim"), document.need),
+        Text.assemble("\n", document.header, "\n", ("task  ", "dim"), metric_text(document.task, document.metric)),
+        Text.assemble(("need  ", "dim"), document.need),
         *([Text("\n".join(f"note  {text}" for text in document.notes), style="yellow")] if document.notes else []),
     ]
     baselines = points_table(document.baselines, f"Baselines ({_origin(document)})", share=share, width=width)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
-from splitpoint.planner.output.terminal.figures import latency_text, quality_text
+from splitpoint.planner.output.terminal.figures import latency_text, metric_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.profiles.units import format_bytes, format_seconds
@@ -24,6 +24,7 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     network = "" if document.variant == GIVEN else f"{document.variant} · "
     texts = [
         document.header,
+        f"task     {metric_text(document.task, document.metric)}",
         f"need     {document.need}",
         f"created  {document.created}",
         f"point    {document.point}: {network}{document.cut} · {document.codec} ·"

@@ -17,7 +17,7 @@ from splitpoint.planner.samples.dataset import Sample
 from splitpoint.planner.values.outcomes import BoxMatches, InputOutcome
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["Common", "only_output"]
+__all__ = ["Common", "chosen_outputs", "only_output"]
 
 
 def __dir__() -> list[str]:
@@ -87,12 +87,17 @@ class Common:
         return labels if self.against == "labels" else "the unsplit network's answers"
 
 
-def only_output(task: Task, names: Sequence[str]) -> tuple[str, ...]:
-    """The one output that a task reads: the one that was named, or the network's only one; raises `ProfileError`."""
-    chosen = task.outputs or tuple(names)
-    unknown = [name for name in chosen if name not in names]
+def chosen_outputs(task: Task, names: Sequence[str]) -> tuple[str, ...]:
+    """The outputs that were named, all of the network's without a choice; raises `ProfileError`."""
+    unknown = [name for name in task.outputs if name not in names]
     if unknown:
         raise ProfileError(f"the network has no output {unknown[0]!r}, it has {', '.join(names)}", at="$.task.outputs")
+    return task.outputs or tuple(names)
+
+
+def only_output(task: Task, names: Sequence[str]) -> tuple[str, ...]:
+    """The one output that a task reads: the one that was named, or the network's only one; raises `ProfileError`."""
+    chosen = chosen_outputs(task, names)
     if len(chosen) != 1:
         raise ProfileError(
             f"task {task.name} reads one output, the network has {len(names)}: {', '.join(names)}",

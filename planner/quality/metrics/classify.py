@@ -54,7 +54,11 @@ class Classify(Common):
     def label(self, sample: Sample) -> Answer:
         """The label, an index of the scores."""
         if sample.label is None:
-            raise ProfileError("the labels of task classify are class numbers, one integer an input", at=sample.name)
+            raise ProfileError(
+                "the labels of task classify are class numbers, one integer an input",
+                at=sample.name,
+                fix="y (N,) of integers in the .npz; --min-agreement 0.9 compares with the unsplit network instead",
+            )
         if sample.label >= self.classes:
             raise ProfileError(
                 f"label {sample.label} but {self.classes} outputs (0..{self.classes - 1})", at=sample.name

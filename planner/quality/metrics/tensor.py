@@ -12,10 +12,9 @@ from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.deploy.accuracy import Figure
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import MetricUse, Task
-from splitpoint.planner.quality.metrics.base import Common
+from splitpoint.planner.quality.metrics.base import Common, chosen_outputs
 from splitpoint.planner.quality.metrics.protocol import Answer, Floats
 from splitpoint.planner.values.outcomes import InputOutcome
-from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["TensorError", "make_tensor"]
 
@@ -57,8 +56,8 @@ class TensorError(Common):
         """With the means of the unsplit network's outputs."""
         sums: list[Array] | None = None
         count = 0
-        for answer in truths:
-            sums = list(answer) if sums is None else [s + y for s, y in zip(sums, answer, strict=True)]
+        for truth in truths:
+            sums = list(truth) if sums is None else [s + y for s, y in zip(sums, truth, strict=True)]
             count += 1
         assert sums is not None  # a set has inputs
         return dataclasses.replace(self, means=tuple(s / count for s in sums))
@@ -97,8 +96,4 @@ def _relative(sums: Floats) -> Floats:
 
 def make_tensor(task: Task, outputs: Sequence[IOTensor], against: Literal["labels", "unsplit"]) -> TensorError:
     """The metric of the chosen outputs, all without a choice; raises `ProfileError`."""
-    names = [tensor.name for tensor in outputs]
-    unknown = [name for name in task.outputs if name not in names]
-    if unknown:
-        raise ProfileError(f"the network has no output {unknown[0]!r}, it has {', '.join(names)}", at="$.task.outputs")
-    return TensorError(task=task, against=against, reads=task.outputs or tuple(names))
+    return TensorError(task=task, against=against, reads=chosen_outputs(task, [tensor.name for tensor in outputs]))

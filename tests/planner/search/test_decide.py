@@ -142,7 +142,7 @@ def test_quality_is_missed_only_through_its_own_limits(make_point: Make, make_ne
     assert not misses_quality(make_point(), needs)
     assert misses_quality(make_point(drop=0.02), needs)
     assert misses_quality(make_point(value=0.8, metric="agreement"), needs)
-    assert misses_quality(make_point(value=0.8, metric="fidelity"), needs)
+    assert misses_quality(make_point(value=0.8, metric="tensor"), needs)
 
 
 def test_a_deadline_is_a_limit_and_no_preference(make_point: Make, make_needs: Make) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.plan import plan_document
 from splitpoint.planner.output.terminal.points import points_table
 from splitpoint.planner.search.decide import decide
@@ -28,6 +29,8 @@ Make = Callable[..., Any]
 side = types.SimpleNamespace
 OBJECTIVES = ("latency", "payload", "drop")
 LINK = FixedLink(name="flat", description="nothing but a rate", downlink_bit_s=1e9, rtt_s=0.0, uplink_bit_s=1e6)
+
+USE = MetricUse(name="top1", unit="share of inputs", definition="share of right inputs", against="labels")
 
 
 class Inputs:
@@ -46,7 +49,7 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
     problem = side(
         graph=side(name="net", parameters=2_500_000, macs=3e8, inputs=(x,), uncounted=changes.get("uncounted", {})),
         split=side(search=Inputs(40, changes.get("search_groups", 40)), report=Inputs(60, changes.get("groups", 60))),
-        metric=side(use=side(name="top1")),
+        metric=side(task=Task(name="classify"), use=USE),
         needs=needs,
         link=LINK,
         channel=Channel(link=LINK),
@@ -117,6 +120,7 @@ def test_the_front_is_numbered_and_the_recommended_point_and_the_knee_are_marked
     assert (found["nearest"], found["would_fit"]) == ([], [])
     assert (found["evaluated"], found["tail_runs"], found["tail_reused"]) == (3, 7, 5)
     assert (found["deadline_s"], found["deadline_share"], found["directory"]) == (0.05, None, "out")
+    assert (found["task"]["name"], found["metric"]["definition"]) == ("classify", "share of right inputs")
     assert found["need"] == "latency <= 50 ms · top1 drop <= 2 %"
     assert found["search_set"] == "40 inputs, 40 groups"
     assert found["notes"] == ["assumed", "no int8"]

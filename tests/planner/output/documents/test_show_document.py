@@ -18,6 +18,7 @@ def test_the_plans_own_point(split_plan: Path) -> None:
     file, document = Plan.load(split_plan).file, show_document(split_plan, None)
     assert (document.point, document.report, document.search) == (file.point, file.report, file.search)
     assert document == show_document(split_plan, file.point)
+    assert (document.task, document.metric) == (file.task, file.metric)
     assert file.cut is not None
     assert document.tensor == "+".join(tensor.name for tensor in file.cut.tensors)
     assert document.cut == f"after {file.cut.layer}"

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.schema import Alternative, Answer
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument, MeasuredRate
 from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument, RefusedPlace
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
@@ -103,6 +104,12 @@ PARTS = LatencySum(
     decode_s=0.00186,
     tail_s=0.00567,
 )
+USE = MetricUse(
+    name="top1",
+    unit="share of inputs",
+    definition="share of inputs whose label has the highest score",
+    against="labels",
+)
 HALVES = Halves(head=Half(how="measured", spread_s=0.0004), tail=Half(how="modelled", spread_s=None))
 
 
@@ -170,6 +177,8 @@ def front(make_point: Make) -> tuple[PointRow, ...]:
 def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
     values: dict[str, Any] = {
         "header": "net (4.7 M parameters, 771 MFLOPs) · 1x3x224x224\npi (4 threads) ──wifi-5──> cloud",
+        "task": Task(name="classify", outputs=("scores",)),
+        "metric": USE,
         "need": "latency <= 55 ms · top1 drop <= 2 %",
         "notes": ("demonstration: n = 1 scene in the report set, 2 in the search set",),
         "baselines": baselines(make_point),
@@ -277,6 +286,8 @@ def test_nothing_fits(make_point: Make) -> None:
 def test_a_stored_plan(make_point: Make) -> None:
     document = ShowDocument(
         header="net · pi ──wifi-5──> cloud",
+        task=Task(name="classify"),
+        metric=USE,
         need="latency <= 55 ms",
         created="2026-11-27T18:00:00+00:00 by splitpoint 0.1.0",
         point=1,
@@ -291,7 +302,12 @@ def test_a_stored_plan(make_point: Make) -> None:
         how="modelled",
         payload_bytes=46_200.0,
         search=accuracy(subset="search", groups=2),
-        report=accuracy(),
+        report=accuracy(
+            also=(
+                Figure(name="top5", value=0.98, drop=0.01, low=0.914, high=1.0),
+                Figure(name="MAE", value=31.25, drop=-2.0),
+            )
+        ),
         front=front(make_point),
         deadline_s=None,
         deadline_share=None,
