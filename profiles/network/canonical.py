@@ -269,7 +269,10 @@ def _refuse_input_types(model: ir.Model, *, at: str) -> None:
 
 
 def _fix_names(model: ir.Model) -> None:
-    """Give nodes and values unique names, but leave outputs that are not asked for without one: it would ask."""
+    """Give nodes and values unique names, but leave outputs that are not asked for without one: it would ask.
+
+    Nodes inside If, Loop and Scan get names that no node outside has: ORT's profiler lists them by name alone.
+    """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     absent = [value for node in nodes for value in node.outputs if not value.name and not value.uses()]
     asked = {value for graph in model.graphs() for value in graph.outputs}
@@ -277,6 +280,13 @@ def _fix_names(model: ir.Model) -> None:
     for value in absent:
         if value not in asked:
             value.name = ""
+    used: set[str] = set()
+    for node in nodes:
+        name, number = node.name or "", 1
+        while node.name in used:
+            number += 1
+            node.name = f"{name}_{number}"
+        used.add(node.name or "")
 
 
 def _refuse_unknown_operators(model: ir.Model, *, at: str) -> None:

@@ -159,6 +159,42 @@ def test_a_sequence_is_no_tensor(nets: ModuleType) -> None:
     assert any("'s' is not a tensor of known shape" in place.reason for place in result.rejected)
 
 
+@pytest.mark.parametrize("k", [1, 2])
+def test_what_no_payload_can_carry_is_no_cut_and_the_reason_is_given(nets: ModuleType, k: int) -> None:
+    graph = text_graph(
+        nets,
+        """ g (float[1,4] x) => (int64[2,N] y) {
+          h = Cast <to = 16> (x)
+          a = Cast <to = 1> (h)
+          z = NonZero(a)
+          m = Neg(z)
+          y = Abs(m)
+        }""",
+    )
+    result = enumerate_cuts(graph, k=k)
+    assert [cut.tensors for cut in result.cuts] == [("x",), ("a",)]
+    reasons = {place.tensors: place.reason for place in result.rejected}
+    assert reasons["h",] == "'h' holds bfloat16, which no payload here can carry"
+    assert reasons["z",] == "'z' has no fixed shape: its size depends on the data ([2, 4] in two runs)"
+    assert graph.tensors["h"].bytes == 8  # it counts in memory and traffic all the same
+    assert graph.bytes_of("z") == 2 * 4 * 8
+
+
+def test_an_empty_tensor_is_no_cut(nets: ModuleType) -> None:
+    graph = text_graph(
+        nets,
+        """ g (float[1,4] x) => (float[1,4] y) <int64[1] none = {0}, int64[1] axis = {1}> {
+          e = Slice(x, none, none, axis)
+          f = Tanh(e)
+          s = ReduceSum(f, axis)
+          y = Add(x, s)
+        }""",
+    )
+    several = enumerate_cuts(graph, k=2)
+    assert all("e" not in cut.tensors and "f" not in cut.tensors for cut in several.cuts)
+    assert any(place.reason == "'f' is empty: its shape is [1, 0]" for place in several.rejected)
+
+
 def test_random_numbers_are_made_where_they_are_read(nets: ModuleType) -> None:
     graph = text_graph(
         nets,

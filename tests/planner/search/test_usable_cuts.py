@@ -1,4 +1,4 @@
-"""Cuts that hold NaN or infinity for some input, or another shape, are left out with the reason; others are searched."""
+"""Cuts that hold NaN or infinity for some input, or another shape, are left out with the reason; others are not."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def test_a_plan_goes_on_without_the_mask_of_minus_infinity(
         helper.make_node("Flatten", ["p"], ["f"], "flat"),
         helper.make_node("MatMul", ["f", "v"], ["y"], "out"),
     ]
-    sizes = {"x": (1, 8, 16), "y": (1, 4)}
-    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, size)] for name, size in sizes.items()]
-    graph = helper.make_graph(nodes, "g", *ends, [numpy_helper.from_array(w, name) for name, w in weights.items()])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 8, 16))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 4))
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(w, name) for name, w in weights.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "m.onnx")
     np.savez(tmp_path / "d.npz", x=rng.standard_normal((24, 8, 16)).astype(np.float32))

@@ -22,8 +22,8 @@ node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
 
 
 def model_of(nodes: list[Any], *, sets: dict[str, int], weights: Any = (), kind: int = TensorProto.FLOAT) -> Any:
-    ends = [[value("x", kind, [1, 3])], [value("y", TensorProto.FLOAT, None)]]
-    graph = onnx.helper.make_graph(nodes, "g", *ends, list(weights))
+    x, y = value("x", kind, [1, 3]), value("y", TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], list(weights))
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in sets.items()]
     return onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)
 
@@ -104,9 +104,9 @@ def test_inputs_that_no_data_can_give_are_refused_by_name(kind: int, name: str) 
 def test_names_of_outputs_that_nobody_asks_for_stay_empty() -> None:
     """A name would make ORT compute them: the indices of a MaxPool keep it from its fast layout."""
     pool = node("MaxPool", ["x"], ["y", ""], "pool", kernel_shape=[2])
-    ends = [[value("x", TensorProto.FLOAT, [1, 1, 4])], [value("y", TensorProto.FLOAT, None)]]
+    x, y = value("x", TensorProto.FLOAT, [1, 1, 4]), value("y", TensorProto.FLOAT, None)
     imports = [onnx.helper.make_opsetid("", 17)]
-    model = onnx.helper.make_model(onnx.helper.make_graph([pool], "g", *ends), opset_imports=imports, ir_version=8)
+    model = onnx.helper.make_model(onnx.helper.make_graph([pool], "g", [x], [y]), opset_imports=imports, ir_version=8)
     graph = load_graph(model.SerializeToString())
     assert graph.nodes[0].outputs == ("y",)
     session = open_session(model.SerializeToString())

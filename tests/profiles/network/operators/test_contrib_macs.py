@@ -111,7 +111,7 @@ OPERATORS: Mapping[str, tuple[bytes, int]] = {
                 bytes_of(1, 5, 16),
                 bytes_of(1, 4, 16),
                 *[None] * 5,
-                *2 * [np.full(1, ONE), np.full(1, ZERO)],
+                *(np.full(1, ONE), np.full(1, ZERO), np.full(1, ONE), np.full(1, ZERO)),
             ],
             hidden_size=4,
         ),
