@@ -130,7 +130,7 @@ class Contexts:
         if "labels" in codec.needs and self._labels is None:
             return "needs labels, and the data has none"
         for tensor in cut.tensors:
-            if codec_of(codec, self._graph.tensors[tensor]) is not codec:
+            if len(cut.tensors) > 1 and codec_of(codec, self._graph.tensors[tensor]) is not codec:
                 continue  # sent without loss, by a codec that needs nothing
             if "layer" in codec.needs and isinstance(reason := layer_of(self._graph, tensor), str):
                 return f"needs the layer that makes the tensor: {reason}"

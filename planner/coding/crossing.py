@@ -27,8 +27,13 @@ def coded_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def codec_of(codec: Codec, tensor: Tensor) -> Codec:
-    """`codec`, or where it refuses the tensor (token ids, masks, states beside activations) one without loss."""
-    if codec.refuses(coded_shape(tensor.shape), tensor.dtype) is None:
+    """`codec`, or where it refuses the tensor's type (token ids, masks beside activations) one without loss.
+
+    A float32 tensor of a shape that the codec refuses is not sent at full size beside what it codes: then the codec is
+    not for this cut.
+    """
+    refused = codec.refuses(coded_shape(tensor.shape), tensor.dtype) is not None
+    if not refused or (tensor.dtype == "float32" and codec.name not in FALLBACKS):
         return codec
     return REGISTRY[INTEGERS if np.dtype(tensor.dtype).kind in "iub" else OTHERS]
 

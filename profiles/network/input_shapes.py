@@ -220,7 +220,7 @@ def _forget_shapes(model: ir.Model) -> None:
 
 
 def _symbol_sizes(inputs: Sequence[ir.Value], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """What the shapes that were given say of symbols."""
+    """What the shapes that were given say of symbols; a batch that is not given is 1 in all inputs."""
     sizes: dict[str, int] = {}
     for value in inputs:
         given = shapes.get(value.name or "")
@@ -230,13 +230,19 @@ def _symbol_sizes(inputs: Sequence[ir.Value], shapes: Mapping[str, tuple[int, ..
             symbol = _free(dim)
             if isinstance(symbol, str):
                 sizes.setdefault(symbol, size)
+    for value in inputs:
+        dims = [] if value.shape is None else [_free(dim) for dim in value.shape.dims]
+        for index, dim in enumerate(dims):
+            named = isinstance(dim, str) and bool(_BATCH.search(dim)) and not _is_time(dim)
+            if isinstance(dim, str) and (named or (index == 0 and _is_batch(value, dim, len(dims)))):
+                sizes.setdefault(dim, 1)
     return sizes
 
 
 def _fixed_shape(
     value: ir.Value, given: tuple[int, ...] | None, sizes: Mapping[str, int], inputs: Sequence[ir.Value], *, at: str
 ) -> tuple[tuple[int, ...], str]:
-    """The shape, and which dimension was assumed to be 1."""
+    """The shape, and what was assumed of it."""
     where = f"{at}, input {value.name!r}"
     text = _dims_text(value)
     if given is not None and any(size < 1 for size in given):
@@ -259,10 +265,9 @@ def _fixed_shape(
             )
         return given, ""
     known = [sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
-    assumed = ""
-    if known and not isinstance(known[0], int) and _is_batch(value, known[0], len(dims)):
-        assumed = f"batch {known[0] or 'dimension'} = 1"
+    if known and known[0] is None and _is_batch(value, None, len(dims)):
         known[0] = 1
+    assumed = "one input at a time" if dims and not isinstance(dims[0], int) and known[0] == 1 else ""
     free = [index for index, dim in enumerate(known) if not isinstance(dim, int)]
     if free:
         named = " and ".join(f"{index} ({known[index] or 'without a name'})" for index in free)

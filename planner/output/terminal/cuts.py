@@ -43,6 +43,11 @@ def cuts_view(document: CutsDocument, *, refused: bool) -> RenderableType:
     return Group(*parts)
 
 
+def _by(shape: Sequence[int]) -> str:
+    """The sizes, without the batch axis where there is one."""
+    return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
+
+
 def _table(rows: Sequence[CutRow]) -> Table:
     """One row a cut; the bar is its bytes as a share of the largest."""
     largest = max((row.bytes for row in rows), default=1)
@@ -59,7 +64,7 @@ def _table(rows: Sequence[CutRow]) -> Table:
             str(row.index),
             row.layer,
             "+".join(row.tensors),
-            " ".join("x".join(map(str, shape[1:])) for shape in row.shapes),
+            " ".join(_by(shape) for shape in row.shapes),
             format_flops(row.head_macs - before),
             format_fraction(row.head_share),
             format_bytes(row.bytes),
