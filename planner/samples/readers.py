@@ -14,7 +14,7 @@ from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec, read_picture
 
-__all__ = ["load_data", "load_factory", "load_folder"]
+__all__ = ["PICTURES", "load_data", "load_factory", "load_folder"]
 
 
 def __dir__() -> list[str]:
