@@ -187,7 +187,7 @@ def _model(spec: TensorSpec, frequent: Array, table: Array) -> _Model:
         high=CLASSES + len(frequent) - 1,
         channel_axis=None,
     )
-    stored = {"first": np.zeros(1, np.int64), "rows": np.zeros(1, np.uint16), "table": table}
+    stored: dict[str, Array] = {"first": np.zeros(1, np.int64), "rows": np.zeros(1, np.uint16), "table": table}
     return _Model(frequent=frequent, codes=RansCoder.from_arrays((codes,), stored))
 
 
@@ -210,7 +210,7 @@ def _differences(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _zigzag(values: NDArray[np.int64]) -> Words:
-    return ((values << np.int64(1)) ^ (values >> np.int64(63))).view(np.uint64)
+    return np.asarray((values << np.int64(1)) ^ (values >> np.int64(63))).view(np.uint64)
 
 
 def _unzigzag(words: Words) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from splitpoint.profiles.network.inputs import InputSpec, PictureChanges, prepro
 __all__ = [
     "SETS",
     "Dataset",
+    "NetworkInput",
     "NetworkInputs",
     "Sample",
     "SetName",

@@ -15,7 +15,7 @@ from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
 from splitpoint.profiles.network.picture_files import DamagedPictureError
 
-__all__ = ["load_data", "load_factory", "load_folder"]
+__all__ = ["PICTURES", "load_data", "load_factory", "load_folder"]
 
 
 def __dir__() -> list[str]:

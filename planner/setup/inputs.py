@@ -133,6 +133,7 @@ def load_inputs(
     dataset = load_data(source, spec, seed=seed, inputs=declared, ignored=ignored, skip_damaged=skip_damaged)
     of_data = data_shapes(dataset)
     _check_sizes(shapes, of_data, at=dataset.source or source)
+    _check_declared(dataset, declared, at=model)
     graph = load_source(model, of_data, constants=constants, dtypes=_dtypes(dataset))
     check_inputs(dataset, graph, at=model)
     return LoadedInputs(graph=graph, dataset=dataset, notes=(*notes, *graph.fixed))
@@ -183,7 +184,7 @@ def check_inputs(dataset: Dataset, graph: ModelGraph, *, at: str) -> None:
                 f"the model's input {tensor.name!r} is {tensor.dtype}{list(tensor.shape)},"
                 f" the data are {array.dtype}{list(array.shape)}",
                 at=dataset.source or None,
-                fix="the first axis of an array counts the samples; the rest is one input of the network",
+                fix=ROWS_FIX,
             )
 
 
@@ -197,6 +198,7 @@ def data_shapes(dataset: Dataset) -> Shapes:
     return tuple(next(iter(arrays.values())).shape)
 
 
+ROWS_FIX = "the first axis of an array counts the samples; the rest is one input of the network"
 SEVERAL_FIX = "an .npz with an array for each input, or --constant NAME=VALUE for an input that is always the same"
 
 
@@ -320,6 +322,27 @@ def _check_sizes(given: Shapes | None, of_data: Shapes, *, at: str) -> None:
                 at=at,
                 fix="leave --size out: the data say the size",
             )
+
+
+def _check_declared(dataset: Dataset, declared: Sequence[DeclaredInput], *, at: str) -> None:
+    """Raise `ProfileError` where the data do not fit what the model's file says, before it is given their shape."""
+    shapes = data_shapes(dataset)
+    for entry in declared:
+        shape = shapes[entry.name] if isinstance(shapes, Mapping) else tuple(shapes)
+        dims = entry.dims
+        if dims is None or (
+            len(dims) == len(shape) and all(not isinstance(d, int) or d == s for d, s in zip(dims, shape, strict=True))
+        ):
+            continue
+        if dataset.spec.kind == "image" and len(dims) == len(shape):
+            known = [d if isinstance(d, int) else s for d, s in zip(dims, shape, strict=True)]
+            check_against(dataset.spec, name=entry.name, shape=known, dtype=entry.dtype)
+        text = ", ".join("?" if dim is None else str(dim) for dim in dims)
+        raise ProfileError(
+            f"the model's input {entry.name!r} is {entry.dtype}[{text}], the data are {list(shape)}",
+            at=dataset.source or at,
+            fix=ROWS_FIX,
+        )
 
 
 def _dtypes(dataset: Dataset) -> dict[str, str]:
