@@ -141,8 +141,8 @@ def drop_of_sums(
 ) -> Interval:
     """95 % interval of value(before) - value(after) over the same inputs, as `of_sums`; both counts are (N, F).
 
-    Eq. (14): the groups are resampled together, so what is common to both cancels. The score interval is Tango's, with no more
-    discordance than the drop itself: what is lost, or what is won.
+    Eq. (14): the groups are resampled together, so what is common to both cancels. The score interval is Tango's, with
+    no more discordance than the drop itself: what is lost, or what is won.
     """
     split = before.shape[1]
     sums, sizes = _by_group(np.concatenate([before, after], axis=1).astype(np.float64), groups)
