@@ -22,11 +22,11 @@ WANTED = np.array([[10, 8, 40, 30, 0.9, 2], [50, 20, 90, 60, 0.8, 0], [12, 40, 2
 ROUNDING = 1e-4  # of pixels, in float32
 
 
-def decoded(outputs: dict[str, Array], decode: str, **options: object) -> Boxes:
-    tensors = [IOTensor(name=name, shape=y.shape, dtype=str(y.dtype)) for name, y in outputs.items()]
+def decoded(arrays: dict[str, Array], decode: str, **options: object) -> Boxes:
+    tensors = [IOTensor(name=name, shape=y.shape, dtype=str(y.dtype)) for name, y in arrays.items()]
     task = Task(name="detect", decode=decode, **options)  # type: ignore[arg-type]
     decoder = make_decoder(task, tensors, FRAME)
-    return decoder.decode({name: outputs[name] for name in decoder.reads})
+    return decoder.decode({name: arrays[name] for name in decoder.reads})
 
 
 def centred(boxes: Array) -> Array:
