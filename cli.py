@@ -74,13 +74,20 @@ def plan_command(
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Labels of a folder of pictures: a folder of PNG masks with the same names.")
+        str | None,
+        typer.Option(
+            help="Of pictures in a folder: boxes (COCO JSON, or a folder of YOLO text), or a folder of PNG masks."
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
     ] = None,
     decode: Annotated[
         str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")
+    ] = None,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Detection: least score of a box that counts in F1. [default: 0.3]"),
     ] = None,
     output: Annotated[
         list[str] | None, typer.Option(help="Name of an output that the metric reads; may be repeated.")
@@ -115,15 +122,19 @@ def plan_command(
         config = read_config(Path(target))
         if data is not None:
             config = msgspec.structs.replace(config, data=DataConfig(source=data))
+        if labels is not None:
+            config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, labels=labels))
     elif data is None:
         raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
     else:
-        config = PlanConfig(model=target, data=DataConfig(source=data))
-    if labels is not None:
-        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, labels=labels))
+        config = PlanConfig(model=target, data=DataConfig(source=data, labels=labels))
     config = msgspec.structs.replace(
         config,
-        task=_task(config.task, task, {"decode": decode, "outputs": None if output is None else tuple(output)}),
+        task=_task(
+            config.task,
+            task,
+            {"decode": decode, "score": score, "outputs": None if output is None else tuple(output)},
+        ),
         metric=metric or config.metric,
         need=_over(config.need, needs),
         search=_over(config.search, {"evaluations": evaluations, "seed": seed}),

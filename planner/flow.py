@@ -94,6 +94,10 @@ def plan(
                 repriced = {point.candidate: point for point in points}
                 baselines = [(label, repriced[point.candidate]) for label, point in baselines]
                 step(f"halves of {timed} cuts exported and timed on this host")
+        front = decide(points, needs, config.objectives).front
+        shown = {p.candidate: measurers[p.candidate.variant].evaluator.show(p) for p in front}
+        points = [shown.get(point.candidate, point) for point in points]
+        baselines = [(label, shown.get(point.candidate, point)) for label, point in baselines]
         decision = decide(points, needs, config.objectives)
         codecs = {
             point.candidate: measurers[point.candidate.variant].fitted(point.candidate)

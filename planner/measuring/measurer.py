@@ -51,6 +51,7 @@ class Measurer:
             network.cut,
             [tensor.name for tensor in problem.graph.outputs],
             reference=None if given is None else given.evaluator.whole,
+            shown=problem.needs.confident,
         )
         times = host_times(network, threads=problem.threads)
         self.pricer = Pricer(problem, network, host=host, work_of=self._work_of, times=times)

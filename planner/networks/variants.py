@@ -119,6 +119,12 @@ def _other_size(problem: Problem, size: int) -> OtherModel:
 
 def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:
     spec = other.input or problem.spec
+    if problem.metric.task.name == "detect" and spec != problem.spec:
+        raise ProfileError(
+            "a detector's boxes are in pixels of its input, so variants of another input cannot be compared",
+            at=f"{at}.input",
+            fix="plan each input size by itself",
+        )
     split = problem.split if spec == problem.spec else _resized(problem, spec, at=at)
     first = split.search.samples[0]
     shape = spec.shape if spec.kind == "image" else np.asarray(first.tensor).shape

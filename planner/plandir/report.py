@@ -55,7 +55,7 @@ def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callabl
         sizes.append(0 if plan.file.placement == "device" else len(payload))
         advance()
     outcomes = Outcomes(subset="report", inputs=tuple(rows), payload_bytes=tuple(sizes))
-    return judge(outcomes, metric, output_names=[tensor.name for tensor in plan.file.model.outputs])
+    return judge(outcomes, metric, output_names=[tensor.name for tensor in plan.file.model.outputs], shown=True)
 
 
 def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:

@@ -212,7 +212,7 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input)
-    metric = stored_metric(file.task, file.model.outputs, file.metric)
+    metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.input.shape)
     accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 

@@ -11,6 +11,7 @@ from splitpoint.planner.quality.intervals import (
     Interval,
     cluster_mean,
     drop_of_sums,
+    least_of_sums,
     of_sums,
     paired_drop,
     proportion,
@@ -25,11 +26,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = ()) -> Accuracy:
+def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (), shown: bool = False) -> Accuracy:
     """The value of `metric` with its 95 % interval and the drop from the unsplit network on the same inputs.
 
     Inputs of one group are one unit of the intervals, see docs/notes/accuracy.md. `output_names` are the network's
-    outputs; where there are several, the error of each is given too.
+    outputs; where there are several, the error of each is given too. `shown`: of a point that is shown, whose other
+    figures get intervals.
     """
     rows = outcomes.inputs
     groups = [row.group for row in rows]
@@ -37,6 +39,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
     unsplit = np.array([row.unsplit_counts for row in rows], np.float64)
     value, whole = (float(metric.value(_total(table))) for table in (counts, unsplit))
     interval, drop_high = _bounds(metric, counts, unsplit, groups)
+    cautious = metric.cautious and outcomes.subset == "search"
     errors = np.array([row.output_errors for row in rows]).mean(axis=0)
     return Accuracy(
         metric=metric.use.name,
@@ -45,12 +48,13 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
         low=interval.low,
         high=interval.high,
         drop_high=drop_high if metric.against == "labels" else 1 - interval.low,
+        floor_value=least_of_sums(counts, groups, metric.value) if cautious else None,
         n=len(rows),
         groups=len(set(groups)),
         relative_error=float(np.mean([row.relative_error for row in rows])),
         payload_bytes=float(np.mean(outcomes.payload_bytes)),
         subset=outcomes.subset,
-        also=metric.also(rows),
+        also=metric.report(rows) if shown else metric.also(rows),
         output_errors=tuple(
             OutputError(name=name, relative_error=float(error))
             for name, error in zip(output_names, errors, strict=True)

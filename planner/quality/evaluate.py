@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import msgspec
+
 from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, FitError
 from splitpoint.codecs.pictures.picture import PICTURES
@@ -15,7 +17,7 @@ from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, Sample
-from splitpoint.planner.values.candidate import Candidate, Measured
+from splitpoint.planner.values.candidate import Candidate, Evaluated, Measured
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.network.inputs import preprocess
@@ -45,14 +47,17 @@ class Evaluator:
         *,
         subset: Literal["search", "report"] = "search",
         reference: Reference | None = None,
+        shown: bool = False,
     ) -> None:
         """`cut_of` gives the cut of a name that a candidate has.
 
         `output_names` are those of the given network, which the metric knows; another network's outputs are the same
         by position. `reference` gives the outputs of the given network for the same inputs; None: this is that one.
+        `shown`: every figure needs its interval (`planner.quality.accuracy.judge`).
         """
         self._runs, self._dataset, self._cut_of = runs, dataset, cut_of
         self._given_metric, self._names = metric, tuple(output_names)
+        self._shown = shown
         self._subset: Literal["search", "report"] = subset
         self._reference = reference or self.whole
         self.tail_runs = 0  # inputs that went through a tail
@@ -73,8 +78,13 @@ class Evaluator:
                 return None
             label = REGISTRY[candidate.codec].rates[candidate.rate].label
         outcomes = Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
-        accuracy = judge(outcomes, self._metric, output_names=self._names)
+        accuracy = judge(outcomes, self._metric, output_names=self._names, shown=self._shown)
         return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=accuracy)
+
+    def show(self, point: Evaluated) -> Evaluated:
+        """`point` with its other figures as they are shown (`planner.quality.metrics.protocol.Metric.report`)."""
+        figures = self._metric.report(point.outcomes.inputs)
+        return msgspec.structs.replace(point, accuracy=msgspec.structs.replace(point.accuracy, also=figures))
 
     @functools.cached_property
     def _metric(self) -> Metric:

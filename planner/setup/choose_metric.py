@@ -9,6 +9,7 @@ from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.limits.need import DEFAULT_AGREEMENT
+from splitpoint.planner.quality.detection.coco import require_coco
 from splitpoint.planner.quality.metrics.classify import Classify
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric, settle_task
@@ -51,7 +52,9 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
         notes.append(f"{reason}; task: or --task says otherwise")
     task = settle_task(task, outputs, values, shape)
     labelled = dataset.labelled and config.need.min_agreement is None and task.name not in UNLABELLED
-    metric = make_metric(task, outputs, "labels" if labelled else "unsplit")
+    if task.name == "detect":
+        require_coco()
+    metric = make_metric(task, outputs, "labels" if labelled else "unsplit", input_shape=graph.inputs[0].shape)
     if isinstance(metric, Classify) and labelled:
         check_labels(dataset, metric.classes)
     if labelled:
@@ -59,6 +62,8 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
             metric.label(sample)
     else:
         _check_floor(metric, config.need.min_agreement or DEFAULT_AGREEMENT, dataset, graph, some, values, threads)
+    if metric.cautious:
+        notes.append(f"the floor of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
     return metric, notes
 
 

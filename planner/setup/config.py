@@ -33,7 +33,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where the inputs come from, and which groups go to which set (default: split at random by group)."""
 
     source: str  # a folder, an .npz, or "file.py:function"
-    labels: str | None = None  # of a folder of pictures: a folder of masks (PNG, by the pictures' names)
+    labels: str | None = None  # of pictures: a COCO JSON file or a folder of YOLO text files; a folder of PNG masks
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
@@ -131,7 +131,9 @@ def read_config(path: Path) -> PlanConfig:
 
 
 def _with_paths(task: TaskName | Task | None, paths: _Paths) -> TaskName | Task | None:
-    """The task with the absolute path of a metric of the user's own."""
+    """The task with the files that it names as absolute paths: a decoder, a metric, anchors."""
     if not isinstance(task, Task):
         return task
-    return msgspec.structs.replace(task, metric=paths.resolve(task.metric) if task.metric else "")
+    given = {name: getattr(task, name) for name in ("decode", "metric", "anchors")}
+    files = {name: paths.resolve(text) for name, text in given.items() if ":" in text or (text and name == "anchors")}
+    return msgspec.structs.replace(task, **files)

@@ -13,11 +13,10 @@ from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
-from splitpoint.planner.samples.masks import attach_masks
-from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.choose_metric import check_truths, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
+from splitpoint.planner.setup.labelled_data import load_labelled
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
@@ -72,9 +71,8 @@ def load_problem(config: PlanConfig) -> Problem:
         tensor = graph.inputs[0]
         spec, assumed = guess_spec(tensor.shape, tensor.dtype)
         notes.append(assumed)
-    dataset = load_data(config.data.source, spec, seed=config.search.seed)
-    if config.data.labels is not None:
-        dataset = attach_masks(dataset, Path(config.data.labels))
+    dataset, found = load_labelled(config, spec)
+    notes += found
     shape = _input_shape(dataset)
     if graph is None or tuple(tensor.shape for tensor in graph.inputs) != (shape,):
         graph = load_source(config.model, shape)

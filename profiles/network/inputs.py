@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.geometry import place_picture
 
 __all__ = [
     "RESAMPLING",
@@ -293,31 +294,21 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _fit(image: Image.Image, spec: InputSpec, at: str) -> Image.Image:
     height, width = spec.height_width
     filter_ = RESAMPLING[spec.resample]
-    if spec.letterbox is not None:
-        ratio = min(height / image.height, width / image.width)
-        inner = (max(1, min(width, round(image.width * ratio))), max(1, min(height, round(image.height * ratio))))
-        level = spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3
-        canvas = Image.new(image.mode, (width, height), level)
-        centered = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, filter_), centered if spec.letterbox_at == "center" else (0, 0))
-        return canvas
-    if spec.resize == "exact":
-        return image if image.size == (width, height) else image.resize((width, height), filter_)
-    if spec.resize == "cover":
-        ratio = max(height / image.height, width / image.width)
-    else:
-        ratio = max(spec.resize / min(image.height, image.width), height / image.height, width / image.width)
-    resized = (max(width, round(image.width * ratio)), max(height, round(image.height * ratio)))
-    if spec.crop == "none" and resized != (width, height):
+    placed = place_picture(image.width, image.height, spec)
+    if spec.letterbox is None and spec.crop == "none" and placed.resized != (width, height):
         raise ProfileError(
-            f"resized to {resized[0]}x{resized[1]} (width x height), the network takes {width}x{height}",
+            f"resized to {placed.resized[0]}x{placed.resized[1]} (width x height), the network takes {width}x{height}",
             at=at,
             fix="crop: center, resize: exact or letterbox: 114 in the input block",
         )
-    if resized != image.size:
-        image = image.resize(resized, filter_)
-    left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
-    return image.crop((left, top, left + width, top + height))
+    if placed.resized != image.size or spec.letterbox is not None:
+        image = image.resize(placed.resized, filter_)
+    left, top = placed.offset
+    if spec.letterbox is None:
+        return image.crop((-left, -top, width - left, height - top))
+    canvas = Image.new(image.mode, (width, height), spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3)
+    canvas.paste(image, placed.offset)
+    return canvas
 
 
 def _levels(spec: InputSpec) -> NDArray[Any]:

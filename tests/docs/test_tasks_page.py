@@ -41,7 +41,7 @@ def test_every_task_is_in_the_table_and_has_its_section() -> None:
 @pytest.mark.parametrize("task", OUTPUTS)
 def test_the_table_names_the_metric(task: Any) -> None:
     for against in ("labels", "unsplit") if task != "tensor" else ("unsplit",):
-        metric: Any = make_metric(Task(name=task), [OUTPUTS[task]], against)  # type: ignore[arg-type]  # a literal
+        metric: Any = make_metric(Task(name=task), [OUTPUTS[task]], against)
         name = metric.use.name.replace("top1", "top-1")
         assert name in table()[task]
         section = TEXT.split(f"## {task}\n")[1].split("\n## ")[0]
@@ -54,7 +54,8 @@ def test_every_example_is_a_configuration() -> None:
     assert len(blocks) == len(TASKS)
     names = []
     for block in blocks:
-        document: Any = {"model": "net.onnx", "data": {"source": "data.npz"}, **dict(load(block, "tasks.md"))}
+        fields: Any = load(block, "tasks.md")
+        document: Any = {"model": "net.onnx", "data": {"source": "data.npz"}, **fields}
         asked = msgspec.convert(document, PlanConfig).asked_task()
         assert asked is not None
         names.append(asked.name)

@@ -35,6 +35,11 @@ class Common:
     statistic: Literal["proportion", "mean", "ratio"] = dataclasses.field(default="ratio", init=False)
 
     @property
+    def cautious(self) -> bool:
+        """A floor is compared with the estimate."""
+        return False
+
+    @property
     def figures(self) -> tuple[str, ...]:
         """No other figures that may have a bound."""
         return ()
@@ -71,6 +76,10 @@ class Common:
     def also(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:  # most metrics have one
         """No other figures."""
         return ()
+
+    def report(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
+        """The figures of `also`."""
+        return self.also(inputs)
 
     def read(self, outputs: Mapping[str, Array]) -> list[Array] | None:
         """The outputs that this metric reads, in its order; None when one is not finite."""

@@ -57,6 +57,10 @@ class Metric(Protocol):
         """
 
     @property
+    def cautious(self) -> bool:
+        """Whether a floor must hold in 95 % of resampled search sets, so that the report set confirms it."""
+
+    @property
     def figures(self) -> tuple[str, ...]:
         """Names of its other figures that may have a bound (`planner.limits.limits.FIGURES`)."""
 
@@ -90,3 +94,6 @@ class Metric(Protocol):
 
     def also(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
         """Other figures of the same answers."""
+
+    def report(self, inputs: Sequence[InputOutcome]) -> tuple[Figure, ...]:
+        """The same figures for points that are shown: with intervals, and by the reference of the field."""

@@ -10,6 +10,7 @@ from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import MetricUse, Task, TaskName
 from splitpoint.planner.quality.metrics.classify import make_classify
 from splitpoint.planner.quality.metrics.custom import check_unchanged, make_custom
+from splitpoint.planner.quality.metrics.detect import make_detect
 from splitpoint.planner.quality.metrics.embed import make_embed
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.regress import make_regress
@@ -45,8 +46,15 @@ SETTLED_BY: Mapping[TaskName, Settler] = {  # tasks with options that the output
 }
 
 
-def make_metric(task: Task, outputs: Sequence[IOTensor], against: Literal["labels", "unsplit"]) -> Metric:
-    """The metric of `task` for a network with these outputs; raises `ProfileError` where they do not fit."""
+def make_metric(
+    task: Task, outputs: Sequence[IOTensor], against: Literal["labels", "unsplit"], *, input_shape: Sequence[int] = ()
+) -> Metric:
+    """The metric of `task` for a network with these outputs; raises `ProfileError` where they do not fit.
+
+    `input_shape` is that of the network's picture, in whose pixels boxes are; only a detector needs it.
+    """
+    if task.name == "detect":
+        return make_detect(task, outputs, against, input_shape)
     return METRICS[task.name](task, outputs, against)
 
 
@@ -58,7 +66,7 @@ def settle_task(
     return task if settler is None else settler(task, outputs, values, input_shape)
 
 
-def stored_metric(task: Task, outputs: Sequence[IOTensor], use: MetricUse) -> Metric:
+def stored_metric(task: Task, outputs: Sequence[IOTensor], use: MetricUse, *, input_shape: Sequence[int]) -> Metric:
     """The metric of a stored plan; raises `ProfileError` when a metric of the user's own is not the same any more."""
     check_unchanged(task, use)
-    return make_metric(task, outputs, use.against)
+    return make_metric(task, outputs, use.against, input_shape=input_shape)
