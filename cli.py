@@ -85,7 +85,9 @@ def plan_command(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="Labels of a folder of pictures: boxes (COCO JSON, a folder of YOLO text) or masks (PNG)."),
+        typer.Option(
+            help="Of pictures in a folder: boxes (COCO JSON, or a folder of YOLO text), or a folder of PNG masks."
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")

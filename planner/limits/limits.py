@@ -81,6 +81,12 @@ class Limit:
 FIGURES = MAP, COSINE = "mAP@0.5", "cosine"  # other figures of a metric that may have a bound
 
 
+def _for_a_floor(point: Evaluated) -> float:
+    """The quality that a floor is compared with: the estimate, or less where the search set alone is too few inputs."""
+    accuracy = point.accuracy
+    return accuracy.value if accuracy.floor_value is None else accuracy.floor_value
+
+
 def _figure(point: Evaluated, name: str, confident: bool) -> float | None:
     """Another figure of the point's quality; None where the task's metric has no such figure."""
     figure = point.accuracy.figure(name)
@@ -143,7 +149,7 @@ LIMITS: Mapping[str, Limit] = {
             field="min_agreement",
             unit=Fraction,
             best="most",
-            read=lambda point, confident: point.accuracy.low if confident else point.accuracy.value,
+            read=lambda point, confident: point.accuracy.low if confident else _for_a_floor(point),
             show=lambda value: f"{value:.3g}",
             short="lossy",
             help="Least metric against the unsplit network's answers, 0 to 1. [default: 0.9 without labels]",

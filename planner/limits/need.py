@@ -11,7 +11,7 @@ from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import FIGURES, LIMITS
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["Need", "Share", "asked", "requirements"]
+__all__ = ["DEFAULT_AGREEMENT", "Need", "Share", "asked", "requirements"]
 
 
 def __dir__() -> list[str]:

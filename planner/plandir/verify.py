@@ -17,6 +17,7 @@ from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
+from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.plandir.report import declared, plan_input, run_report
 from splitpoint.planner.quality.detection.coco import INSTALL
@@ -167,13 +168,13 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         for name in ("payload", metric):
             yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
-    file, missing = plan.file, None
-    shape = file.model.inputs[0].shape
+    file, missing, shape = plan.file, None, plan.file.model.inputs[0].shape
     try:
-        judge = stored_metric(file.task, file.model.outputs, file.metric, input_shape=shape)
-    except ProfileError as error:  # code or anchors of the user's own; sizes and errors of the outputs need no metric
-        missing, judge = error, make_metric(Task(name="tensor"), file.model.outputs, "unsplit")
-    got = run_report(plan, dataset, judge)
+        metric_of = stored_metric(file.task, file.model.outputs, file.metric, input_shape=shape)
+    except ProfileError as error:  # code or anchors of the user's own; sizes and errors of outputs need no metric
+        missing = error
+        metric_of = make_metric(Task(name="tensor"), file.model.outputs, "unsplit", input_shape=shape)
+    got = run_report(plan, dataset, metric_of)
     off = abs(got.payload_bytes - planned.payload_bytes)
     good = off <= PAYLOAD_TOLERANCE * planned.payload_bytes
     yield Check(
@@ -182,44 +183,51 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         text=f"{format_bytes(got.payload_bytes)} measured, {format_bytes(planned.payload_bytes)} planned"
         f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
-    if missing is not None:
-        yield Check(name=metric, status="not checked", text=f"{missing.message} ({missing.at})")
-    else:
-        yield from _quality(metric, got, planned, file.metric.definition)
-    read = judge.reads if missing is None else file.task.outputs
-    if others := [error.name for error in planned.output_errors if error.name not in read]:
+    yield from _quality(file, got, planned) if missing is None else _unchecked(missing, planned)
+    reads = metric_of.reads if missing is None else file.task.outputs
+    others = [other.name for other in planned.output_errors if reads and other.name not in reads]
+    if others:
         yield _other_outputs(others, got, planned)
 
 
-def _quality(metric: str, got: Accuracy, planned: Accuracy, definition: str) -> Iterator[Check]:
-    """The metric and its other figures against those of the stored report."""
+def _quality(file: PlanFile, got: Accuracy, planned: Accuracy) -> Iterator[Check]:
+    """The metric, and its other figures."""
     tolerance = ACCURACY_TOLERANCE + 1 / got.n
     yield Check(
-        name=metric,
+        name=planned.metric,
         status="passed" if abs(got.value - planned.value) <= tolerance else "failed",
-        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one input);"
-        f" {definition}",
+        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one"
+        f" input); {file.metric.definition}",
     )
     for figure in planned.also:
         measured = got.figure(figure.name)
         if measured is None:
-            reason = f"{figure.value:.3f} planned; it needs pycocotools, which is not installed: {INSTALL}"
+            reason = f"{figure.value:.3g} planned; it needs pycocotools, which is not installed: {INSTALL}"
             yield Check(name=figure.name, status="not checked", text=reason)
             continue
+        allowed = tolerance * max(1.0, abs(figure.value))  # an error in the output's unit may be above 1
         yield Check(
             name=figure.name,
-            status="passed" if abs(measured.value - figure.value) <= tolerance else "failed",
-            text=f"{measured.value:.3f} measured, {figure.value:.3f} planned (tolerance {tolerance:.3f})",
+            status="passed" if abs(measured.value - figure.value) <= allowed else "failed",
+            text=f"{measured.value:.3g} measured, {figure.value:.3g} planned (tolerance {allowed:.3g})",
         )
+
+
+def _unchecked(missing: ProfileError, planned: Accuracy) -> Iterator[Check]:
+    """The metric and its other figures, which need what is missing."""
+    for name in (planned.metric, *(figure.name for figure in planned.also)):
+        yield Check(name=name, status="not checked", text=f"{missing.message} ({missing.at})")
 
 
 def _other_outputs(names: Sequence[str], got: Accuracy, planned: Accuracy) -> Check:
     """Outputs that the metric does not read: their relative errors against those of the stored report."""
     texts, good = [], True
-    measured, stored = ({e.name: e.relative_error for e in accuracy.output_errors} for accuracy in (got, planned))
     for name in names:
-        error, before = measured[name], stored[name]
-        close = abs(error - before) <= OUTPUT_TOLERANCE * before + OUTPUT_ROUNDING or error == before
+        error, before = (
+            next(other.relative_error for other in accuracy.output_errors if other.name == name)
+            for accuracy in (got, planned)
+        )
+        close = error == before or abs(error - before) <= OUTPUT_TOLERANCE * before + OUTPUT_ROUNDING
         good &= close
         texts.append(f"{name} {error:.3g} measured, {before:.3g} planned{'' if close else ' (!)'}")
     return Check(

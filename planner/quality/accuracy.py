@@ -11,6 +11,7 @@ from splitpoint.planner.quality.intervals import (
     Interval,
     cluster_mean,
     drop_of_sums,
+    least_of_sums,
     of_sums,
     paired_drop,
     proportion,
@@ -38,6 +39,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
     unsplit = np.array([row.unsplit_counts for row in rows], np.float64)
     value, whole = (float(metric.value(_total(table))) for table in (counts, unsplit))
     interval, drop_high = _bounds(metric, counts, unsplit, groups)
+    cautious = metric.cautious and outcomes.subset == "search"
     errors = np.array([row.output_errors for row in rows]).mean(axis=0)
     return Accuracy(
         metric=metric.use.name,
@@ -46,6 +48,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
         low=interval.low,
         high=interval.high,
         drop_high=drop_high if metric.against == "labels" else 1 - interval.low,
+        floor_value=least_of_sums(counts, groups, metric.value) if cautious else None,
         n=len(rows),
         groups=len(set(groups)),
         relative_error=float(np.mean([row.relative_error for row in rows])),

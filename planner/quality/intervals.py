@@ -26,7 +26,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "cluster_mean", "drop_of_sums", "of_sums", "paired_drop", "proportion", "tango", "wilson"]
+__all__ = [
+    "Interval",
+    "cluster_mean",
+    "drop_of_sums",
+    "least_of_sums",
+    "of_sums",
+    "paired_drop",
+    "proportion",
+    "tango",
+    "wilson",
+]
 
 
 def __dir__() -> list[str]:
@@ -136,13 +146,19 @@ def of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *
     return _hull(wilson(min(max(total, 0.0), 1.0) * n, n), _bootstrap_of(sums, sizes, value, seed))
 
 
+def least_of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0) -> float:
+    """What `value` of the sums of `counts` (N, F) and N exceeds in 95 % of sets of resampled groups."""
+    sums, sizes = _by_group(np.asarray(counts, np.float64), groups)
+    return float(np.quantile(_resampled(sums, sizes, value, seed), 1 - CONFIDENCE))
+
+
 def drop_of_sums(
     before: Floats, after: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0
 ) -> Interval:
     """95 % interval of value(before) - value(after) over the same inputs, as `of_sums`; both counts are (N, F).
 
-    Eq. (14): the groups are resampled together, so what is common to both cancels. The score interval is Tango's, with no more
-    discordance than the drop itself: what is lost, or what is won.
+    Eq. (14): the groups are resampled together, so what is common to both cancels. The score interval is Tango's, with
+    no more discordance than the drop itself: what is lost, or what is won.
     """
     split = before.shape[1]
     sums, sizes = _by_group(np.concatenate([before, after], axis=1).astype(np.float64), groups)
@@ -203,6 +219,13 @@ def _bootstrap(sums: Floats, sizes: Floats, seed: int) -> Interval:
 
 def _bootstrap_of(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats], seed: int) -> Interval:
     """Percentile interval of `value` of the sums (G, F) and the sizes (G,) over resampled groups."""
+    values = _resampled(sums, sizes, value, seed)
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(low=float(low), high=float(high))
+
+
+def _resampled(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats], seed: int) -> Floats:
+    """`value` (RESAMPLES,) of as many groups, drawn with replacement."""
     rng = np.random.default_rng(seed)
     count = len(sizes)
     table = np.concatenate([sums, sizes[:, None]], axis=1)
@@ -213,8 +236,7 @@ def _bootstrap_of(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats]
         chosen = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
         times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)  # each group was drawn
         values.append(value(times @ table))
-    low, high = np.quantile(np.concatenate(values), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(low=float(low), high=float(high))
+    return np.concatenate(values)
 
 
 def _hull(a: Interval, b: Interval) -> Interval:

@@ -1,4 +1,4 @@
-"""The inputs of a plan with what its task takes as labels: classes, or boxes and masks from files beside the pictures."""
+"""The inputs of a plan with what its task takes as labels: classes, or boxes and masks from files beside them."""
 
 from __future__ import annotations
 

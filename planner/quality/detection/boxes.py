@@ -42,6 +42,7 @@ def overlaps(found: Array, true: Array, crowd: NDArray[np.bool_] | None = None) 
 def suppress(boxes: Array, scores: Array, classes: Array, *, iou: float, frame: Frame) -> Boxes:
     """Of boxes (K, 4) of one class that overlap by more than `iou` those of the highest scores, as `boxes_of`."""
     order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    order = order[np.isfinite(boxes[order]).all(axis=1)]
     kept = np.zeros(len(scores), bool)
     for name in np.unique(classes[order]):
         of_class = order[classes[order] == name]

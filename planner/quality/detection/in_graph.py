@@ -82,6 +82,7 @@ def _parts(task: Task, outputs: Sequence[IOTensor]) -> dict[str, IOTensor]:
     if len(task.outputs) >= 2:
         return dict(zip(("boxes", "scores", "classes", "count"), outputs, strict=False))
     boxes = [t for t in outputs if len(t.shape) > 1 and t.shape[-1] in (4, 5) and math.prod(t.shape[:-2]) == 1]
+    boxes = [t for t in boxes if len(t.shape) == max(len(other.shape) for other in boxes)]  # scores (1, 5) are not
     if len(boxes) != 1:
         raise misfit(task, outputs, EXPECTED)
     parts, rest = {"boxes": boxes[0]}, [t for t in outputs if t is not boxes[0]]

@@ -57,6 +57,10 @@ class Metric(Protocol):
         """
 
     @property
+    def cautious(self) -> bool:
+        """Whether a floor must hold in 95 % of resampled search sets, so that the report set confirms it."""
+
+    @property
     def figures(self) -> tuple[str, ...]:
         """Names of its other figures that may have a bound (`planner.limits.limits.FIGURES`)."""
 

@@ -99,6 +99,7 @@ class Regress(Common):
     def compare(self, answer: Answer | None, truth: Answer) -> tuple[float, ...]:
         """Errors and variations in units of the set's variation, of each of few numbers or means; then the errors."""
         assert self.scales is not None  # `prepare` came first
+        assert self.constant is not None
         error = NOT_FINITE * self.scales if answer is None else np.abs(answer - truth)
         relative = np.minimum(error / self.scales, NOT_FINITE)
         variation = np.where(self.constant, 1.0, np.abs(truth - self.medians) / self.scales)

@@ -61,6 +61,7 @@ def outputs(*values: float) -> dict[str, Any]:
 def test_the_value_is_relative_to_the_unsplit_network(file: Path) -> None:
     judge = metric(file, "near", "labels")
     exact, worse = judge.answer(outputs(1, 2)), judge.answer(outputs(1, 4))
+    assert exact is not None
     assert set(exact) == {"y"}  # what `outputs` of the task names
     truth = judge.truth_of(SAMPLE, exact)
     assert judge.compare(exact, truth) == (0.5, 0.5)

@@ -106,7 +106,7 @@ def test_one_channel_is_cut_at_a_threshold_that_fits_its_range(
     assert task.threshold == threshold
     judge = make_segment(task, [tensor], "unsplit")
     expected = values if threshold is None else [float(v > threshold) for v in values]
-    np.testing.assert_array_equal(judge.answer(output).ravel(), expected)
+    np.testing.assert_array_equal(np.asarray(judge.answer(output)).ravel(), expected)
     assert words in judge.use.definition
     given_one = Task(name="segment", threshold=0.9)
     assert settle_segment(given_one, [tensor], [output], (1, 3, 2, 2)).threshold == 0.9
