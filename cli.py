@@ -16,6 +16,7 @@ import typer
 
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
@@ -73,6 +74,16 @@ def plan_command(
     data: Annotated[
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
+    ] = None,
+    decode: Annotated[
+        str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")
+    ] = None,
+    output: Annotated[
+        list[str] | None, typer.Option(help="Name of an output that the metric reads; may be repeated.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="A metric of your own, file.py:function.")] = None,
     device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
     server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
     link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
@@ -114,6 +125,8 @@ def plan_command(
         config = PlanConfig(model=target, data=DataConfig(source=data))
     config = msgspec.structs.replace(
         config,
+        task=_task(config.task, task, {"decode": decode, "outputs": None if output is None else tuple(output)}),
+        metric=metric or config.metric,
         need=_over(config.need, needs),
         search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
         **{
@@ -361,6 +374,21 @@ def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) 
     from splitpoint.planner.output.terminal.console import consoles
 
     consoles()[0].print(view())
+
+
+def _task(given: str | Task | None, name: str | None, options: Mapping[str, Any]) -> Task | str | None:
+    """The configuration's task with the flags that were given; another task has its own options."""
+    options = {option: value for option, value in options.items() if value is not None}
+    if name is not None and name not in TASKS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(TASKS)}", param_hint="--task")
+    if name is None and not options:
+        return given
+    before = {} if given is None else {"name": given} if isinstance(given, str) else msgspec.structs.asdict(given)
+    if name is not None and before.get("name") != name:
+        before = {"name": name}
+    if "name" not in before:
+        raise typer.BadParameter(f"say for which task: --task {', '.join(TASKS)}", param_hint=f"--{min(options)}")
+    return Task(**(before | options))
 
 
 def _over(struct: T, given: Mapping[str, Any]) -> T:

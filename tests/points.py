@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS
@@ -35,6 +35,7 @@ def make_point(
     layer: str | None = None,
     head_share: float | None = None,
     outcomes: Outcomes | None = None,
+    also: Sequence[Figure] = (),
     **cost: Any,
 ) -> Evaluated:
     """A measured point whose latency is all in its head; `cost` are other fields of `Cost`."""
@@ -45,7 +46,7 @@ def make_point(
         candidate=Candidate(variant=variant, placement=placement, cut=cut, codec=codec, rate=rate),  # type: ignore[arg-type]  # a literal
         cost=Cost(**fields),
         accuracy=Accuracy(
-            metric=metric,  # type: ignore[arg-type]  # a literal
+            metric=metric,
             value=value,
             drop=drop,
             low=value if low is None else low,
@@ -56,6 +57,7 @@ def make_point(
             relative_error=0.0,
             payload_bytes=payload,
             subset="search",
+            also=tuple(also),
         ),
         label=label,
         outcomes=outcomes,

@@ -90,7 +90,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     search, report = problem.split.search, None if plan is None else plan.file.report
     return PlanDocument(
         header=_header(result),
-        need=needs_text(problem.needs, problem.metric),
+        need=needs_text(problem.needs, problem.metric.use.name),
         notes=(*problem.notes, *result.notes, *_warnings(result)),
         baselines=tuple(
             point_row(

@@ -81,7 +81,7 @@ table: {a: 1e6, b: 2 Mbit/s}
         ("link: {uplink: 1}\nname: 3", "Expected `str`, got `int` - at `$.name`", None),
         ("link: {uplink: 1}\ntimes: [1, -1]", "at least 0", None),
         ("link: {uplink: 1}\ntable: {b: soon}", "`$.table.b`", None),
-        ("link: {uplink: 1}\nlink: {uplink: 2}", "line 2: key 'link' stands twice, first in line 1", None),
+        ("link: {uplink: 1}\nlink: {uplink: 2}", "line 2: key 'link' appears twice, first in line 1", None),
         ("link: [", "line 1", None),
         ("link: *a", "undefined alias", None),
         ("a: &a [1]\nlink: *a", "an alias may stand for a scalar only", None),
