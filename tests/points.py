@@ -32,10 +32,10 @@ def make_point(
     high: float = 1.0,
     metric: str = "top1",
     n: int = 100,
-    also: Sequence[Figure] = (),
     layer: str | None = None,
     head_share: float | None = None,
     outcomes: Outcomes | None = None,
+    also: Sequence[Figure] = (),
     **cost: Any,
 ) -> Evaluated:
     """A measured point whose latency is all in its head; `cost` are other fields of `Cost`."""

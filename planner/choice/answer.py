@@ -12,7 +12,7 @@ from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.planner.values.place import KINDS, kind_of, place_text
+from splitpoint.planner.values.place import KINDS, codec_text, kind_of, place_text
 from splitpoint.profiles.units import format_bytes
 
 __all__ = ["RunnerUp", "find_runner_ups", "point_text", "price_text", "reason_text"]
@@ -100,7 +100,9 @@ def price_text(answer: Evaluated, other: Evaluated, prefer: str, misses: Sequenc
 def point_text(point: Evaluated) -> str:
     """A point by its place, codec and rate: "after blocks.3, kltq-rans q5"."""
     place = place_text(point, with_variant=True)
-    return place if point.candidate.placement == "device" else f"{place}, {point.candidate.codec} {point.label}"
+    return (
+        place if point.candidate.placement == "device" else f"{place}, {codec_text(point.candidate.codec, point.label)}"
+    )
 
 
 def _comparison(other: RunnerUp, prefer: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from splitpoint.planner.cost.price import Party
 from splitpoint.profiles.machine.device import Device, serial_error
 
-__all__ = ["SpeedErrors", "speed_errors"]
+__all__ = ["STANDARD", "SpeedErrors", "speed_errors"]
 
 
 def __dir__() -> list[str]:

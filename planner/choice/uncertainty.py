@@ -19,7 +19,6 @@ import numpy as np
 from splitpoint.planner.choice.errors import STANDARD, SpeedErrors
 from splitpoint.planner.deploy.cost import Cost, How
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.planner.values.outcomes import Outcomes
 
 __all__ = ["Difference", "compare"]
 
@@ -31,6 +30,7 @@ def __dir__() -> list[str]:
 # Mean error of the seconds of a half over nine networks (docs/measurements.md): 2.4 % from a profile, and 7.0 % when
 # seconds follow multiply-adds, the most that is known of a device that is not here.
 DIVISION_ERROR = {"profiled": STANDARD * 0.024, "modelled": STANDARD * 0.070}
+QUANTILE = 1.96  # half a 95 % interval over its standard error
 ROUNDING = 1e-12  # of the quantities: not a difference
 
 Read = Callable[[Evaluated], float]  # the quantity, to be small
@@ -105,7 +105,7 @@ def _half_error_s(seconds: float, how: How | None, spread_s: float | None) -> fl
 
 def _inputs(point: Evaluated, other: Evaluated) -> Iterator[Change]:
     """The mean payload and the quality of `point`, each up and down by the standard error of the paired difference."""
-    extra_bytes, drop = _paired_error(point, other, _payloads), _paired_error(point, other, _losses)
+    extra_bytes, drop = _payload_error(point, other), _drop_error(point, other)
     for sign in (1, -1):
         yield lambda point, extra=sign * extra_bytes: _with_payload(point, extra)  # type: ignore[misc]  # as above
     for sign in (1, -1):
@@ -114,28 +114,43 @@ def _inputs(point: Evaluated, other: Evaluated) -> Iterator[Change]:
         )
 
 
-def _paired_error(point: Evaluated, other: Evaluated, values: Callable[[Outcomes], Sequence[float]]) -> float:
-    """Standard error of the mean difference over the same inputs; 0 where no outcomes are stored.
+def _payload_error(point: Evaluated, other: Evaluated) -> float:
+    """Standard error of the mean difference of the payloads; 0 where no outcomes are stored."""
+    pair = (point.outcomes, other.outcomes)
+    if pair[0] is None or pair[1] is None:
+        return 0.0
+    return _paired_error(pair[0].payload_bytes, pair[1].payload_bytes, [row.group for row in pair[0].inputs])
+
+
+def _drop_error(point: Evaluated, other: Evaluated) -> float:
+    """Standard error of the difference of the drops.
+
+    Paired by input where the metric is the mean of one count of each input; else from the two intervals, as if they
+    were independent, which is never too small for two answers to the same inputs.
+    """
+    pair = (point.outcomes, other.outcomes)
+    if pair[0] is not None and pair[1] is not None:
+        rows = (*pair[0].inputs, *pair[1].inputs)
+        if all(len(row.counts) == 1 for row in rows):
+            counts = [[row.counts[0] for row in outcomes.inputs] for outcomes in (pair[0], pair[1])]
+            return _paired_error(*counts, [row.group for row in pair[0].inputs])
+        halves = [(p.accuracy.high - p.accuracy.low) / 2 for p in (point, other)]
+        return math.hypot(*halves) / QUANTILE
+    return 0.0
+
+
+def _paired_error(values: Sequence[float], others: Sequence[float], groups: Sequence[str]) -> float:
+    """Standard error of the mean difference of two values of the same inputs; 0 below two inputs.
 
     The deviation of the inputs over the root of the effective number of groups: a group's mean varies no more than one
     input does, however the inputs of a group depend on each other (docs/notes/accuracy.md, eq. (10)).
     """
-    if point.outcomes is None or other.outcomes is None:
+    if len(values) != len(others) or len(values) < 2:
         return 0.0
-    pair = [np.asarray(values(outcomes), np.float64) for outcomes in (point.outcomes, other.outcomes)]
-    if len(pair[0]) != len(pair[1]) or len(pair[0]) < 2:
-        return 0.0
-    sizes = np.array(list(Counter(row.group for row in point.outcomes.inputs).values()), np.float64)
+    sizes = np.array(list(Counter(groups).values()), np.float64)
     effective = sizes.sum() ** 2 / (sizes**2).sum()
-    return float(np.std(pair[0] - pair[1], ddof=1) / math.sqrt(effective))
-
-
-def _payloads(outcomes: Outcomes) -> Sequence[float]:
-    return outcomes.payload_bytes
-
-
-def _losses(outcomes: Outcomes) -> Sequence[float]:
-    return [1 - row.value for row in outcomes.inputs]
+    difference = np.asarray(values, np.float64) - np.asarray(others, np.float64)
+    return float(np.std(difference, ddof=1) / math.sqrt(effective))
 
 
 def _scaled(point: Evaluated, scale: float, parts: Sequence[str], side: str) -> Evaluated:

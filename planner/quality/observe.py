@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -29,10 +29,8 @@ def observe(
         top = int(np.argmax(exact))
         margin_change = _margin(answer, top) - _margin(exact, top)
         divergence = _divergence(exact, answer)
-    counts = metric.compare(answer, truth)
     return InputOutcome(
-        value=_value_alone(metric, counts),
-        counts=counts,
+        counts=metric.compare(answer, truth),
         unsplit_counts=metric.compare(exact, truth),
         margin_change=margin_change,
         divergence=divergence,
@@ -42,13 +40,6 @@ def observe(
         matches=metric.match(answer, truth),
         unsplit_matches=metric.match(exact, truth),
     )
-
-
-def _value_alone(metric: Metric, counts: Sequence[float]) -> float:
-    """The metric of one input; 1 where it has nothing that could be lost, such as a picture without boxes."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(metric.value(np.array([*counts, 1.0])))
-    return value if np.isfinite(value) else 1.0
 
 
 def relative_error(outputs: Iterable[Array], exact: Iterable[Array]) -> float:

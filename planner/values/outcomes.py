@@ -26,7 +26,6 @@ class BoxMatches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class InputOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input through a candidate, compared with the truth: its label, or the unsplit network's answer."""
 
-    value: float  # the metric of this input alone, 1 is perfect
     counts: tuple[float, ...]  # what the metric adds up over inputs, of the candidate's answer
     unsplit_counts: tuple[float, ...]  # the same of the unsplit network's answer
     margin_change: float | None  # score of the unsplit answer minus the best other; None where there are no scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
 
-__all__ = ["KINDS", "kind_of", "place_text"]
+__all__ = ["KINDS", "codec_text", "kind_of", "place_text"]
 
 
 def __dir__() -> list[str]:
@@ -30,6 +30,11 @@ def place_text(point: Evaluated, *, with_variant: bool = False) -> str:
     candidate = point.candidate
     prefix = f"{candidate.variant}: " if with_variant and candidate.variant != GIVEN else ""
     return prefix + _text(candidate, point.layer)
+
+
+def codec_text(codec: str, rate: str) -> str:
+    """A codec with the label of its rate, where it has several: "kltq-rans q5", "png"."""
+    return codec if rate in ("-", "lossless") else f"{codec} {rate}"
 
 
 def _text(candidate: Candidate, layer: str | None) -> str:

@@ -173,6 +173,12 @@ def _resolve(tree: object, shape: shapes.Type, at: str, where: str, sources: dic
         return {key: _resolve(value, shape.value_type, f"{at}.{key}", where, sources) for key, value in tree.items()}
     if isinstance(shape, shapes.ListType | shapes.VarTupleType | shapes.SetType) and isinstance(tree, list):
         return [_resolve(value, shape.item_type, f"{at}[{i}]", where, sources) for i, value in enumerate(tree)]
+    if isinstance(shape, shapes.LiteralType) and isinstance(tree, str) and tree not in shape.values:
+        known = {str(value): None for value in shape.values}
+        raise ProfileError(
+            f"{where}: expected one of {', '.join(known)}, got {tree!r} - at `{at}`",
+            fix=_did_you_mean(tree, known, "one of"),
+        )
     if isinstance(shape, shapes.FloatType) and isinstance(tree, float) and not math.isfinite(tree):
         raise ProfileError(f"{where}: expected a finite number, got {tree} - at `{at}`")
     return tree

@@ -10,6 +10,7 @@ from rich.text import Text
 from splitpoint.planner.deploy.schema import Alternative, Kind
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.planner.values.place import codec_text
 from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
 
 __all__ = ["answer_rows", "answer_title"]
@@ -26,7 +27,7 @@ def answer_title(row: PointRow, kind: Kind) -> str:
         return f"run all of it on the device{network}"
     share = "" if row.head_share is None else f" ({format_fraction(row.head_share)} of the MACs on the device)"
     place = f"split {row.cut}{network}{share}" if kind == "split" else f"{row.cut}{network}"
-    return f"{place}, {_codec_text(row.codec, row.rate)}"
+    return f"{place}, {codec_text(row.codec, row.rate)}"
 
 
 def answer_rows(row: PointRow, reason: str, instead: Sequence[Alternative], checked: str | None) -> Table:
@@ -46,10 +47,6 @@ def answer_rows(row: PointRow, reason: str, instead: Sequence[Alternative], chec
 
 
 def _instead_text(other: Alternative) -> str:
-    codec = "" if other.codec == "-" else f", {_codec_text(other.codec, other.rate)}"
+    codec = "" if other.codec == "-" else f", {codec_text(other.codec, other.rate)}"
     point = "" if other.number is None else f" (point {other.number})"
     return f"{other.place}{codec}{point}: {other.price}"
-
-
-def _codec_text(codec: str, rate: str) -> str:
-    return codec if rate in ("-", "lossless") else f"{codec} {rate}"

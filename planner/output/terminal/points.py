@@ -11,6 +11,7 @@ from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plot import scatter
 from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.planner.values.place import codec_text
 from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
 
 __all__ = ["points_legend", "points_plot", "points_table"]
@@ -46,7 +47,7 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
         table.add_column("network", no_wrap=True, overflow="ellipsis", width=wide)
         spare -= wide + 1
     cuts = [row.cut.removeprefix(AFTER) if row.label is None else row.label for row in rows]
-    codecs = [row.codec if row.rate in ("-", "lossless") else f"{row.codec} {row.rate}" for row in rows]
+    codecs = [codec_text(row.codec, row.rate) for row in rows]
     longest = [max(map(len, [name, *texts])) for name, texts in (("cut after", cuts), ("codec", codecs))]
     cut_width = min(longest[0], max(len("cut after"), spare - longest[1]))  # a codec's rate stands at its end
     table.add_column("cut after", no_wrap=True, overflow="ellipsis", max_width=cut_width)

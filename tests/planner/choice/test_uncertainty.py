@@ -29,17 +29,16 @@ def read(name: str) -> Callable[[Evaluated], float]:
 
 
 def outcomes(
-    sizes: Sequence[int], *, same: Sequence[bool] | None = None, groups: Sequence[str] | None = None
+    sizes: Sequence[int], *, same: Sequence[bool] | None = None, groups: Sequence[str] | None = None, counts: int = 1
 ) -> Outcomes:
     rows = [
         InputOutcome(
-            value=1.0 if same is None else float(same[i]),
-            counts=(1.0 if same is None else float(same[i]),),
-            unsplit_counts=(1.0,),
-            output_errors=(0.0,),
+            counts=(1.0 if same is None else float(same[i]),) * counts,
+            unsplit_counts=(1.0,) * counts,
             margin_change=None,
             divergence=None,
             relative_error=0.0,
+            output_errors=(0.0,),
             group=str(i) if groups is None else groups[i],
         )
         for i in range(len(sizes))
@@ -147,6 +146,14 @@ def test_quality_is_paired_by_input(make_point: Make) -> None:
     assert found.uncertainty == pytest.approx(math.sqrt(0.02 * 0.98 / 99), rel=1e-6)  # two inputs that differ
     assert compare(one, one, read("quality"), NONE).uncertainty == 0.0
     assert compare(one, two, latency, NONE).uncertainty == 0.0
+
+
+def test_a_metric_of_several_counts_takes_its_intervals(make_point: Make) -> None:
+    """F1 is no mean over inputs: the half-widths of both intervals add as squares."""
+    rows = outcomes([10] * 4, counts=3)
+    one = make_point(metric="f1", low=0.9 - 0.0294, high=0.9 + 0.0294, drop=0.1, outcomes=rows)
+    two = make_point(metric="f1", low=0.8 - 0.0392, high=0.8 + 0.0392, drop=0.2, outcomes=rows)
+    assert compare(one, two, read("quality"), NONE).uncertainty == pytest.approx(0.025)  # 0.015 and 0.020
 
 
 def test_what_was_read_back_without_outcomes_has_no_spread(make_point: Make) -> None:

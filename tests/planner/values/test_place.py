@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from splitpoint.planner.values.place import KINDS, kind_of, place_text
+from splitpoint.planner.values.place import KINDS, codec_text, kind_of, place_text
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,14 @@ def test_places(
     assert kind_of(point) == kind
     assert place_text(point) == alone
     assert place_text(point, with_variant=True) == with_variant
+
+
+def test_a_codec_has_the_label_of_its_rate_where_it_has_several() -> None:
+    assert [codec_text("png", "lossless"), codec_text("-", "-"), codec_text("fast", "4 bit")] == [
+        "png",
+        "-",
+        "fast 4 bit",
+    ]
 
 
 def test_the_simplest_kind_comes_first() -> None:

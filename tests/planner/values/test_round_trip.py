@@ -32,7 +32,6 @@ CUT = Cut(
     head_weight_bytes=28,
 )
 ROW = InputOutcome(
-    value=1 / 3,
     counts=(1.0, 0.25),
     unsplit_counts=(0.0, 1 / 7),
     margin_change=-0.1 - 0.2,  # no short decimal fraction
