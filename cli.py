@@ -91,6 +91,9 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
+    accept_baseline: Annotated[
+        bool, typer.Option("--accept-baseline", help="Plan although the network is no better than chance.")
+    ] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")
     ] = False,
@@ -124,6 +127,7 @@ def plan_command(
                 "server": server,
                 "link": link,
                 "threads": threads,
+                "accept_baseline": accept_baseline or None,
                 "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
             }.items()
             if value is not None
