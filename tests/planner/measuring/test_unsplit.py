@@ -64,34 +64,26 @@ def test_labels_that_fit_in_no_order_stop_the_plan_with_the_likely_reasons(
         check_unsplit(problem(config, source))
 
 
-@pytest.mark.parametrize("spoiled", [0, 12])
-def test_another_normalisation_is_named_near_chance_and_above_it(
-    home: Path, tmp_path: Path, config: PlanConfig, spoiled: int
-) -> None:
-    """The labels are what the network gives for levels -1..1, but for some that it gives for the levels as they are."""
+def test_another_normalisation_is_named(home: Path, tmp_path: Path, config: PlanConfig) -> None:
+    """The labels are what the network gives for levels -1..1, and the configuration says 0..255."""
     usual, plain = InputSpec(size=16, mean=127.5, std=127.5), InputSpec(size=16)
     session = open_session(home / "model.onnx", level="all", threads=1)
     with np.load(home / "labelled.npz") as given:
         x = given["x"]
-    labels = [
-        int(session.run({"x": preprocess(picture, plain if i < spoiled else usual)})["scores"].argmax())
-        for i, picture in enumerate(x)
-    ]
+    labels = [int(session.run({"x": preprocess(picture, usual)})["scores"].argmax()) for picture in x]
     np.savez(tmp_path / "data.npz", x=x, y=np.array(labels))
     asked = problem(config, str(tmp_path / "data.npz"), input=plain, accept_baseline=True)
     remark = " ".join(check_unsplit(asked))
     assert "with the input block {color: rgb, scale: 1, mean: 127.5, std: 127.5}" in remark
-    assert check_unsplit(problem(config, str(tmp_path / "data.npz"), input=usual)) == () or spoiled
+    assert check_unsplit(problem(config, str(tmp_path / "data.npz"), input=usual)) == ()
 
 
 def test_colours_in_the_other_order_are_named(config: PlanConfig, home: Path, tmp_path: Path) -> None:
     with np.load(home / "labelled.npz") as given:
         np.savez(tmp_path / "data.npz", x=given["x"][..., ::-1], y=given["y"])
-    try:
-        remarks = check_unsplit(problem(config, str(tmp_path / "data.npz")))
-    except ProfileError as error:
-        remarks = (error.message,)
-    assert "color: bgr, scale: 1, mean: 127, std: 64}" in remarks[0]
+    (remark,) = check_unsplit(problem(config, str(tmp_path / "data.npz")))  # above chance: a note
+    assert remark.startswith("the unsplit network is right on 19 of 36 labelled inputs, and on 36 of 36")
+    assert remark.endswith("(rather than 19) with the input block {color: bgr, scale: 1, mean: 127, std: 64}")
 
 
 def test_usual_blocks_leave_the_given_one_out() -> None:
