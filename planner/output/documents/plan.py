@@ -22,6 +22,7 @@ from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import describe
+from splitpoint.profiles.network.inputs import is_guess_of_levels
 from splitpoint.profiles.units import format_flops, format_fraction
 
 __all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
@@ -59,6 +60,7 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
 
     header: str
     need: str
+    guess: str | None  # the input's levels where nobody said them: every figure depends on it
     notes: tuple[str, ...]
     baselines: tuple[PointRow, ...]
     front: tuple[PointRow, ...]  # fewest bytes first; empty when nothing meets the requirements
@@ -81,10 +83,12 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible."""
     problem, decision = result.problem, result.decision
     search, report = problem.split.search, None if plan is None else plan.file.report
+    notes = (*problem.notes, *result.notes, *_warnings(result))
     return PlanDocument(
         header=_header(result),
         need=needs_text(problem.needs, problem.metric),
-        notes=(*problem.notes, *result.notes, *_warnings(result)),
+        guess=next((note for note in notes if is_guess_of_levels(note)), None),
+        notes=tuple(note for note in notes if not is_guess_of_levels(note)),
         baselines=tuple(
             point_row(
                 front_row(point, number=None),

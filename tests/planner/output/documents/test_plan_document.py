@@ -16,6 +16,7 @@ from splitpoint.planner.output.documents.plan import plan_document
 from splitpoint.planner.search.decide import decide
 from splitpoint.profiles.library.catalog import load_device, load_server
 from splitpoint.profiles.link.types import FixedLink
+from splitpoint.profiles.network.inputs import guess_spec, guess_specs
 from splitpoint.profiles.network.model import Tensor
 
 Make = Callable[..., Any]
@@ -44,7 +45,7 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
         link=LINK,
         channel=Channel(link=LINK),
         config=side(objectives=OBJECTIVES),
-        notes=("assumed",),
+        notes=("assumed", *changes.get("guess", ())),
         spec=side(kind=changes.get("kind", "image")),
     )
     return side(
@@ -105,6 +106,16 @@ def test_the_front_is_numbered_and_the_recommended_point_and_the_knee_are_marked
     assert found["header"].startswith(
         "net (2.5 M parameters, 600 MFLOPs) · 1x3x8x8\nraspberry-pi-4 (4 threads) ──flat ("
     )
+
+
+def test_a_guess_of_the_levels_is_no_note_among_others(make_point: Make, make_needs: Make) -> None:
+    needs = make_needs(latency=0.05, drop=0.02)
+    for guess, text in guess_specs((1, 3, 8, 8), "float32"):
+        found = plan_answer(outcome(three(make_point), needs, guess=[text]), plan(), Path("out"))
+        assert (found["guess"], found["notes"]) == (text, ["assumed", "no int8"]), guess
+    _, text = guess_spec((1, 64), "float32")  # a tensor's values are not guessed
+    found = plan_answer(outcome(three(make_point), needs, guess=[text]), plan(), Path("out"))
+    assert (found["guess"], found["notes"]) == (None, ["assumed", text, "no int8"])
 
 
 def test_without_a_deadline_the_fastest_is_marked(make_point: Make, make_needs: Make) -> None:

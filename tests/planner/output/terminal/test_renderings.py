@@ -34,6 +34,7 @@ from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.search.what_if import RateRange
+from splitpoint.profiles.network.inputs import guess_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIDTH = 80
@@ -125,6 +126,7 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
     values: dict[str, Any] = {
         "header": "net (4.7 M parameters, 771 MFLOPs) · 1x3x224x224\npi (4 threads) ──wifi-5──> cloud",
         "need": "latency <= 55 ms · top1 drop <= 2 %",
+        "guess": None,
         "notes": ("demonstration: n = 1 scene in the report set, 2 in the search set",),
         "baselines": baselines(make_point),
         "front": front(make_point),
@@ -156,6 +158,17 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
 
 def test_a_plan_with_a_front(make_point: Make) -> None:
     check_golden("plan", plan_view(plan_document(make_point), width=WIDTH))
+
+
+def test_a_guessed_input_stands_in_a_box_above_the_recommendation(make_point: Make) -> None:
+    guess = guess_spec((1, 3, 224, 224), "float32")[1]
+    text = rendered(plan_view(plan_document(make_point, guess=guess), width=WIDTH))
+    lines = text.splitlines()
+    top = next(i for i, line in enumerate(lines) if "THE INPUT WAS GUESSED" in line)
+    assert lines[top].startswith("┏━")
+    assert "ASSUMED a rgb picture 224x224, NCHW, levels 0..1" in lines[top + 1]
+    assert next(i for i, line in enumerate(lines) if line.startswith("Recommended")) - top <= 6
+    assert "GUESSED" not in rendered(plan_view(plan_document(make_point), width=WIDTH))
 
 
 def test_a_plan_that_the_report_set_contradicts_with_a_share_of_cases(make_point: Make) -> None:
