@@ -254,6 +254,7 @@ def calibrate_command(
         step(f"{machine.cpu}, {machine.threads} threads")
     document = calibrate_document(device, spread, cold, out)
     _print(document, lambda: calibrate_view(document), as_json=as_json)
+    raise typer.Exit(OK if document.usable else UNMET)
 
 
 @app.command("cuts")

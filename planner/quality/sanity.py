@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fit", "is_much_better", "measure_fit"]
+__all__ = ["Fit", "Flags", "Indices", "is_much_better", "measure_fit"]
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,7 @@ from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.documents.profile import RETEST_WARNING
 from splitpoint.planner.output.plurals import count_text, uncounted_text
 from splitpoint.planner.plandir.front import front_row
+from splitpoint.planner.profiling.noise import describe_noise
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, Violation, violations
 from splitpoint.planner.search.result import SearchResult
@@ -160,6 +161,7 @@ def _warnings(result: SearchResult) -> list[str]:
         texts.append(f"demonstration: n = {count_text(report, 'scene')} in the report set, {search} in the search set")
     if result.profile.retest_error > RETEST_WARNING:
         texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
+    texts += describe_noise([result.profile.host, result.device, result.server])
     if result.problem.graph.uncounted:
         texts.append(uncounted_text(result.problem.graph.uncounted))
     reasons: dict[str, list[str]] = {}

@@ -16,6 +16,7 @@ from splitpoint.planner.output.documents.plan import plan_document
 from splitpoint.planner.search.decide import decide
 from splitpoint.profiles.library.catalog import load_device, load_server
 from splitpoint.profiles.link.types import FixedLink
+from splitpoint.profiles.machine.device import Coder, Serial
 from splitpoint.profiles.network.inputs import guess_spec, guess_specs
 from splitpoint.profiles.network.model import Tensor
 
@@ -50,7 +51,9 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
     )
     return side(
         problem=problem,
-        profile=side(retest_error=changes.get("retest_error", 0.0)),
+        profile=side(
+            retest_error=changes.get("retest_error", 0.0), host=changes.get("host", load_server("cloud-8core"))
+        ),
         notes=("no int8",),
         left_out=changes.get("left_out", {}),
         baselines=tuple(changes.get("baselines", ())),
@@ -116,6 +119,13 @@ def test_a_guess_of_the_levels_is_no_note_among_others(make_point: Make, make_ne
     _, text = guess_spec((1, 64), "float32")  # a tensor's values are not guessed
     found = plan_answer(outcome(three(make_point), needs, guess=[text]), plan(), Path("out"))
     assert (found["guess"], found["notes"]) == (None, ["assumed", text, "no int8"])
+
+
+def test_a_busy_host_is_named(make_point: Make, make_needs: Make) -> None:
+    coders = {"rans": Coder(encode_s_per_symbol=1e-9, decode_s_per_symbol=1e-9, spread=0.4)}
+    host = msgspec.structs.replace(load_device("raspberry-pi-4"), name="host", serial=Serial(coders=coders))
+    found = plan_answer(outcome(three(make_point), make_needs(drop=0.02), host=host), plan(), Path("out"))
+    assert "busy machine: host: measurements of the coders rans differ by up to 40 %" in found["notes"]
 
 
 def test_without_a_deadline_the_fastest_is_marked(make_point: Make, make_needs: Make) -> None:

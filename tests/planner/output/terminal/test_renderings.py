@@ -337,7 +337,7 @@ def test_a_calibration() -> None:
         MeasuredRate(name="loading and the first inference", value="50 ms", spread=None),
     )
     document = CalibrateDocument(
-        rows=rates, fingerprint="ab12", warning="noisy machine", written="pi.yaml", next="plan"
+        rows=rates, fingerprint="ab12", warning="noisy machine", usable=True, written="pi.yaml", next="plan"
     )
     check_golden("calibrate", calibrate_view(document))
     quiet = rendered(calibrate_view(msgspec.structs.replace(document, warning=None)))
