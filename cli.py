@@ -48,6 +48,7 @@ ModelArgument = Annotated[str, typer.Argument(help="An .onnx file, or file.py:fa
 Size = Annotated[
     str | None, typer.Option(help="Input shape of a torch module or a model without one, such as 1x3x224x224.")
 ]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
 
 
@@ -94,9 +95,7 @@ def plan_command(
     accept_baseline: Annotated[
         bool, typer.Option("--accept-baseline", help="Plan although the network is no better than chance.")
     ] = False,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")
-    ] = False,
+    skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
     **limits: str | None,
@@ -110,7 +109,9 @@ def plan_command(
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
         if data is not None:
-            config = msgspec.structs.replace(config, data=DataConfig(source=data))
+            config = msgspec.structs.replace(
+                config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged)
+            )
     elif data is None:
         raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
     else:
@@ -180,6 +181,7 @@ def profile_command(
     count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
     size: Size = None,
+    skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -210,7 +212,9 @@ def profile_command(
     if data is None:
         graph = load_source(model, _shape(size))
     else:
-        graph, dataset, assumed = tensors.load_with_data(model, data, _shape(size), limit=count)
+        graph, dataset, assumed = tensors.load_with_data(
+            model, data, _shape(size), limit=count, skip_damaged=skip_damaged
+        )
     measured, part = None, None
     if cut is None or out is not None:
         with bars.stage("profile", None) as step:

@@ -32,7 +32,7 @@ TARGET_DB = 20.0  # a tensor this exact usually costs a classifier about a point
 
 
 def load_with_data(
-    model: str, source: str, input_shape: tuple[int, ...] | None, *, limit: int = INPUTS
+    model: str, source: str, input_shape: tuple[int, ...] | None, *, limit: int = INPUTS, skip_damaged: bool = False
 ) -> tuple[ModelGraph, Dataset, str | None]:
     """The network, at most `limit` inputs spread over the data, and what was assumed of them.
 
@@ -47,7 +47,7 @@ def load_with_data(
         elif not is_torch_spec(model):
             tensor = load_source(model, None).inputs[0]
             spec, assumed = guess_spec(tensor.shape, tensor.dtype)
-    dataset = load_data(source, spec)
+    dataset = load_data(source, spec, skip_damaged=skip_damaged)
     image = dataset.spec.kind == "image"
     shape = dataset.spec.shape if image else tuple(np.asarray(dataset.samples[0].tensor).shape)
     graph = load_source(model, shape)
