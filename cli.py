@@ -55,6 +55,7 @@ Constant = Annotated[
     list[str] | None,
     typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
 ]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
 
 
@@ -134,9 +135,10 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")
+    accept_baseline: Annotated[
+        bool, typer.Option("--accept-baseline", help="Plan although the network is no better than chance.")
     ] = False,
+    skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
     **limits: str | None,
@@ -152,7 +154,9 @@ def plan_command(
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
         if data is not None:
-            config = msgspec.structs.replace(config, data=DataConfig(source=data))
+            config = msgspec.structs.replace(
+                config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged)
+            )
         if labels is not None:
             config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, labels=labels))
     elif data is None:
@@ -178,6 +182,7 @@ def plan_command(
                 "link": link,
                 "threads": threads,
                 "prefer": prefer,
+                "accept_baseline": accept_baseline or None,
                 "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
                 "shapes": _shapes(size),
                 "inputs": {**config.inputs, **_constants(constant)} or None,
@@ -237,6 +242,7 @@ def profile_command(
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
     size: Size = None,
     constant: Constant = None,
+    skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -269,7 +275,7 @@ def profile_command(
         graph = load_source(model, _shapes(size), constants=_constants(constant))
     else:
         graph, dataset, assumed = tensors.load_with_data(
-            model, data, _shapes(size), constants=_constants(constant), limit=count
+            model, data, _shapes(size), constants=_constants(constant), limit=count, skip_damaged=skip_damaged
         )
     measured, part = None, None
     if cut is None or out is not None:
@@ -315,6 +321,7 @@ def calibrate_command(
         step(f"{machine.cpu}, {machine.threads} threads")
     document = calibrate_document(device, spread, cold, out)
     _print(document, lambda: calibrate_view(document), as_json=as_json)
+    raise typer.Exit(OK if document.usable else UNMET)
 
 
 @app.command("cuts")

@@ -17,6 +17,7 @@ from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
+from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
@@ -52,6 +53,10 @@ def plan(
     config, needs = problem.config, problem.needs
     if stored_profile is not None:
         check_profile(stored_profile, problem.graph, threads=problem.threads)
+    count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
+    with progress.stage("unsplit", count) as step:
+        remarks = check_unsplit(problem, lambda: step(""))
+        step(f"{count} inputs, all outputs finite")
     with progress.stage("variants", None) as step:
         variants, notes = make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
@@ -119,7 +124,7 @@ def plan(
         profile=profile,
         networks=tuple(networks),
         aim=aim,
-        notes=(*notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
+        notes=(*remarks, *notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
         table_size=tables.size,
         left_out=tables.left_out,
         baselines=tuple(baselines),

@@ -33,12 +33,13 @@ def load_with_data(
     *,
     constants: Mapping[str, Any] | None = None,
     limit: int = INPUTS,
+    skip_damaged: bool = False,
 ) -> tuple[ModelGraph, Dataset, str | None]:
     """The network, at most `limit` inputs spread over the data, and what was assumed of them.
 
     The input block is the data's own (a factory that gives a `Dataset`), or guessed. Raises `ProfileError`.
     """
-    loaded = load_inputs(model, source, spec=None, shapes=shapes, constants=constants)
+    loaded = load_inputs(model, source, spec=None, shapes=shapes, constants=constants, skip_damaged=skip_damaged)
     chosen = loaded.dataset.select(spread(len(loaded.dataset), limit))
     return loaded.graph, chosen, "; ".join(loaded.notes) or None
 

@@ -93,6 +93,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prefer: Prefer = "latency"  # what the answer is to be best in, among points that meet `need`
     objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
+    accept_baseline: bool = False  # plan although the unsplit network is no better than chance on the labels
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
     cache: ByteCount | None = None  # memory for results to use again; default a quarter of what is free, at most 2 GB
 

@@ -66,6 +66,9 @@ Threads = Annotated[int, msgspec.Meta(ge=1)]
 Factor = Annotated[float, msgspec.Meta(ge=1)]
 
 
+Spread = Annotated[float, msgspec.Meta(ge=0)]  # relative difference of the two best of several measurements
+
+
 class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The software that the numbers hold for; they are refused for another."""
 
@@ -118,6 +121,7 @@ class Coder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     encode_s_per_symbol: NonNegativeSeconds
     decode_s_per_symbol: NonNegativeSeconds
     call_s: NonNegativeSeconds = 0.0
+    spread: Spread | None = None  # None: not known
 
 
 class Serial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +155,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fingerprint: str | None = None  # of the machine, for a measured device
     machine: Machine | None = None
     prediction_error: Factor | None = None  # mean factor between predicted and measured seconds of other networks
+    spread: Spread | None = None  # of the least steady class of operators; None: not measured here
     fitted_on: tuple[Published, ...] = ()
     check_points: tuple[Published, ...] = ()  # published, and not used to fit
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,7 @@ __all__ = [
     "guess_spec",
     "guess_specs",
     "has_image_layout",
+    "is_guess_of_levels",
     "preprocess",
     "read_mask",
     "read_picture",
@@ -278,6 +280,11 @@ def guess_specs(shape: Sequence[int], dtype: str) -> tuple[tuple[InputSpec, str]
     return tuple(
         (msgspec.convert({**base, **more}, InputSpec), f"assumed a {picture}, {text}") for more, text in choices
     )
+
+
+def is_guess_of_levels(text: str) -> bool:
+    """Whether a line of `guess_specs` guesses a picture's levels: a network may be far off with others."""
+    return re.match(r"assumed an? \w+ picture .*, (levels -?\d|torchvision)", text) is not None
 
 
 def guess_spec(shape: Sequence[int], dtype: str) -> tuple[InputSpec, str]:

@@ -21,6 +21,7 @@ from splitpoint.planner.output.documents.profile import RETEST_WARNING
 from splitpoint.planner.output.plurals import count_text, uncounted_text
 from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.front import front_row
+from splitpoint.planner.profiling.noise import describe_noise
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.result import SearchResult
@@ -28,6 +29,7 @@ from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import describe
+from splitpoint.profiles.network.inputs import is_guess_of_levels
 from splitpoint.profiles.units import format_flops, format_fraction, format_seconds
 
 __all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
@@ -70,6 +72,7 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     task: Task
     metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
+    guess: str | None  # the input's levels where nobody said them: every figure depends on it
     notes: tuple[str, ...]
     baselines: tuple[PointRow, ...]
     front: tuple[PointRow, ...]  # fewest bytes first; empty when nothing meets the requirements
@@ -92,12 +95,14 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible."""
     problem, decision = result.problem, result.decision
     search, report = problem.split.search, None if plan is None else plan.file.report
+    notes = (*problem.notes, *result.notes, *_warnings(result))
     return PlanDocument(
         header=_header(result),
         task=problem.metric.task,
         metric=problem.metric.use,
         need=needs_text(problem.needs, problem.metric.use.name),
-        notes=(*problem.notes, *result.notes, *_warnings(result)),
+        guess=next((note for note in notes if is_guess_of_levels(note)), None),
+        notes=tuple(note for note in notes if not is_guess_of_levels(note)),
         baselines=tuple(
             point_row(
                 front_row(point, number=None),
@@ -171,6 +176,7 @@ def _warnings(result: SearchResult) -> list[str]:
         texts.append(f"demonstration: n = {count_text(report, 'scene')} in the report set, {search} in the search set")
     if result.profile.retest_error > RETEST_WARNING:
         texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
+    texts += describe_noise([result.profile.host, result.device, result.server])
     texts += _uncounted(result)
     reasons: dict[str, list[str]] = {}
     for name, reason in sorted(result.left_out.items()):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Group, RenderableType
+from rich.panel import Panel
 from rich.text import Text
 
 from splitpoint.planner.output.documents.plan import PlanDocument, Recommendation
@@ -33,9 +35,10 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
     ]
     baselines = points_table(document.baselines, f"Baselines ({_origin(document)})", share=share, width=width)
     if document.recommended is None:
-        return Group(*head, baselines, *_nothing_fits(document, width=width))
+        return Group(*head, baselines, *_nothing_fits(document, width=width), *_guess(document.guess))
     return Group(
         *head,
+        *_guess(document.guess),
         *_answer(document, document.recommended),
         baselines,
         points_table(document.front, f"Pareto front ({_origin(document)})", share=share, width=width),
@@ -44,6 +47,14 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
         *_recommendation(document.recommended),
         *_report(document),
     )
+
+
+def _guess(text: str | None) -> list[RenderableType]:
+    """The loudest line of the output: with other levels than the network was trained on no figure is true."""
+    if text is None:
+        return []
+    said = Text(text.replace("assumed", "ASSUMED", 1), style="bold")
+    return [Panel(said, title="THE INPUT WAS GUESSED", box=box.HEAVY, border_style="bold red")]
 
 
 def _origin(document: PlanDocument) -> str:

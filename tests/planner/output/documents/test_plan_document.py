@@ -23,6 +23,8 @@ from splitpoint.planner.output.terminal.points import points_table
 from splitpoint.planner.search.decide import decide
 from splitpoint.profiles.library.catalog import load_device, load_server
 from splitpoint.profiles.link.types import FixedLink
+from splitpoint.profiles.machine.device import Coder, Serial
+from splitpoint.profiles.network.inputs import guess_spec, guess_specs
 from splitpoint.profiles.network.model import Tensor
 
 Make = Callable[..., Any]
@@ -54,12 +56,14 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
         link=LINK,
         channel=Channel(link=LINK),
         config=side(objectives=OBJECTIVES),
-        notes=("assumed",),
+        notes=("assumed", *changes.get("guess", ())),
         spec=side(kind=changes.get("kind", "image")),
     )
     return side(
         problem=problem,
-        profile=side(retest_error=changes.get("retest_error", 0.0)),
+        profile=side(
+            retest_error=changes.get("retest_error", 0.0), host=changes.get("host", load_server("cloud-8core"))
+        ),
         notes=("no int8",),
         left_out=changes.get("left_out", {}),
         baselines=tuple(changes.get("baselines", ())),
@@ -154,6 +158,23 @@ def test_the_other_kinds_stand_beside_the_answer_with_their_prices(make_point: M
     assert split["number"] == 2
     assert split["price"] == "2x slower, 6 kB less"
     assert (split["gain"], split["uncertainty"], split["misses"]) == (pytest.approx(0.005), 0.0, [])
+
+
+def test_a_guess_of_the_levels_is_no_note_among_others(make_point: Make, make_needs: Make) -> None:
+    needs = make_needs(latency=0.05, drop=0.02)
+    for guess, text in guess_specs((1, 3, 8, 8), "float32"):
+        found = plan_answer(outcome(three(make_point), needs, guess=[text]), plan(), Path("out"))
+        assert (found["guess"], found["notes"]) == (text, ["assumed", "no int8"]), guess
+    _, text = guess_spec((1, 64), "float32")  # a tensor's values are not guessed
+    found = plan_answer(outcome(three(make_point), needs, guess=[text]), plan(), Path("out"))
+    assert (found["guess"], found["notes"]) == (None, ["assumed", text, "no int8"])
+
+
+def test_a_busy_host_is_named(make_point: Make, make_needs: Make) -> None:
+    coders = {"rans": Coder(encode_s_per_symbol=1e-9, decode_s_per_symbol=1e-9, spread=0.4)}
+    host = msgspec.structs.replace(load_device("raspberry-pi-4"), name="host", serial=Serial(coders=coders))
+    found = plan_answer(outcome(three(make_point), make_needs(drop=0.02), host=host), plan(), Path("out"))
+    assert "busy machine: host: measurements of the coders rans differ by up to 40 %" in found["notes"]
 
 
 def test_the_next_safer_point_is_named(make_point: Make, make_needs: Make) -> None:

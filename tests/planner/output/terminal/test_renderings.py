@@ -37,6 +37,7 @@ from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.search.what_if import RateRange
+from splitpoint.profiles.network.inputs import guess_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIDTH = 80
@@ -180,6 +181,7 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
         "task": Task(name="classify", outputs=("scores",)),
         "metric": USE,
         "need": "latency <= 55 ms · top1 drop <= 2 %",
+        "guess": None,
         "notes": ("demonstration: n = 1 scene in the report set, 2 in the search set",),
         "baselines": baselines(make_point),
         "front": front(make_point),
@@ -229,6 +231,17 @@ def test_an_answer_that_is_no_split_says_so(make_point: Make) -> None:
     assert "  why      do not split: the best split" in text
     alone = row(make_point, 1, placement="device", cut="", codec="-", label="-", variant="int8")
     assert answer_title(alone, "device") == "run all of it on the device (int8)"
+
+
+def test_a_guessed_input_stands_in_a_box_above_the_answer(make_point: Make) -> None:
+    guess = guess_spec((1, 3, 224, 224), "float32")[1]
+    text = rendered(plan_view(plan_document(make_point, guess=guess), width=WIDTH))
+    lines = text.splitlines()
+    top = next(i for i, line in enumerate(lines) if "THE INPUT WAS GUESSED" in line)
+    assert lines[top].startswith("┏━")
+    assert "ASSUMED a rgb picture 224x224, NCHW, levels 0..1" in lines[top + 1]
+    assert 0 < next(i for i, line in enumerate(lines) if line.startswith("Answer:")) - top <= 6
+    assert "GUESSED" not in rendered(plan_view(plan_document(make_point), width=WIDTH))
 
 
 def test_a_plan_that_the_report_set_contradicts_with_a_share_of_cases(make_point: Make) -> None:
@@ -415,7 +428,7 @@ def test_a_calibration() -> None:
         MeasuredRate(name="loading and the first inference", value="50 ms", spread=None),
     )
     document = CalibrateDocument(
-        rows=rates, fingerprint="ab12", warning="noisy machine", written="pi.yaml", next="plan"
+        rows=rates, fingerprint="ab12", warning="noisy machine", usable=True, written="pi.yaml", next="plan"
     )
     check_golden("calibrate", calibrate_view(document))
     quiet = rendered(calibrate_view(msgspec.structs.replace(document, warning=None)))
