@@ -58,13 +58,18 @@ def asked(need: Need) -> dict[str, float]:
 
 
 def requirements(
-    need: Need, *, labelled: bool, floors: Sequence[Bound] = (), figures: Sequence[str] = ()
+    need: Need,
+    *,
+    labelled: bool,
+    agreement: float = DEFAULT_AGREEMENT,
+    floors: Sequence[Bound] = (),
+    figures: Sequence[str] = (),
 ) -> Requirements:
     """The limits to bind, with the default quality floor: a drop of 1 point with labels, 0.90 agreement without.
 
-    `figures` are names of the metric's other figures, `floors` its default bounds on them. Raises `ProfileError` when
-    a drop is asked of unlabelled data, where only agreement can be measured, when a figure is asked that the metric
-    does not have, and when a share is asked of no deadline.
+    `agreement` is the default in place of 0.90. `figures` are names of the metric's other figures, `floors` its default
+    bounds on them. Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured,
+    when a figure is asked that the metric does not have, and when a share is asked of no deadline.
     """
     bounds = asked(need)
     if "drop" in bounds and not labelled:
@@ -79,7 +84,7 @@ def requirements(
     if need.deadline_share is not None and "latency" not in bounds:
         raise ProfileError("a share of cases needs a deadline", at="$.need.deadline_share", fix="add deadline")
     if "drop" not in bounds and "quality" not in bounds:
-        bounds |= {"drop": DEFAULT_DROP} if labelled else {"quality": DEFAULT_AGREEMENT}
+        bounds |= {"drop": DEFAULT_DROP} if labelled else {"quality": agreement}
     bounds = {floor.limit: floor.value for floor in floors} | bounds
     return Requirements(
         bounds=tuple(Bound(limit=name, value=bounds[name]) for name in LIMITS if name in bounds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,11 +18,10 @@ from splitpoint.planner.quality.one_answer import value_of_one_answer
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, network_input
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.recognize import recognize
-from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 
-__all__ = ["check_truths", "choose_metric"]
+__all__ = ["Chosen", "check_truths", "choose_metric"]
 
 
 def __dir__() -> list[str]:
@@ -31,11 +31,21 @@ def __dir__() -> list[str]:
 LOOKED_AT = 16  # inputs that a task is recognized by
 ANY_SET = ("classify", "tensor")  # tasks whose metric any set of inputs will do for
 LEAST_LOOKED_AT, MOST_BYTES = 4, 2**28  # of large outputs, such as maps, fewer inputs
-LOOKED_AT_TWICE = 64  # inputs before a floor is refused
+LOOKED_AT_TWICE = 64  # inputs before a floor is raised
+INDISTINCT = 1 - 1e-9  # of a metric: all answers are the same
 
 
-def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, threads: int) -> tuple[Metric, list[str]]:
-    """The metric, and what to tell the user of how it was chosen.
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Chosen:
+    """The metric of a plan."""
+
+    metric: Metric
+    agreement: float  # its floor without labels, unless another is asked for
+    notes: tuple[str, ...]  # what to tell the user of how it was chosen
+
+
+def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, threads: int) -> Chosen:
+    """The metric of the task that was asked for, or of a classifier that is recognized.
 
     Labels are compared with, unless agreement with the unsplit network is asked for. Raises `ProfileError` when the
     task is not given and the network is no plain classifier, when its outputs do not fit the task, and when a label
@@ -60,11 +70,14 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     if labelled:
         for sample in dataset.samples:
             metric.label(sample)
-    else:
-        _check_floor(metric, config.need.min_agreement or DEFAULT_AGREEMENT, dataset, graph, some, values, threads)
+    floor = DEFAULT_AGREEMENT
+    if not labelled:
+        asked = config.need.min_agreement
+        floor, warnings = _agreement_floor(metric, asked, dataset, graph, some, values, threads)
+        notes += warnings
     if metric.cautious:
         notes.append(f"the floor of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
-    return metric, notes
+    return Chosen(metric=metric, agreement=floor, notes=tuple(notes))
 
 
 def check_truths(metric: Metric, split: Split, graph: ModelGraph, *, threads: int) -> None:
@@ -74,29 +87,38 @@ def check_truths(metric: Metric, split: Split, graph: ModelGraph, *, threads: in
         metric.prepare(metric.truth_of(sample, y) for sample, y in zip(part.samples, answers, strict=True))
 
 
-def _check_floor(
+def _agreement_floor(
     metric: Metric,
-    floor: float,
+    asked: float | None,
     dataset: Dataset,
     graph: ModelGraph,
     some: Dataset,
     values: Sequence[Mapping[str, Array]],
     threads: int,
-) -> None:
-    """Refuse a floor that one answer for every input would meet: of a few inputs, and then of more."""
+) -> tuple[float, list[str]]:
+    """The floor without labels, above what one answer for every input would get, and a note where that is much.
+
+    A few inputs are looked at first, and more when those would meet the floor.
+    """
+    floor = DEFAULT_AGREEMENT if asked is None else asked
     best = value_of_one_answer(metric, values, some.samples)
     if best is None or best < floor:
-        return
+        return floor, []
     more = _spread(dataset, _affordable(LOOKED_AT_TWICE, _outputs_of(graph)))
     best = value_of_one_answer(metric, list(_run(graph, more, threads=threads)), more.samples)
     if best is None or best < floor:
-        return
-    raise ProfileError(
-        f"one answer for every input would get {metric.use.name} {best:.3g}, and {floor:g} is asked: the unsplit"
-        f" network gives almost the same answer for {len(more)} of the inputs",
-        at="$.need.min_agreement",
-        fix="give data whose answers vary, another task, or labels; check the input block (mean, std, scale)",
-    )
+        return floor, []
+    name, inputs = metric.use.name, f"{len(more)} inputs"
+    if best >= INDISTINCT:
+        text = (
+            f"WARNING: the unsplit network gives the same answer for all of {inputs}, so that {name} cannot tell a good"
+        )
+        return floor, [f"{text} plan from a useless one; give data whose answers vary, labels or another task"]
+    text = f"one answer for every input would get {name} {best:.3g} on {inputs}"
+    if asked is not None:
+        return floor, [f"WARNING: {text}, and min_agreement {asked:g} is asked"]
+    raised = (1 + best) / 2
+    return raised, [f"{text}: the default floor is {raised:.3g} in place of {floor:g}"]
 
 
 def _outputs_of(graph: ModelGraph) -> list[IOTensor]:

@@ -88,7 +88,8 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
     check_cuts(config, graph)
     link = load_link(config.link)
     threads = config.threads or default_threads()
-    metric, taken = choose_metric(config, dataset, graph, threads=threads)
+    chosen = choose_metric(config, dataset, graph, threads=threads)
+    metric = chosen.metric
     split = _three_sets(dataset, config)
     check_truths(metric, split, graph, threads=threads)
     return Problem(
@@ -98,14 +99,18 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
         metric=metric,
         needs=bind(
             requirements(
-                config.need, labelled=metric.against == "labels", floors=metric.floors, figures=metric.figures
+                config.need,
+                labelled=metric.against == "labels",
+                agreement=chosen.agreement,
+                floors=metric.floors,
+                figures=metric.figures,
             ),
             config,
             graph,
             link,
         ),
         link=link,
-        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *taken),
+        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *chosen.notes),
         threads=threads,
     )
 

@@ -21,7 +21,8 @@ def __dir__() -> list[str]:
 
 SUM_TOLERANCE = 1e-3  # of probabilities that a softmax in float32 or float16 gives
 LEAST_CONFIDENCE = 0.4  # mean of the highest softmax of a classifier's logits; 10 values of unit variance give 0.34
-LEAST_RATIO = 3.0  # the same in units of 1 / K, for few classes
+FEW_CLASSES, LEAST_OF_FEW = 3, 0.8  # two or three numbers are as often a position as scores: they must be surer
+MOST_OFFSET = 2.0  # standard deviations between the mean of an input's scores and 0, in most inputs
 CHANCE_FACTOR = 2.0  # labels that a classifier meets are met more often than by chance times this
 STRIDES = (8, 16, 32)  # of the usual detectors' grids
 SMALL_VECTOR = 16  # values; fewer are numbers rather than an embedding
@@ -72,8 +73,8 @@ def is_classifier(scores: Array, labels: Sequence[int] | None) -> str | None:
     if (scores >= 0).all() or np.allclose(np.linalg.norm(scores, axis=1), 1, atol=SUM_TOLERANCE):
         return None  # rectified or counted values; vectors of length 1
     confidence = float(_softmax(scores).max(axis=1).mean())
-    centred = bool((np.abs(scores.mean(axis=1)) <= scores.std(axis=1) * 2).all())
-    if centred and confidence > max(LEAST_CONFIDENCE, LEAST_RATIO / classes):
+    centred = float((np.abs(scores.mean(axis=1)) <= MOST_OFFSET * scores.std(axis=1)).mean()) > 0.5
+    if centred and confidence > (LEAST_OF_FEW if classes <= FEW_CLASSES else LEAST_CONFIDENCE):
         return f"its outputs look like logits (mean of the highest softmax: {confidence:.2f})"
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -323,7 +324,7 @@ def test_errors_of_the_users_metric_end_the_plan_with_their_place(
     assert "line 2, in wrong" in " ".join(err.split())
 
 
-def test_a_floor_that_one_answer_for_all_would_meet_is_refused(
+def test_the_default_floor_is_above_what_one_answer_for_all_would_get(
     run: Run, task_home: Callable[[str], Path], tmp_path: Path
 ) -> None:
     home = task_home("classifier")
@@ -331,14 +332,27 @@ def test_a_floor_that_one_answer_for_all_would_meet_is_refused(
         order = np.argsort(data["y"] != 3, kind="stable")
         few = np.concatenate([np.tile(order[:8], 11), order[-8:]])  # 88 of 96 are threes
         np.savez(home / "threes.npz", x=data["x"][few])
-    text = (home / "plain.yaml").read_text().replace("plain.npz", "threes.npz")
-    (home / "threes.yaml").write_text(text)
-    words = ("plan", home / "threes.yaml", "--task", "classify", "--profile", home / "profile.yaml")
-    code, _, err = run(*words)
-    assert code == 3
-    assert "one answer for every input would get agreement 0.9" in err
-    code, _, err = run(*words, "--min-agreement", "0.97", "--out", tmp_path / "plan")
-    assert code in (0, 1), err
+        np.savez(home / "one.npz", x=data["x"][np.tile(order[:1], 96)])
+
+    def plan(data: str, *flags: str) -> Any:
+        text = (home / "plain.yaml").read_text().replace("plain.npz", data)
+        (home / "other.yaml").write_text(text)
+        words = ("plan", home / "other.yaml", "--task", "classify", "--profile", home / "profile.yaml")
+        code, out, err = run(*words, "--out", tmp_path / "plan", "--json", *flags)
+        assert code in (0, 1), err  # the report set may contradict the choice
+        return json.loads(out)
+
+    raised = plan("threes.npz")
+    (note,) = [note for note in raised["notes"] if "one answer for every input would get agreement 0.9" in note]
+    (floor,) = re.findall(r"the default floor is (0\.9\d+) in place of 0\.9$", note)
+    assert 0.94 < float(floor) < 0.98
+    assert f"agreement >= {floor}" in raised["need"]
+    asked = plan("threes.npz", "--min-agreement", "0.7")
+    assert "agreement >= 0.7" in asked["need"]
+    assert any("WARNING: one answer for every input" in note for note in asked["notes"])
+    alike = plan("one.npz")
+    assert "agreement >= 0.9" in alike["need"]
+    assert any("WARNING: the unsplit network gives the same answer for all" in note for note in alike["notes"])
 
 
 def test_masks_of_pictures_in_a_folder(run: Run, task_home: Callable[[str], Path], tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def logits(strength: float) -> Any:
     return rows
 
 
+def two(strength: float) -> Any:
+    """Scores (N, 2) of which one is `strength` above the other."""
+    return np.where(np.arange(N)[:, None] % 2 == np.arange(2), strength / 2, -strength / 2)
+
+
 def softmax(rows: Any) -> Any:
     return np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True)
 
@@ -44,6 +49,8 @@ def softmax(rows: Any) -> Any:
         (softmax(np.zeros((N, K))), "probabilities"),
         (np.log(softmax(logits(3))), "logarithms of probabilities"),
         (logits(6), "logits"),
+        (two(3.0), "logits"),
+        (2 * np.random.default_rng(3).normal(size=(N, 4)), "logits"),
         (logits(6).astype(np.float16).astype(np.float64), "logits"),
     ],
 )
@@ -65,6 +72,7 @@ def unit(rows: Any) -> Any:
         np.array([[120.0, 80, 30, 60]] * N),  # a box
         np.array([[0.3, -0.2, 0.1, 0.5, 0.2]] * N),  # angles
         np.full((N, K), np.nan),
+        two(0.5),
         logits(6) + 1000,  # an offset that no class score has
     ],
 )
