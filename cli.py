@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import json
 import re
 import sys
+import tempfile
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 import typer
 
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.limits.need import Share
+from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
@@ -42,8 +48,14 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 ModelArgument = Annotated[str, typer.Argument(help="An .onnx file, or file.py:factory of a torch module.")]
 Size = Annotated[
-    str | None, typer.Option(help="Input shape of a torch module or a model without one, such as 1x3x224x224.")
+    list[str] | None,
+    typer.Option(help="Input shape where the model leaves it open: 1x3x224x224, or NAME=1x512 for each of several."),
 ]
+Constant = Annotated[
+    list[str] | None,
+    typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
+]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
 
 
@@ -72,9 +84,45 @@ def plan_command(
     data: Annotated[
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Of pictures in a folder: boxes (COCO JSON, or a folder of YOLO text), or a folder of PNG masks."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
+    ] = None,
+    decode: Annotated[
+        str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")
+    ] = None,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Detection: least score of a box that counts in F1. [default: 0.3]"),
+    ] = None,
+    output: Annotated[
+        list[str] | None, typer.Option(help="Name of an output that the metric reads; may be repeated.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="A metric of your own, file.py:function.")] = None,
     device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
     server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
     link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
+    size: Size = None,
+    constant: Constant = None,
+    preset: Annotated[
+        Literal["imagenet", "unit", "signed", "levels"] | None,
+        typer.Option("--input", help="Levels of the pictures: torchvision's ImageNet, 0..1, -1..1, or 0..255."),
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean of the pictures' channels, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation, in the same units. [default: 1]")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Levels are divided by it first. [default: 255; 1 for a mean or std above 1]")
+    ] = None,
+    color: Annotated[Literal["rgb", "bgr", "gray"] | None, typer.Option(help="Order of the channels.")] = None,
+    prefer: Annotated[
+        str | None,
+        typer.Option(help=f"What the answer is best in, of {', '.join(PREFERENCES)}. [default: latency]"),
+    ] = None,
     confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
     deadline_share: Annotated[
         str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
@@ -87,27 +135,44 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
+    accept_baseline: Annotated[
+        bool, typer.Option("--accept-baseline", help="Plan although the network is no better than chance.")
+    ] = False,
+    skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
     **limits: str | None,
 ) -> None:
     """Find where to cut, how to code and what it costs; write the plan directory."""
+    if prefer is not None and prefer not in PREFERENCES:
+        raise typer.BadParameter(f"expected one of {', '.join(PREFERENCES)}, got {prefer!r}", param_hint="--prefer")
     needs: dict[str, Any] = {name: _bound(text, name) for name, text in limits.items()}
     needs |= {
         "confident": confident or None,
-        "deadline_share": _quantity(deadline_share, "fraction", "--deadline-share"),
+        "deadline_share": _quantity(deadline_share, Share, "--deadline-share"),
     }
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
         if data is not None:
-            config = msgspec.structs.replace(config, data=DataConfig(source=data))
+            config = msgspec.structs.replace(
+                config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged)
+            )
+        if labels is not None:
+            config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, labels=labels))
     elif data is None:
         raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
     else:
-        config = PlanConfig(model=target, data=DataConfig(source=data))
+        config = PlanConfig(model=target, data=DataConfig(source=data, labels=labels))
     config = msgspec.structs.replace(
         config,
+        task=_task(
+            config.task,
+            task,
+            {"decode": decode, "score": score, "outputs": None if output is None else tuple(output)},
+        ),
+        metric=metric or config.metric,
         need=_over(config.need, needs),
+        data=_over(config.data, {"skip_damaged": skip_damaged or None}),
         search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
         **{
             name: value
@@ -116,7 +181,11 @@ def plan_command(
                 "server": server,
                 "link": link,
                 "threads": threads,
-                "server_load": _quantity(server_load, "per_s", "--server-load"),
+                "prefer": prefer,
+                "accept_baseline": accept_baseline or None,
+                "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
+                "shapes": _shapes(size),
+                "inputs": {**config.inputs, **_constants(constant)} or None,
             }.items()
             if value is not None
         },
@@ -125,21 +194,37 @@ def plan_command(
     from splitpoint.planner.output.documents.plan import plan_document
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
-    from splitpoint.planner.plandir import writing
+    from splitpoint.planner.plandir.fallback import write_plan_somewhere
+    from splitpoint.planner.plandir.writing import check_replaceable
+    from splitpoint.planner.profiling.model_profile import check_profile
+    from splitpoint.planner.search.sampler import require_optuna
+    from splitpoint.planner.setup.inputs import PictureFlags
     from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.profiles.files.writable import check_folder_writable
 
+    flags = PictureFlags(
+        preset=preset, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), scale=scale, color=color
+    )
     stdout, stderr = consoles()
     bars = StageBars(stderr)
-    writing.check_replaceable(out)
-    problem = load_problem(config)
+    require_optuna()
+    check_replaceable(out)
+    check_folder_writable(out)
+    if profile is not None:
+        check_profile(profile)
+    problem = load_problem(config, flags=flags)
     result = find(problem, stored_profile=profile, progress=bars)
-    chosen, written = result.decision.recommended, None
+    chosen, written, where, failure = result.decision.recommended, None, out, None
     if chosen is not None:
         with bars.stage("report", len(problem.split.report)) as step:
-            written = writing.write_plan(result, chosen, out, keep_data=not no_data, advance=lambda: step(""))
+            written, where, failure = write_plan_somewhere(
+                result, chosen, out, keep_data=not no_data, advance=lambda: step("")
+            )
             step(f"{len(problem.split.report)} inputs that were never searched")
-    document = plan_document(result, written, out)
+    document = plan_document(result, written, where)
     _print(document, lambda: plan_view(document, width=stdout.width), as_json=as_json)
+    if failure is not None:
+        raise failure
     raise typer.Exit(UNMET if written is None or document.contradicted is not None else OK)
 
 
@@ -156,6 +241,8 @@ def profile_command(
     count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
     size: Size = None,
+    constant: Constant = None,
+    skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -168,18 +255,28 @@ def profile_command(
     from splitpoint.planner.profiling import tensors
     from splitpoint.planner.profiling.model_profile import obtain_profile
     from splitpoint.planner.profiling.module_counts import count_torch_source
-    from splitpoint.planner.setup.loading import default_threads, load_source
+    from splitpoint.planner.setup.checks import check_data_source, check_model_source
+    from splitpoint.planner.setup.inputs import load_source
+    from splitpoint.planner.setup.loading import default_threads
     from splitpoint.profiles.files.structs import write_yaml
+    from splitpoint.profiles.files.writable import check_file_writable
     from splitpoint.profiles.network.torch_model import is_torch_spec
 
     if cut is not None and data is None:
         raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
+    if out is not None:
+        check_file_writable(out)
+    check_model_source(model)
+    if data is not None:
+        check_data_source(data)
     used = threads or default_threads()
     bars = StageBars(consoles()[1])
     if data is None:
-        graph = load_source(model, _shape(size))
+        graph = load_source(model, _shapes(size), constants=_constants(constant))
     else:
-        graph, dataset, assumed = tensors.load_with_data(model, data, _shape(size), limit=count)
+        graph, dataset, assumed = tensors.load_with_data(
+            model, data, _shapes(size), constants=_constants(constant), limit=count, skip_damaged=skip_damaged
+        )
     measured, part = None, None
     if cut is None or out is not None:
         with bars.stage("profile", None) as step:
@@ -195,7 +292,8 @@ def profile_command(
         part = tensors_part(cuts, found, target_db=sqnr, assumed=assumed)
     modules = None
     if measured is not None and is_torch_spec(model):
-        modules = tuple(ModuleRow(**dataclasses.asdict(row)) for row in count_torch_source(model, graph))
+        rows = count_torch_source(model, graph)
+        modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
     document = profile_document(graph, measured, modules=modules, data=part)
     _print(document, lambda: profile_view(document, detail=cut is not None), as_json=as_json)
 
@@ -213,14 +311,17 @@ def calibrate_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.profiling.calibration import calibrate
     from splitpoint.planner.setup.loading import default_threads
+    from splitpoint.profiles.files.writable import check_file_writable
     from splitpoint.profiles.machine.machine import this_machine
 
+    check_file_writable(out)
     machine = this_machine(threads=threads or default_threads())
     with StageBars(consoles()[1]).stage("calibrate", None) as step:
         device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
         step(f"{machine.cpu}, {machine.threads} threads")
     document = calibrate_document(device, spread, cold, out)
     _print(document, lambda: calibrate_view(document), as_json=as_json)
+    raise typer.Exit(OK if document.usable else UNMET)
 
 
 @app.command("cuts")
@@ -229,15 +330,18 @@ def cuts_command(
     refused: Annotated[bool, typer.Option("--refused", help="List the refused places with their reasons.")] = False,
     tensors: Annotated[int, typer.Option(min=1, max=4, help="Also where up to this many tensors cross.")] = 1,
     size: Size = None,
+    constant: Constant = None,
     as_json: Json = False,
 ) -> None:
     """List every place where one tensor separates head and tail, or up to --tensors of them."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
     from splitpoint.planner.output.documents.cuts import cuts_document
     from splitpoint.planner.output.terminal.cuts import cuts_view
-    from splitpoint.planner.setup.loading import load_source
+    from splitpoint.planner.setup.checks import check_model_source
+    from splitpoint.planner.setup.inputs import load_source
 
-    graph = load_source(model, _shape(size))
+    check_model_source(model)
+    graph = load_source(model, _shapes(size), constants=_constants(constant))
     document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
     _print(document, lambda: cuts_view(document, refused=refused), as_json=as_json)
 
@@ -269,7 +373,10 @@ def export_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir import writing
+    from splitpoint.profiles.files.writable import check_folder_writable
 
+    writing.check_replaceable(out)
+    check_folder_writable(out)
     with StageBars(consoles()[1]).stage("report", None) as step:
         writing.export_point(directory, point, out, advance=lambda: step(""))
         step(f"wrote {out}")
@@ -333,6 +440,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ProfileError, CodecError) as error:
         sys.stderr.write(f"error: {error}\n")
         return BAD_INPUT
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = ProfileError(
+            str(error.strerror), at=error.filename or tempfile.gettempdir(), fix="make room, or set TMPDIR"
+        )
+        sys.stderr.write(f"error: {full}\n")
+        return BAD_INPUT
     return OK
 
 
@@ -355,16 +470,34 @@ def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) 
     consoles()[0].print(view())
 
 
+def _task(given: str | Task | None, name: str | None, options: Mapping[str, Any]) -> Task | str | None:
+    """The configuration's task with the flags that were given; another task has its own options."""
+    options = {option: value for option, value in options.items() if value is not None}
+    if name is not None and name not in TASKS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(TASKS)}", param_hint="--task")
+    if name is None and not options:
+        return given
+    before = {} if given is None else {"name": given} if isinstance(given, str) else msgspec.structs.asdict(given)
+    if name is not None and before.get("name") != name:
+        before = {"name": name}
+    if "name" not in before:
+        raise typer.BadParameter(f"say for which task: --task {', '.join(TASKS)}", param_hint=f"--{min(options)}")
+    return Task(**(before | options))
+
+
 def _over(struct: T, given: Mapping[str, Any]) -> T:
     """`struct` with the flags that were given."""
     return msgspec.structs.replace(struct, **{name: value for name, value in given.items() if value is not None})
 
 
-def _quantity(text: str | None, kind: str, flag: str) -> float | None:
+def _quantity(text: str | None, unit: Any, flag: str) -> float | None:
+    """The number in `text`, of the kind and in the range of `unit`, one of the annotated types of `profiles.units`."""
     if text is None:
         return None
+    meta = typing.get_args(unit)[1]
+    bounds = {name: getattr(meta, name) for name in ("gt", "ge", "lt", "le")}
     try:
-        return units.parse(text, kind)
+        return units.parse(text, str(meta.extra["kind"]), **bounds)
     except units.UnitError as error:
         hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise typer.BadParameter(f"{error}.{hint}", param_hint=flag) from error
@@ -373,16 +506,47 @@ def _quantity(text: str | None, kind: str, flag: str) -> float | None:
 def _bound(text: str | None, field: str) -> float | None:
     """The bound of the limit whose field this is."""
     limit = next(limit for limit in LIMITS.values() if limit.field == field)
-    value = _quantity(text, limit.kind, f"--{field.replace('_', '-')}")
+    value = _quantity(text, limit.unit, f"--{field.replace('_', '-')}")
     return None if value is None else round(value) if limit.whole else value
 
 
-def _shape(text: str | None) -> tuple[int, ...] | None:
+def _shapes(texts: Sequence[str] | None) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """The shape of the one input, or of each by name."""
+    named: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, equals, shape = text.rpartition("=")
+        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or (equals and not name) or name in named:
+            raise typer.BadParameter(
+                f"expected a shape such as 1x3x224x224, or NAME=1x512 once for each input, got {text!r}",
+                param_hint="--size",
+            )
+        named[name] = tuple(int(part) for part in shape.split("x"))
+    if "" in named and len(named) > 1:
+        raise typer.BadParameter("a shape without a name is of the only input: name every shape", param_hint="--size")
+    return named.get("", named) or None
+
+
+def _constants(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Values by input: numbers, truth values, or lists of them, as JSON writes them."""
+    constants: dict[str, Any] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        try:
+            constants[name] = json.loads(value)
+        except ValueError:
+            raise typer.BadParameter(
+                f"expected NAME=VALUE such as sr=16000 or scale=[1,2], got {text!r}", param_hint="--constant"
+            ) from None
+    return constants
+
+
+def _numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
     if text is None:
         return None
-    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
-        raise typer.BadParameter(f"expected a shape such as 1x3x224x224, got {text!r}", param_hint="--size")
-    return tuple(int(part) for part in text.split("x"))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers such as 0.485,0.456,0.406, got {text!r}", param_hint=flag) from None
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def measure(made: Path, folder: Path) -> None:
 
 def calibrate(folder: Path) -> None:
     """`splitpoint calibrate` writes a device profile that can be loaded."""
-    splitpoint("calibrate", "--out", "mine.yaml", folder=folder)
+    splitpoint("calibrate", "--out", "mine.yaml", folder=folder, codes=(0, 1))  # 1: too busy to be trusted
     device = load_device(folder / "mine.yaml")
     assert device.compute.dense_macs_s > 0
     assert device.fingerprint is not None
@@ -102,21 +102,21 @@ def calibrate(folder: Path) -> None:
 def missing_extra(made: Path, folder: Path) -> None:
     """`splitpoint plan` needs the extra and says so in one sentence with the pip command."""
     command = [str(Path(sys.executable).parent / "splitpoint"), "plan", str(made / "model.onnx")]
-    done = run([*command, "--data", str(made / "photos"), "--out", "plan"], folder, code=3)
+    done = run([*command, "--data", str(made / "photos"), "--out", "plan"], folder, codes=(3,))
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert "python -m pip install 'splitpoint[plan]'" in done.stderr, done.stderr
     print(f"splitpoint plan: {error}")
 
 
-def splitpoint(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def splitpoint(*arguments: str, folder: Path, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
     """The console script of this environment."""
-    return run([str(Path(sys.executable).parent / "splitpoint"), *arguments], folder)
+    return run([str(Path(sys.executable).parent / "splitpoint"), *arguments], folder, codes=codes)
 
 
-def run(command: list[str], folder: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run in `folder`; the exit code has to be `code`."""
+def run(command: list[str], folder: Path, *, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    """Run in `folder`; the exit code has to be one of `codes`."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode in codes, f"{command} ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return done
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from splitpoint.codecs.coders.context import ContextCoder
 from splitpoint.codecs.coders.huffman import HuffmanCoder
+from splitpoint.codecs.coders.integers import IntegerCoder
 from splitpoint.codecs.coders.packed import PackedCoder
 from splitpoint.codecs.coders.rans import RansCoder
 from splitpoint.codecs.coders.raw import RawCoder
@@ -26,6 +27,7 @@ LOSSLESS: Mapping[str, Any] = {
     "huffman": HuffmanCoder,
     "rans": RansCoder,
     "context": ContextCoder,
+    "integers": IntegerCoder,
     "tile-png": TileCoder,
     "tile-webp": TileCoder,
     "tile-jxl": TileCoder,

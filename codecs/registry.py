@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.integers import Integers
 from splitpoint.codecs.coders.packed import Packed
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
@@ -35,7 +36,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-ANY_TYPE = ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+INTEGER_TYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
+ANY_TYPE = ("float32", "float16", "float64", *INTEGER_TYPES)
 BYTE_TYPES = ("uint8", "int8")
 
 
@@ -47,6 +49,7 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     PassThrough(name="raw", coder=Raw(), dtypes=ANY_TYPE),
     PassThrough(name="bytes-zstd", coder=Packed(), dtypes=BYTE_TYPES),
     PassThrough(name="bytes-rans", coder=Rans(), dtypes=BYTE_TYPES),
+    PassThrough(name="integers", coder=Integers(), dtypes=INTEGER_TYPES),
     Preset(name="fp16", transform=Identity(), quantizer=Half(), coder=Raw()),
     Preset(name="fast", transform=Identity(), quantizer=Uniform(per_channel=True), coder=Rans()),
     Preset(name="uniform-zstd", transform=Identity(), quantizer=Uniform(), coder=Packed()),
@@ -111,6 +114,7 @@ CODEC_IDS: Mapping[str, int] = {
     "lossy-tiles-webp": 26,
     "lossy-tiles-avif": 27,
     "lossy-tiles-hevc": 28,
+    "integers": 29,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,

@@ -1,16 +1,21 @@
-"""Seconds a symbol of every coder, and a pixel of every picture codec, measured on this machine."""
+"""Seconds a symbol of every coder, and a pixel of every picture codec, measured on this machine.
+
+Other work on the machine only ever slows a run, so the least of many runs is the figure. It is trusted when two batches
+of runs agree on it; otherwise there are more batches, and the spread that remains is given with it.
+"""
 
 from __future__ import annotations
 
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.integers import Integers
 from splitpoint.codecs.coders.packed import Packed
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
@@ -20,20 +25,29 @@ from splitpoint.codecs.pictures.picture import PICTURES, Picture
 from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.registry import REGISTRY
 
-__all__ = ["measure_coders", "measure_pictures"]
+__all__ = ["Speed", "measure_coders", "measure_pictures"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-T = TypeVar("T")
-
 SHAPE = (1, 64, 16, 16)  # symbols of one measurement: a tensor of the middle of a small network
 PICTURE_SIDE = 224
 PICTURE_RATE = 6  # index: about the quality that a network needs
-BUDGET_S = 0.08  # seconds a direction
-MOST_RUNS = 20
+BUDGET_S = 0.04  # seconds of a batch of runs
+MOST_RUNS = 10  # of a batch
+BATCHES, MOST_BATCHES = 2, 5
+STEADY = 0.1  # relative difference of the two best batches, up to which they agree
+
+
+class Speed(NamedTuple):
+    """Seconds a symbol, and by how much the two best batches of the less steady direction differ."""
+
+    encode_s: float
+    decode_s: float
+    spread: float
+
 
 MEASURED: Mapping[str, CoderFit] = {
     "raw": Raw(),
@@ -41,13 +55,14 @@ MEASURED: Mapping[str, CoderFit] = {
     "huffman": Huffman(),
     "rans": Rans(),
     "context": ContextCode(),
+    "integers": Integers(),
     "tile-png": Tiles(kind="png"),
     "tile-webp": Tiles(kind="webp"),
 }
 
 
-def measure_coders() -> dict[str, tuple[float, float]]:
-    """(encode, decode) seconds a symbol by coder name: the least of several runs on zero-centred 4-bit symbols."""
+def measure_coders() -> dict[str, Speed]:
+    """Seconds a symbol by coder name: the least of several runs on zero-centred 4-bit symbols."""
     generator = np.random.default_rng(0)
     spread = np.exp(generator.uniform(-1, 1, (1, SHAPE[1], 1, 1)))
     values = np.rint(generator.laplace(scale=spread, size=(4, *SHAPE[1:])))
@@ -63,37 +78,49 @@ def measure_coders() -> dict[str, tuple[float, float]]:
             measured.append((coder, {coder.specs[0].name: activations[:1].reshape(coder.specs[0].shape)}))
     seconds = {}
     for coder, tensors in measured:
-        payload, encode_s = _least(functools.partial(coder.encode, tensors))
-        _, decode_s = _least(functools.partial(coder.decode, payload))
         elements = sum(tensor.size for tensor in tensors.values())
-        seconds[coder.name] = encode_s / elements, decode_s / elements
+        seconds[coder.name] = _speed(functools.partial(coder.encode, tensors), coder.decode, elements)
     return seconds
 
 
-def measure_pictures() -> dict[str, tuple[float, float]]:
-    """(encode, decode) seconds a pixel of the full-size picture by codec name, without codecs that Pillow lacks."""
+def measure_pictures() -> dict[str, Speed]:
+    """Seconds a pixel of the full-size picture by codec name, without codecs that Pillow lacks."""
     picture = _picture()
     seconds = {}
     for name, codec in PICTURES.items():
         if codec.refuses() is not None:
             continue
         rate = min(PICTURE_RATE, len(codec.rates) - 1)
-        data, encode_s = _least(functools.partial(codec.encode, picture, rate))
-        _, decode_s = _least(functools.partial(codec.decode, data, (PICTURE_SIDE, PICTURE_SIDE)))
-        seconds[name] = encode_s / PICTURE_SIDE**2, decode_s / PICTURE_SIDE**2
+        decode = functools.partial(codec.decode, size=(PICTURE_SIDE, PICTURE_SIDE))
+        seconds[name] = _speed(functools.partial(codec.encode, picture, rate), decode, PICTURE_SIDE**2)
     return seconds
 
 
-def _least(call: Callable[[], T]) -> tuple[T, float]:
-    """The call's result and its least time, the first call (which may compile) not counted."""
-    result = call()
+def _speed(encode: Callable[[], bytes], decode: Callable[[bytes], object], elements: int) -> Speed:
+    payload = encode()  # the first call may compile
+    decode(payload)
+    encode_s, encode_spread = _steady(lambda: _batch(encode))
+    decode_s, decode_spread = _steady(lambda: _batch(lambda: decode(payload)))
+    return Speed(encode_s / elements, decode_s / elements, max(encode_spread, decode_spread))
+
+
+def _steady(batch: Callable[[], float]) -> tuple[float, float]:
+    """The least seconds of batches of runs, and the relative difference of the two best batches."""
+    seconds = sorted(batch() for _ in range(BATCHES))
+    while seconds[1] - seconds[0] > STEADY * seconds[0] and len(seconds) < MOST_BATCHES:
+        seconds = sorted([*seconds, batch()])
+    return seconds[0], (seconds[1] - seconds[0]) / seconds[0]
+
+
+def _batch(call: Callable[[], object]) -> float:
+    """The least seconds of some runs."""
     least, spent, runs = float("inf"), 0.0, 0
     while runs < 3 or (spent < BUDGET_S and runs < MOST_RUNS):
         begin = time.perf_counter()
         call()
         taken = time.perf_counter() - begin
         least, spent, runs = min(least, taken), spent + taken, runs + 1
-    return result, least
+    return least
 
 
 def _picture() -> Picture:

@@ -29,7 +29,9 @@ FORMAT = 1
 DATE = (1980, 1, 1, 0, 0, 0)  # the first date a zip can hold: the same coders give the same bytes
 MAX_ENTRY_BYTES = 1 << 28
 MAX_ELEMENTS = 1 << 30
-DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "int32", "int64", "uint32", "float16", "float32", "float64"})
+DTYPES = frozenset(
+    {"bool", "uint8", "int8", "uint16", "int16", "int32", "int64", "uint32", "float16", "float32", "float64"}
+)
 
 
 CODERS: Mapping[str, Any] = {

@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.choice.choose import Aim
+from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
+from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
+from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import make_variants
-from splitpoint.planner.profiling.model_profile import obtain_profiles
+from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.result import SearchResult
@@ -39,16 +43,20 @@ def plan(
     *,
     stored_profile: Path | None = None,
     progress: Progress | None = None,
-    budget_bytes: int | None = None,
 ) -> SearchResult:
     """Find the front and the recommended point.
 
     The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same result.
-    `budget_bytes` bounds what is kept in memory to be used again (default: a quarter of what is free, at most 2 GB).
     """
     require_optuna()
     progress = progress or Silent()
     config, needs = problem.config, problem.needs
+    if stored_profile is not None:
+        check_profile(stored_profile, problem.graph, threads=problem.threads)
+    count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
+    with progress.stage("unsplit", count) as step:
+        remarks = check_unsplit(problem, lambda: step(""))
+        step(f"{count} inputs, all outputs finite")
     with progress.stage("variants", None) as step:
         variants, notes = make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
@@ -59,7 +67,8 @@ def plan(
             given = networks[0] if networks else None
             networks.append(describe_network(problem, variant, measured, host=profile.host, given=given))
         step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts")
-    cache = ByteCache(default_budget() if budget_bytes is None else budget_bytes)
+    aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
+    cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
         measurers: dict[str, Measurer] = {}
         for network in networks:
@@ -69,7 +78,9 @@ def plan(
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
             given_measurer, *others = measurers.values()
-            baselines, points = measure_baselines(given_measurer, needs, step, unusable=tables.unusable[0])
+            baselines, points = measure_baselines(
+                given_measurer, needs, step, unusable=tables.unusable[0], prefer=config.prefer
+            )
             points += measure_others(others, needs, step)
             step(f"{len(points)} measured")
         with progress.stage("accuracy", config.search.evaluations) as step:
@@ -83,7 +94,7 @@ def plan(
                 tables.options(),
                 evaluate,
                 needs,
-                config.objectives,
+                with_preferred(config.objectives, config.prefer),
                 first=tables.starting_points(deadline_s=needs.value("latency"), evaluations=config.search.evaluations),
                 seed=config.search.seed,
                 evaluations=config.search.evaluations,
@@ -92,11 +103,15 @@ def plan(
             step(f"{len(found)} candidates measured")
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
-                points, timed = time_leading_cuts(problem, measurers, points)
+                points, timed = time_leading_cuts(problem, measurers, points, aim)
                 repriced = {point.candidate: point for point in points}
                 baselines = [(label, repriced[point.candidate]) for label, point in baselines]
                 step(f"halves of {timed} cuts exported and timed on this host")
-        decision = decide(points, needs, config.objectives)
+        front = decide(points, needs, config.objectives, aim).front
+        shown = {p.candidate: measurers[p.candidate.variant].evaluator.show(p) for p in front}
+        points = [shown.get(point.candidate, point) for point in points]
+        baselines = [(label, shown.get(point.candidate, point)) for label, point in baselines]
+        decision = decide(points, needs, config.objectives, aim)
         codecs = {
             point.candidate: measurers[point.candidate.variant].fitted(point.candidate)
             for point in points
@@ -108,7 +123,8 @@ def plan(
         problem=problem,
         profile=profile,
         networks=tuple(networks),
-        notes=(*notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
+        aim=aim,
+        notes=(*remarks, *notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
         table_size=tables.size,
         left_out=tables.left_out,
         baselines=tuple(baselines),

@@ -1,6 +1,7 @@
 """The only converter between text and SI numbers: "20 Mbit/s" to 2e7 and 0.0032 s to "3.2 ms".
 
-k = 1000 and Ki = 1024. A quantity in a file is a bare number in the SI unit of its field, or text with a unit.
+k = 1000 and Ki = 1024. A quantity in a file is text with a unit, or a bare number where the field's name says its SI
+unit ("rtt_s") or where it has none ("max_drop").
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ __all__ = [
     "format_rate",
     "format_seconds",
     "format_usd",
+    "named_by",
     "parse",
+    "spell",
 ]
 
 
@@ -183,8 +186,26 @@ def parse(
         (le, le is None or number <= le, "at most"),
     ):
         if not holds:
-            raise UnitError(f'expected {wanted.noun} {word} {bound:g} such as "{wanted.example}", got {shown}')
+            meant = f"{value} %" if kind == "fraction" and 1 < number <= 100 else None
+            raise UnitError(
+                f'expected {wanted.noun} {word} {bound:g} such as "{wanted.example}", got {shown}', suggestion=meant
+            )
     return number
+
+
+def named_by(field: str, kind: str) -> bool:
+    """Whether a bare number is clear in a field of this name: "rtt_s" says its unit, and a fraction has none."""
+    return "" in KINDS[kind].units or re.search(f"(^|_)({_NAMES.get(kind, kind)})($|_)", field) is not None
+
+
+# What names of fields call a unit, where it is not the kind's own name.
+_NAMES: Mapping[str, str] = {"s": "s|seconds", "j_bit": "j_per_bit", "bit": "bits?"}
+
+
+def spell(number: float, kind: str) -> str:
+    """`number` with the kind's SI unit, which `parse` reads back exactly: ``spell(0.055, "s") == "0.055 s"``."""
+    unit = next(name for name, factor in KINDS[kind].units.items() if factor == 1.0)
+    return f"{number!r} {unit}".strip()
 
 
 def _from_text(text: str, wanted: Kind) -> float:
@@ -194,9 +215,16 @@ def _from_text(text: str, wanted: Kind) -> float:
         raise UnitError(complaint)
     number, unit = match.groups()
     if unit not in wanted.units:
-        meant = _nearest(unit, wanted)
+        meant = _nearest(unit, wanted) if unit else _usual(float(number), wanted)
         raise UnitError(complaint, suggestion=None if meant is None else f"{number} {meant}".strip())
     return float(number) * wanted.units[unit]
+
+
+def _usual(number: float, wanted: Kind) -> str | None:
+    """The unit of a bare number: that of the example, or the SI unit where the example's would make it huge."""
+    unit = wanted.example.split()[-1]
+    base = next(name for name, factor in wanted.units.items() if factor == 1.0)
+    return base if abs(number) >= 1000 and wanted.units[unit] > 1 else unit
 
 
 def _nearest(unit: str, wanted: Kind) -> str | None:

@@ -31,7 +31,7 @@ ORDER = {
         *("store", "fitted", "container", "registry", "speed"),
     ),
     "planner": (
-        *("deploy", "values", "limits", "samples", "cuts", "cost", "coding", "quality", "setup", "networks"),
+        *("deploy", "values", "limits", "samples", "cuts", "cost", "choice", "coding", "quality", "setup", "networks"),
         *("profiling", "measuring", "search", "plandir", "output", "flow"),
     ),
 }
@@ -44,7 +44,8 @@ HOMES = {  # a library with one home: a file, or a folder when it ends in "/"
     "yaml": "profiles/files/yaml12.py",
 }
 # Seconds to import, or not in the base install: only inside the functions that need them.
-LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "skimage", "sklearn", "torch", "torch_pruning"}
+LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "pycocotools", "skimage", "sklearn"}
+LAZY |= {"torch", "torch_pruning"}
 # Used where it is installed: codecs that say how to install it, and a tool that a benchmark is compared with.
 OPTIONAL = {"av", "cosmic_ray", "pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
@@ -61,10 +62,10 @@ NOT_IMPORTED = {
 EXTRAS = {  # folder -> extras whose dependencies it may import
     "cli.py": (),
     "__init__.py": (),
-    **dict.fromkeys(ROOMS, ("plan",)),
+    **dict.fromkeys(ROOMS, ("plan", "detect")),
     "examples": ("plan", "examples"),
     "benchmarks": ("plan", "examples", "test"),
-    "tests": ("plan", "examples", "test"),
+    "tests": ("plan", "detect", "examples", "test"),
     ".ci": (),
 }
 

@@ -59,6 +59,8 @@ def raw_from_bytes(data: bytes, spec: TensorSpec) -> Array:
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     if len(data) != spec.elements * dtype.itemsize:
         raise PayloadError(f"{spec.name!r}: expected {spec.elements * dtype.itemsize} bytes, got {len(data)}")
+    if dtype.kind == "b" and max(data, default=0) > 1:
+        raise PayloadError(f"{spec.name!r}: a truth value is neither 0 nor 1")
     x = np.frombuffer(data, dtype).astype(spec.dtype).reshape(spec.shape)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise PayloadError(f"{spec.name!r}: a value is not finite")

@@ -31,6 +31,8 @@ def __dir__() -> list[str]:
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
 QUALITIES = (20, 35, 50, 65, 75, 82, 88, 92, 95)
+# Pixels: WebP's 14 bits, libjpeg's JPEG_MAX_DIMENSION, libavif's default imageDimensionLimit, PNG's 31 bits.
+LARGEST_SIDE: Mapping[str, int] = {"WEBP": 16383, "JPEG": 65500, "AVIF": 32768, "PNG": 2**31 - 1}
 WEBP_METHOD = 4  # Pillow's default: 6 is 2 % smaller and takes twice the time
 AVIF_SPEED = 8  # 6, the default, is 1-2 % smaller and takes twice the time
 
@@ -45,16 +47,21 @@ class PictureCodec:
     rates: tuple[Rate, ...]
     options: tuple[tuple[str, bool | int | str], ...] = ()
 
-    def refuses(self) -> str | None:
-        """Why this machine's Pillow cannot do it, or None."""
+    def refuses(self, size: tuple[int, int] | None = None) -> str | None:
+        """Why this machine's Pillow cannot do it, or a picture of `size` = (H, W) is too large; None otherwise."""
         needed = {"AVIF": "avif", "WEBP": "webp", "JPEG": "jpg", "PNG": "zlib"}[self.format]
-        return None if features.check(needed) else f"{self.name}: this Pillow was built without {needed}"
+        if not features.check(needed):
+            return f"{self.name}: this Pillow was built without {needed}"
+        longest = 0 if size is None else max(self._coded_size(*size))
+        if longest > LARGEST_SIDE[self.format]:
+            return f"{self.name}: {longest} pixels a side, the format takes {LARGEST_SIDE[self.format]}"
+        return None
 
     def encode(self, picture: Picture, rate: int) -> bytes:
         """Code a picture (H, W, 3) at rate index `rate`."""
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             raise CodecError(f"{self.name}: expected a uint8 picture (H, W, 3), got {picture.dtype}{picture.shape}")
-        refusal = self.refuses()
+        refusal = self.refuses((picture.shape[0], picture.shape[1]))
         if refusal is not None:
             raise CodecError(refusal)
         image = Image.fromarray(np.ascontiguousarray(picture))

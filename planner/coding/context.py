@@ -15,11 +15,13 @@ import numpy as np
 import onnx_ir as ir
 
 from splitpoint.codecs.contract.protocol import Array, Codec, Context
+from splitpoint.planner.coding.crossing import codec_of
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
 from splitpoint.planner.coding.torch_graph import torch_graph
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
+from splitpoint.planner.samples.dataset import NetworkInput
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
@@ -74,13 +76,13 @@ class Contexts:
     def __init__(
         self,
         graph: ModelGraph,
-        calibration: Sequence[Array],
+        calibration: Sequence[NetworkInput],
         *,
         labels: Array | None = None,
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        """`calibration` holds the (1, ...) inputs that codecs are fitted to, `labels` (N,) theirs."""
+        """`calibration` holds the inputs (of `ModelGraph.feeds`) that codecs are fitted to, `labels` (N,) theirs."""
         self._graph, self._calibration, self._labels = graph, calibration, labels
         self._seed, self._threads = seed, threads
         self._gradients: dict[str, Array] = {}
@@ -128,6 +130,8 @@ class Contexts:
         if "labels" in codec.needs and self._labels is None:
             return "needs labels, and the data has none"
         for tensor in cut.tensors:
+            if len(cut.tensors) > 1 and codec_of(codec, self._graph.tensors[tensor]) is not codec:
+                continue  # sent without loss, by a codec that needs nothing
             if "layer" in codec.needs and isinstance(reason := layer_of(self._graph, tensor), str):
                 return f"needs the layer that makes the tensor: {reason}"
             if "gradients" in codec.needs and tensor not in self._gradients:
@@ -150,13 +154,14 @@ class Contexts:
 
     def _exposed(self, tensors: Sequence[str], rows: Sequence[int]) -> dict[str, Array]:
         """(N, ...) each: `tensors` for the calibration inputs `rows`, all from one run of the network an input."""
-        (entry,) = self._graph.inputs
-        inner = [name for name in tensors if name != entry.name]
+        given = {tensor.name for tensor in self._graph.inputs}
+        inner = [name for name in tensors if name not in given]
         session = open_session(expose(whole_bytes(self._graph), inner), level="all", threads=self._threads)
         wanted, made = set(rows), []
         for i, x in enumerate(self._calibration):
             if i in wanted:
-                values = {entry.name: x, **(session.run({entry.name: x}) if inner else {})}
+                feeds = self._graph.feeds(x)
+                values = {**feeds, **(session.run(feeds) if inner else {})}
                 made.append([values[name] for name in tensors])
         return {name: np.concatenate(parts) for name, parts in zip(tensors, zip(*made, strict=True), strict=True)}
 
@@ -171,13 +176,17 @@ class Contexts:
             name: cut
             for cut in cuts
             for name in cut.tensors
-            if known[name].dtype == "float32" and len(known[name].shape) in (3, 4) and name not in self._gradients
+            if known[name].dtype == "float32"
+            and len(known[name].shape) in (3, 4)
+            and known[name].shape[0] == 1
+            and name not in self._gradients
         }
         if not targets:
             return
         count = _affordable((1 + 2 * TOP) * self._graph.macs, GRADIENT_MACS, least=LEAST_INPUTS)
         rows = spread(len(self._calibration), count)
-        inputs = [self._calibration[i] for i in rows]
+        feeds = [self._graph.feeds(self._calibration[i]) for i in rows]
+        inputs = [tuple(row[tensor.name] for tensor in graph.inputs) for row in feeds]
         (result, *_) = self._graph.outputs
         values = self._exposed([*targets, result.name], rows)
         self._missing |= dict.fromkeys(targets, "there is no torch")
@@ -189,7 +198,7 @@ class Contexts:
                 gradients = gradients_torch(make(), inputs, left, answers=values[result.name])
             except ModuleNotFoundError:
                 break
-            except (ProfileError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
+            except (ProfileError, RuntimeError, TypeError) as error:  # of torch; of a forward that takes other inputs
                 self._missing |= dict.fromkeys(left, str(error))
                 continue
             self._gradients |= gradients.found

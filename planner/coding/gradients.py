@@ -30,7 +30,7 @@ def __dir__() -> list[str]:
 
 
 Array = NDArray[Any]
-INPUT = -1  # the "call" whose result is the network's input
+INPUT = -1  # the "call" whose result is the network's first input; of the others -2, -3, ...
 SAME = 1e-3  # relative error up to which a tensor of the module is the cut's: ORT fuses and reorders sums
 COMPARED = 2  # inputs on which a tensor must equal the cut's
 MOST_ELEMENTS = 4_000_000  # of the gradients kept at one cut: a large map has enough positions in few inputs
@@ -46,14 +46,15 @@ class Gradients:
 
 def gradients_torch(
     module: nn.Module,
-    inputs: Sequence[Array],
+    inputs: Sequence[Array | tuple[Array, ...]],
     targets: Mapping[str, Array],
     *,
     answers: Array | None = None,
     top: int = TOP,
     count: int = INPUTS,
 ) -> Gradients:
-    """Gradients at each of `targets`: tensor name -> its activations (N, ...) at the first of `inputs`, (1, ...) each.
+    """Gradients at each of `targets`: tensor name -> its activations (N, ...) at the first of `inputs`, each (1, ...)
+    or one array for each input of the module.
 
     A tensor is the module's input or the first result of any torch function that equals the activations.
     Raises `ProfileError` when the module's answers are not `answers` (N, ...): then it is another network.
@@ -79,7 +80,9 @@ def gradients_torch(
     return Gradients(found={name: np.concatenate(made) for name, made in rows.items() if made}, missing=missing)
 
 
-def _rows(module: nn.Module, x: Array, calls: Mapping[str, int], top: int) -> list[tuple[str, Array]]:
+def _rows(
+    module: nn.Module, x: Array | tuple[Array, ...], calls: Mapping[str, int], top: int
+) -> list[tuple[str, Array]]:
     """(name, (top, ...) gradients at its call) for one input."""
     import torch
 
@@ -87,7 +90,7 @@ def _rows(module: nn.Module, x: Array, calls: Mapping[str, int], top: int) -> li
     indices = set(calls.values())
 
     def take(index: int, value: torch.Tensor) -> torch.Tensor:
-        if index == INPUT:
+        if index <= INPUT:
             value = value.clone().requires_grad_(value.is_floating_point())
         if index not in indices:
             return value
@@ -113,7 +116,10 @@ def _rows(module: nn.Module, x: Array, calls: Mapping[str, int], top: int) -> li
 
 
 def _find(
-    module: nn.Module, inputs: Sequence[Array], targets: Mapping[str, Array], answers: Array | None
+    module: nn.Module,
+    inputs: Sequence[Array | tuple[Array, ...]],
+    targets: Mapping[str, Array],
+    answers: Array | None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """For each target the number of the torch function call (or INPUT) that makes it, or why there is none."""
     import torch
@@ -179,8 +185,8 @@ class _Search:
         return f"no tensor of the torch module equals the cut's {shape}: {nearest}"
 
 
-def _watch(module: nn.Module, x: Array, visit: Callable[[int, torch.Tensor], torch.Tensor]) -> Any:
-    """Run the module; `visit` sees, and may replace, its input and what every torch function called by it gives."""
+def _watch(module: nn.Module, x: Array | tuple[Array, ...], visit: Callable[[int, torch.Tensor], torch.Tensor]) -> Any:
+    """Run the module; `visit` sees, and may replace, its inputs and what every torch function called by it gives."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -202,9 +208,10 @@ def _watch(module: nn.Module, x: Array, visit: Callable[[int, torch.Tensor], tor
                 return type(value)(self._visited(item) for item in value)
             return value
 
-    entry = visit(INPUT, torch.from_numpy(np.ascontiguousarray(x)))
+    arrays = x if isinstance(x, tuple) else (x,)
+    entries = [visit(INPUT - i, torch.from_numpy(np.ascontiguousarray(array))) for i, array in enumerate(arrays)]
     with Watch():
-        return module(entry)
+        return module(*entries)
 
 
 def _first(output: Any) -> torch.Tensor:

@@ -22,8 +22,10 @@ from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Conte
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
+from splitpoint.planner.coding.crossing import FALLBACKS, codec_of, coded_shape
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
+from splitpoint.planner.samples.dataset import NetworkInput
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import Session, open_session
@@ -63,7 +65,7 @@ class NetworkRuns:
     def __init__(
         self,
         graph: ModelGraph,
-        inputs: Mapping[str, Sequence[Array]],
+        inputs: Mapping[str, Sequence[NetworkInput]],
         *,
         threads: int,
         labels: Array | None = None,
@@ -71,12 +73,10 @@ class NetworkRuns:
         name: str = "given",
         cache: ByteCache | None = None,
     ) -> None:
-        """`inputs` maps a set's name ("calibration", "search", "report") to its (1, ...) arrays.
+        """`inputs` maps a set's name ("calibration", "search", "report") to what `ModelGraph.feeds` takes.
 
         `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names.
         """
-        if len(graph.inputs) != 1:
-            raise ValueError(f"{graph.name}: expected one input, got {len(graph.inputs)}")
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache
         self._inputs = inputs
@@ -100,13 +100,8 @@ class NetworkRuns:
         self.cache.clear()
         self._codec_sessions.clear()
 
-    @property
-    def input_name(self) -> str:
-        """Name of the network's input tensor."""
-        return self.graph.inputs[0].name
-
-    def input(self, subset: str, index: int) -> Array:
-        """The set's input number `index`, (1, ...)."""
+    def input(self, subset: str, index: int) -> NetworkInput:
+        """The set's input number `index`."""
         return self._inputs[subset][index]
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -120,10 +115,10 @@ class NetworkRuns:
         """Crossing tensors of one input of `subset`."""
 
         def compute() -> dict[str, Array]:
-            x = self.input(subset, index)
-            if cut.tensors == (self.input_name,):
-                return {self.input_name: x}
-            return self._session(("head", cut.tensors), lambda: self._pair(cut)[0]).run({self.input_name: x})
+            feeds = self.graph.feeds(self.input(subset, index))
+            if not cut.head:
+                return {name: feeds[name] for name in cut.tensors}
+            return self._session(("head", cut.tensors), lambda: self._pair(cut)[0]).run(feeds)
 
         key = ("activation", self.name, cut.tensors, subset, index)
         return self.cache.get(key, compute, lambda row: sum(a.nbytes for a in row.values()))
@@ -132,21 +127,25 @@ class NetworkRuns:
         """All tensors of all `cuts` for the first `count` inputs of `subset`, each from one run of the network."""
         yield from self.sweep_inputs(cuts, itertools.islice(self._inputs[subset], count))
 
-    def sweep_inputs(self, cuts: Sequence[Cut], inputs: Iterable[Array]) -> Iterator[dict[str, Array]]:
+    def sweep_inputs(
+        self, cuts: Sequence[Cut], inputs: Iterable[Array | Mapping[str, Array]]
+    ) -> Iterator[dict[str, Array]]:
         """All tensors of all `cuts` for each of `inputs`, one input's in memory at a time."""
-        names = sorted({name for cut in cuts for name in cut.tensors} - {self.input_name})
+        given = {tensor.name for tensor in self.graph.inputs}
+        names = sorted({name for cut in cuts for name in cut.tensors} - given)
         session = open_session(expose(whole_bytes(self.graph), names), level="all", threads=1)
         for x in inputs:
-            yield {self.input_name: x, **session.run({self.input_name: x})}
+            feeds = self.graph.feeds(x)
+            yield {**feeds, **session.run(feeds)}
 
     def tail(self, cut: Cut, tensors: Mapping[str, Array]) -> list[Array]:
         """The network's outputs from the crossing tensors."""
         outputs = self._session(("tail", cut.tensors), lambda: self._pair(cut)[1]).run(tensors)
         return [outputs[tensor.name] for tensor in self.graph.outputs]
 
-    def whole(self, x: Array) -> list[Array]:
+    def whole(self, x: NetworkInput) -> list[Array]:
         """The unsplit network's outputs."""
-        outputs = self._session(("whole",), lambda: whole_bytes(self.graph)).run({self.input_name: x})
+        outputs = self._session(("whole",), lambda: whole_bytes(self.graph)).run(self.graph.feeds(x))
         return [outputs[tensor.name] for tensor in self.graph.outputs]
 
     def prepare(self, cuts: Sequence[Cut], codecs: Sequence[Codec]) -> dict[str, str]:
@@ -157,15 +156,24 @@ class NetworkRuns:
         return self._contexts.prepare(cuts, codecs)
 
     def fit(self, cut: Cut, codec: str, rate: int) -> tuple[FittedCodec, ...]:
-        """The codec fitted on the calibration set, one per crossing tensor; raises `FitError`."""
+        """The codec fitted on the calibration set, one per crossing tensor; raises `FitError`.
+
+        A tensor that the codec does not take beside one that it does is coded without loss.
+        """
 
         def compute() -> tuple[FittedCodec, ...]:
             chosen, stacked = self._calibration(cut)
-            tensors = [
-                Calibration(activations=stacked[name], context=self._context(codec, cut, name, chosen))
-                for name in cut.tensors
-            ]
-            return tuple(fitted for (fitted,) in REGISTRY[codec].fit(tensors, [rate]))
+            fitted: dict[str, FittedCodec] = {}
+            own = {name: codec_of(REGISTRY[codec], self.graph.tensors[name]) for name in cut.tensors}
+            for used in dict.fromkeys(own.values()):
+                names = [name for name in cut.tensors if own[name] is used]
+                tensors = [
+                    Calibration(activations=stacked[name], context=self._context(used, cut, name, chosen))
+                    for name in names
+                ]
+                rows = used.fit(tensors, [rate if used is REGISTRY[codec] else 0])
+                fitted |= {name: row[0] for name, row in zip(names, rows, strict=True)}
+            return tuple(fitted[name] for name in cut.tensors)
 
         return self.cache.get(
             ("fitted", self.name, cut.tensors, codec, rate), compute, lambda fitted: sum(map(_fitted_bytes, fitted))
@@ -175,7 +183,7 @@ class NetworkRuns:
         """One input's crossing tensors as one container: the bytes that would be sent."""
         parts = []
         for name, codec in zip(cut.tensors, fitted, strict=True):
-            symbols = {"x": tensors[name]}
+            symbols = {"x": tensors[name].reshape(codec.shape)}
             if codec.encoder is not None:
                 symbols = self._graph_session(codec.encoder).run(symbols)
             parts.append(codec.coder.encode(symbols))
@@ -188,10 +196,10 @@ class NetworkRuns:
         for name, codec, part in zip(cut.tensors, fitted, parts, strict=True):
             decoded = codec.coder.decode(part)
             keys += [codec.transform_key.encode(), *(decoded[spec.name].tobytes() for spec in codec.coder.specs)]
-            if codec.decoder is None:
-                tensors[name] = decoded["x"]
-            else:
-                (tensors[name],) = self._graph_session(codec.decoder).run(decoded).values()
+            if codec.decoder is not None:
+                decoded = self._graph_session(codec.decoder).run(decoded)
+            (made,) = decoded.values()
+            tensors[name] = made.reshape(self.graph.tensors[name].shape)
         return Coded(payload=payload, tensors=tensors, key=hashlib.sha256(b"\0".join(keys)).digest())
 
     def _pair(self, cut: Cut) -> tuple[bytes, bytes]:
@@ -206,17 +214,20 @@ class NetworkRuns:
             enough = max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements)
             chosen = spread(len(self._inputs["calibration"]), enough)
             rows = self.map(lambda i: self.activation(cut, "calibration", i), chosen)
-            return chosen, {name: np.concatenate([row[name] for row in rows]) for name in cut.tensors}
+            return chosen, {
+                name: np.concatenate([row[name].reshape(coded_shape(row[name].shape)) for row in rows])
+                for name in cut.tensors
+            }
 
         return self.cache.get(
             ("calibration", self.name, cut.tensors), compute, lambda made: sum(a.nbytes for a in made[1].values())
         )
 
-    def _context(self, codec: str, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
+    def _context(self, codec: Codec, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
         def memo(key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
             return self.cache.get(("fit", self.name, cut.tensors, tensor, key), make, size)
 
-        context = self._contexts(REGISTRY[codec], cut, tensor, rows)
+        context = self._contexts(codec, cut, tensor, rows)
         return dataclasses.replace(context, run=self._run_once, memo=memo)
 
     def _run_once(self, model: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -246,5 +257,5 @@ def _fitted_bytes(codec: FittedCodec) -> int:
 
 
 def _frame(fitted: Sequence[FittedCodec]) -> Frame:
-    first = fitted[0]
+    first = next((codec for codec in fitted if codec.codec not in FALLBACKS), fitted[0])
     return Frame(codec_id=CODEC_IDS[first.codec], rate=first.rate, plan_hash=PLACEHOLDER_HASH, count=len(fitted))

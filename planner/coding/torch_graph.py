@@ -30,7 +30,7 @@ Run = Callable[[list[Any], Attributes], Any]  # inputs (None where left out), at
 
 
 def torch_graph(graph: ModelGraph) -> nn.Module:
-    """A module of one input that gives the graph's first output; raises `ProfileError` naming what it does not know."""
+    """A module that gives the graph's first output; raises `ProfileError` naming operators that it does not know."""
     import torch
 
     known = _operators()
@@ -43,14 +43,14 @@ def torch_graph(graph: ModelGraph) -> nn.Module:
         for name, value in graph.model.graph.initializers.items()
         if value.const_value is not None
     }
-    entry, result = graph.inputs[0].name, graph.outputs[0].name
+    entries, result = [tensor.name for tensor in graph.inputs], graph.outputs[0].name
 
     class Graph(torch.nn.Module):
         """Nodes in graph order; a value is dropped nowhere, as autograd keeps it anyway."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
             """The first output."""
-            values: dict[str, Any] = {**constants, entry: x}
+            values: dict[str, Any] = {**constants, **dict(zip(entries, inputs, strict=True))}
             for step in steps:
                 step.run(values)
             answer: torch.Tensor = values[result]

@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.planner.cuts.frontiers import Frontier, find_frontiers
+from splitpoint.planner.cuts.layers import with_layers
 from splitpoint.planner.values.cut import Cut, Rejected
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import CARRIED_TYPES, ModelGraph, Node
@@ -26,6 +27,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+MOST_TENSORS = 15  # in one message (codecs.container)
 NEAR = 4  # cuts that an error names
 SHOWN = 3  # crossing tensors that a reason names
 
@@ -39,11 +41,14 @@ class CutList:
 
 
 def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
-    """Every cut of at most `k` tensors. The input itself is cut 0; "all on the device" is no cut.
+    """Every cut of at most `k` tensors, and one more for each further input of the network.
+
+    The input itself is cut 0; "all on the device" is no cut.
 
     A weight that two nodes share counts with the first of them, so a head of several tensors that holds only the
     second is given without it.
     """
+    k = min(k + len(graph.inputs) - 1, MOST_TENSORS)
     order = execution_order(graph.nodes)
     capturing = _capturing(graph, order)
     totals = _Totals(graph, order)
@@ -64,7 +69,7 @@ def enumerate_cuts(graph: ModelGraph, *, k: int = 1) -> CutList:
         for first, last, size in several.skipped:
             reason = f"too many nodes up to {order[last].name!r}: heads that end in more than {size} were not tried"
             rejected.append(Rejected(tensors=(), after=totals.after(first), reason=reason))
-    cuts = tuple(totals.cut(index, frontier) for index, frontier in enumerate(found))
+    cuts = with_layers(graph, [totals.cut(index, frontier) for index, frontier in enumerate(found)])
     return CutList(cuts=cuts, rejected=tuple(rejected))
 
 
@@ -100,12 +105,12 @@ class _Totals:
 
 
 def find_cut(graph: ModelGraph, text: str, *, at: str) -> Cut:
-    """The single-tensor cut after the node, or of the tensor, called `text`; raises `ProfileError`."""
+    """The single-tensor cut after the layer or node, or of the tensor, called `text`; raises `ProfileError`."""
     cuts = enumerate_cuts(graph).cuts
     for cut in cuts:
-        if text in (cut.after, cut.name):
+        if text in (cut.layer, cut.after, cut.name):
             return cut
-    names = [cut.after for cut in cuts]
+    names = [cut.layer for cut in cuts]
     near = ", ".join(difflib.get_close_matches(text, names, NEAR, cutoff=0.4) or names[1 : NEAR + 1])
     raise ProfileError(
         f"the network has no cut after {text!r}", at=at, fix=f"splitpoint cuts MODEL lists them: {near}, ..."

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
 
 from splitpoint.planner.deploy.names import codec_prefix
@@ -81,7 +82,12 @@ def join_encoder(head: bytes, encoders: Mapping[str, bytes]) -> bytes:
         (entry,) = codec.graph.inputs
         codec_outputs = list(codec.graph.outputs)
         nodes = _detach(codec.graph, model.graph)
-        ir.convenience.replace_all_uses_with(entry, tensor)
+        if entry.shape == tensor.shape:
+            ir.convenience.replace_all_uses_with(entry, tensor)
+        else:
+            reshape = _reshape(tensor, entry.shape, model.graph)
+            ir.convenience.replace_all_uses_with(entry, reshape.outputs[0])
+            nodes.insert(0, reshape)
         model.graph.extend(nodes)
         outputs.extend(codec_outputs)
     model.graph.outputs.clear()
@@ -106,6 +112,9 @@ def join_decoder(tail: bytes, decoders: Mapping[str, bytes]) -> bytes:
         (result,) = codec.graph.outputs
         codec_inputs = list(codec.graph.inputs)
         nodes = _detach(codec.graph, model.graph)
+        if result.shape != tensor.shape:
+            nodes.append(_reshape(result, tensor.shape, model.graph))
+            result = nodes[-1].outputs[0]
         ir.convenience.replace_all_uses_with(tensor, result, replace_graph_outputs=True)
         result.name, tensor.name = tensor.name, f"{codec_prefix(index)}replaced"
         first = model.graph[0] if len(model.graph) else None
@@ -183,6 +192,17 @@ def _prepared(codec: bytes, model: ir.Model, *, prefix: str, tensor: ir.Value) -
             if value.name:
                 value.name = prefix + value.name
     return joined
+
+
+def _reshape(value: ir.Value, shape: ir.Shape | None, graph: ir.Graph) -> ir.Node:
+    """A node that gives `value` the batch axis that codecs want, or takes it away, for tensors that have none."""
+    assert shape is not None  # crossing tensors and codecs have fixed shapes
+    sizes = np.array([size for size in shape.dims if isinstance(size, int)], np.int64)
+    name = f"{value.name}/reshaped"
+    wanted = ir.Value(name=f"{name}/shape", const_value=ir.Tensor(sizes, name=f"{name}/shape"))
+    graph.register_initializer(wanted)
+    made = ir.Value(name=name, shape=shape, type=value.type)
+    return ir.Node("", "Reshape", [value, wanted], outputs=[made], name=name)
 
 
 def _detach(codec: ir.Graph, model: ir.Graph) -> list[ir.Node]:

@@ -19,7 +19,7 @@ from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.store import load_coders
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.deploy.names import codec_prefix
-from splitpoint.planner.deploy.schema import PlanFile, check_format
+from splitpoint.planner.deploy.schema import IOTensor, PlanFile, check_format
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import parse_yaml_mapping, read_yaml
 from splitpoint.profiles.network.inputs import preprocess
@@ -58,27 +58,29 @@ class Plan:
         check_format(str(parse_yaml_mapping(path).get("format", "missing")), at=str(path))
         return cls(folder, read_yaml(path, PlanFile), threads=threads)
 
-    def head(self, x: Array, *, check: bool = False) -> bytes:
+    def head(self, x: Array | Mapping[str, Array], *, check: bool = False) -> bytes:
         """The device's half: one input to the payload to send.
 
         `x` is the network's input (its shape in plan.yaml, batch 1) or, for an image model, the resized uint8 picture
-        (H, W, C). A plan without a tail gives the packed outputs, which need not be sent. With `check` the tensors at
-        the boundary are tested for NaN and infinity, which integer quantizers would hide. Raises `CodecError`.
+        (H, W, C); for a network of several inputs arrays by the names in plan.yaml. A plan without a tail gives the
+        packed outputs, which need not be sent. With `check` the tensors at the boundary are tested for NaN and
+        infinity, which integer quantizers would hide. Raises `CodecError`.
         """
         file = self.file
         if file.codec.boundary == "picture":
-            parts = [PICTURES[file.codec.name].encode(self._picture(x), file.codec.rate)]
+            picture = x if not isinstance(x, Mapping) else next(iter(x.values()))
+            parts = [PICTURES[file.codec.name].encode(self._picture(picture), file.codec.rate)]
         else:
             tensors = self.boundary(x, check=check)
             parts = [
-                coder.encode({spec: tensors[name] for spec, name in names.items()})
+                coder.encode({spec.name: tensors[names[spec.name]].reshape(spec.shape) for spec in coder.specs})
                 for coder, names in zip(self._coders, self._names(tensors), strict=True)
             ]
         return self._frame.pack(parts)
 
-    def boundary(self, x: Array, *, check: bool = False) -> dict[str, Array]:
+    def boundary(self, x: Array | Mapping[str, Array], *, check: bool = False) -> dict[str, Array]:
         """What leaves head.onnx for the entropy coder, by name: symbols, side information or the tensors themselves."""
-        feeds = {self.file.model.input.name: self._network_input(x)}
+        feeds = self._feeds(x)
         if check:
             self._check_finite(feeds)
         return self._head.run(feeds) if self._head is not None else feeds
@@ -90,12 +92,14 @@ class Plan:
         if file.codec.boundary == "picture":
             size = file.input.height_width
             picture = PICTURES[file.codec.name].decode(parts[0], size)
-            return {file.model.input.name: preprocess(picture, file.input)}
+            return {file.model.inputs[0].name: preprocess(picture, file.input)}
         decoded = [coder.decode(part) for coder, part in zip(self._coders, parts, strict=True)]
         if file.placement == "device":
             return {file.model.outputs[i].name: tensors["x"] for i, tensors in enumerate(decoded)}
         names = self._names(self._tail_inputs)
-        return {name: decoded[i][spec] for i, row in enumerate(names) for spec, name in row.items()}
+        tensors = {name: decoded[i][spec] for i, row in enumerate(names) for spec, name in row.items()}
+        shapes = {tensor.name: tensor.shape for tensor in file.cut.tensors} if file.cut is not None else {}
+        return {name: values.reshape(shapes.get(name, values.shape)) for name, values in tensors.items()}
 
     def tail(self, payload: bytes) -> Array | dict[str, Array]:
         """The server's half: the payload to the network's output (a dict by name where it has several).
@@ -170,8 +174,21 @@ class Plan:
             for index, (tensor, coder) in enumerate(zip(self.file.cut.tensors, self._coders, strict=True))
         ]
 
-    def _network_input(self, x: Array) -> Array:
-        wanted = self.file.model.input
+    def _feeds(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
+        """The network's inputs by name; raises `CodecError` for what they are not."""
+        wanted = self.file.model.inputs
+        if not isinstance(x, Mapping):
+            if len(wanted) > 1:
+                names = ", ".join(tensor.name for tensor in wanted)
+                raise CodecError(
+                    f"the network has {len(wanted)} inputs: expected arrays by name ({names}), got one array"
+                )
+            return {wanted[0].name: self._network_input(x, wanted[0])}
+        if set(x) != {tensor.name for tensor in wanted}:
+            raise CodecError(f"expected the inputs {sorted(tensor.name for tensor in wanted)}, got {sorted(x)}")
+        return {tensor.name: self._network_input(x[tensor.name], tensor) for tensor in wanted}
+
+    def _network_input(self, x: Array, wanted: IOTensor) -> Array:
         if x.shape == wanted.shape and x.dtype == np.dtype(wanted.dtype):
             return x
         if self.file.input.kind == "image" and x.ndim == 3 and x.dtype == np.uint8:

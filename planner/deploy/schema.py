@@ -9,15 +9,19 @@ import msgspec
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.network.inputs import InputSpec
 
 __all__ = [
     "FORMAT",
+    "Alternative",
+    "Answer",
     "CodecChoice",
     "CutChoice",
     "IOTensor",
+    "Kind",
     "ModelSource",
     "Placement",
     "PlanFile",
@@ -32,9 +36,10 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "2.0"
+FORMAT = "3.0"
 
 Placement = Literal["split", "device", "server"]
+Kind = Literal["device", "input", "split"]  # what is recommended: all on the device, the input sent, or a split
 
 
 class IOTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +57,7 @@ class ModelSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: str
     source_sha256: str
     sha256: str  # of the canonical form
-    input: IOTensor
+    inputs: tuple[IOTensor, ...]  # what `Plan.head` takes; constant inputs are folded into the network
     outputs: tuple[IOTensor, ...]
 
 
@@ -61,6 +66,8 @@ class CutChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     tensors: tuple[IOTensor, ...]
     after: str
+    layer: str = ""  # what tables call the place; "input" where the input itself is coded
+    head_share: float | None = None  # of the network's MACs
 
 
 class CodecChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +96,33 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     evaluations: int
     candidates: int
     objectives: tuple[str, ...]
+
+
+class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The best point of another kind than the answer's, and its price beside the answer."""
+
+    kind: Kind
+    place: str  # "all on device", "send picture", "after blocks.3"
+    codec: str
+    rate: str
+    number: int | None  # on the front, from 1
+    price: str  # "2.4x faster, 6 kB more"
+    gain: float | None  # of the answer over it in the preferred quantity, in SI units; None: it misses a limit
+    uncertainty: float | None  # standard uncertainty of the gain
+    payload_bytes: float
+    latency_s: float | None  # None: it never arrives
+    value: float  # quality
+    misses: tuple[str, ...]  # "latency by 4 ms"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which kind of answer was recommended, why, and what the others would cost."""
+
+    number: int  # the recommended point on the front, from 1
+    kind: Kind
+    prefer: str  # what it is best in
+    reason: str
+    instead: tuple[Alternative, ...]
 
 
 class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,11 +156,15 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     external: dict[str, str] = {}  # files of `files` that are not stored here (--no-data) -> where they came from
     model: ModelSource
     input: InputSpec
+    task: Task
+    metric: MetricUse
     cut: CutChoice | None
     codec: CodecChoice
     predicted: Cost
     search: Accuracy
     report: Accuracy | None
+    skipped: Annotated[int, msgspec.Meta(ge=0)] = 0  # damaged pictures that were left out of the data
+    answer: Answer | None = None  # None: a plan that was written without a choice
     requirements: Requirements
     found_by: SearchReport
     device: ProfileSource

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Callable, Mapping
 
 from splitpoint.planner.limits.limits import ENERGY_FIGURES, PRICE_FIGURES, Figure
 from splitpoint.planner.values.candidate import Evaluated
+from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["OBJECTIVES", "Objective"]
+__all__ = ["OBJECTIVES", "Objective", "find_objective"]
 
 
 def __dir__() -> list[str]:
@@ -40,3 +42,12 @@ OBJECTIVES: Mapping[str, Objective] = {
         Objective(name="cost", read=lambda point: _known(point.cost.usd), figures=PRICE_FIGURES),
     )
 }
+
+
+def find_objective(name: str, *, at: str) -> Objective:
+    """The objective of that name; raises `ProfileError` with the nearest."""
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    near = difflib.get_close_matches(name, OBJECTIVES, n=1)
+    hint = f". Did you mean {near[0]!r}?" if near else ""
+    raise ProfileError(f"unknown objective {name!r}{hint}", at=at, fix=f"known: {', '.join(OBJECTIVES)}")

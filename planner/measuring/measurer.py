@@ -49,7 +49,9 @@ class Measurer:
             split.search,
             problem.metric,
             network.cut,
+            [tensor.name for tensor in problem.graph.outputs],
             reference=None if given is None else given.evaluator.whole,
+            shown=problem.needs.confident,
         )
         times = host_times(network, threads=problem.threads)
         self.pricer = Pricer(problem, network, host=host, work_of=self._work_of, times=times)
@@ -67,12 +69,15 @@ class Measurer:
         measured = self.evaluator.measure(candidate)
         if measured is None:
             return None
+        cut = self.network.cut(candidate.cut) if candidate.placement == "split" else None
         return Evaluated(
             candidate=candidate,
             cost=self.pricer.price(candidate, measured.accuracy.payload_bytes),
             accuracy=measured.accuracy,
             label=measured.label,
             outcomes=measured.outcomes,
+            layer=None if cut is None else cut.layer if cut.head else "",
+            head_share=float(candidate.placement == "device") if cut is None else cut.head_share,
         )
 
     def reprice(self, point: Evaluated) -> Evaluated:

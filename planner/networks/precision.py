@@ -37,8 +37,7 @@ def lower_precision(
     if precision == "fp16":
         changed = to_float16(model, keep=keep, name=graph.name)
     else:
-        name = graph.inputs[0].name
-        changed = to_int8(model, ({name: x} for x in NetworkInputs(calibration)), keep=keep, name=graph.name)
+        changed = to_int8(model, (graph.feeds(x) for x in NetworkInputs(calibration)), keep=keep, name=graph.name)
     called = f"{graph.name} {precision}" + ("" if head is None else f" before {head.after}")
     # The first pass makes ORT insert Casts, the second brings them to their final form: reading the stored model again
     # must give the same model.

@@ -62,6 +62,8 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
             f"pruning ratios are {{0}}: {graph.source} is an ONNX file, and filters are removed through the dependency"
             " graph of a torch module; give the network as file.py:factory"
         ]
+    if calibration.spec.kind == "tensors":
+        return [], ["pruning ratios are {0}: filters are removed from networks of one input"]
     module = load_module(graph.source)
     stacked = torch.from_numpy(np.concatenate(list(NetworkInputs(calibration))))
     places: dict[tuple[str, ...], list[Cut]] = {}

@@ -20,7 +20,8 @@ from splitpoint.planner.networks.precision import lower_precision, same_places
 from splitpoint.planner.samples.dataset import SETS, Dataset, Sample, Split
 from splitpoint.planner.samples.readers import load_folder
 from splitpoint.planner.setup.config import OtherModel
-from splitpoint.planner.setup.loading import Problem, check_inputs, load_source
+from splitpoint.planner.setup.inputs import check_inputs, data_shapes, load_source
+from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -119,10 +120,14 @@ def _other_size(problem: Problem, size: int) -> OtherModel:
 
 def _listed(problem: Problem, other: OtherModel, *, at: str) -> Variant:
     spec = other.input or problem.spec
+    if problem.metric.task.name == "detect" and spec != problem.spec:
+        raise ProfileError(
+            "a detector's boxes are in pixels of its input, so variants of another input cannot be compared",
+            at=f"{at}.input",
+            fix="plan each input size by itself",
+        )
     split = problem.split if spec == problem.spec else _resized(problem, spec, at=at)
-    first = split.search.samples[0]
-    shape = spec.shape if spec.kind == "image" else np.asarray(first.tensor).shape
-    graph = load_source(other.model, tuple(shape))
+    graph = load_source(other.model, data_shapes(split.search), constants=problem.config.inputs)
     check_inputs(split.search, graph, at=f"{at}: {other.model}")
     ours, theirs = ([tensor.shape for tensor in g.outputs] for g in (problem.graph, graph))
     if ours != theirs:
@@ -147,7 +152,10 @@ def _resized(problem: Problem, spec: InputSpec, *, at: str) -> Split:
     sets = {name: getattr(problem.split, name) for name in SETS}
     folder = Path(problem.config.data.source)
     if folder.is_dir():
-        resized = {sample.name: sample for sample in load_folder(folder, spec, seed=problem.config.search.seed).samples}
+        again = load_folder(
+            folder, spec, seed=problem.config.search.seed, skip_damaged=problem.config.data.skip_damaged
+        )
+        resized = {sample.name: sample for sample in again.samples}
         parts = {name: [resized[sample.name] for sample in data.samples] for name, data in sets.items()}
     else:
         parts = {name: list(_resampled(data, spec)) for name, data in sets.items()}

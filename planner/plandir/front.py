@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.values.candidate import Evaluated
@@ -34,7 +33,9 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     number: int | None = None  # on the Pareto front, from 1
     variant: str
     placement: Placement
-    cut: str  # the tensors that cross, or where the network runs, in words
+    cut: str  # where, in words: "after blocks.3"
+    tensor: str | None = None  # the tensors that cross, joined by "+"
+    head_share: float | None = None  # of the network's MACs that run on the device
     codec: str
     rate: str  # label of the codec's rate
     payload_bytes: float
@@ -54,7 +55,7 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     head_bytes: int
     head_peak_bytes: int
     head_file_bytes: int
-    metric: Metric
+    metric: str
     value: float
     low: float
     high: float
@@ -80,7 +81,9 @@ def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
         number=number,
         variant=candidate.variant,
         placement=candidate.placement,
-        cut=place_text(candidate),
+        cut=place_text(point),
+        tensor=candidate.cut or None,
+        head_share=point.head_share,
         codec="-" if candidate.placement == "device" else candidate.codec,
         rate=point.label,
         payload_bytes=cost.payload_bytes,

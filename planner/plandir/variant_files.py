@@ -61,7 +61,7 @@ def model_source(graph: ModelGraph) -> ModelSource:
         source=graph.source,
         source_sha256=graph.source_sha256,
         sha256=graph.sha256,
-        input=io_tensor(graph.inputs[0]),
+        inputs=tuple(io_tensor(tensor) for tensor in graph.inputs),
         outputs=tuple(io_tensor(tensor) for tensor in graph.outputs),
     )
 
@@ -76,7 +76,7 @@ def reference_bytes(given: Network) -> bytes:
     """The bytes of reference.npz: arrays out0, out1, ... (N, ...) of the given network's outputs on the report set."""
     graph = given.graph
     session = open_session(device_files(graph)[HEAD], level="all")
-    rows = [session.run({graph.inputs[0].name: x}) for x in NetworkInputs(given.variant.split.report)]
+    rows = [session.run(graph.feeds(x)) for x in NetworkInputs(given.variant.split.report)]
     return npz_bytes({f"out{i}": _stack([row[t.name] for row in rows]) for i, t in enumerate(graph.outputs)})
 
 

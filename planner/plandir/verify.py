@@ -6,7 +6,7 @@ Every check passes, fails or cannot be done, with its reason; what was not check
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,15 @@ import numpy as np
 from splitpoint.codecs.contract.protocol import Array, CodecError
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
+from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
-from splitpoint.planner.plandir.report import plan_input, run_report
-from splitpoint.planner.samples.dataset import Dataset, network_input
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.deploy.schema import PlanFile
+from splitpoint.planner.deploy.task import Task
+from splitpoint.planner.plandir.report import declared, plan_input, run_report
+from splitpoint.planner.quality.detection.coco import INSTALL
+from splitpoint.planner.quality.metrics.registry import make_metric, stored_metric
+from splitpoint.planner.samples.dataset import Dataset, NetworkInput, network_input
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair
@@ -40,6 +45,8 @@ PAYLOAD_TOLERANCE = (
     0.02  # another CPU moves 1-3 of 30,000 symbols by one step, and table coders pay a few bits for that
 )
 ACCURACY_TOLERANCE = 0.01  # the same symbols can turn a near tie; one more input is allowed on top
+OUTPUT_TOLERANCE = 0.05  # of an output's relative error: a symbol that moves is one error among some thousand
+OUTPUT_ROUNDING = 1e-4  # added: float32 sums in another order, where a codec loses nothing
 LATENCY_TOLERANCE = 0.25  # shared hosts move by this much between two runs; both spreads are printed
 LATENCY_ROUNDS = 20
 
@@ -77,7 +84,7 @@ def verify(
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
             add(Check(name=name, status="not checked", text=f"written with --no-data, not stored: {kept}"))
         return checks
-    dataset = load_npz(plan.path(REPORT), plan.file.input)
+    dataset = load_npz(plan.path(REPORT), plan.file.input, inputs=declared(plan.file.model))
     add(_exactness(plan, dataset))
     add(_symbols(plan, dataset))
     for check in _report(plan, dataset):
@@ -107,7 +114,7 @@ def _exactness(plan: Plan, dataset: Dataset) -> Check:
     n = 0
     for sample in dataset.samples:
         x = network_input(sample, dataset.spec)
-        y, y0 = run(x), whole.run({plan.file.model.input.name: x})
+        y, y0 = run(x), whole.run(graph.feeds(x))
         for name, value in y0.items():
             if not np.array_equal(value, y[name], equal_nan=True):
                 worst = float(np.abs(np.asarray(value, np.float64) - y[name]).max())
@@ -121,16 +128,15 @@ def _exactness(plan: Plan, dataset: Dataset) -> Check:
     return Check(name="exactness", status="passed", text=f"{kind} = whole, bit for bit ({n} inputs, BASIC)")
 
 
-def _halves(plan: Plan, graph: ModelGraph) -> Callable[[Array], dict[str, Array]]:
-    """A function from the input to the outputs, through the two sides without a codec."""
-    name = plan.file.model.input.name
+def _halves(plan: Plan, graph: ModelGraph) -> Callable[[NetworkInput], dict[str, Array]]:
+    """A function from an input to the outputs, through the two sides without a codec."""
     if plan.file.placement != "split":
         session = open_session(plan.path(HEAD if plan.file.placement == "device" else TAIL), level="basic")
-        return lambda x: session.run({name: x})
+        return lambda x: session.run(graph.feeds(x))
     assert plan.file.cut is not None  # PlanFile: a split has a cut
     cut = cut_of_tensors(graph, [tensor.name for tensor in plan.file.cut.tensors])
     head, tail = (open_session(model, level="basic") for model in split(graph, cut))
-    return lambda x: tail.run(head.run({name: x}))
+    return lambda x: tail.run(head.run(graph.feeds(x)))
 
 
 def _symbols(plan: Plan, dataset: Dataset) -> Check:
@@ -162,7 +168,13 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         for name in ("payload", metric):
             yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
-    got = run_report(plan, dataset, planned.metric)
+    file, missing, shape = plan.file, None, plan.file.model.inputs[0].shape
+    try:
+        metric_of = stored_metric(file.task, file.model.outputs, file.metric, input_shape=shape)
+    except ProfileError as error:  # code or anchors of the user's own; sizes and errors of outputs need no metric
+        missing = error
+        metric_of = make_metric(Task(name="tensor"), file.model.outputs, "unsplit", input_shape=shape)
+    got = run_report(plan, dataset, metric_of)
     off = abs(got.payload_bytes - planned.payload_bytes)
     good = off <= PAYLOAD_TOLERANCE * planned.payload_bytes
     yield Check(
@@ -171,11 +183,58 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         text=f"{format_bytes(got.payload_bytes)} measured, {format_bytes(planned.payload_bytes)} planned"
         f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
+    yield from _quality(file, got, planned) if missing is None else _unchecked(missing, planned)
+    reads = metric_of.reads if missing is None else file.task.outputs
+    others = [other.name for other in planned.output_errors if reads and other.name not in reads]
+    if others:
+        yield _other_outputs(others, got, planned)
+
+
+def _quality(file: PlanFile, got: Accuracy, planned: Accuracy) -> Iterator[Check]:
+    """The metric, and its other figures."""
     tolerance = ACCURACY_TOLERANCE + 1 / got.n
     yield Check(
-        name=metric,
+        name=planned.metric,
         status="passed" if abs(got.value - planned.value) <= tolerance else "failed",
-        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one input)",
+        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one"
+        f" input); {file.metric.definition}",
+    )
+    for figure in planned.also:
+        measured = got.figure(figure.name)
+        if measured is None:
+            reason = f"{figure.value:.3g} planned; it needs pycocotools, which is not installed: {INSTALL}"
+            yield Check(name=figure.name, status="not checked", text=reason)
+            continue
+        allowed = tolerance * max(1.0, abs(figure.value))  # an error in the output's unit may be above 1
+        yield Check(
+            name=figure.name,
+            status="passed" if abs(measured.value - figure.value) <= allowed else "failed",
+            text=f"{measured.value:.3g} measured, {figure.value:.3g} planned (tolerance {allowed:.3g})",
+        )
+
+
+def _unchecked(missing: ProfileError, planned: Accuracy) -> Iterator[Check]:
+    """The metric and its other figures, which need what is missing."""
+    for name in (planned.metric, *(figure.name for figure in planned.also)):
+        yield Check(name=name, status="not checked", text=f"{missing.message} ({missing.at})")
+
+
+def _other_outputs(names: Sequence[str], got: Accuracy, planned: Accuracy) -> Check:
+    """Outputs that the metric does not read: their relative errors against those of the stored report."""
+    texts, good = [], True
+    for name in names:
+        error, before = (
+            next(other.relative_error for other in accuracy.output_errors if other.name == name)
+            for accuracy in (got, planned)
+        )
+        close = error == before or abs(error - before) <= OUTPUT_TOLERANCE * before + OUTPUT_ROUNDING
+        good &= close
+        texts.append(f"{name} {error:.3g} measured, {before:.3g} planned{'' if close else ' (!)'}")
+    return Check(
+        name="other outputs",
+        status="passed" if good else "failed",
+        text=f"relative error: {'; '.join(texts)} (tolerance {100 * OUTPUT_TOLERANCE:.0f} %: another CPU may move a few"
+        " symbols)",
     )
 
 

@@ -11,13 +11,13 @@ import hashlib
 import importlib.metadata
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 import splitpoint
-from splitpoint.codecs.registry import CODEC_IDS
+from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import load_coders, save_coders
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.deploy.plan import CODEC, PLAN, REPORT, WHOLE, Plan, sha256_file
@@ -30,10 +30,12 @@ from splitpoint.planner.deploy.schema import (
     ProfileSource,
     SearchReport,
 )
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
+from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import front_text
-from splitpoint.planner.plandir.report import REFERENCE, run_report
+from splitpoint.planner.plandir.report import REFERENCE, declared, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
 from splitpoint.planner.plandir.variant_files import (
     VARIANTS,
@@ -44,8 +46,10 @@ from splitpoint.planner.plandir.variant_files import (
     stored_variants,
     variant_files,
 )
-from splitpoint.planner.samples.readers import load_npz
+from splitpoint.planner.quality.metrics.registry import stored_metric
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
@@ -53,13 +57,18 @@ from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.graph import load_canonical
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["check_replaceable", "export_point", "write_plan"]
+__all__ = ["NotWrittenError", "check_replaceable", "export_point", "write_plan"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+class NotWrittenError(ProfileError):
+    """The plan directory cannot be made at this place; at another it may be."""
+
+
+OTHER_PLACE = "choose another --out, or move what is there"
 VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", "zstandard", "numba")
 
 
@@ -88,7 +97,7 @@ def write_plan(
         (folder / FRONT).write_text(front_text(result.points, points))
         for number, other in enumerate(points, start=1):
             _write_point(folder / POINTS / str(number), result, other, number)
-        template = _template(result, network, shared)
+        template = _template(result, network, shared, points)
         _finish(folder, template, network.graph, folder / POINTS / str(points.index(point) + 1), advance)
         if not keep_data:
             _drop_data(folder, result)
@@ -97,20 +106,20 @@ def write_plan(
 
 
 def check_replaceable(directory: Path) -> None:
-    """Raise `ProfileError` unless `directory` is absent, empty, or a plan directory that holds nothing else.
+    """Raise `NotWrittenError` unless `directory` is absent, empty, or a plan directory that holds nothing else.
 
     A plan directory is one whose plan.yaml this version reads; every other file in it must be listed there, unchanged.
     """
-    target = directory.resolve()
+    target = _resolved(directory)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    fix = "choose another --out, or move what is there"
+    fix = OTHER_PLACE
     if not target.is_dir() or not (target / PLAN).is_file():
-        raise ProfileError("it exists and is no plan directory, so it is not replaced", at=str(directory), fix=fix)
+        raise NotWrittenError("it exists and is no plan directory, so it is not replaced", at=str(directory), fix=fix)
     try:
         file = Plan.load(target).file
     except ProfileError as error:
-        raise ProfileError(
+        raise NotWrittenError(
             f"its {PLAN} is not a plan that this version wrote, so the folder is not replaced",
             at=str(directory),
             fix=fix,
@@ -121,11 +130,11 @@ def check_replaceable(directory: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             continue
         if name not in listed or path.is_symlink():
-            raise ProfileError(
+            raise NotWrittenError(
                 f"{name} is not part of the plan there, so the folder is not replaced", at=str(path), fix=fix
             )
         if name != PLAN and sha256_file(path) != listed[name]:
-            raise ProfileError(f"{name} was changed, so the folder is not replaced", at=str(path), fix=fix)
+            raise NotWrittenError(f"{name} was changed, so the folder is not replaced", at=str(path), fix=fix)
 
 
 def export_point(source: Path, number: int, directory: Path, *, advance: Callable[[], None] = lambda: None) -> Plan:
@@ -147,8 +156,8 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
     variant = read_yaml(chosen / POINT, PointFile).variant
     origin, template = source, plan.file
     if (source / VARIANTS).is_dir():
-        origin, said = stored_variant(source, variant)
-        template = msgspec.structs.replace(template, model=said.model, input=said.input)
+        origin, stored = stored_variant(source, variant)
+        template = msgspec.structs.replace(template, model=stored.model, input=stored.input)
     elif variant != plan.file.variant:
         raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
     graph = load_canonical((origin / WHOLE).read_bytes(), name=template.model.name, source=template.model.source)
@@ -208,8 +217,9 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     )
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
-    dataset = load_npz(folder / REPORT, file.input)
-    accuracy = run_report(plan, dataset, chosen.search.metric, advance=advance)
+    dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
+    metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.inputs[0].shape)
+    accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 
 
@@ -238,9 +248,12 @@ def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: i
     if candidate.placement == "split":
         cut = network.cut(candidate.cut)
         fitted = result.codecs[candidate]
-        boundary = fitted[0].boundary
+        boundary = REGISTRY[candidate.codec].boundary
         cut_choice = CutChoice(
-            tensors=tuple(io_tensor(network.graph.tensors[name]) for name in cut.tensors), after=cut.after
+            tensors=tuple(io_tensor(network.graph.tensors[name]) for name in cut.tensors),
+            after=cut.after,
+            layer=cut.layer,
+            head_share=cut.head_share,
         )
         files[CODEC] = save_coders([codec.coder for codec in fitted])
         for i, codec in enumerate(fitted):
@@ -265,7 +278,16 @@ def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: i
     _write_all(folder, {POINT: dump_yaml(chosen).encode(), **files})
 
 
-def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes]) -> PlanFile:
+def _task_of(problem: Problem, graph: ModelGraph) -> Task:
+    """The task with the names that the outputs have in `graph`, which are the given network's by position."""
+    given = [tensor.name for tensor in problem.graph.outputs]
+    names = tuple(graph.outputs[given.index(name)].name for name in problem.metric.task.outputs)
+    return msgspec.structs.replace(problem.metric.task, outputs=names)
+
+
+def _template(
+    result: SearchResult, network: Network, shared: Mapping[str, bytes], points: Sequence[Evaluated]
+) -> PlanFile:
     """Everything of plan.yaml that does not depend on the point; the first point's values hold the place."""
     problem, profile = result.problem, result.profile
     config = problem.config
@@ -280,11 +302,15 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         files={name: hashlib.sha256(data).hexdigest() for name, data in shared.items()},
         model=model_source(network.graph),
         input=network.variant.spec,
+        task=_task_of(problem, network.graph),
+        metric=problem.metric.use,
         cut=None,
         codec=CodecChoice(name="-", id=0, rate=0, rate_label="-", boundary="none", needs_splitpoint=()),
         predicted=some.cost,
         search=some.accuracy,
         report=None,
+        skipped=len(problem.split.search.skipped),
+        answer=make_answer(result.decision, result.aim.prefer, points),
         requirements=problem.needs,
         found_by=SearchReport(
             seed=config.search.seed,
@@ -307,27 +333,39 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
 def _placed(directory: Path) -> Iterator[Path]:
     """A temporary folder beside `directory` that takes its place when the block ends well, and vanishes otherwise.
 
-    An existing directory is replaced only as `check_replaceable` allows; raises `ProfileError` otherwise.
+    An existing directory is replaced only as `check_replaceable` allows; raises `NotWrittenError` otherwise.
     """
     check_replaceable(directory)
-    target = directory.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _resolved(directory)
     tag = secrets.token_hex(4)
     folder, old = (target.with_name(f".{target.name}.{tag}.{kind}") for kind in ("new", "old"))
-    folder.mkdir()
     try:
+        folder.mkdir(parents=True)
         yield folder
         check_replaceable(directory)  # planning takes minutes: something may have been put there
         if target.exists():
             target.rename(old)
         folder.rename(target)
     except OSError as error:
-        raise ProfileError(f"cannot be written: {error.strerror}", at=str(error.filename or directory)) from error
+        where = str(error.filename or directory)
+        raise NotWrittenError(f"cannot be written: {error.strerror}", at=where, fix=OTHER_PLACE) from error
+    except ProfileError as error:
+        if folder.is_dir() or isinstance(error, NotWrittenError):
+            raise
+        text = "its folder was removed while the plan was written"
+        raise NotWrittenError(text, at=str(directory), fix=OTHER_PLACE) from error
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _resolved(directory: Path) -> Path:
+    try:
+        return directory.resolve()
+    except OSError as error:  # the folder of this process was removed
+        raise NotWrittenError(f"cannot be written: {error.strerror}", at=str(directory), fix=OTHER_PLACE) from error
 
 
 def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:

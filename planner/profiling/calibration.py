@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from splitpoint.profiles.files.structs import write_yaml
 from splitpoint.profiles.machine.device import Device, Memory
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.measurement.micro import cold_s, micro_benchmarks
+from splitpoint.profiles.measurement.steady import repeat_rates, worst_spread
 
 __all__ = ["calibrate"]
 
@@ -21,15 +22,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Rates = Mapping[str, float]
-
-
 def calibrate(
     machine: Machine, out: Path, *, name: str, step: Callable[[str], None] = lambda text: None
 ) -> tuple[Device, dict[str, float], float]:
-    """Measure, write `out`, and give the device, how far two runs of each rate lie apart, and the cold seconds.
+    """Measure, write `out`, and give the device, how far the best two runs of each rate differ, and the cold seconds.
 
-    A rate is the better of two runs: other work on the machine only ever slows it.
+    A rate is the best of two runs, or of more where those do not agree: other work on the machine only ever slows it.
     """
     step("compute, first run")
     first = micro_benchmarks(threads=machine.threads)
@@ -41,21 +39,13 @@ def calibrate(
         rates=first,
         memory=Memory(ram_bytes=_ram_bytes()),
     )
-    step("compute, second run")
-    second = micro_benchmarks(threads=machine.threads)
-    device = _with_rates(device, {field: _better(field, first[field], second[field]) for field in first})
+    step("compute, again until two runs agree")
+    rates, spread = repeat_rates(lambda: micro_benchmarks(threads=machine.threads), [first])
+    compute = msgspec.structs.replace(device.compute, **rates)
+    device = msgspec.structs.replace(device, compute=compute, spread=worst_spread(spread))
     cold = cold_s(threads=machine.threads)
     write_yaml(out, device)
-    spread = {field: abs(first[field] - second[field]) / max(first[field], second[field], 1e-12) for field in first}
     return device, spread, cold
-
-
-def _with_rates(device: Device, rates: Rates) -> Device:
-    return msgspec.structs.replace(device, compute=msgspec.structs.replace(device.compute, **rates))
-
-
-def _better(field: str, a: float, b: float) -> float:
-    return min(a, b) if field.endswith("overhead_s") else max(a, b)
 
 
 def _ram_bytes() -> int | None:

@@ -13,6 +13,7 @@ from splitpoint.profiles.machine.device import Coder, Compute, Device, Memory, R
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.measurement.micro import micro_benchmarks
 from splitpoint.profiles.measurement.serial_speed import zstd_bytes_s
+from splitpoint.profiles.measurement.steady import repeat_rates, worst_spread
 from splitpoint.profiles.network.inputs import InputSpec, preprocess
 
 __all__ = ["measure_host"]
@@ -36,12 +37,15 @@ def measure_host(
 ) -> Device:
     """Measure in half a minute; `machine` says with which runtime, provider and threads.
 
-    `rates` are those of `micro_benchmarks` where they have been measured already.
+    `rates` are those of one run of `micro_benchmarks` where the caller measures the others.
     """
-    rates = micro_benchmarks(threads=machine.threads) if rates is None else rates
+    spread = None
+    if rates is None:
+        rates, spreads = repeat_rates(lambda: micro_benchmarks(threads=machine.threads))
+        spread = worst_spread(spreads)
     coders = {
-        coder: Coder(encode_s_per_symbol=encode_s, decode_s_per_symbol=decode_s)
-        for coder, (encode_s, decode_s) in (*measure_coders().items(), *measure_pictures().items())
+        coder: Coder(encode_s_per_symbol=speed.encode_s, decode_s_per_symbol=speed.decode_s, spread=speed.spread)
+        for coder, speed in (*measure_coders().items(), *measure_pictures().items())
     }
     pixel_s = _preprocess_pixel_s()
     coders[PREPROCESS] = Coder(encode_s_per_symbol=pixel_s, decode_s_per_symbol=pixel_s)
@@ -54,6 +58,7 @@ def measure_host(
         serial=Serial(coders=coders, zstd_bytes_s=zstd_bytes_s()),
         fingerprint=machine.fingerprint,
         machine=machine,
+        spread=spread,
     )
 
 

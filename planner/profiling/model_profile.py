@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from splitpoint.planner.cost.timing import with_anchors
@@ -15,11 +15,27 @@ from splitpoint.profiles.measurement.measure import measure_profile
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["obtain_profile", "obtain_profiles"]
+__all__ = ["check_profile", "obtain_profile", "obtain_profiles"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def check_profile(stored: Path, graph: ModelGraph | None = None, *, threads: int = 1) -> None:
+    """Raise `ProfileError` unless `stored` holds model profiles, one of them of `graph` with these threads."""
+    if not stored.exists():
+        raise ProfileError(
+            "there is no such profile", at=str(stored), fix=f"splitpoint profile MODEL --out {stored} measures one"
+        )
+    if stored.is_dir():
+        profiles = _read_folder(stored)
+        if graph is not None:
+            _find(profiles, graph, stored)
+    elif graph is not None:
+        obtain_profile(graph, stored=stored, threads=threads)
+    else:
+        read_yaml(stored, ModelProfile)
 
 
 def obtain_profiles(
@@ -40,14 +56,8 @@ def obtain_profiles(
             for variant in variants[1:]
         ]
         return first, [first, *others]
-    found = {profile.model_sha256: profile for profile in (read_yaml(p, ModelProfile) for p in sorted(_yaml(stored)))}
-    if given.sha256 not in found:
-        raise ProfileError(
-            f"no profile of {given.name} ({given.sha256[:12]}…) among {len(found)} profiles",
-            at=str(stored),
-            fix=f"splitpoint profile MODEL --out {stored}/{given.name}.yaml",
-        )
-    return found[given.sha256], [found.get(variant.graph.sha256) for variant in variants]
+    profiles = _read_folder(stored)
+    return _find(profiles, given, stored), [profiles.get(variant.graph.sha256) for variant in variants]
 
 
 def obtain_profile(graph: ModelGraph, *, stored: Path | None, threads: int) -> ModelProfile:
@@ -67,5 +77,17 @@ def obtain_profile(graph: ModelGraph, *, stored: Path | None, threads: int) -> M
     return profile
 
 
-def _yaml(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")]
+def _read_folder(folder: Path) -> dict[str, ModelProfile]:
+    """The profiles of a folder by their model's hash."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+    return {profile.model_sha256: profile for profile in (read_yaml(path, ModelProfile) for path in paths)}
+
+
+def _find(profiles: Mapping[str, ModelProfile], graph: ModelGraph, folder: Path) -> ModelProfile:
+    if graph.sha256 not in profiles:
+        raise ProfileError(
+            f"no profile of {graph.name} ({graph.sha256[:12]}…) among {len(profiles)} profiles",
+            at=str(folder),
+            fix=f"splitpoint profile MODEL --out {folder}/{graph.name}.yaml",
+        )
+    return profiles[graph.sha256]

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from splitpoint.profiles.network.model import ModelGraph, Node
-from splitpoint.profiles.network.torch_model import ModuleOperators, fvcore_operators, load_module
+from splitpoint.profiles.network.runtime import IoSpec
+from splitpoint.profiles.network.torch_model import ModuleOperators, forward_inputs, fvcore_operators, load_module
 
 __all__ = ["NOT_MAPPED", "ModuleCount", "compare_counts", "count_torch_source"]
 
@@ -71,9 +72,14 @@ class ModuleCount:
         return self.macs - self.fvcore_macs
 
 
-def count_torch_source(source: str, graph: ModelGraph) -> tuple[ModuleCount, ...]:
+def count_torch_source(source: str, graph: ModelGraph) -> tuple[ModuleCount, ...] | None:
     """The rows for a graph that was exported from the factory `source`; raises `ProfileError` without torch, fvcore."""
-    return compare_counts(graph, fvcore_operators(load_module(source), graph.inputs[0].shape))
+    module = load_module(source)
+    given = {tensor.name: IoSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype) for tensor in graph.inputs}
+    names = list(given) if len(given) == 1 else list(forward_inputs(module))
+    if set(names) != set(given):
+        return None  # parameters that are constant or have defaults: fvcore calls the module with inputs alone
+    return compare_counts(graph, fvcore_operators(module, [given[name] for name in names]))
 
 
 def compare_counts(graph: ModelGraph, parts: Sequence[ModuleOperators]) -> tuple[ModuleCount, ...]:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from splitpoint.planner.coding.context import spread
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.profiling.compressibility import Compressibility, measure
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
-from splitpoint.planner.samples.readers import load_data
-from splitpoint.planner.setup.loading import check_inputs, load_source
+from splitpoint.planner.setup.inputs import load_inputs
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.inputs import InputSpec, guess_spec
+from splitpoint.profiles.network.input_shapes import Shapes
 from splitpoint.profiles.network.model import ModelGraph
-from splitpoint.profiles.network.torch_model import is_torch_spec
 
 __all__ = ["INPUTS", "TARGET_DB", "choose", "load_with_data", "measure_cuts"]
 
@@ -32,27 +27,21 @@ TARGET_DB = 20.0  # a tensor this exact usually costs a classifier about a point
 
 
 def load_with_data(
-    model: str, source: str, input_shape: tuple[int, ...] | None, *, limit: int = INPUTS
+    model: str,
+    source: str,
+    shapes: Shapes | None,
+    *,
+    constants: Mapping[str, Any] | None = None,
+    limit: int = INPUTS,
+    skip_damaged: bool = False,
 ) -> tuple[ModelGraph, Dataset, str | None]:
     """The network, at most `limit` inputs spread over the data, and what was assumed of them.
 
-    The input block is the data's own (a factory that gives a `Dataset`), or guessed from the model's input or
-    `input_shape`. Raises `ProfileError`.
+    The input block is the data's own (a factory that gives a `Dataset`), or guessed. Raises `ProfileError`.
     """
-    spec: InputSpec | None = None
-    assumed: str | None = None
-    if Path(source).exists():
-        if input_shape is not None:
-            spec, assumed = guess_spec(input_shape, "float32")
-        elif not is_torch_spec(model):
-            tensor = load_source(model, None).inputs[0]
-            spec, assumed = guess_spec(tensor.shape, tensor.dtype)
-    dataset = load_data(source, spec)
-    image = dataset.spec.kind == "image"
-    shape = dataset.spec.shape if image else tuple(np.asarray(dataset.samples[0].tensor).shape)
-    graph = load_source(model, shape)
-    check_inputs(dataset, graph, at=model)
-    return graph, dataset.select(spread(len(dataset), limit)), assumed
+    loaded = load_inputs(model, source, spec=None, shapes=shapes, constants=constants, skip_damaged=skip_damaged)
+    chosen = loaded.dataset.select(spread(len(loaded.dataset), limit))
+    return loaded.graph, chosen, "; ".join(loaded.notes) or None
 
 
 def choose(cuts: Sequence[Cut], index: int | None) -> list[Cut]:

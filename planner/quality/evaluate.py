@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
+
+import msgspec
 
 from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, FitError
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, Coded, NetworkRuns
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, Sample
-from splitpoint.planner.values.candidate import Candidate, Measured
+from splitpoint.planner.values.candidate import Candidate, Evaluated, Measured
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.network.inputs import preprocess
@@ -40,15 +43,21 @@ class Evaluator:
         dataset: Dataset,
         metric: Metric,
         cut_of: Callable[[str], Cut],
+        output_names: Sequence[str],
         *,
         subset: Literal["search", "report"] = "search",
         reference: Reference | None = None,
+        shown: bool = False,
     ) -> None:
         """`cut_of` gives the cut of a name that a candidate has.
 
-        `reference` gives the outputs of the given network for the same inputs; None: this is the given network.
+        `output_names` are those of the given network, which the metric knows; another network's outputs are the same
+        by position. `reference` gives the outputs of the given network for the same inputs; None: this is that one.
+        `shown`: every figure needs its interval (`planner.quality.accuracy.judge`).
         """
-        self._runs, self._dataset, self._metric, self._cut_of = runs, dataset, metric, cut_of
+        self._runs, self._dataset, self._cut_of = runs, dataset, cut_of
+        self._given_metric, self._names = metric, tuple(output_names)
+        self._shown = shown
         self._subset: Literal["search", "report"] = subset
         self._reference = reference or self.whole
         self.tail_runs = 0  # inputs that went through a tail
@@ -69,7 +78,20 @@ class Evaluator:
                 return None
             label = REGISTRY[candidate.codec].rates[candidate.rate].label
         outcomes = Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
-        return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=judge(outcomes, self._metric))
+        accuracy = judge(outcomes, self._metric, output_names=self._names, shown=self._shown)
+        return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=accuracy)
+
+    def show(self, point: Evaluated) -> Evaluated:
+        """`point` with its other figures as they are shown (`planner.quality.metrics.protocol.Metric.report`)."""
+        figures = self._metric.report(point.outcomes.inputs)
+        return msgspec.structs.replace(point, accuracy=msgspec.structs.replace(point.accuracy, also=figures))
+
+    @functools.cached_property
+    def _metric(self) -> Metric:
+        """The metric, prepared with the truths of this set."""
+        given = self._given_metric
+        answers = (given.answer(self._named(self._reference(index))) for index in range(len(self._dataset)))
+        return given.prepare(given.truth_of(s, y) for s, y in zip(self._dataset.samples, answers, strict=True))
 
     def whole(self, index: int) -> list[Array]:
         """Outputs of this network, unsplit, for the input number `index`."""
@@ -80,8 +102,11 @@ class Evaluator:
         )
 
     def _observe(self, index: int, outputs: Sequence[Array]) -> InputOutcome:
-        sample = self._dataset.samples[index]
-        return observe(outputs, self._reference(index), label=sample.label, group=sample.group)
+        reference = self._named(self._reference(index))
+        return observe(self._metric, self._named(outputs), reference, self._dataset.samples[index])
+
+    def _named(self, outputs: Sequence[Array]) -> dict[str, Array]:
+        return dict(zip(self._names, outputs, strict=True))
 
     def _split(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
         runs, cut = self._runs, self._cut_of(candidate.cut)

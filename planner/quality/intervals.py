@@ -26,7 +26,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "cluster_mean", "paired_drop", "proportion", "tango", "wilson"]
+__all__ = [
+    "Interval",
+    "cluster_mean",
+    "drop_of_sums",
+    "least_of_sums",
+    "of_sums",
+    "paired_drop",
+    "proportion",
+    "tango",
+    "wilson",
+]
 
 
 def __dir__() -> list[str]:
@@ -102,7 +112,7 @@ def cluster_mean(
     within: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
 ) -> Interval:
-    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`: fidelity.
+    """95 % interval of the mean of `values` (N,), in `groups` (N,), limited to the possible values `within`.
 
     The hull of Student's interval over the groups' residuals and the bootstrap; with one group it is all of `within`.
     Values that are all equal have no spread and give an interval of width 0: for right-or-wrong use `proportion`.
@@ -122,6 +132,46 @@ def cluster_mean(
 
 def _z(confidence: float) -> float:
     return statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0) -> Interval:
+    """95 % interval of `value` in 0..1, a function of the sums of `counts` (N, F) and of N (such as F1 or mean IoU).
+
+    Eq. (13): the hull of the bootstrap over groups and the score interval at the effective number of groups. The
+    bootstrap alone has width 0 where no input shows an error.
+    """
+    sums, sizes = _by_group(np.asarray(counts, np.float64), groups)
+    n = _effective_groups(sizes)
+    total = float(value(np.append(sums.sum(axis=0), sizes.sum())))
+    return _hull(wilson(min(max(total, 0.0), 1.0) * n, n), _bootstrap_of(sums, sizes, value, seed))
+
+
+def least_of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0) -> float:
+    """What `value` of the sums of `counts` (N, F) and N exceeds in 95 % of sets of resampled groups."""
+    sums, sizes = _by_group(np.asarray(counts, np.float64), groups)
+    return float(np.quantile(_resampled(sums, sizes, value, seed), 1 - CONFIDENCE))
+
+
+def drop_of_sums(
+    before: Floats, after: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0
+) -> Interval:
+    """95 % interval of value(before) - value(after) over the same inputs, as `of_sums`; both counts are (N, F).
+
+    Eq. (14): the groups are resampled together, so what is common to both cancels. The score interval is Tango's, with
+    no more discordance than the drop itself: what is lost, or what is won.
+    """
+    split = before.shape[1]
+    sums, sizes = _by_group(np.concatenate([before, after], axis=1).astype(np.float64), groups)
+
+    def drop(totals: Floats) -> Floats:
+        first, second = totals[..., :split], totals[..., split:-1]
+        n = totals[..., -1:]
+        return value(np.concatenate([first, n], axis=-1)) - value(np.concatenate([second, n], axis=-1))
+
+    n = _effective_groups(sizes)
+    total = float(drop(np.append(sums.sum(axis=0), sizes.sum())))
+    floor = tango(max(0.0, total) * n, max(0.0, -total) * n, n)
+    return _hull(floor, _bootstrap_of(sums, sizes, drop, seed))
 
 
 def _tango_high(b: float, c: float, n: float, z: float) -> float:
@@ -164,15 +214,29 @@ def _effective_groups(sizes: Floats) -> float:
 
 def _bootstrap(sums: Floats, sizes: Floats, seed: int) -> Interval:
     """Percentile interval of sum / size over resampled groups."""
+    return _bootstrap_of(sums[:, None], sizes, lambda totals: totals[..., 0] / totals[..., 1], seed)
+
+
+def _bootstrap_of(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats], seed: int) -> Interval:
+    """Percentile interval of `value` of the sums (G, F) and the sizes (G,) over resampled groups."""
+    values = _resampled(sums, sizes, value, seed)
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(low=float(low), high=float(high))
+
+
+def _resampled(sums: Floats, sizes: Floats, value: Callable[[Floats], Floats], seed: int) -> Floats:
+    """`value` (RESAMPLES,) of as many groups, drawn with replacement."""
     rng = np.random.default_rng(seed)
     count = len(sizes)
-    at_once = max(1, 1_000_000 // count)  # bounds the memory
-    means = []
+    table = np.concatenate([sums, sizes[:, None]], axis=1)
+    at_once = max(1, 1_000_000 // (count + table.shape[1]))  # bounds the memory
+    values = []
     for start in range(0, RESAMPLES, at_once):
-        chosen = rng.integers(0, count, (min(at_once, RESAMPLES - start), count))
-        means.append(sums[chosen].sum(axis=1) / sizes[chosen].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(low=float(low), high=float(high))
+        rows = min(at_once, RESAMPLES - start)
+        chosen = rng.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
+        times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)  # each group was drawn
+        values.append(value(times @ table))
+    return np.concatenate(values)
 
 
 def _hull(a: Interval, b: Interval) -> Interval:

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.inputs import InputSpec, preprocess
+from splitpoint.profiles.network.inputs import InputSpec, PictureChanges, preprocess
 
 __all__ = [
     "SETS",
     "Dataset",
+    "NetworkInput",
     "NetworkInputs",
     "Sample",
     "SetName",
@@ -36,6 +37,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+NetworkInput = Any  # an array, (1, ...) as a rule, or arrays by name: what `ModelGraph.feeds` takes
 SetName = Literal["calibration", "search", "report"]
 SETS: tuple[SetName, ...] = ("calibration", "search", "report")
 SHARES = (0.2, 0.4, 0.4)  # static tables from 16 images are within 1 % of 200: search and report need the inputs more
@@ -44,18 +46,28 @@ LEAST_INPUTS = 4  # in each set; fewer give an interval from nearly 0 to nearly 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sample:
-    """One input: a resized picture, (H, W, C) uint8, or a tensor, (1, ...), as the network takes it."""
+    """One input: a resized picture, (H, W, C) uint8; a tensor as the network takes it; or a tensor for each input."""
 
     name: str  # as messages name it: a file, "photos.npz[3]"
     group: str
     picture: NDArray[np.uint8] | None = None
     tensor: NDArray[Any] | None = None
+    tensors: Mapping[str, NDArray[Any]] | None = None  # by the names of the network's inputs
     label: int | None = None  # index of the output that is right
+    truth: NDArray[Any] | None = None  # a label that is no class: boxes (M, 6), a mask (H, W), tokens (L,), numbers
+    changes: PictureChanges | None = None  # what reading its file changed
 
     def __post_init__(self) -> None:
-        """Check that there is exactly one of picture and tensor."""
-        if (self.picture is None) == (self.tensor is None):
-            raise ProfileError("a sample has either a picture or a tensor", at=self.name)
+        """Check that there is exactly one of picture, tensor and tensors."""
+        if sum(held is not None for held in (self.picture, self.tensor, self.tensors)) != 1:
+            raise ProfileError("a sample has either a picture or a tensor or tensors by name", at=self.name)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What it holds, by name; the one picture or tensor without a name."""
+        if self.tensors is not None:
+            return dict(self.tensors)
+        return {"": np.asarray(self.picture if self.picture is not None else self.tensor)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -66,18 +78,20 @@ class Dataset:
     samples: tuple[Sample, ...]
     classes: tuple[str, ...] | None = None  # names by output index
     source: str = ""  # the folder, file or function that it was read from
+    skipped: tuple[str, ...] = ()  # damaged pictures that were left out
 
     def __post_init__(self) -> None:
         """Refuse data that cannot be planned with; the error names the sample."""
         if not self.samples:
             raise ProfileError("there are no inputs", at=self.source or None)
-        shapes = {s.tensor.shape for s in self.samples if s.tensor is not None}
+        shapes = {tuple((name, x.shape) for name, x in s.arrays.items()) for s in self.samples}
         for sample in self.samples:
             _check_sample(sample, self.spec, self.samples[0])
             if sample.label is not None and self.classes is not None and not 0 <= sample.label < len(self.classes):
                 raise ProfileError(f"label {sample.label} of {len(self.classes)} classes", at=sample.name)
         if len(shapes) > 1:
-            raise ProfileError(f"the tensors have different shapes: {sorted(shapes)[:3]}", at=self.source or None)
+            texts = sorted(", ".join(f"{name}{list(shape)}" for name, shape in row) for row in shapes)
+            raise ProfileError(f"the tensors have different shapes: {'; '.join(texts[:3])}", at=self.source or None)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,6 +102,11 @@ class Dataset:
         if self.samples[0].label is None:
             return None
         return np.array([s.label for s in self.samples], dtype=np.int64)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the inputs come with what is right: a class, boxes, a mask, tokens or numbers."""
+        return self.samples[0].label is not None or self.samples[0].truth is not None
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -108,10 +127,13 @@ class Dataset:
         """SHA-256 of the inputs, labels and groups, in order; names and paths are not part of it."""
         digest = hashlib.sha256()
         for sample in self.samples:
-            content = sample.picture if sample.picture is not None else sample.tensor
-            assert content is not None  # Sample's invariant
-            digest.update(f"{content.dtype.str} {content.shape} {sample.label} {sample.group}\n".encode())
-            digest.update(np.ascontiguousarray(content).tobytes())
+            for name, content in sample.arrays.items():
+                about = f"{content.dtype.str} {content.shape} {sample.label} {sample.group}"
+                digest.update(f"{name} {about}\n".encode() if name else f"{about}\n".encode())
+                digest.update(np.ascontiguousarray(content).tobytes())
+            if sample.truth is not None:
+                digest.update(f"{sample.truth.dtype.str} {sample.truth.shape}\n".encode())
+                digest.update(np.ascontiguousarray(sample.truth).tobytes())
         return digest.hexdigest()
 
 
@@ -124,13 +146,15 @@ class Split:
     report: Dataset
 
 
-def network_input(sample: Sample, spec: InputSpec) -> NDArray[Any]:
-    """The network's input (1, ...) for a sample."""
+def network_input(sample: Sample, spec: InputSpec) -> NetworkInput:
+    """The network's input for a sample; arrays by name where the network has several."""
+    if sample.tensors is not None:
+        return sample.tensors
     return preprocess(sample.picture, spec) if sample.picture is not None else np.asarray(sample.tensor)
 
 
-class NetworkInputs(Sequence[NDArray[Any]]):
-    """The network's inputs of a dataset, (1, ...) each; each is computed when it is read, and not kept."""
+class NetworkInputs(Sequence[NetworkInput]):
+    """The network's inputs of a dataset, one for each sample; each is computed when it is read, and not kept."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -139,12 +163,12 @@ class NetworkInputs(Sequence[NDArray[Any]]):
         return len(self._dataset)
 
     @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    def __getitem__(self, index: int) -> NetworkInput: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+    def __getitem__(self, index: slice) -> Sequence[NetworkInput]: ...
 
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+    def __getitem__(self, index: int | slice) -> NetworkInput | Sequence[NetworkInput]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return network_input(self._dataset.samples[index], self._dataset.spec)
@@ -206,7 +230,7 @@ def _name(dataset: Dataset, index: int) -> str:
 
 
 def _check_sample(sample: Sample, spec: InputSpec, first: Sample) -> None:
-    if (sample.label is None) != (first.label is None):
+    if (sample.label is None) != (first.label is None) or (sample.truth is None) != (first.truth is None):
         raise ProfileError("some inputs have labels and some have none", at=sample.name)
     if sample.label is not None and sample.label < 0:
         raise ProfileError(f"label {sample.label} is below 0", at=sample.name)
@@ -218,14 +242,15 @@ def _check_sample(sample: Sample, spec: InputSpec, first: Sample) -> None:
             got = f"{sample.picture.shape} of {sample.picture.dtype}"
             raise ProfileError(f"expected a picture {expected} of uint8, got {got}", at=sample.name)
         return
-    tensor = np.asarray(sample.tensor)
-    if spec.kind != "tensor":
-        raise ProfileError("a tensor, but the input block says kind: image", at=sample.name)
-    if tensor.dtype != np.dtype(spec.dtype) or tensor.ndim < 1 or tensor.shape[0] != 1:
-        got = f"{tensor.shape} of {tensor.dtype}"
-        raise ProfileError(f"expected a tensor (1, ...) of {spec.dtype}, got {got}", at=sample.name)
-    if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-        raise ProfileError("the tensor holds NaN or infinity", at=sample.name)
+    kind = "tensor" if sample.tensor is not None else "tensors"
+    if spec.kind != kind:
+        raise ProfileError(f"a sample of kind {kind}, but the input block says kind: {spec.kind}", at=sample.name)
+    for name, tensor in sample.arrays.items():
+        if kind == "tensor" and tensor.dtype != np.dtype(spec.dtype):
+            got = f"{tensor.shape} of {tensor.dtype}"
+            raise ProfileError(f"expected a tensor of {spec.dtype}, got {got}", at=sample.name)
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ProfileError(f"the tensor{f' {name}' if name else ''} holds NaN or infinity", at=sample.name)
 
 
 def _assigned(

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import random
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
-from splitpoint.profiles.network.inputs import InputSpec, read_picture
+from splitpoint.profiles.files.user_code import call_user_code, import_named
+from splitpoint.profiles.network.input_shapes import DeclaredInput
+from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
+from splitpoint.profiles.network.picture_files import DamagedPictureError
 
-__all__ = ["load_data", "load_factory", "load_folder", "load_npz"]
+__all__ = ["PICTURES", "load_data", "load_factory", "load_folder"]
 
 
 def __dir__() -> list[str]:
@@ -27,18 +24,27 @@ def __dir__() -> list[str]:
 
 PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 NOT_DATA = frozenset({".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml", ".yaml", ".yml"})  # beside the pictures
-# What numpy, zipfile and zlib raise for a damaged or foreign archive; RuntimeError: it claims to be encrypted.
-UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+MOST_NAMED = 10  # damaged pictures that an error lists
 LABELS, CLASSES = "labels.csv", "classes.txt"
 
 
 def load_data(
-    source: str, spec: InputSpec | None, *, base: Path | None = None, limit: int | None = None, seed: int = 0
+    source: str,
+    spec: InputSpec | None,
+    *,
+    base: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    inputs: Sequence[DeclaredInput] = (),
+    ignored: Collection[str] = (),
+    skip_damaged: bool = False,
 ) -> Dataset:
     """The samples of a folder of pictures, an .npz file, or "file.py:function" / "package.module:function".
 
     Relative paths start at `base` (the configuration's folder). `limit` keeps that many pictures of a folder, evenly by
-    class, chosen by `seed`. Only a function that returns a `Dataset` can do without `spec`. Raises `ProfileError`.
+    class, chosen by `seed`; `skip_damaged` leaves out those that cannot be read. `inputs` are those of the network, by
+    whose names the arrays of an .npz file are found; arrays that are `ignored` are not looked at. Only a function that
+    returns a `Dataset` can do without `spec`. Raises `ProfileError`.
     """
     path = (base or Path()) / source
     if not path.exists() and ":" in source:
@@ -46,21 +52,23 @@ def load_data(
     if spec is None:
         raise ProfileError("these data need an input: block", at=source)
     if path.is_dir():
-        return load_folder(path, spec, limit=limit, seed=seed)
+        return load_folder(path, spec, limit=limit, seed=seed, skip_damaged=skip_damaged)
     if path.suffix == ".npz" and path.exists():
-        return load_npz(path, spec)
+        return load_npz(path, spec, inputs=inputs, ignored=ignored)
     what = "neither a folder nor an .npz file" if path.exists() else "there is no such folder or file"
     raise ProfileError(
         f"the data cannot be loaded: {what}", at=str(path), fix="a folder of pictures, data.npz, or file.py:function"
     )
 
 
-def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0) -> Dataset:
+def load_folder(
+    folder: Path, spec: InputSpec, *, limit: int | None = None, seed: int = 0, skip_damaged: bool = False
+) -> Dataset:
     """The samples of DIR: a folder per class, or pictures with labels.csv (file, label and/or group) or without labels.
 
     The index of a class is its line in DIR/classes.txt. Without that file it is the name of the folder when all names
     are numbers, else the position of the name in sorted order. Every picture is a group of its own unless labels.csv
-    has a column `group`.
+    has a column `group`. Damaged pictures are one error that lists them, or left out with `skip_damaged`.
     """
     top = _listing(folder)
     pictures = [p for p in top if p.is_file()]
@@ -80,40 +88,16 @@ def load_folder(folder: Path, spec: InputSpec, *, limit: int | None = None, seed
         rows = [(p, None, p.name) for p in pictures]
     if not rows:
         raise ProfileError(f"no pictures ({', '.join(sorted(PICTURES))})", at=str(folder))
-    samples = tuple(
-        Sample(name=str(path), group=group, label=label, picture=read_picture(path, spec))
-        for path, label, group in _limited(rows, limit, seed)
+    samples, damaged = _read(_limited(rows, limit, seed), spec)
+    if damaged and not (skip_damaged and samples):
+        raise _damaged_error(damaged, len(samples) + len(damaged), folder)
+    return Dataset(
+        spec=spec,
+        samples=tuple(samples),
+        classes=names if rows[0][1] is not None else None,
+        source=str(folder),
+        skipped=tuple(str(error.at) for error in damaged),
     )
-    return Dataset(spec=spec, samples=samples, classes=names if rows[0][1] is not None else None, source=str(folder))
-
-
-def load_npz(path: Path, spec: InputSpec) -> Dataset:
-    """The samples of an .npz file: arrays x (N, ...), and optionally integer labels y (N,) and group (N,); no pickles.
-
-    For an image x is uint8 pictures (N, H, W, C), or (N, H, W) for gray, of the network's size; for a tensor the
-    network's inputs without their batch axis. float64 is rounded to float32.
-    """
-    try:
-        with zipfile.ZipFile(path):  # np.load takes a single array (.npy) under this name too
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except UNREADABLE as error:
-        raise ProfileError(f"this .npz file cannot be read: {error}", at=str(path)) from error
-    x, y, group = arrays.get("x"), arrays.get("y"), arrays.get("group")
-    if x is None or x.ndim == 0 or set(arrays) - {"x", "y", "group"}:
-        raise ProfileError(f"expected arrays x, y, group, got {sorted(arrays)}", at=str(path))
-    for name, array in (("y", y), ("group", group)):
-        if array is not None and array.shape != (len(x),):
-            raise ProfileError(f"{name} has shape {array.shape}, expected ({len(x)},)", at=str(path))
-    if y is not None and y.dtype.kind not in "iu":
-        raise ProfileError(f"y must be integers, got {y.dtype}", at=str(path))
-    if spec.kind == "image" and x.ndim == 3:
-        x = x[..., None]
-    if spec.kind == "tensor" and x.dtype == np.float64 and spec.dtype == "float32":
-        x = x.astype(np.float32)
-    samples = tuple(_row(path, spec, x, y, group, i) for i in range(len(x)))
-    return Dataset(spec=spec, samples=samples, source=str(path))
 
 
 def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = None) -> Dataset:
@@ -124,16 +108,43 @@ def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = 
     function = import_named(reference, base=base)
     if not callable(function):
         raise ProfileError(f"expected a function, got {type(function).__name__}", at=reference)
-    result = function()
+    result = call_user_code(function, at=reference)
     if isinstance(result, Dataset):
         if spec is not None and result.spec != spec:
             raise ProfileError(f"its input block {result.spec} is not the configuration's {spec}", at=reference)
         return result
-    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in result):
+    samples = call_user_code(lambda: tuple(result), at=reference) if isinstance(result, Sequence) else ()
+    if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in samples):
         raise ProfileError(f"expected a Dataset or a sequence of Samples, got {type(result).__name__}", at=reference)
     if spec is None:
         raise ProfileError("samples without a Dataset need an input: block", at=reference)
-    return Dataset(spec=spec, samples=tuple(result), source=reference)
+    return Dataset(spec=spec, samples=samples, source=reference)
+
+
+def _read(rows: Sequence[Row], spec: InputSpec) -> tuple[list[Sample], list[DamagedPictureError]]:
+    """The pictures that can be read, and the errors of those that cannot."""
+    samples, damaged = [], []
+    for path, label, group in rows:
+        try:
+            picture, changes = read_picture_file(path, spec)
+        except DamagedPictureError as error:
+            damaged.append(error)
+        else:
+            samples.append(Sample(name=str(path), group=group, label=label, picture=picture, changes=changes))
+    return samples, damaged
+
+
+def _damaged_error(damaged: Sequence[DamagedPictureError], count: int, folder: Path) -> ProfileError:
+    names = [f"{Path(str(error.at)).relative_to(folder)} ({error.message})" for error in damaged[:MOST_NAMED]]
+    more = f", and {len(damaged) - MOST_NAMED} more" if len(damaged) > MOST_NAMED else ""
+    rest = count - len(damaged)
+    return ProfileError(
+        f"{len(damaged)} of {count} pictures cannot be read: {', '.join(names)}{more}",
+        at=str(folder),
+        fix=f"replace them, or plan with the other {rest}: --skip-damaged, or skip_damaged: true under data:"
+        if rest
+        else "is this the right folder?",
+    )
 
 
 Row = tuple[Path, int | None, str]  # file, label, group
@@ -235,15 +246,3 @@ def _limited(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
         seen[label] = seen.get(label, 0) + 1
     ranked.sort(key=lambda pair: pair[0])  # stable: the first of every class, then the second, ...
     return [rows[i] for i in sorted(i for _, i in ranked[:limit])]
-
-
-def _row(
-    path: Path, spec: InputSpec, x: NDArray[Any], y: NDArray[Any] | None, group: NDArray[Any] | None, i: int
-) -> Sample:
-    return Sample(
-        name=f"{path.name}[{i}]",
-        group=str(i if group is None else group[i]),
-        label=None if y is None else int(y[i]),
-        picture=x[i] if spec.kind == "image" else None,
-        tensor=x[i : i + 1] if spec.kind == "tensor" else None,
-    )

@@ -7,6 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.choice.choose import Aim
+from splitpoint.planner.coding.crossing import INTEGERS, applies
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.measuring.measurer import Measurer
@@ -29,7 +32,12 @@ ALWAYS = ("png", "jpeg", "jpeg-420", "webp")  # picture codecs that are always m
 
 
 def measure_baselines(
-    given: Measurer, needs: Requirements, step: Callable[[str], None], *, unusable: Collection[str] = ()
+    given: Measurer,
+    needs: Requirements,
+    step: Callable[[str], None],
+    *,
+    unusable: Collection[str] = (),
+    prefer: str = "latency",
 ) -> tuple[list[tuple[str, Evaluated]], list[Evaluated]]:
     """The labelled rows of the given network, and all points that were measured for them.
 
@@ -41,8 +49,12 @@ def measure_baselines(
     if pictures:
         rows.append(("send PNG", next(p for p in pictures if p.candidate.codec == "png")))
         lossy = [p for p in pictures if p.candidate.codec != "png"]
-        best = decide(lossy, needs, ("payload", "drop"))
+        lossy = [p for p in lossy if not misses_quality(p, needs)] or lossy
+        best = decide(lossy, needs, ("payload", "drop"), Aim(prefer=prefer))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
+    if not pictures:
+        rows += _sent_inputs(given)
+        measured += [point for _, point in rows[1:]]
     measured += pictures
     usable = [cut for cut in given.network.cuts.cuts if not set(unusable) & set(cut.tensors)]
     fastest = _fastest_uncompressed(given, usable)
@@ -93,7 +105,7 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
     if spec.kind != "image" or spec.channels != 3:
         return points
     for name in ALWAYS:
-        if PICTURES[name].refuses() is not None:
+        if PICTURES[name].refuses(spec.height_width) is not None:
             continue
         for rate in reversed(range(len(PICTURES[name].rates))):
             points.append(_measure(measurer, placement="server", cut="", codec=name, rate=rate))
@@ -101,6 +113,16 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
             if misses_quality(points[-1], needs):
                 break  # worse pictures would miss it too
     return points
+
+
+def _sent_inputs(measurer: Measurer) -> list[tuple[str, Evaluated]]:
+    """The inputs sent without loss, integers (token ids) by their own codec; nothing where they cannot cross."""
+    first = next((cut for cut in measurer.network.cuttable if not cut.head), None)
+    if first is None:
+        return []
+    tensors = [measurer.network.graph.tensors[name] for name in first.tensors]
+    codec = INTEGERS if applies(REGISTRY[INTEGERS], tensors) else UNCOMPRESSED
+    return [("send input", _measure(measurer, placement="split", cut=first.name, codec=codec))]
 
 
 def _measure(measurer: Measurer, *, placement: Placement, cut: str, codec: str, rate: int = 0) -> Evaluated:

@@ -6,14 +6,17 @@ Pure functions of evaluated points and requirements.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
 
+from splitpoint.planner.choice.answer import RunnerUp, find_runner_ups, reason_text
+from splitpoint.planner.choice.choose import Aim, choose, quantity
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS, Limit
 from splitpoint.planner.limits.objectives import OBJECTIVES
+from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.limits.text import bound_text
 from splitpoint.planner.search.pareto import knee, pareto
 from splitpoint.planner.values.candidate import Evaluated
@@ -28,7 +31,6 @@ __all__ = [
     "decide",
     "misses_quality",
     "objective_rows",
-    "recommend",
     "violations",
 ]
 
@@ -39,7 +41,7 @@ def __dir__() -> list[str]:
 
 CONSTRAINTS = ("infeasible", *LIMITS)  # every name that a violation can have
 INFEASIBLE = 1e3  # excess of what can never work: behind every near miss, and finite for the sampler
-QUALITY = ("drop", "quality")  # limits that make up the quality floor
+QUALITY = tuple(name for name, limit in LIMITS.items() if limit.of_quality)  # the quality floor
 ROUNDING = 1e-12  # of a sum of shares: not a miss
 LEAST_BOUND = 1e-9  # by which an excess is divided
 UNKNOWN = 1.0  # excess of a limit on what is not known: twice the limit
@@ -54,42 +56,63 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The front, the recommended point and the knee, or the nearest misses where no point is feasible."""
+    """The front, the answer and the knee, or the nearest misses where no point is feasible."""
 
-    front: tuple[Evaluated, ...]  # feasible, not dominated, fewest bytes first
+    front: tuple[Evaluated, ...]  # feasible, not dominated (or the answer), fewest bytes first
     recommended: Evaluated | None
     reason: str
+    instead: tuple[RunnerUp, ...] = ()  # the best point of every other kind than the answer's
     knee: Evaluated | None
     nearest: tuple[Evaluated, ...]  # when nothing is feasible: least missed first
     would_fit: tuple[str, ...]  # relaxed requirements under which something fits
 
 
-def decide(points: Sequence[Evaluated], needs: Requirements, objectives: Sequence[str]) -> Decision:
-    """Front, recommendation and knee, or the nearest misses."""
-    feasible = [point for point in points if not violations(point, needs)]
+def decide(
+    points: Sequence[Evaluated], needs: Requirements, objectives: Sequence[str], aim: Aim | None = None
+) -> Decision:
+    """Front, answer and knee, or the nearest misses; `aim` is what the answer is to be best in (default: latency).
+
+    The answer stands on the front even where a point dominates it by less than is known.
+    """
+    aim = aim or Aim()
+    judged = [(point, violations(point, needs)) for point in points]
+    feasible = [point for point, missed in judged if not missed]
+    ranked = sorted(
+        ((point, missed) for point, missed in judged if missed),
+        key=lambda pair: sum(violation.excess for violation in pair[1]),
+    )
     if not feasible:
-        ranked = sorted(points, key=lambda point: sum(v.excess for v in violations(point, needs)))
         return Decision(
             front=(),
             recommended=None,
             reason="no candidate meets every requirement",
             knee=None,
-            nearest=tuple(ranked[:3]),
+            nearest=tuple(point for point, _ in ranked[:3]),
             would_fit=_would_fit(points, needs),
         )
+    objectives = with_preferred(objectives, aim.prefer)
     rows = objective_rows(feasible, objectives)
-    kept = [point for point, keep in zip(feasible, pareto(rows), strict=True) if keep]
-    front = tuple(sorted(kept, key=lambda point: (point.cost.payload_bytes, point.cost.latency_s)))
-    recommended, reason = recommend(front, needs)
-    bend = knee(objective_rows(front, objectives))
+    kept = _sorted(point for point, keep in zip(feasible, pareto(rows), strict=True) if keep)
+    read = quantity(aim.prefer, kept, objectives)
+    answer = choose(feasible, read, aim.errors)
+    bend = knee(objective_rows(kept, objectives))
+    # What loses too much is the last resort: prices are compared at the quality that was asked for.
+    ranked.sort(key=lambda pair: any(violation.name in QUALITY for violation in pair[1]))
+    texts = [(point, tuple(violation.text for violation in missed)) for point, missed in ranked]
+    instead = find_runner_ups(answer, feasible, texts, read, aim.errors)
     return Decision(
-        front=front,
-        recommended=recommended,
-        reason=reason,
-        knee=None if bend is None else front[bend],
+        front=tuple(kept if answer in kept else _sorted([*kept, answer])),
+        recommended=answer,
+        reason=reason_text(answer, instead, aim.prefer),
+        instead=instead,
+        knee=None if bend is None else kept[bend],
         nearest=(),
         would_fit=(),
     )
+
+
+def _sorted(points: Iterable[Evaluated]) -> list[Evaluated]:
+    return sorted(points, key=lambda point: (point.cost.payload_bytes, point.cost.latency_s))
 
 
 def objective_rows(
@@ -97,20 +120,6 @@ def objective_rows(
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """One row a point, one column an objective, all to be minimised; shape (points, objectives)."""
     return np.array([[OBJECTIVES[name].read(point) for name in objectives] for point in points], np.float64)
-
-
-def recommend(front: Sequence[Evaluated], needs: Requirements) -> tuple[Evaluated, str]:
-    """The point to deploy among feasible ones, and why.
-
-    With a deadline the fewest bytes that meet it; else the least latency. Ties go to the higher quality.
-    """
-    floor = any(needs.value(name) is not None for name in QUALITY)
-    if needs.value("latency") is not None:
-        best = min(front, key=lambda p: (p.cost.payload_bytes, p.accuracy.drop, p.cost.latency_s))
-        sends = "nothing, alone" if best.cost.payload_bytes == 0 else "the fewest bytes"
-        return best, f"it sends {sends} of all that meet the deadline{' and the quality floor' if floor else ''}"
-    best = min(front, key=lambda p: (p.cost.latency_s, p.accuracy.drop))
-    return best, f"it is the fastest{' of all that meet the quality floor' if floor else ''}"
 
 
 def violations(point: Evaluated, needs: Requirements) -> tuple[Violation, ...]:

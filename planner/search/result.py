@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.search.decide import Decision
 from splitpoint.planner.setup.loading import Problem
@@ -27,6 +28,7 @@ class SearchResult:
     problem: Problem
     profile: ModelProfile  # of the given network
     networks: tuple[Network, ...]  # one a variant, the given network first
+    aim: Aim  # what the decision's answer is best in
     notes: tuple[str, ...]  # variants that could not be made, and why
     table_size: int
     left_out: Mapping[str, str]  # codec, or "codec at cuts" -> why it was not searched

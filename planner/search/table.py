@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, Codec, FitError
+from splitpoint.planner.coding.crossing import applies
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.quality.observe import relative_error
@@ -72,8 +73,9 @@ def estimated_bits(runs: NetworkRuns, cuts: Sequence[Cut]) -> list[float]:
     """Estimated bits of each cut: zero-order entropy of its tensors at `PROBE_BITS`, mean over the probe inputs."""
     totals = np.zeros(len(cuts))
     for tensors in runs.sweep(cuts, "calibration", PROBE_INPUTS):
+        bits = {name: entropy_bits(tensors[name], PROBE_BITS) for cut in cuts for name in cut.tensors}
         for i, cut in enumerate(cuts):
-            totals[i] += sum(entropy_bits(tensors[name], PROBE_BITS) for name in cut.tensors)
+            totals[i] += sum(bits[name] for name in cut.tensors)
     return [max(1.0, total / PROBE_INPUTS) for total in totals]
 
 
@@ -169,7 +171,7 @@ def _entries(
 ) -> Iterator[Entry]:
     cut = probe.cut
     tensors = [probe.runs.graph.tensors[name] for name in cut.tensors]
-    if any(codec.refuses(tensor.shape, tensor.dtype) for tensor in tensors):
+    if not applies(codec, tensors):
         return
 
     def candidate(rate: int) -> Candidate:
@@ -180,7 +182,7 @@ def _entries(
         try:
             seen[rate] = probe.look(codec.name, rate)
         except FitError as refusal:
-            left_out[f"{codec.name} {codec.rates[rate].label} after {cut.after}"] = str(refusal)
+            left_out[f"{codec.name} {codec.rates[rate].label} after {cut.layer or cut.after}"] = str(refusal)
     for rate in range(len(codec.rates)) if seen else ():
         payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
         nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate

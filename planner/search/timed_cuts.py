@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.cost.timing import HostTimes
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.search.decide import decide
@@ -23,7 +24,7 @@ TIMING_PASSES = 3
 
 
 def time_leading_cuts(
-    problem: Problem, measurers: Mapping[str, Measurer], points: list[Evaluated]
+    problem: Problem, measurers: Mapping[str, Measurer], points: list[Evaluated], aim: Aim | None = None
 ) -> tuple[list[Evaluated], int]:
     """Time the cuts of the best points until those that lead were timed; gives points as they cost now, and how many.
 
@@ -31,8 +32,10 @@ def time_leading_cuts(
     """
     timed = 0
     for _ in range(TIMING_PASSES):
-        decision = decide(points, problem.needs, problem.config.objectives)
-        best = [point for point in (decision.recommended, decision.knee, *decision.nearest, *decision.front) if point]
+        decision = decide(points, problem.needs, problem.config.objectives, aim)
+        others = [other.point for other in decision.instead]  # a split that is as good as the simple answer, or nearly
+        leading = (decision.recommended, *others, decision.knee, *decision.nearest, *decision.front)
+        best = [point for point in leading if point is not None]
         untimed = _untimed(measurers, best)[:TIMED_AT_ONCE]
         for times, cut in untimed:
             times.time(cut)

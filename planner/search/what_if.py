@@ -7,12 +7,12 @@ import dataclasses
 import msgspec
 import numpy as np
 
+from splitpoint.planner.choice.answer import point_text
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.cost.price import over
 from splitpoint.planner.search.decide import decide
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import FixedLink
 from splitpoint.profiles.machine.device import Device
 
@@ -50,16 +50,10 @@ def by_rate(result: SearchResult) -> list[RateRange]:
     for rate in RATES_BIT_S:
         other = dataclasses.replace(result.problem.channel, link=msgspec.structs.replace(link, uplink_bit_s=rate))
         moved = [at_link(point, other, result.device, result.server) for point in result.points]
-        best = decide(moved, result.problem.needs, result.problem.config.objectives).recommended
-        what = None if best is None else _text(best)
+        best = decide(moved, result.problem.needs, result.problem.config.objectives, result.aim).recommended
+        what = None if best is None else point_text(best)
         if ranges and ranges[-1].what == what:
             ranges[-1] = msgspec.structs.replace(ranges[-1], to_bit_s=rate)
         else:
             ranges.append(RateRange(from_bit_s=rate, to_bit_s=rate, what=what))
     return ranges
-
-
-def _text(point: Evaluated) -> str:
-    if point.candidate.placement == "device":
-        return place_text(point.candidate, with_variant=True)
-    return f"{place_text(point.candidate, with_variant=True)}, {point.candidate.codec} {point.label}"

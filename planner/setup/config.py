@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from splitpoint.planner.deploy.task import Task, TaskName
 from splitpoint.planner.limits.need import Need
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.network.inputs import InputSpec
-from splitpoint.profiles.units import PerSecond
+from splitpoint.profiles.units import ByteCount, PerSecond
 
 __all__ = [
     "DataConfig",
@@ -27,13 +29,19 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Size = Annotated[int, msgspec.Meta(ge=1)]
+Prefer = Literal["latency", "payload", "energy", "cost", "quality", "knee"]  # `planner.limits.preferences`
+
+
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the inputs come from, and which groups go to which set (default: split at random by group)."""
 
     source: str  # a folder, an .npz, or "file.py:function"
+    labels: str | None = None  # of pictures: boxes (COCO JSON, a folder of YOLO text) or a folder of masks (PNG)
     calibration: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     report: tuple[str, ...] = ()
+    skip_damaged: bool = False  # leave out pictures that cannot be read
 
 
 class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +75,8 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
     input: InputSpec | None = None
+    shapes: tuple[Size, ...] | dict[str, tuple[Size, ...]] | None = None  # of free inputs: one shape, or by input
+    inputs: dict[str, Any] = {}  # inputs that are always the same: a number, or nested lists of numbers
     models: tuple[OtherModel, ...] = ()  # searched together with `model`, with which quality is compared
     sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()  # other input sizes (squares) to give the same network
     precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)
@@ -77,10 +87,24 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server: str = "host"
     link: str = "wifi-5"
     server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
+    task: TaskName | Task | None = None  # what the network is for; None: a classifier is recognized
+    metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
+    prefer: Prefer = "latency"  # what the answer is to be best in, among points that meet `need`
     objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
+    accept_baseline: bool = False  # plan although the unsplit network is no better than chance on the labels
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
+    cache: ByteCount | None = None  # memory for results to use again; default a quarter of what is free, at most 2 GB
+
+    def asked_task(self) -> Task | None:
+        """The task that was asked for, or None; raises `ProfileError` for a metric of your own beside another task."""
+        task = Task(name=self.task) if isinstance(self.task, str) and self.task != "custom" else self.task
+        if self.metric is None:
+            return Task(name="custom") if isinstance(task, str) else task
+        if isinstance(task, Task) and task.metric != self.metric:
+            raise ProfileError(f"task {task.name} has a metric of its own, and a metric is given too", at="$.metric")
+        return Task(name="custom", metric=self.metric)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,8 +126,23 @@ def read_config(path: Path) -> PlanConfig:
         config,
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
-        data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
+        task=_with_paths(config.task, paths),
+        metric=None if config.metric is None else paths.resolve(config.metric),
+        data=msgspec.structs.replace(
+            config.data,
+            source=paths.resolve(config.data.source),
+            labels=None if config.data.labels is None else paths.resolve(config.data.labels),
+        ),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),
         link=paths.resolve(config.link),
     )
+
+
+def _with_paths(task: TaskName | Task | None, paths: _Paths) -> TaskName | Task | None:
+    """The task with the files that it names as absolute paths: a decoder, a metric, anchors."""
+    if not isinstance(task, Task):
+        return task
+    given = {name: getattr(task, name) for name in ("decode", "metric", "anchors")}
+    files = {name: paths.resolve(text) for name, text in given.items() if ":" in text or (text and name == "anchors")}
+    return msgspec.structs.replace(task, **files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -10,7 +9,8 @@ import msgspec
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS, Figure
-from splitpoint.planner.limits.objectives import OBJECTIVES, Objective
+from splitpoint.planner.limits.objectives import find_objective
+from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_device, load_server
@@ -39,7 +39,8 @@ def bind(needs: Requirements, config: PlanConfig, graph: ModelGraph, link: Link)
         limit = LIMITS[bound.limit]
         _check_known(limit.name, limit.figures, profiles, at=f"$.need.{limit.field}")
     for i, name in enumerate(config.objectives):
-        _check_known(name, _objective(name, at=f"$.objectives[{i}]").figures, profiles, at=f"$.objectives[{i}]")
+        _check_known(name, find_objective(name, at=f"$.objectives[{i}]").figures, profiles, at=f"$.objectives[{i}]")
+    _check_known(config.prefer, PREFERENCES[config.prefer].figures, profiles, at="$.prefer")
     if device is None:
         return needs
     _check_input_fits(device, config.device, graph)
@@ -49,14 +50,6 @@ def bind(needs: Requirements, config: PlanConfig, graph: ModelGraph, link: Link)
         if allowed is not None and (name not in bounds or allowed <= bounds[name].value):
             bounds[name] = Bound(limit=name, value=allowed, device=device.name)
     return msgspec.structs.replace(needs, bounds=tuple(bounds[name] for name in LIMITS if name in bounds))
-
-
-def _objective(name: str, *, at: str) -> Objective:
-    if name in OBJECTIVES:
-        return OBJECTIVES[name]
-    near = difflib.get_close_matches(name, OBJECTIVES, n=1)
-    hint = f". Did you mean {near[0]!r}?" if near else ""
-    raise ProfileError(f"unknown objective {name!r}{hint}", at=at, fix=f"known: {', '.join(OBJECTIVES)}")
 
 
 def _check_known(

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
-import numpy as np
+import msgspec
 
 from splitpoint.planner.cost.message import Channel
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
-from splitpoint.planner.quality.accuracy import choose_metric
-from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, split_three
-from splitpoint.planner.samples.readers import load_data
+from splitpoint.planner.quality.metrics.protocol import Metric
+from splitpoint.planner.samples.changes import describe_changes
+from splitpoint.planner.samples.dataset import Dataset, Split, split_three
+from splitpoint.planner.setup.checks import check_config, check_cuts
+from splitpoint.planner.setup.choose_metric import check_truths, choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
+from splitpoint.planner.setup.inputs import PictureFlags, load_inputs
+from splitpoint.planner.setup.labelled_data import attach_labels, find_pictures
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
-from splitpoint.profiles.network.graph import load_graph, load_model
-from splitpoint.profiles.network.inputs import InputSpec, check_against, guess_spec
+from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
-from splitpoint.profiles.network.torch_model import export_torch, is_torch_spec
 from splitpoint.profiles.network.wire import PROTOBUF_LIMIT
 
-__all__ = ["Problem", "check_inputs", "default_threads", "load_problem", "load_source"]
+__all__ = ["Problem", "default_threads", "load_problem"]
 
 
 def __dir__() -> list[str]:
@@ -62,53 +62,62 @@ class Problem:
         )
 
 
-def load_problem(config: PlanConfig) -> Problem:
-    """The model, the data and the link, read and checked to fit each other; raises `ProfileError`."""
-    notes: list[str] = []
-    spec, graph = config.input, None
-    if spec is None and not is_torch_spec(config.model) and Path(config.data.source).exists():
-        graph = load_source(config.model, None)
-        tensor = graph.inputs[0]
-        spec, assumed = guess_spec(tensor.shape, tensor.dtype)
-        notes.append(assumed)
-    dataset = load_data(config.data.source, spec, seed=config.search.seed)
-    shape = _input_shape(dataset)
-    if graph is None or tuple(tensor.shape for tensor in graph.inputs) != (shape,):
-        graph = load_source(config.model, shape)
-    check_inputs(dataset, graph, at=config.model)
+def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Problem:
+    """The model, the data and the link, read and checked to fit each other; raises `ProfileError`.
+
+    `flags` say of pictures what the configuration does not.
+    """
+    check_config(config)
+    source, labels = find_pictures(config)
+    loaded = load_inputs(
+        config.model,
+        source,
+        spec=config.input,
+        flags=flags,
+        shapes=config.shapes,
+        constants=config.inputs,
+        seed=config.search.seed,
+        skip_damaged=config.data.skip_damaged,
+    )
+    graph = loaded.graph
+    dataset, found = attach_labels(loaded.dataset, config, labels)
+    changes = describe_changes(dataset)
+    if flags is not None and flags.given:
+        config = msgspec.structs.replace(config, input=dataset.spec)  # what plan/config.yaml says must give this plan
     _check_size(graph, at=config.model)
-    outputs = graph.outputs[0].shape
-    labelled = dataset.labels is not None
-    metric = choose_metric(outputs, labelled=labelled, agreement=config.need.min_agreement is not None)
-    if metric == "top1":
-        check_labels(dataset, outputs[1])
+    check_cuts(config, graph)
     link = load_link(config.link)
+    threads = config.threads or default_threads()
+    chosen = choose_metric(config, dataset, graph, threads=threads)
+    metric = chosen.metric
+    split = _three_sets(dataset, config)
+    check_truths(metric, split, graph, threads=threads)
     return Problem(
         config=config,
         graph=graph,
-        split=_three_sets(dataset, config),
+        split=split,
         metric=metric,
-        needs=bind(requirements(config.need, labelled=metric == "top1"), config, graph, link),
+        needs=bind(
+            requirements(
+                config.need,
+                labelled=metric.against == "labels",
+                agreement=chosen.agreement,
+                floors=metric.floors,
+                figures=metric.figures,
+            ),
+            config,
+            graph,
+            link,
+        ),
         link=link,
-        notes=tuple(notes),
-        threads=config.threads or default_threads(),
+        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *chosen.notes),
+        threads=threads,
     )
 
 
 def default_threads() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def load_source(source: str, input_shape: tuple[int, ...] | None) -> ModelGraph:
-    """The canonical graph of an ONNX file, or of the torch module of "file.py:factory" or "package.module:factory"."""
-    if not is_torch_spec(source):
-        return load_model(Path(source), input_shape=input_shape)
-    if input_shape is None:
-        raise ProfileError(
-            "a torch module has no input shape of its own", at=source, fix="add an input: block with its size"
-        )
-    return load_graph(export_torch(source, input_shape), name=source.rpartition(":")[2], source=source)
 
 
 def _check_size(graph: ModelGraph, *, at: str) -> None:
@@ -119,30 +128,6 @@ def _check_size(graph: ModelGraph, *, at: str) -> None:
             at=at,
             fix="splitpoint cuts and splitpoint profile take larger ones; planner.cuts.halves.write_split cuts them",
         )
-
-
-def check_inputs(dataset: Dataset, graph: ModelGraph, *, at: str) -> None:
-    """Raise `ProfileError` unless `graph` has one input and takes what `dataset` holds."""
-    if len(graph.inputs) != 1:
-        names = ", ".join(tensor.name for tensor in graph.inputs)
-        raise ProfileError(f"expected a model of one input, got {len(graph.inputs)}: {names}", at=at)
-    tensor = graph.inputs[0]
-    if dataset.spec.kind == "image":
-        check_against(dataset.spec, name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
-        return
-    sample = np.asarray(dataset.samples[0].tensor)
-    if sample.shape != tensor.shape or str(sample.dtype) != tensor.dtype:
-        raise ProfileError(
-            f"the model's input {tensor.name!r} is {tensor.dtype}{list(tensor.shape)},"
-            f" the data are {sample.dtype}{list(sample.shape)}",
-            at=dataset.source or None,
-        )
-
-
-def _input_shape(dataset: Dataset) -> tuple[int, ...]:
-    if dataset.spec.kind == "image":
-        return dataset.spec.shape
-    return tuple(np.asarray(dataset.samples[0].tensor).shape)
 
 
 def _three_sets(dataset: Dataset, config: PlanConfig) -> Split:

@@ -50,3 +50,5 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accuracy: Accuracy
     label: str  # what tables print of the codec's rate
     outcomes: Outcomes | None = None  # None: read back from a file that holds the accuracy alone
+    layer: str | None = None  # after which it splits; "" where a split codes the input itself; None: named by tensor
+    head_share: float | None = None  # of the network's MACs that run on the device; None: not known

@@ -23,6 +23,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     head_macs: int
     head_parameters: int
     head_weight_bytes: int
+    layer: str = ""  # what tables call the place: the module that ends here; empty: not named
+    head_share: float = 0.0  # of the network's MACs
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Typed files: YAML in, msgspec structs out, with the file and the field's path in every error; atomic writing.
 
-A quantity field (one of `units`' annotated types) takes a bare SI number or text with a unit. Any leaf may also be
-`{value, source, quote, date}`: the value is used, `decode_sources` gives the provenance.
+A quantity field (one of `units`' annotated types) takes text with a unit, and a bare SI number where its name says the
+unit. Any leaf may also be `{value, source, quote, date}`: the value is used, `decode_sources` gives the provenance.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import math
 import os
 import secrets
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,7 +49,7 @@ _SOURCE_KEYS = frozenset({"value", "source", "quote", "date"})
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a number comes from: a URL or document, the figure as it stands there, and the day it was read."""
+    """Where a number comes from: a URL or document, the figure as it is printed there, and the day it was read."""
 
     value: object
     source: str | None
@@ -96,9 +96,11 @@ def write_yaml(path: str | os.PathLike[str], value: msgspec.Struct) -> None:
 
 
 def dump_yaml(value: msgspec.Struct) -> str:
-    """`value` as YAML, fields in their declared order, floats by repr, null where a number is not known."""
-    tree = msgspec.to_builtins(value)
-    return yaml12.dump(tree)
+    """`value` as YAML, fields in their declared order, floats by repr, null where a number is not known.
+
+    A quantity whose field does not say its unit is written with it, so that the text can be read back.
+    """
+    return yaml12.dump(_with_units(msgspec.to_builtins(value), _shape(type(value))))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -171,6 +173,12 @@ def _resolve(tree: object, shape: shapes.Type, at: str, where: str, sources: dic
         return {key: _resolve(value, shape.value_type, f"{at}.{key}", where, sources) for key, value in tree.items()}
     if isinstance(shape, shapes.ListType | shapes.VarTupleType | shapes.SetType) and isinstance(tree, list):
         return [_resolve(value, shape.item_type, f"{at}[{i}]", where, sources) for i, value in enumerate(tree)]
+    if isinstance(shape, shapes.LiteralType) and isinstance(tree, str) and tree not in shape.values:
+        known = {str(value): None for value in shape.values}
+        raise ProfileError(
+            f"{where}: expected one of {', '.join(known)}, got {tree!r} - at `{at}`",
+            fix=_did_you_mean(tree, known, "one of"),
+        )
     if isinstance(shape, shapes.FloatType) and isinstance(tree, float) and not math.isfinite(tree):
         raise ProfileError(f"{where}: expected a finite number, got {tree} - at `{at}`")
     return tree
@@ -183,7 +191,10 @@ def _resolve_struct(
     out: dict[str, object] = {}
     for key, value in tree.items():
         if key in fields:
-            out[key] = _resolve(value, fields[key].type, f"{at}.{key}", where, sources)
+            shape_of_field = fields[key].type
+            if _unclear_kind(key, shape_of_field) is not None:  # then a bare number reads as text without its unit
+                value = _map_numbers(value, lambda number: str(number) if number else number)
+            out[key] = _resolve(value, shape_of_field, f"{at}.{key}", where, sources)
         elif key == shape.tag_field:
             out[key] = value
         else:
@@ -194,6 +205,47 @@ def _resolve_struct(
         if field.required and name not in out:
             raise ProfileError(f"{where}: missing field '{name}' - at `{at}`", fix=_hint(field.type, name))
     return out
+
+
+def _with_units(tree: object, shape: shapes.Type) -> object:
+    """`tree` with the unit of every quantity whose field does not say it."""
+    if isinstance(shape, shapes.UnionType):
+        shape = _member(tree, shape.types, "$", "")
+    if isinstance(shape, shapes.VarTupleType | shapes.ListType) and isinstance(tree, list | tuple):
+        return [_with_units(value, shape.item_type) for value in tree]
+    if not isinstance(shape, shapes.StructType) or not isinstance(tree, dict):
+        return tree
+    types = {field.encode_name: field.type for field in shape.fields}
+    out: dict[str, object] = {}
+    for key, value in tree.items():
+        kind = _unclear_kind(key, types[key]) if key in types else None
+        if kind is not None:
+            out[key] = _map_numbers(value, functools.partial(units.spell, kind=kind))
+        else:
+            out[key] = _with_units(value, types[key]) if key in types else value
+    return out
+
+
+def _unclear_kind(field: str, shape: shapes.Type) -> str | None:
+    """The kind of quantity in a field whose name does not say its unit; None for everything else."""
+    if isinstance(shape, shapes.Metadata):
+        kind = (shape.extra or {}).get("kind")
+        return None if kind is None or units.named_by(field, kind) else str(kind)
+    if isinstance(shape, shapes.UnionType):
+        return next((kind for member in shape.types if (kind := _unclear_kind(field, member)) is not None), None)
+    if isinstance(shape, shapes.ListType | shapes.VarTupleType | shapes.SetType):
+        return _unclear_kind(field, shape.item_type)
+    return _unclear_kind(field, shape.value_type) if isinstance(shape, shapes.DictType) else None
+
+
+def _map_numbers(tree: object, change: Callable[[int | float], object]) -> object:
+    """`tree` with every finite number in it changed."""
+    if isinstance(tree, dict):
+        return {key: _map_numbers(value, change) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_map_numbers(value, change) for value in tree]
+    number = isinstance(tree, int | float) and not isinstance(tree, bool) and abs(tree) < math.inf
+    return change(tree) if number else tree  # type: ignore[arg-type]  # a number
 
 
 def _quantity(tree: object, kind: str, number: shapes.Type, at: str, where: str) -> float | int:

@@ -44,6 +44,7 @@ __all__ = [
     "predict_node_s",
     "predict_run_s",
     "predict_s",
+    "serial_error",
     "serial_factor",
     "serial_s",
 ]
@@ -55,10 +56,17 @@ def __dir__() -> list[str]:
 
 PRECISION_BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
+ZSTD_ERROR = 1.5  # of serial code scaled by zstd's speed, see `serial_factor`
+THREAD_ERROR = 3.0  # of serial code scaled by one thread's multiply-adds: between the 2 and 5 of `serial_factor`
+
 OpClass = Literal[
     "dense", "pointwise", "depthwise", "matmul", "other"
 ]  # the same words as profiles.network.model.OpClass
 Threads = Annotated[int, msgspec.Meta(ge=1)]
+Factor = Annotated[float, msgspec.Meta(ge=1)]
+
+
+Spread = Annotated[float, msgspec.Meta(ge=0)]  # relative difference of the two best of several measurements
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +121,7 @@ class Coder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     encode_s_per_symbol: NonNegativeSeconds
     decode_s_per_symbol: NonNegativeSeconds
     call_s: NonNegativeSeconds = 0.0
+    spread: Spread | None = None  # None: not known
 
 
 class Serial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +154,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     serial: Serial = Serial()
     fingerprint: str | None = None  # of the machine, for a measured device
     machine: Machine | None = None
+    prediction_error: Factor | None = None  # mean factor between predicted and measured seconds of other networks
+    spread: Spread | None = None  # of the least steady class of operators; None: not measured here
     fitted_on: tuple[Published, ...] = ()
     check_points: tuple[Published, ...] = ()  # published, and not used to fit
 
@@ -258,6 +269,14 @@ def serial_factor(device: Device, host: Device) -> float:
     if device.serial.zstd_bytes_s is not None and host.serial.zstd_bytes_s is not None:
         return host.serial.zstd_bytes_s / device.serial.zstd_bytes_s
     return _thread_macs_s(host) / _thread_macs_s(device)
+
+
+def serial_error(device: Device, host: Device) -> float:
+    """The factor by which the seconds of serial code on `device` may be off: 1 where it was measured there."""
+    if device.serial.coders:
+        return 1.0
+    by_zstd = device.serial.zstd_bytes_s is not None and host.serial.zstd_bytes_s is not None
+    return ZSTD_ERROR if by_zstd else THREAD_ERROR
 
 
 def _thread_macs_s(device: Device) -> float:

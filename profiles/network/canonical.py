@@ -19,7 +19,8 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.input_shapes import fix_inputs
+from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
+from splitpoint.profiles.network.layer_names import name_by_module
 from splitpoint.profiles.network.message import normalize_message
 from splitpoint.profiles.network.model import CARRIED_TYPES
 from splitpoint.profiles.network.onnxir import ir, passes
@@ -126,9 +127,7 @@ def _deserialize(proto: onnx.ModelProto, *, at: str) -> ir.Model:
     return model
 
 
-def canonicalize(
-    model: ir.Model, *, at: str, input_shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> tuple[ir.Model, dict[str, Array]]:
+def canonicalize(model: ir.Model, *, at: str, input_shapes: Shapes | None = None) -> tuple[ir.Model, dict[str, Array]]:
     """The canonical form of `model`, which may be changed on the way, and its outputs for one random input.
 
     The run finds shapes that do not fit one another and kernels that ORT does not have. Raises `ProfileError` when
@@ -141,9 +140,10 @@ def canonicalize(
         passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
     _refuse_input_types(model, at=at)
-    fix_inputs(model, input_shapes or {}, at=at)
+    fix_inputs(model, input_shapes, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
+    name_by_module(model)
     _fix_names(model)  # ORT refuses two nodes of one name
     if not large:
         model = _convert_opset(model, at=at)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from splitpoint.profiles.network.canonical import (
     random_feeds,
     read_model,
 )
+from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
 from splitpoint.profiles.network.model import ModelGraph, Node, Tensor
 from splitpoint.profiles.network.observed_shapes import Observation, complete_shapes
 from splitpoint.profiles.network.onnxir import ir
@@ -53,22 +55,22 @@ _PARAMETER_KINDS: Final = frozenset(
 def load_model(
     source: Path | str,
     *,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
-    input_shape: tuple[int, ...] | None = None,
+    input_shapes: Shapes | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> ModelGraph:
     """The network in an ONNX file, in canonical form.
 
-    `input_shapes` fixes inputs whose dimensions are symbolic; `input_shape` is that of the input of a network which
-    has one, and is ignored where there are several. A symbolic first dimension, the batch, becomes 1 by itself.
+    `input_shapes` fixes inputs whose dimensions are symbolic: by name, or the shape of the one input. A symbolic first
+    dimension, the batch, becomes 1 by itself. Inputs in `constants` become weights.
     Raises `ProfileError` when the file cannot be read or planned.
     """
     path = Path(source)
     model, digest = read_model(path)
-    if input_shape is not None and len(model.graph.inputs) == 1:
-        input_shapes = {model.graph.inputs[0].name or "": input_shape}
-    canonical, outputs = canonicalize(model, at=str(path), input_shapes=input_shapes)
+    fixed = fix_inputs(model, input_shapes, constants=constants, at=str(path))
+    canonical, outputs = canonicalize(model, at=str(path))
     observed = complete_shapes(canonical, at=str(path))
-    return _build(canonical, outputs, observed, name=path.stem, source=str(path), source_sha256=digest)
+    graph = _build(canonical, outputs, observed, name=path.stem, source=str(path), source_sha256=digest)
+    return dataclasses.replace(graph, fixed=fixed)
 
 
 def load_graph(
@@ -76,13 +78,17 @@ def load_graph(
     *,
     name: str = "model",
     source: str = "memory",
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_shapes: Shapes | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> ModelGraph:
     """As `load_model`, for a serialized model that keeps its weights inside."""
-    canonical, outputs = canonicalize(parse_model(model, at=source), at=source, input_shapes=input_shapes)
+    parsed = parse_model(model, at=source)
+    fixed = fix_inputs(parsed, input_shapes, constants=constants, at=source)
+    canonical, outputs = canonicalize(parsed, at=source)
     observed = complete_shapes(canonical, at=source)
     digest = hashlib.sha256(model).hexdigest()
-    return _build(canonical, outputs, observed, name=name, source=source, source_sha256=digest)
+    graph = _build(canonical, outputs, observed, name=name, source=source, source_sha256=digest)
+    return dataclasses.replace(graph, fixed=fixed)
 
 
 def load_canonical(model: bytes, *, name: str = "model", source: str = "memory") -> ModelGraph:

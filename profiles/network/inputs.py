@@ -7,7 +7,9 @@ the device's work when the cut is inside the network and the server's when the p
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,19 +17,28 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.geometry import place_picture
+from splitpoint.profiles.network.picture_files import has_colour, open_picture
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "RESAMPLING",
     "InputSpec",
     "Picture",
+    "PictureChanges",
     "check_against",
     "guess_spec",
     "guess_specs",
+    "has_image_layout",
+    "is_guess_of_levels",
     "preprocess",
+    "read_mask",
     "read_picture",
+    "read_picture_file",
 ]
 
 
@@ -46,7 +57,17 @@ RESAMPLING = {
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's, in units of 0..1
 LARGEST_SIDE = 16384  # pixels, of the network's input
-LARGEST_PIXELS = 200_000_000  # a larger picture is refused before it is decoded (decompression bombs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PictureChanges:
+    """What reading did to a picture file that a user may not expect."""
+
+    grey: bool  # no colour for a network that takes colour
+    colour_lost: bool  # colour for a network that takes grey
+    scale: float  # side of the picture that the network sees / side in the file; below 1: reduced
+    stretch: float  # the greater of the two sides' scales / the smaller; 1: proportions kept
+    cropped: float  # share of the picture's area that was cut off
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,10 +75,10 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     torchvision's numbers are ``scale: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]``; a network that
     wants (picture - 127) / 128 has ``mean: 127, std: 128``; both are in the order of the network's channels.
-    A tensor has only `dtype`; its values come as they are.
+    A tensor has only `dtype`; its values come as they are. Tensors (several inputs) have the types of the network.
     """
 
-    kind: Literal["image", "tensor"] = "image"
+    kind: Literal["image", "tensor", "tensors"] = "image"  # tensors: a network of several inputs
     # msgspec 0.22 crashes on a constrained int beside a fixed tuple, so the sides' bounds are checked below.
     size: int | tuple[int, int] | None = None  # of the network's input: one side of a square, or (height, width)
     resize: int | Literal["cover", "exact"] = "cover"  # shorter side in pixels; as small as covers size; stretched
@@ -70,11 +91,13 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["float32", "float16", "uint8", "int8", "int32", "int64"] = "float32"
+    dtype: Literal[
+        "float32", "float16", "float64", "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"
+    ] = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; msgspec adds the place in the file."""
-        if self.kind == "tensor":
+        if self.kind != "image":
             self._refuse_image_fields()
             return
         if self.size is None:
@@ -92,7 +115,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def height_width(self) -> tuple[int, int]:
         """Height and width of the network's input, pixels; images only."""
         if self.size is None:
-            raise ProfileError("a tensor input has no picture size")
+            raise ProfileError("an input that is no picture has no picture size")
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
@@ -108,8 +131,9 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def _refuse_image_fields(self) -> None:
         for field in msgspec.structs.fields(self):
-            if field.name not in ("kind", "dtype") and getattr(self, field.name) != field.default:
-                raise ProfileError(f"{field.name} is for images and this input is a tensor", fix="remove it")
+            known = ("kind", "dtype") if self.kind == "tensor" else ("kind",)
+            if field.name not in known and getattr(self, field.name) != field.default:
+                raise ProfileError(f"{field.name} is not for an input of kind: {self.kind}", fix="remove it")
 
     def _check_numbers(self) -> None:
         for name in ("mean", "std"):
@@ -135,29 +159,66 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def read_picture(path: Path, spec: InputSpec) -> Picture:
     """Read, turn upright (EXIF), convert, resize and crop a picture file: uint8 (H, W, C) of the network's size.
 
-    Raises `ProfileError` naming the file when it is missing, damaged, too large or, under ``crop: none``, does not fit.
+    Raises `ProfileError` naming the file when it is missing, too large or, under ``crop: none``, does not fit, and
+    `DamagedPictureError` when it is damaged.
     """
+    return read_picture_file(path, spec)[0]
+
+
+def read_picture_file(path: Path, spec: InputSpec) -> tuple[Picture, PictureChanges]:
+    """As `read_picture`, with what was changed."""
     if spec.kind != "image":
         raise ProfileError("the input is a tensor, so picture files cannot be read", at=str(path))
-    mode = "L" if spec.color == "gray" else "RGB"
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > LARGEST_PIXELS:
-                raise ProfileError(f"{opened.width}x{opened.height} pixels is above {LARGEST_PIXELS:,}", at=str(path))
-            upright = ImageOps.exif_transpose(opened)
-            image = _on_white(upright).convert(mode)
-    except FileNotFoundError:
-        raise ProfileError("there is no such picture", at=str(path)) from None
-    except UnidentifiedImageError:
-        raise ProfileError("this file is not a picture that Pillow knows", at=str(path), fix="remove it") from None
-    except Image.DecompressionBombError as error:
-        raise ProfileError(str(error), at=str(path)) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, ProfileError):
-            raise
-        raise ProfileError(f"this picture is damaged: {error}", at=str(path), fix="remove or replace it") from error
+    image = open_picture(path)
+    coloured = has_colour(image)
+    image = image.convert("L" if spec.color == "gray" else "RGB")
     picture = np.asarray(_fit(image, spec, str(path)), dtype=np.uint8)
-    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None])
+    width, height = place_picture(image.width, image.height, spec).resized
+    scales = width / image.width, height / image.height
+    rows, columns = spec.height_width
+    changes = PictureChanges(
+        grey=spec.color != "gray" and not coloured,
+        colour_lost=spec.color == "gray" and coloured,
+        scale=math.sqrt(scales[0] * scales[1]),
+        stretch=max(scales) / min(scales) if spec.resize == "exact" and spec.letterbox is None else 1.0,
+        cropped=1 - min(1.0, rows / height) * min(1.0, columns / width),
+    )
+    return np.ascontiguousarray(picture if picture.ndim == 3 else picture[:, :, None]), changes
+
+
+def read_mask(path: Path, picture: Path, spec: InputSpec) -> NDArray[np.uint8]:
+    """The mask (H, W) of a picture file, resized by nearest neighbour and cropped as the picture; 255 where padded.
+
+    Its values are those of the file, of a palette the numbers. Raises `ProfileError` naming the mask when it is
+    missing, damaged, in colour, or has other proportions than the picture.
+    """
+    own = msgspec.structs.replace(
+        spec, resample="nearest", letterbox=None if spec.letterbox is None else 255, color="gray", mean=0.0, std=1.0
+    )
+    try:
+        with Image.open(picture) as opened:
+            size = ImageOps.exif_transpose(opened).size
+        with Image.open(path) as opened:
+            opened.load()
+            mask = Image.fromarray(np.asarray(opened).astype(np.uint8)) if opened.mode in ("1", "I;16") else opened
+    except FileNotFoundError:
+        raise ProfileError(f"no mask of {picture.name}", at=str(path), fix="a PNG with the picture's name") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ProfileError(f"this mask is damaged: {error}", at=str(path), fix="replace it") from error
+    if mask.mode not in ("L", "P"):
+        raise ProfileError(
+            f"expected a mask of class numbers (mode L or P), got mode {mask.mode}",
+            at=str(path),
+            fix="write the number of the class as gray level, 255 where there is none",
+        )
+    values = Image.fromarray(np.asarray(mask))
+    if abs(values.width * size[1] - values.height * size[0]) > max(*size, *values.size):  # more than one pixel
+        raise ProfileError(
+            f"the mask is {values.width}x{values.height}, its picture {size[0]}x{size[1]} (width x height)",
+            at=str(path),
+            fix="give masks of the pictures' size",
+        )
+    return np.asarray(_fit(values, own, str(path)), np.uint8)
 
 
 def preprocess(picture: Picture, spec: InputSpec) -> NDArray[Any]:
@@ -221,13 +282,31 @@ def guess_specs(shape: Sequence[int], dtype: str) -> tuple[tuple[InputSpec, str]
     )
 
 
+def is_guess_of_levels(text: str) -> bool:
+    """Whether a line of `guess_specs` guesses a picture's levels: a network may be far off with others."""
+    return re.match(r"assumed an? \w+ picture .*, (levels -?\d|torchvision)", text) is not None
+
+
 def guess_spec(shape: Sequence[int], dtype: str) -> tuple[InputSpec, str]:
     """The input block that assumes least for a model input, and the assumption as text to print."""
     spec, text = guess_specs(shape, dtype)[0]
-    return spec, f"{text}; an input: block in a configuration file says otherwise"
+    return spec, f"{text}{_OTHERWISE if spec.kind == 'image' else ''}"
 
 
-_TENSOR_TYPES = ("float32", "float16", "uint8", "int8", "int32", "int64")
+_OTHERWISE = "; --input, --mean, --std, --scale, --color or an input: block say otherwise"
+_TENSOR_TYPES = (
+    *("float32", "float16", "float64", "bool"),
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"),
+)
+
+
+def has_image_layout(dims: Sequence[int | str | None]) -> bool:
+    """Whether a model input of these dimensions, free ones not numbers, has room for a picture of 1 or 3 channels."""
+    if len(dims) != 4:
+        return False
+    nchw = dims[1] in (1, 3) and all(not isinstance(d, int) or d > 3 for d in dims[2:])
+    nhwc = dims[3] in (1, 3) and all(not isinstance(d, int) or d > 3 for d in dims[1:3])
+    return nchw or nhwc
 
 
 def _image_layout(shape: tuple[int, ...], dtype: str) -> Literal["NCHW", "NHWC"] | None:
@@ -244,44 +323,24 @@ def _by(shape: Sequence[int]) -> str:
     return "x".join(str(d) for d in shape)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Without transparency: alpha is blended onto white, as viewers show it."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit gray: keep the high byte, Pillow would clip
-        return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    return image
-
-
 def _fit(image: Image.Image, spec: InputSpec, at: str) -> Image.Image:
     height, width = spec.height_width
     filter_ = RESAMPLING[spec.resample]
-    if spec.letterbox is not None:
-        ratio = min(height / image.height, width / image.width)
-        inner = (max(1, min(width, round(image.width * ratio))), max(1, min(height, round(image.height * ratio))))
-        level = spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3
-        canvas = Image.new(image.mode, (width, height), level)
-        centered = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, filter_), centered if spec.letterbox_at == "center" else (0, 0))
-        return canvas
-    if spec.resize == "exact":
-        return image if image.size == (width, height) else image.resize((width, height), filter_)
-    if spec.resize == "cover":
-        ratio = max(height / image.height, width / image.width)
-    else:
-        ratio = max(spec.resize / min(image.height, image.width), height / image.height, width / image.width)
-    resized = (max(width, round(image.width * ratio)), max(height, round(image.height * ratio)))
-    if spec.crop == "none" and resized != (width, height):
+    placed = place_picture(image.width, image.height, spec)
+    if spec.letterbox is None and spec.crop == "none" and placed.resized != (width, height):
         raise ProfileError(
-            f"resized to {resized[0]}x{resized[1]} (width x height), the network takes {width}x{height}",
+            f"resized to {placed.resized[0]}x{placed.resized[1]} (width x height), the network takes {width}x{height}",
             at=at,
             fix="crop: center, resize: exact or letterbox: 114 in the input block",
         )
-    if resized != image.size:
-        image = image.resize(resized, filter_)
-    left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
-    return image.crop((left, top, left + width, top + height))
+    if placed.resized != image.size or spec.letterbox is not None:
+        image = image.resize(placed.resized, filter_)
+    left, top = placed.offset
+    if spec.letterbox is None:
+        return image.crop((-left, -top, width - left, height - top))
+    canvas = Image.new(image.mode, (width, height), spec.letterbox if spec.color == "gray" else (spec.letterbox,) * 3)
+    canvas.paste(image, placed.offset)
+    return canvas
 
 
 def _levels(spec: InputSpec) -> NDArray[Any]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from numpy.typing import NDArray
 
 from splitpoint.profiles.network.onnxir import ir
 
@@ -27,6 +29,7 @@ CARRIED_TYPES: Final = frozenset(
     }
 )
 
+Array = NDArray[Any]
 OpClass = Literal["dense", "pointwise", "depthwise", "matmul", "other"]
 
 
@@ -85,12 +88,21 @@ class ModelGraph:
     source: str  # file or import path it came from
     source_sha256: str
     unsized: Mapping[str, Unsized] = dataclasses.field(default_factory=dict)  # tensors whose size depends on the data
+    fixed: tuple[str, ...] = ()  # what was decided of the inputs: dimensions fixed, constants, inputs left out
 
     def bytes_of(self, name: str) -> int:
         """Bytes of a tensor; of one without a fixed size, those of the largest that was seen; 0: not known."""
         if name in self.tensors:
             return self.tensors[name].bytes
         return self.unsized[name].bytes if name in self.unsized else 0
+
+    def feeds(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
+        """The inputs by name: `x` itself, or the one array of a network of one input."""
+        if isinstance(x, Mapping):
+            return dict(x)
+        if len(self.inputs) != 1:
+            raise ValueError(f"{self.name} has {len(self.inputs)} inputs: give arrays by name")
+        return {self.inputs[0].name: x}
 
     @property
     def macs(self) -> int:

@@ -1,39 +1,47 @@
-"""Torch modules by import path: exported to ONNX with a fixed input shape, and counted by fvcore.
+"""Torch modules by import path: exported to ONNX with fixed input shapes, and counted by fvcore.
 
 torch is imported inside functions; without it one sentence says how to install it.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import io
+import itertools
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named, user_error
+from splitpoint.profiles.network.input_shapes import Shapes
+from splitpoint.profiles.network.layer_names import leave_wrapper, name_by_module
+from splitpoint.profiles.network.runtime import IoSpec
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
 
 __all__ = [
+    "ONE_INPUT",
     "TORCH_OPSET",
     "ModuleOperators",
     "evaluating",
     "export_module",
     "export_torch",
+    "forward_inputs",
     "fvcore_operators",
+    "guess_picture_shape",
     "is_torch_spec",
     "load_module",
+    "module_inputs",
 ]
 
 
@@ -42,7 +50,10 @@ def __dir__() -> list[str]:
 
 
 TORCH_OPSET: Final = 18  # the lowest that torch's exporter writes without converting, so the most runtimes read it
-_SCOPES: Final = "pkg.torch.onnx.name_scopes"  # metadata of torch's exporter: a node's path in the module
+ONE_INPUT: Final = "input"  # name of the input of a module that was given one shape
+BOUND: Final = "bound"  # attribute of a wrapper that has the module
+USUAL_SIDES: Final = (224, 256, 299, 384, 192, 160, 128, 96, 64, 32, 28)  # of pictures, likeliest first
+MOST_TYPES: Final = 16  # combinations of types that are tried
 _INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
 
 
@@ -52,13 +63,22 @@ def is_torch_spec(source: str) -> bool:
     return bool(colon) and factory.isidentifier() and not Path(source).exists() and module != ""
 
 
-def export_torch(spec: str, input_shape: tuple[int, ...]) -> bytes:
-    """The module that the factory makes, as a serialized ONNX model for float32 input of `input_shape`.
+def export_torch(
+    spec: str,
+    shapes: Shapes,
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The module that the factory makes, as a serialized ONNX model for inputs of `shapes`.
 
-    Raises `ProfileError` when torch is missing, the factory cannot be imported or gives no module, the module cannot
-    be exported, or the export lost the input's shape.
+    `shapes` is that of the one input, or by name of the forward's parameters; where `dtypes` says nothing the type is
+    the one that the module runs with, float32 before int64. Raises `ProfileError` when torch is missing, the factory
+    cannot be imported or gives no module, the module cannot be exported, or the export lost an input's shape.
     """
-    return export_module(load_module(spec), input_shape, at=spec)
+    module = load_module(spec)
+    inputs = module_inputs(module, shapes, dtypes=dtypes, constants=constants)
+    return export_module(module, inputs, constants=constants, at=spec)
 
 
 def load_module(spec: str) -> nn.Module:
@@ -66,7 +86,7 @@ def load_module(spec: str) -> nn.Module:
     torch = _torch(spec)
     with _silence():  # imports and factories like to report what they load
         factory = import_named(spec)
-        made = factory if isinstance(factory, torch.nn.Module) else factory()
+        made = factory if isinstance(factory, torch.nn.Module) else call_user_code(factory, at=spec)
     if not isinstance(made, torch.nn.Module):
         raise ProfileError(
             f"the factory gave a {type(made).__name__}, not a torch.nn.Module",
@@ -89,27 +109,116 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def export_module(module: nn.Module, input_shape: tuple[int, ...], *, at: str = "torch module") -> bytes:
-    """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv")."""
+def forward_inputs(
+    module: nn.Module, constants: Mapping[str, Any] | None = None, *, optional: bool = False
+) -> tuple[str, ...]:
+    """Names of the forward's parameters without a default, or `optional`: with one, in order; constants left out.
+
+    Raises `ProfileError` for a constant that is no parameter.
+    """
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    for name in constants or {}:
+        if name not in [p.name for p in named] and all(p.kind != p.VAR_KEYWORD for p in parameters):
+            known = ", ".join(p.name for p in named)
+            raise ProfileError(f"forward has no parameter {name!r} to be constant", fix=f"it takes {known}")
+    return tuple(p.name for p in named if (p.default is not p.empty) is optional and p.name not in (constants or {}))
+
+
+def guess_picture_shape(
+    module: nn.Module, side: int | None, constants: Mapping[str, Any] | None = None, *, at: str
+) -> tuple[int, int, int, int]:
+    """The first usual picture (1, C, H, W) with which the module runs, of `side` first; raises `ProfileError`."""
     torch = _torch(at)
-    example = torch.zeros(input_shape)
+    first = next((part for part in module.modules() if isinstance(part, torch.nn.Conv2d)), None)
+    channels = (3, 1) if first is None else (int(first.in_channels),)
+    for sides in (*([side] if side else []), *USUAL_SIDES):
+        for count in channels:
+            shape = (1, count, sides, sides)
+            if _runs(module, [IoSpec(name=ONE_INPUT, shape=shape, dtype="float32")], constants):
+                return shape
+    raise ProfileError(
+        "the module runs with no usual picture, and a torch module does not say its input's size",
+        at=at,
+        fix="--size 1x3x224x224 (the shape of its input), or an input: block with its size",
+    )
+
+
+def module_inputs(
+    module: nn.Module,
+    shapes: Shapes,
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+) -> tuple[IoSpec, ...]:
+    """The inputs of `shapes` with their types; those that `dtypes` does not know are what the module runs with."""
+    if not isinstance(shapes, Mapping):
+        needed = forward_inputs(module, constants)
+        if len(needed) > 1:
+            raise ProfileError(
+                f"forward takes {len(needed)} inputs: {', '.join(needed)}",
+                fix=" ".join(f"--size {name}=..." for name in needed),
+            )
+        shapes = {ONE_INPUT: tuple(shapes)}
+    known = dtypes or {}
+    kinds = [(known[name],) if name in known else ("float32", "int64") for name in shapes]
+    tried = list(itertools.islice(itertools.product(*kinds), MOST_TYPES))
+    for chosen in tried:
+        inputs = tuple(
+            IoSpec(name=name, shape=shape, dtype=dtype)
+            for (name, shape), dtype in zip(shapes.items(), chosen, strict=True)
+        )
+        if len(tried) == 1 or _runs(module, inputs, constants):
+            return inputs
+    return tuple(IoSpec(name=name, shape=shape, dtype=known.get(name, "float32")) for name, shape in shapes.items())
+
+
+def export_module(
+    module: nn.Module,
+    inputs: tuple[int, ...] | Sequence[IoSpec],
+    *,
+    constants: Mapping[str, Any] | None = None,
+    at: str = "torch module",
+) -> bytes:
+    """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv").
+
+    `inputs` is the shape of the one float32 input, or all inputs by the names of the forward's parameters; `constants`
+    are values of other parameters. The module runs once before, so that an error of its own is told from one of the
+    exporter. Raises `ProfileError`.
+    """
+    torch = _torch(at)
+    specs = _specs(inputs)
+    bound = _bind(module, specs, constants)
+    shapes = ", ".join(f"{spec.dtype} {'x'.join(map(str, spec.shape))}" for spec in specs)
+    with evaluating(module), _silence(), torch.no_grad():
+        call_user_code(lambda: bound(*_examples(specs)), at=at, doing=f"running the module on {shapes}")
     try:
         with evaluating(module), _silence(), torch.no_grad():
             program = torch.onnx.export(
-                module, (example,), input_names=["input"], opset_version=TORCH_OPSET, dynamo=True, verbose=False
+                bound,
+                _examples(specs),
+                input_names=[spec.name for spec in specs],
+                opset_version=TORCH_OPSET,
+                dynamo=True,
+                verbose=False,
             )
     except ImportError as error:
         raise ProfileError(f"exporting a torch module needs more than torch: {error}", at=at, fix=_INSTALL) from error
-    except (RuntimeError, TypeError, ValueError) as error:  # the exporter's errors are RuntimeErrors
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    except Exception as error:  # whatever the parts of the exporter raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter wraps the reason in pages of advice to its developers
+            cause = cause.__cause__
+        failed = user_error(cause, at=at, doing="torch.onnx.export")
         raise ProfileError(
-            f"torch cannot export the module: {reason}",
-            at=at,
-            fix="check that it runs on one input of the given shape and has no data-dependent control flow",
+            failed.message,
+            at=failed.at,
+            fix="the forward must not depend on the values of its input, and use operators that ONNX has",
         ) from error
+    if bound is not module:
+        leave_wrapper(program.model, BOUND)
+    name_by_module(program.model)
     proto = program.model_proto
-    _check_input(proto, input_shape, at=at)
-    _name_nodes(proto)
+    _check_inputs(proto, specs, at=at)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
@@ -124,8 +233,10 @@ class ModuleOperators:
     skipped: Mapping[str, int]  # operator of torch ("scaled_dot_product_attention") -> calls that fvcore does not count
 
 
-def fvcore_operators(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[ModuleOperators, ...]:
-    """Every part of `module`, itself first, with fvcore's counts for one float32 input; raises `ProfileError`.
+def fvcore_operators(module: nn.Module, inputs: tuple[int, ...] | Sequence[IoSpec]) -> tuple[ModuleOperators, ...]:
+    """Every part of `module`, itself first, with fvcore's counts for `inputs`; raises `ProfileError`.
+
+    `inputs` is the shape of the one float32 input, or all positional inputs in the forward's order.
 
     fvcore's flops are multiply-adds where an operator has them. Its numbers of a part include those of the parts
     inside; here those are subtracted.
@@ -137,7 +248,7 @@ def fvcore_operators(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[M
     except ModuleNotFoundError as error:
         raise ProfileError("counting a torch module needs fvcore", fix=_INSTALL) from error
     with evaluating(module), _silence(), torch.no_grad():
-        analysis = FlopCountAnalysis(module, torch.zeros(input_shape))
+        analysis = FlopCountAnalysis(module, _examples(_specs(inputs)))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         counts = {path: Counter(found) for path, found in analysis.by_module_and_operator().items()}
         skips = {path: Counter(analysis.unsupported_ops(path)) for path in counts}
@@ -169,36 +280,75 @@ def _torch(at: str | None = None) -> ModuleType:
         raise ProfileError("planning a torch module needs torch", at=at, fix=_INSTALL) from error
 
 
-def _check_input(proto: onnx.ModelProto, input_shape: tuple[int, ...], *, at: str) -> None:
+def _specs(inputs: tuple[int, ...] | Sequence[IoSpec]) -> list[IoSpec]:
+    shape = tuple(size for size in inputs if isinstance(size, int))
+    if len(shape) == len(inputs):
+        return [IoSpec(name=ONE_INPUT, shape=shape, dtype="float32")]
+    return [spec for spec in inputs if isinstance(spec, IoSpec)]
+
+
+def _examples(specs: Sequence[IoSpec]) -> tuple[Any, ...]:
+    torch = _torch()
+    return tuple(torch.zeros([n or 1 for n in spec.shape], dtype=getattr(torch, spec.dtype)) for spec in specs)
+
+
+def _runs(module: nn.Module, inputs: Sequence[IoSpec], constants: Mapping[str, Any] | None) -> bool:
+    torch = _torch()
+    try:
+        with evaluating(module), _silence(), torch.no_grad():
+            _bind(module, inputs, constants)(*_examples(inputs))
+    except ProfileError:
+        raise
+    except Exception:
+        return False
+    return True
+
+
+def _bind(module: nn.Module, inputs: Sequence[IoSpec], constants: Mapping[str, Any] | None) -> nn.Module:
+    """The module as a function of `inputs` in order; a wrapper where parameters are constant or in another order."""
+    torch = _torch()
+    names = [spec.name for spec in inputs]
+    parameters = list(inspect.signature(module.forward).parameters)
+    if not constants and (names == [ONE_INPUT] or names == parameters[: len(names)]):
+        return module
+    if unknown := [name for name in names if name not in parameters and name != ONE_INPUT]:
+        raise ProfileError(f"forward has no parameter {unknown[0]!r}", fix=f"it takes {', '.join(parameters)}")
+    if names == [ONE_INPUT] and ONE_INPUT not in parameters:
+        names = list(forward_inputs(module, constants))[:1]
+    fixed = {
+        name: torch.as_tensor(value) if isinstance(value, list | tuple) else value
+        for name, value in (constants or {}).items()
+    }
+
+    class Bound(torch.nn.Module):  # type: ignore[misc,name-defined]  # torch is imported late
+        """`module` with its constants."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, BOUND, module)
+
+        def forward(self, *tensors: Any) -> Any:
+            """The module's outputs."""
+            return module(**dict(zip(names, tensors, strict=True)), **fixed)
+
+    bound: nn.Module = Bound().eval()
+    return bound
+
+
+def _check_inputs(proto: onnx.ModelProto, specs: Sequence[IoSpec], *, at: str) -> None:
     """Torch can lose a shape silently: a constant folded input, or a dimension left symbolic."""
     shapes = {
         value.name: tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims)
         for value in proto.graph.input
         for dims in [value.type.tensor_type.shape.dim]
     }
-    if list(shapes.values()) != [tuple(input_shape)]:
+    expected = {spec.name: spec.shape for spec in specs}
+    if shapes != expected:
         raise ProfileError(
-            f"the exported model has the inputs {shapes}, expected one of shape {list(input_shape)}",
+            f"the exported model has the inputs {shapes}, expected {expected}",
             at=at,
-            fix="the module's forward must take one tensor and use it",
+            fix="the module's forward must take these tensors and use them",
         )
-
-
-def _name_nodes(proto: onnx.ModelProto) -> None:
-    """Name a node by its module and operator; a name used before gets a number."""
-    used: dict[str, int] = {}
-    for node in proto.graph.node:
-        scopes = _scopes(node)
-        name = "/".join([scopes, node.op_type]) if scopes else node.op_type
-        used[name] = used.get(name, 0) + 1
-        node.name = name if used[name] == 1 else f"{name}_{used[name]}"
-
-
-def _scopes(node: onnx.NodeProto) -> str:
-    """The innermost module's path ("layer1.0.conv1"), empty for the outermost."""
-    text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
-    scopes = ast.literal_eval(text)  # the exporter writes a Python list of strings: '', 'layer1', ..., operator
-    return str(scopes[-2]) if len(scopes) >= 2 else ""
 
 
 @contextlib.contextmanager

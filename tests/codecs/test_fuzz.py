@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.huffman import Huffman
+from splitpoint.codecs.coders.integers import Integers
 from splitpoint.codecs.coders.packed import Packed
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
@@ -31,6 +32,8 @@ SPECS = (
     TensorSpec(name="minima", shape=(1, 6), dtype="float16", side=True),
 )
 WIDE = (TensorSpec(name="symbols", shape=(1, 6, 3, 5), dtype="int16", low=-32767, high=32767, channel_axis=1),)
+TOKENS = TensorSpec(name="symbols", shape=(1, 40), dtype="int64")
+FLAGS = TensorSpec(name="symbols", shape=(1, 40), dtype="bool")
 FLOAT = TensorSpec(name="x", shape=(1, 6, 9, 5), dtype="float32", channel_axis=1)
 LOSSLESS: dict[str, CoderFit] = {
     "raw": Raw(),
@@ -50,6 +53,9 @@ def fitted() -> dict[str, Coder]:
     wide = {"symbols": np.rint(4 * generator.laplace(size=(20, 6, 3, 5))).astype(np.int16)}
     found = {name: kind.fit(SPECS, bounded) for name, kind in LOSSLESS.items()}
     found |= {f"{name}, wide": LOSSLESS[name].fit(WIDE, wide) for name in ("zstd", "huffman", "rans", "context")}
+    tokens = np.minimum(generator.geometric(0.02, (20, 40)), 900).astype(np.int64)
+    found["integers"] = Integers().fit((TOKENS,), {"symbols": tokens})
+    found["integers, flags"] = Integers().fit((FLAGS,), {"symbols": tokens > 20})
     floats = generator.normal(size=(20, 6, 9, 5)).astype(np.float32)
     trellis = Trellis(coder=Huffman(per_channel=False))
     found["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())

@@ -17,6 +17,7 @@ import pytest
 from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.context_kernel import logistic
 from splitpoint.codecs.coders.huffman import Huffman, HuffmanCoder
+from splitpoint.codecs.coders.integers import Integers
 from splitpoint.codecs.coders.packed import PackedCoder
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import RawCoder
@@ -32,6 +33,7 @@ REGENERATE = os.environ.get("REGENERATE") == "1"
 SPEC = TensorSpec(name="symbols", shape=(1, 4, 3, 5), dtype="int16", low=-32767, high=32767, channel_axis=1, group=2)
 SIDE = TensorSpec(name="minima", shape=(1, 4), dtype="float16", side=True)
 TILES = TensorSpec(name="symbols", shape=(1, 4, 3, 5), dtype="uint8", low=0, high=255, channel_axis=1)
+TOKENS = TensorSpec(name="x", shape=(1, 24), dtype="int64")
 FLOAT = TensorSpec(name="x", shape=(1, 4, 3, 5), dtype="float32", channel_axis=1)
 
 
@@ -57,9 +59,23 @@ def own() -> dict[str, bytes]:
     kinds: dict[str, CoderFit] = {"huffman": Huffman(), "rans": Rans(), "context": ContextCode()}
     found = {name: kind.fit((SPEC, SIDE), calibration).encode(one) for name, kind in kinds.items()}
     found["raw"] = RawCoder(specs=(SPEC, SIDE)).encode(one)
+    for name, ids in tokens().items():
+        coder = Integers().fit((TOKENS,), {"x": calibration_ids()})
+        found[f"integers, {name}"] = coder.encode({"x": ids[None]})
     found["trellis"] = trellis().encode({"x": (symbols(1) / 3).astype(np.float32)})
     found["container"] = pack([b"one", b"two"], codec_id=11, rate=3, plan_hash=bytes(range(8)))
     return found
+
+
+def calibration_ids() -> Array:
+    return (integers(2 * 24 * 16, 40).reshape(2, -1).prod(axis=0) // 30).reshape(16, 24).astype(np.int64)
+
+
+def tokens() -> dict[str, Array]:
+    """Ids like those of the calibration set, some of them far outside; a ramp; and ids of one size."""
+    codes = (integers(2 * 24, 40).reshape(2, -1).prod(axis=0) // 30).astype(np.int64)
+    codes[3:6] = [-(2**63), 2**63 - 1, 70_000]
+    return {"codes": codes, "differences": np.arange(1000, 1024), "plain": (integers(24, 52) | 32) % 52}
 
 
 def trellis() -> TrellisCoder:
@@ -91,7 +107,7 @@ def golden() -> dict[str, str]:
     return stored
 
 
-@pytest.mark.parametrize("name", ["context", "container", "huffman", "rans", "raw", "trellis"])
+@pytest.mark.parametrize("name", [*sorted(own())])
 def test_our_payloads_are_the_same_bytes_as_ever(name: str) -> None:
     assert base64.b64encode(own()[name]).decode() == golden()[name]
 

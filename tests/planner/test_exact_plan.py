@@ -1,4 +1,4 @@
-"""Whole plans from a stored profile and a fixed seed: the exact exit code, front, recommendation and what is said."""
+"""Whole plans from a stored profile and a fixed seed: the exact exit code, front, recommendation and messages."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import onnx
 import pytest
+
+from splitpoint.planner.setup.config import SearchConfig, read_config
+from splitpoint.profiles.files.structs import write_yaml
 
 Run = Callable[..., tuple[int, str, str]]
 ALONE, PNG = ("all on device", "-", "-"), ("send picture", "png", "lossless")
 
 
 @pytest.fixture
-def planned(home: Path, run: Run, tmp_path: Path) -> Callable[..., tuple[int, Any]]:
+def planned(
+    home: Path, run: Run, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[int, Any]]:
     """`planned(*flags)` plans the labelled data and gives the exit code and the document."""
 
-    def call(*flags: object, device: str = "slow.yaml") -> tuple[int, Any]:
+    def call(*flags: object, device: str = "slow.yaml", search: SearchConfig | None = None) -> tuple[int, Any]:
+        config, file = read_config(home / "labelled.yaml"), tmp_path_factory.mktemp("config") / "labelled.yaml"
+        write_yaml(file, msgspec.structs.replace(config, search=search or config.search))
         fixed = ("--profile", home / "fixed.yaml", "--device", home / device, "--out", tmp_path / "plan", "--json")
-        code, out, err = run("plan", home / "labelled.yaml", *fixed, *flags)
+        code, out, err = run("plan", file, *fixed, *flags)
         assert out, err
         return code, json.loads(out)
 
@@ -30,33 +39,70 @@ def places(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [(row["cut"], row["codec"], row["rate"]) for row in rows]
 
 
-def test_a_split_that_meets_everything(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
+def test_the_input_sent_meets_everything(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
     code, answer = planned("--max-drop", "5%", "--deadline", "54ms", "--max-payload", "650B")
     assert code == 0
-    assert places(answer["front"]) == [("x", "range-rans", "6 bit")]
+    assert places(answer["front"]) == [("send input", "range-rans", "6 bit")]
     assert answer["recommended"]["number"] == 1
+    assert (answer["recommended"]["number"], answer["recommended"]["kind"]) == (1, "input")
     assert answer["recommended"]["reason"] == (
-        "it sends the fewest bytes of all that meet the deadline and the quality floor"
+        "do not split: all on device misses latency by 1.44 ms; the nearest split (after relu0, uniform-zstd 6 bit)"
+        " misses latency by 11.1 ms"
     )
     assert (answer["contradicted"], answer["safer"], answer["nearest"]) == (None, None, [])
     assert answer["report"]["drop"] <= 0.05
     assert (tmp_path / "plan" / "head.onnx").is_file()
 
 
+def test_a_split_inside_the_network(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
+    """The whole network does not fit the device's memory, and pictures lose too much or take longer than a split.
+
+    The budget exceeds the number of candidates, so that the front does not depend on which ones the sampler asks for.
+    """
+    search = SearchConfig(evaluations=100, codecs=("raw", "brito-sq"))
+    needs = ("--max-drop", "5%", "--max-device-memory", "12kB")
+    code, answer = planned(*needs, device="fixed-pi.yaml", search=search)
+    assert code == 0
+    assert places(answer["front"]) == [("after relu1", "brito-sq", "5 bit")]
+    assert answer["recommended"]["number"] == 1
+    assert answer["recommended"]["reason"] == (
+        "it is the fastest; all on device misses device memory by 4.76 kB; send picture, png is 791 µs slower"
+        " (± 377 µs)"
+    )
+    assert (answer["contradicted"], answer["safer"], answer["nearest"]) == (None, None, [])
+    assert {row["label"]: row["notes"] for row in answer["baselines"]}["all on device"] == [
+        "misses device memory by 4.76 kB"
+    ]
+    head, tail = (
+        [node.op_type for node in onnx.load(tmp_path / "plan" / f"{half}.onnx").graph.node] for half in ("head", "tail")
+    )
+    assert head[:4] == ["Conv", "Relu", "Conv", "Relu"]
+    assert tail[-5:] == ["Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert len(head) > 4  # the codec's graphs are in both
+    assert len(tail) > 5
+
+
 def test_a_choice_that_the_report_set_contradicts(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
     code, answer = planned("--max-drop", "10%", "--deadline", "54ms")
     assert code == 1
-    assert places(answer["front"]) == [("x", "uniform-zstd", "3 bit"), ("x", "range-rans", "6 bit"), PNG]
+    assert places(answer["front"]) == [
+        ("send input", "uniform-zstd", "3 bit"),
+        ("send input", "range-rans", "6 bit"),
+        PNG,
+    ]
     assert answer["recommended"]["number"] == 1  # it stays what the search chose
     assert answer["contradicted"] == "drop 12.5 % on the report set, at most 10 % was asked"
-    assert answer["safer"] == {"number": 2, "cut": "x", "codec": "range-rans", "rate": "6 bit"}
+    assert answer["safer"] == {"number": 2, "cut": "send input", "codec": "range-rans", "rate": "6 bit"}
     assert (tmp_path / "plan" / "plan.yaml").is_file()
 
 
 def test_all_on_the_device(planned: Callable[..., tuple[int, Any]], home: Path) -> None:
     code, answer = planned(device="fixed-pi.yaml")
     assert (code, places(answer["front"]), answer["recommended"]["number"]) == (0, [ALONE], 1)
-    assert answer["recommended"]["reason"] == "it is the fastest of all that meet the quality floor"
+    assert answer["recommended"]["reason"] == (
+        "do not split: send picture, jpeg q 88 is 51.3 ms slower (± 188 µs); the best split (after flatten, raw) is"
+        " 50.4 ms slower (± 38.4 µs)"
+    )
     assert [row["label"] for row in answer["baselines"]] == [
         "all on device",
         "send PNG",
@@ -70,7 +116,7 @@ def test_nothing_fits(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -
     code, answer = planned("--deadline", "20ms")
     assert (code, answer["front"], answer["recommended"]) == (1, [], None)
     assert len(answer["nearest"]) == 3
-    assert places(answer["nearest"])[0] == ("x", "fast", "3 bit")
+    assert places(answer["nearest"])[0] == ("send input", "fast", "3 bit")
     assert answer["nearest"][0]["notes"] == ["misses latency by 31.3 ms"]
     assert answer["would_fit"] == ["latency <= 51.4 ms"]
     assert list(tmp_path.iterdir()) == []

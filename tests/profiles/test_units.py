@@ -49,7 +49,12 @@ def test_parses_to_si(text: object, kind: str, si: float) -> None:
     [
         ("20 mbit", "bit_s", 'expected a rate such as "20 Mbit/s", got "20 mbit"', "20 Mbit/s"),
         ("20 mbit/s", "bit_s", "expected a rate", "20 Mbit/s"),
-        ("20", "bit_s", 'got "20"', None),
+        ("20", "bit_s", 'got "20"', "20 Mbit/s"),
+        ("20000000", "bit_s", 'got "20000000"', "20000000 bit/s"),
+        ("55", "s", 'got "55"', "55 ms"),
+        ("5000", "s", 'got "5000"', "5000 ms"),
+        ("16", "bytes", 'got "16"', "16 kB"),
+        ("4000", "bytes", 'got "4000"', "4000 B"),
         ("5 ms", "bit_s", "expected a rate", None),
         ("fast", "bit_s", 'got "fast"', None),
         ("15 msec", "s", 'expected a time such as "15 ms"', "15 ms"),
@@ -127,3 +132,37 @@ def test_any_text_parses_to_a_finite_number_or_is_refused(text: str, kind: str) 
 def test_every_kind_parses_its_own_example() -> None:
     for name, kind in units.KINDS.items():
         assert units.parse(kind.example, name) > 0
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "clear"),
+    [
+        ("rtt_s", "s", True),
+        ("seconds", "s", True),
+        ("deadline", "s", False),
+        ("encode_s_per_symbol", "s", True),
+        ("uplink_bit_s", "bit_s", True),
+        ("uplink", "bit_s", False),
+        ("tx_j_per_bit", "j_bit", True),
+        ("max_payload", "bytes", False),
+        ("ram_bytes", "bytes", True),
+        ("usd_request", "usd", True),
+        ("max_cost", "usd", False),
+        ("server_load", "per_s", False),
+        ("max_drop", "fraction", True),
+    ],
+)
+def test_a_bare_number_is_clear_where_the_field_says_its_unit(field: str, kind: str, clear: bool) -> None:
+    assert units.named_by(field, kind) is clear
+
+
+@pytest.mark.parametrize("kind", units.KINDS)
+def test_a_number_is_spelled_with_a_unit_that_reads_back_exactly(kind: str) -> None:
+    for number in (0.1, 1e-05, 3.0, 123456789.123, 7):
+        assert units.parse(units.spell(number, kind), kind) == number
+
+
+def test_a_percentage_without_its_sign_is_suggested() -> None:
+    with pytest.raises(units.UnitError, match="at most 1") as caught:
+        units.parse("90", "fraction", le=1)
+    assert caught.value.suggestion == "90 %"

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from splitpoint.planner.output.documents.document import Document, Value
+from splitpoint.planner.profiling.noise import advise, largest_spread
 from splitpoint.profiles.machine.device import Device
-from splitpoint.profiles.units import format_bytes, format_fraction, format_macs_s, format_seconds
+from splitpoint.profiles.measurement.steady import UNUSABLE, worst_spread
+from splitpoint.profiles.units import format_bytes, format_macs_s, format_seconds
 
 __all__ = ["CalibrateDocument", "MeasuredRate", "calibrate_document"]
 
@@ -16,11 +18,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-SPREAD_WARNING = 0.1  # between two measurements of one rate
-
-
 class MeasuredRate(Value, frozen=True, kw_only=True):
-    """One measured quantity in words, and by which fraction two runs differ (None: measured once)."""
+    """One measured quantity in words, and by which fraction the two best runs differ (None: measured once)."""
 
     name: str
     value: str
@@ -33,6 +32,7 @@ class CalibrateDocument(Document, frozen=True, kw_only=True, tag="calibrate"):
     rows: tuple[MeasuredRate, ...]
     fingerprint: str | None
     warning: str | None
+    usable: bool  # False: the measurements differ so much that nothing should be planned with them
     written: str  # the file
     next: str  # commands that use it
 
@@ -53,13 +53,13 @@ def calibrate_document(device: Device, spread: Mapping[str, float], cold: float,
     rows.append(MeasuredRate(name="loading and the first inference", value=format_seconds(cold), spread=None))
     for name, coder in sorted(device.serial.coders.items()):
         seconds = f"{_nanoseconds(coder.encode_s_per_symbol)} / {_nanoseconds(coder.decode_s_per_symbol)}"
-        rows.append(MeasuredRate(name=f"{name} (encode / decode)", value=seconds, spread=None))
-    worst = max(spread["dense_macs_s"], spread["pointwise_macs_s"], spread["depthwise_macs_s"], spread["matmul_macs_s"])
-    noisy = f"noisy machine: two runs differ by up to {format_fraction(worst)}"
+        rows.append(MeasuredRate(name=f"{name} (encode / decode)", value=seconds, spread=coder.spread))
+    worst = max(worst_spread(spread), largest_spread(device))
     return CalibrateDocument(
         rows=tuple(rows),
         fingerprint=device.fingerprint,
-        warning=noisy if worst > SPREAD_WARNING else None,
+        warning=advise(worst),
+        usable=worst <= UNUSABLE,
         written=str(out),
         next=f"splitpoint plan ... --device {out} · splitpoint profile MODEL --out FILE",
     )

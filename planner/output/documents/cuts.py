@@ -20,6 +20,7 @@ class CutRow(Value, frozen=True, kw_only=True):
     """A place where the network may be cut; head figures are of everything before it."""
 
     index: int
+    layer: str  # the module that ends here, or the operator: the name by which plans call the place
     after: str  # name of the last operator before it
     tensors: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -49,6 +50,7 @@ class CutsDocument(Document, frozen=True, kw_only=True, tag="cuts"):
     parameters: int
     cuts: tuple[CutRow, ...]
     refused: tuple[RefusedPlace, ...]
+    inputs: tuple[str, ...] = ()  # what was decided of the inputs: shapes fixed, constants
     uncounted: Mapping[str, int]  # operators without a MAC count: type -> how many
 
 
@@ -63,6 +65,7 @@ def cuts_document(graph: ModelGraph, cuts: CutList) -> CutsDocument:
             RefusedPlace(tensors=rejected.tensors, after=rejected.after, reason=rejected.reason)
             for rejected in cuts.rejected
         ),
+        inputs=graph.fixed,
         uncounted=dict(graph.uncounted),
     )
 
@@ -71,6 +74,7 @@ def _cut_row(graph: ModelGraph, cut: Cut) -> CutRow:
     tensors = [graph.tensors[name] for name in cut.tensors]
     return CutRow(
         index=cut.index,
+        layer=cut.layer or cut.after,
         after=cut.after,
         tensors=cut.tensors,
         shapes=tuple(tuple(tensor.shape) for tensor in tensors),

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 
 from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
+from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.deploy.schema import Alternative, Kind
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.documents.profile import RETEST_WARNING
 from splitpoint.planner.output.plurals import count_text, uncounted_text
+from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.front import front_row
+from splitpoint.planner.profiling.noise import describe_noise
 from splitpoint.planner.search.contradiction import contradiction, safer_point
-from splitpoint.planner.search.decide import Decision, Violation, violations
+from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import describe
+from splitpoint.profiles.network.inputs import is_guess_of_levels
 from splitpoint.profiles.units import format_flops, format_fraction, format_seconds
 
 __all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
@@ -40,7 +47,10 @@ class Recommendation(Value, frozen=True, kw_only=True):
     """The recommended point."""
 
     number: int  # on the front, from 1
+    kind: Kind  # all on the device, the input sent, or a split
+    prefer: str  # what it is best in, among points that meet every limit
     reason: str
+    instead: tuple[Alternative, ...]  # the best point of every other kind, with its price beside the recommended one
     by_rate: tuple[RateRange, ...]
     parts: LatencySum
     halves: Halves
@@ -59,7 +69,10 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     """The answer of ``splitpoint plan``."""
 
     header: str
+    task: Task
+    metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
+    guess: str | None  # the input's levels where nobody said them: every figure depends on it
     notes: tuple[str, ...]
     baselines: tuple[PointRow, ...]
     front: tuple[PointRow, ...]  # fewest bytes first; empty when nothing meets the requirements
@@ -82,16 +95,19 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible."""
     problem, decision = result.problem, result.decision
     search, report = problem.split.search, None if plan is None else plan.file.report
+    notes = (*problem.notes, *result.notes, *_warnings(result))
     return PlanDocument(
         header=_header(result),
-        need=needs_text(problem.needs, problem.metric),
-        notes=(*problem.notes, *result.notes, *_warnings(result)),
+        task=problem.metric.task,
+        metric=problem.metric.use,
+        need=needs_text(problem.needs, problem.metric.use.name),
+        guess=next((note for note in notes if is_guess_of_levels(note)), None),
+        notes=tuple(note for note in notes if not is_guess_of_levels(note)),
         baselines=tuple(
             point_row(
                 front_row(point, number=None),
                 label=label,
-                notes=[_miss_text(violation, violation.name) for violation in violations(point, problem.needs)],
-                misses=[violation.name for violation in violations(point, problem.needs)],
+                **_misses(point, problem.needs),
             )
             for label, point in result.baselines
         ),
@@ -106,8 +122,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         nearest=tuple(
             point_row(
                 front_row(point, number=None),
-                notes=[_miss_text(violation, violation.text) for violation in violations(point, problem.needs)],
-                misses=[violation.name for violation in violations(point, problem.needs)],
+                **_misses(point, problem.needs),
             )
             for point in decision.nearest
         ),
@@ -126,12 +141,15 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
 
 def _recommendation(result: SearchResult) -> Recommendation | None:
     decision = result.decision
-    if decision.recommended is None:
+    answer = make_answer(decision, result.aim.prefer, decision.front)
+    if decision.recommended is None or answer is None:
         return None
-    candidates = [point.candidate for point in decision.front]
     return Recommendation(
-        number=candidates.index(decision.recommended.candidate) + 1,
-        reason=decision.reason,
+        number=answer.number,
+        kind=answer.kind,
+        prefer=answer.prefer,
+        reason=answer.reason,
+        instead=answer.instead,
         by_rate=tuple(by_rate(result)),
         parts=latency_sum(decision.recommended.cost),
         halves=halves(decision.recommended.cost),
@@ -141,7 +159,8 @@ def _recommendation(result: SearchResult) -> Recommendation | None:
 def _header(result: SearchResult) -> str:
     problem = result.problem
     graph = problem.graph
-    shape = "x".join(map(str, graph.inputs[0].shape))
+    shapes = {tensor.name: "x".join(map(str, tensor.shape)) for tensor in graph.inputs}
+    shape = ", ".join(f"{name} {text}" if len(shapes) > 1 else text for name, text in shapes.items())
     device, server = result.device, result.server
     return (
         f"{graph.name} ({graph.parameters / 1e6:.1f} M parameters, {format_flops(graph.macs)}) · {shape}\n"
@@ -157,6 +176,7 @@ def _warnings(result: SearchResult) -> list[str]:
         texts.append(f"demonstration: n = {count_text(report, 'scene')} in the report set, {search} in the search set")
     if result.profile.retest_error > RETEST_WARNING:
         texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
+    texts += describe_noise([result.profile.host, result.device, result.server])
     texts += _uncounted(result)
     reasons: dict[str, list[str]] = {}
     for name, reason in sorted(result.left_out.items()):
@@ -164,7 +184,7 @@ def _warnings(result: SearchResult) -> list[str]:
     for reason, names in reasons.items():
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         texts.append(f"left out {', '.join(names[:NAMED])}{more}: {reason}")
-    if result.problem.spec.kind == "tensor":
+    if result.problem.spec.kind != "image":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
     return texts
 
@@ -192,9 +212,21 @@ def _notes(decision: Decision, point: Evaluated) -> list[str]:
     return [note for note, other in marked.items() if other is not None and other.candidate == point.candidate]
 
 
-def _miss_text(violation: Violation, text: str) -> str:
-    """A miss as a note: "misses latency by 4 ms", "cannot be sent: over 222 bytes"."""
-    return text.replace(INFEASIBLE, "cannot be sent", 1) if violation.name == INFEASIBLE else f"misses {text}"
+class _Misses(TypedDict):
+    notes: list[str]
+    misses: list[str]
+
+
+def _misses(point: Evaluated, needs: Requirements) -> _Misses:
+    """What a point misses, in every table alike: "misses latency by 4 ms", "cannot be sent: over 222 bytes"."""
+    missed = violations(point, needs)
+    texts = [
+        violation.text.replace(INFEASIBLE, "cannot be sent", 1)
+        if violation.name == INFEASIBLE
+        else f"misses {violation.text}"
+        for violation in missed
+    ]
+    return {"notes": texts, "misses": [violation.name for violation in missed]}
 
 
 def _safer(decision: Decision) -> SaferPoint | None:
@@ -204,7 +236,7 @@ def _safer(decision: Decision) -> SaferPoint | None:
     point = decision.front[number - 1]
     return SaferPoint(
         number=number,
-        cut=place_text(point.candidate, with_variant=True),
+        cut=place_text(point, with_variant=True),
         codec=point.candidate.codec,
         rate=point.label,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.output.documents.document import Value
@@ -38,7 +37,9 @@ class PointRow(Value, frozen=True, kw_only=True):
     label: str | None  # of a baseline
     variant: str
     placement: Placement
-    cut: str
+    cut: str  # where, in words: "after blocks.3"
+    tensor: str | None  # the tensors that cross, joined by "+"
+    head_share: float | None  # of the network's MACs that run on the device
     codec: str
     rate: str
     payload_bytes: float
@@ -59,7 +60,7 @@ class PointRow(Value, frozen=True, kw_only=True):
     head_bytes: int
     head_peak_bytes: int
     head_file_bytes: int
-    metric: Metric
+    metric: str
     value: float
     low: float
     high: float

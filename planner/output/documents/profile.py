@@ -96,6 +96,7 @@ def _lines(graph: ModelGraph, profile: ModelProfile) -> tuple[str, ...]:
         f" (median {format_seconds(whole.median_s)}, {whole.n} runs, retest error"
         f" {format_fraction(profile.retest_error)})",
     ]
+    lines += graph.fixed
     if profile.retest_error > RETEST_WARNING:
         lines.append(f"warning: noisy host, two halves of the run differ by {format_fraction(profile.retest_error)}")
     if graph.uncounted:

@@ -7,11 +7,13 @@ from pathlib import Path
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import PlanFile, PointFile
+from splitpoint.planner.deploy.schema import Answer, PlanFile, PointFile
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
+from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.plandir.contents import FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import read_front
 from splitpoint.profiles.files.structs import read_yaml
@@ -23,15 +25,22 @@ def __dir__() -> list[str]:
     return __all__
 
 
+INPUT = "input"  # the place of a cut before the first node
+
+
 class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     """The answer of ``splitpoint show``, and of ``splitpoint export`` for the plan that it wrote."""
 
     header: str
+    task: Task
+    metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     created: str
     point: int  # on the front, from 1
     variant: str
-    cut: str
+    cut: str  # where, in words: "after blocks.3"
+    tensor: str | None  # the tensors that cross, joined by "+"
+    head_share: float | None  # of the network's MACs
     codec: str
     parts: LatencySum
     halves: Halves
@@ -39,6 +48,7 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     payload_bytes: float
     search: Accuracy
     report: Accuracy | None  # of the plan's own point only
+    answer: Answer | None  # what was recommended, why, and what the other kinds would cost
     front: tuple[PointRow, ...]
     deadline_s: float | None
     deadline_share: float | None
@@ -50,14 +60,19 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
     chosen: PlanFile | PointFile = file
     if number is not None and number != file.point:
         chosen = read_yaml(directory / POINTS / str(number) / POINT, PointFile)
-    crossing = [] if chosen.cut is None else [tensor.name for tensor in chosen.cut.tensors]
+    recommended = file.point if file.answer is None else file.answer.number
     return ShowDocument(
         header=f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
+        task=file.task,
+        metric=file.metric,
         need=needs_text(file.requirements, file.search.metric),
-        created=f"{file.created} by {file.created_by}",
+        created=f"{file.created} by {file.created_by}"
+        + (f" · {count_text(file.skipped, 'damaged picture')} left out" if file.skipped else ""),
         point=number or file.point,
         variant=chosen.variant,
-        cut={"device": "all on device", "server": "send picture"}.get(chosen.placement) or "+".join(crossing),
+        cut=_place_text(chosen),
+        tensor=None if chosen.cut is None else "+".join(tensor.name for tensor in chosen.cut.tensors),
+        head_share=float(chosen.placement == "device") if chosen.cut is None else chosen.cut.head_share,
         codec=" ".join(dict.fromkeys((chosen.codec.name, chosen.codec.rate_label))),  # "-" alone without a codec
         parts=latency_sum(chosen.predicted),
         halves=halves(chosen.predicted),
@@ -65,10 +80,20 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         payload_bytes=chosen.predicted.payload_bytes,
         search=chosen.search,
         report=file.report if chosen is file else None,
+        answer=file.answer,
         front=tuple(
-            point_row(row, notes=["recommended"] if row.number == file.point else [])
+            point_row(row, notes=["recommended"] if row.number == recommended else [])
             for row in read_front(directory / FRONT)
         ),
         deadline_s=file.requirements.value("latency"),
         deadline_share=file.requirements.deadline_share,
     )
+
+
+def _place_text(chosen: PlanFile | PointFile) -> str:
+    """As `planner.values.place.place_text` has it, from the stored cut."""
+    if chosen.cut is None:
+        return "all on device" if chosen.placement == "device" else "send picture"
+    if chosen.cut.after == INPUT:
+        return "send input"
+    return f"after {chosen.cut.layer or chosen.cut.after}"

@@ -20,6 +20,7 @@ class TensorRow(Value, frozen=True, kw_only=True):
     """Statistics of one tensor; what is estimated has "estimated" in its name."""
 
     index: int  # of the cut
+    layer: str  # the module that ends here, or the operator
     after: str
     tensor: str
     shape: tuple[int, ...]
@@ -64,6 +65,7 @@ def _row(cut: Cut, statistics: Compressibility, target_db: float) -> TensorRow:
     spectrum = statistics.spectrum
     return TensorRow(
         index=cut.index,
+        layer=cut.layer or cut.after,
         after=cut.after,
         tensor=statistics.tensor,
         shape=statistics.shape,

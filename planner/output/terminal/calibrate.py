@@ -26,5 +26,9 @@ def calibrate_view(document: CalibrateDocument) -> RenderableType:
     for row in document.rows:
         table.add_row(row.name, row.value, "" if row.spread is None else format_fraction(row.spread))
     lines = [f"wrote {document.written}, machine {document.fingerprint}", f"→ {document.next}"]
-    warning = [Text(document.warning, style="yellow")] if document.warning is not None else []
+    warning = (
+        [Text(document.warning, style="yellow" if document.usable else "bold red")]
+        if document.warning is not None
+        else []
+    )
     return Group(table, *warning, Text("\n".join(lines)))

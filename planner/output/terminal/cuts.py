@@ -35,10 +35,17 @@ def cuts_view(document: CutsDocument, *, refused: bool) -> RenderableType:
     elif document.refused:
         first, count = document.refused[0], count_text(len(document.refused), "place")
         parts.append(Text(f"refused {count}, such as after {first.after}: {first.reason} (--refused lists all)"))
+    if document.inputs:
+        parts.append(Text("\n".join(document.inputs)))
     if document.uncounted:
         parts.append(Text(uncounted_text(document.uncounted), style="yellow"))
     parts.append(Text(f"{count_text(len(document.cuts), 'cut')} of {document.model}, {format_flops(document.macs)}"))
     return Group(*parts)
+
+
+def _by(shape: Sequence[int]) -> str:
+    """The sizes, without the batch axis where there is one."""
+    return "x".join(map(str, shape[1:] if len(shape) > 1 and shape[0] == 1 else shape))
 
 
 def _table(rows: Sequence[CutRow]) -> Table:
@@ -46,7 +53,7 @@ def _table(rows: Sequence[CutRow]) -> Table:
     largest = max((row.bytes for row in rows), default=1)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right")
-    table.add_column("after node", overflow="fold", max_width=24)
+    table.add_column("after", overflow="fold", max_width=24)
     table.add_column("tensor", overflow="fold", max_width=16)
     for name in ("shape", "FLOPs", "cum.", "size"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -55,9 +62,9 @@ def _table(rows: Sequence[CutRow]) -> Table:
     for row in rows:
         table.add_row(
             str(row.index),
-            row.after,
+            row.layer,
             "+".join(row.tensors),
-            " ".join("x".join(map(str, shape[1:])) for shape in row.shapes),
+            " ".join(_by(shape) for shape in row.shapes),
             format_flops(row.head_macs - before),
             format_fraction(row.head_share),
             format_bytes(row.bytes),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy, Figure
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_seconds
 
-__all__ = ["latency_text", "quality_text"]
+__all__ = ["latency_text", "metric_text", "quality_text"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def metric_text(task: Task, metric: MetricUse) -> str:
+    """The task, and its metric with unit and definition."""
+    outputs = f" of {', '.join(task.outputs)}" if task.outputs else ""
+    return f"{task.name}{outputs} · {metric.name} ({metric.unit}): {metric.definition}"
 
 
 def latency_text(parts: LatencySum, halves: Halves) -> str:
@@ -29,11 +36,17 @@ def latency_text(parts: LatencySum, halves: Halves) -> str:
 def quality_text(accuracy: Accuracy) -> str:
     """Quality with its 95 % interval, what is lost, and the payload on the same inputs."""
     groups = count_text(accuracy.groups, "group")
+    others = "".join(f" · {_figure_text(figure)}" for figure in accuracy.also)
     return (
         f"{accuracy.metric} {accuracy.value:.3f} [{accuracy.low:.2f}, {accuracy.high:.2f}]"
-        f" · drop {100 * accuracy.drop:.1f} % · relative error of the outputs {accuracy.relative_error:.3f}"
+        f" · drop {100 * accuracy.drop:.1f} %{others} · relative error of the outputs {accuracy.relative_error:.3f}"
         f" · payload {format_bytes(accuracy.payload_bytes)} (n = {accuracy.n} in {groups})"
     )
+
+
+def _figure_text(figure: Figure) -> str:
+    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.2f}, {figure.high:.2f}]"
+    return f"{figure.name} {figure.value:.3g}{interval}"
 
 
 def _half_text(half: Half | None) -> str:

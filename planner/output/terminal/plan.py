@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Group, RenderableType
+from rich.panel import Panel
 from rich.text import Text
 
 from splitpoint.planner.output.documents.plan import PlanDocument, Recommendation
 from splitpoint.planner.output.documents.point import PointRow
-from splitpoint.planner.output.terminal.figures import latency_text, quality_text
+from splitpoint.planner.output.plurals import count_text
+from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
+from splitpoint.planner.output.terminal.figures import latency_text, metric_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.search.what_if import RateRange
 from splitpoint.profiles.units import format_rate
@@ -25,14 +29,18 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
     """The answer of ``splitpoint plan``, at most `width` columns wide."""
     share = document.deadline_share
     head: list[RenderableType] = [
-        Text.assemble("\n", document.header, "\n", ("need  ", "dim"), document.need),
+        Text.assemble("\n", document.header, "\n", ("task  ", "dim"), metric_text(document.task, document.metric)),
+        Text.assemble(("need  ", "dim"), document.need),
         *([Text("\n".join(f"note  {text}" for text in document.notes), style="yellow")] if document.notes else []),
-        points_table(document.baselines, f"Baselines ({_origin(document)})", share=share, width=width),
     ]
+    baselines = points_table(document.baselines, f"Baselines ({_origin(document)})", share=share, width=width)
     if document.recommended is None:
-        return Group(*head, *_nothing_fits(document, width=width))
+        return Group(*head, baselines, *_nothing_fits(document, width=width), *_guess(document.guess))
     return Group(
         *head,
+        *_guess(document.guess),
+        *_answer(document, document.recommended),
+        baselines,
         points_table(document.front, f"Pareto front ({_origin(document)})", share=share, width=width),
         points_legend([*document.baselines, *document.front], share=share),
         points_plot(document.front, deadline_s=document.deadline_s, width=width),
@@ -41,15 +49,36 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
     )
 
 
+def _guess(text: str | None) -> list[RenderableType]:
+    """The loudest line of the output: with other levels than the network was trained on no figure is true."""
+    if text is None:
+        return []
+    said = Text(text.replace("assumed", "ASSUMED", 1), style="bold")
+    return [Panel(said, title="THE INPUT WAS GUESSED", box=box.HEAVY, border_style="bold red")]
+
+
 def _origin(document: PlanDocument) -> str:
     rows = [*document.baselines, *document.front]
     how, metric = " or ".join(dict.fromkeys(row.latency_how for row in rows)), rows[0].metric
     return f"search set, {document.search_set}; latency {how}, payload and {metric} measured"
 
 
+def _answer(document: PlanDocument, recommended: Recommendation) -> list[RenderableType]:
+    row, report = document.front[recommended.number - 1], document.report
+    checked = None
+    if report is not None:
+        inputs = f"{count_text(report.n, 'input')} in {count_text(report.groups, 'group')} that were never searched"
+        checked = f"{report.metric} {report.value:.2f} [{report.low:.2f}, {report.high:.2f}] on {inputs}"
+    return [
+        Text.assemble("\n", ("Answer: ", "bold"), (answer_title(row, recommended.kind), "bold")),
+        answer_rows(row, recommended.reason, recommended.instead, checked),
+        Text(""),
+    ]
+
+
 def _recommendation(recommended: Recommendation) -> list[RenderableType]:
     return [
-        Text.assemble("\n", (f"Recommended: {recommended.number}", "bold"), f", because {recommended.reason}."),
+        Text(f"\nPoint {recommended.number}, the answer:"),
         Text(latency_text(recommended.parts, recommended.halves)),
         *[Text(line) for line in _rates_text(recommended.by_rate)],
     ]
@@ -80,7 +109,10 @@ def _report(document: PlanDocument) -> list[RenderableType]:
                     f" → splitpoint export {where} --point {safer.number} --out DIR"
                 )
             )
-    parts.append(Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR"))
+    if where is not None:
+        parts.append(
+            Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR")
+        )
     return parts
 
 

@@ -11,6 +11,7 @@ from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plot import scatter
 from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.planner.values.place import codec_text
 from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
 
 __all__ = ["points_legend", "points_plot", "points_table"]
@@ -20,7 +21,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FIXED_WIDTH = 46  # columns of a table of points that cut, codec and notes leave: numbers and gaps
+FIXED_WIDTH = 49  # columns of a table of points that cut, codec and notes leave: numbers and gaps
+AFTER = "after "  # how the text of a split begins, which the column's name says already
 STAR = "★"  # the recommended point
 NEVER = "never"  # its message can never arrive
 
@@ -38,26 +40,31 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     latencies = ["latency"] if share is None else ["mean", format_fraction(share)]
     notes = [" ".join(_marks(row)) for row in rows]
     notes_width = max(map(len, notes), default=0)
-    # Cut and codec share what the other columns leave: 42 % for the cut, after 36 % for the network where it is shown.
+    # Cut and codec share what the other columns leave, after 36 % for the network where it is shown.
     spare = max(20, width - FIXED_WIDTH - 8 * (len(latencies) - 1) - notes_width)
     if several:
-        longest = max(len("network"), *(len(row.variant) for row in rows))
-        wide = min(28, longest, round(0.36 * spare))
+        wide = min(28, max(len("network"), *(len(row.variant) for row in rows)), round(0.36 * spare))
         table.add_column("network", no_wrap=True, overflow="ellipsis", width=wide)
         spare -= wide + 1
-    table.add_column("cut", no_wrap=True, overflow="ellipsis", max_width=min(28, round(0.42 * spare)))
-    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(36, spare - round(0.42 * spare)))
+    cuts = [row.cut.removeprefix(AFTER) if row.label is None else row.label for row in rows]
+    codecs = [codec_text(row.codec, row.rate) for row in rows]
+    longest = [max(map(len, [name, *texts])) for name, texts in (("cut after", cuts), ("codec", codecs))]
+    cut_width = min(longest[0], max(len("cut after"), spare - longest[1]))  # a codec's rate stands at its end
+    table.add_column("cut after", no_wrap=True, overflow="ellipsis", max_width=cut_width)
+    table.add_column("MACs", justify="right", no_wrap=True, min_width=4)
+    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(longest[1], spare - cut_width))
     for name in ("payload", "+ once", *latencies):
-        table.add_column(name, justify="right", no_wrap=True, min_width=7)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column(f"{metric} 95 %", no_wrap=True, min_width=14)
     table.add_column("", no_wrap=True, min_width=notes_width)
-    for row, note in zip(rows, notes, strict=True):
+    for row, cut, codec, note in zip(rows, cuts, codecs, notes, strict=True):
         seconds = [row.latency_s] if share is None else [row.latency_s, row.deadline_latency_s]
         table.add_row(
             "" if row.number is None else str(row.number),
             *([row.variant] if several else []),
-            row.cut if row.label is None else row.label,
-            row.codec if row.rate in ("-", "lossless") else f"{row.codec} {row.rate}",
+            cut,
+            "-" if row.head_share is None else format_fraction(row.head_share),
+            codec,
             format_bytes(row.payload_bytes),
             format_bytes(row.side_bytes),
             *(NEVER if value is None else format_seconds(value) for value in seconds),
@@ -73,7 +80,8 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
     notes = {note for row in rows for note in row.notes}
     missed = dict.fromkeys(name for row in rows for name in row.misses)
     metric = rows[0].metric if rows else "quality"
-    texts = ["payload: bytes sent with each request.", "+ once: bytes stored on the device once."]
+    texts = ["MACs: share that the device computes.", "payload: bytes sent with each request."]
+    texts.append("+ once: bytes stored on the device once.")
     if share is not None:
         texts.append(f"{format_fraction(share)}: latency that {format_fraction(share)} of the requests do not exceed.")
     texts.append(f"{metric} 95 %: estimate and its 95 % interval.")

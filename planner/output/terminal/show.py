@@ -6,7 +6,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from splitpoint.planner.output.documents.show import ShowDocument
-from splitpoint.planner.output.terminal.figures import latency_text, quality_text
+from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
+from splitpoint.planner.output.terminal.figures import latency_text, metric_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.profiles.units import format_bytes, format_seconds
@@ -23,6 +24,7 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     network = "" if document.variant == GIVEN else f"{document.variant} · "
     texts = [
         document.header,
+        f"task     {metric_text(document.task, document.metric)}",
         f"need     {document.need}",
         f"created  {document.created}",
         f"point    {document.point}: {network}{document.cut} · {document.codec} ·"
@@ -35,7 +37,21 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     share = document.deadline_share
     return Group(
         Text("\n".join(texts)),
+        *_answer(document),
         points_table(document.front, "Pareto front (search set)", share=share, width=width),
         points_legend(document.front, share=share),
         points_plot(document.front, deadline_s=document.deadline_s, width=width),
     )
+
+
+def _answer(document: ShowDocument) -> list[RenderableType]:
+    """What was recommended and why; nothing for a plan that was written without a choice."""
+    answer = document.answer
+    row = None if answer is None else next((row for row in document.front if row.number == answer.number), None)
+    if answer is None or row is None:
+        return []
+    return [
+        Text.assemble("\n", ("Answer: ", "bold"), (answer_title(row, answer.kind), "bold")),
+        answer_rows(row, answer.reason, answer.instead, None),
+        Text(""),
+    ]

@@ -34,14 +34,14 @@ def tensors_view(part: TensorsPart, *, detail: bool) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.title, table.title_justify = f"tensors at the cuts, {count_text(part.inputs, 'input')}", "left"
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("after node", overflow="ellipsis", no_wrap=True, max_width=20)
+    table.add_column("after", overflow="ellipsis", no_wrap=True, max_width=20)
     table.add_column("shape", justify="right", no_wrap=True)
     for name in ("zeros", "bit", "dB", "95 %", "99 %", f"at {target}"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for row in part.cuts:
         table.add_row(
             str(row.index),
-            row.after,
+            row.layer,
             "x".join(map(str, row.shape[1:])),
             f"{row.zero_fraction:.0%}",
             f"{row.entropy_bit['4']:.2f}",
@@ -71,7 +71,7 @@ def _tensor_text(row: TensorRow, target_db: float) -> str:
         for kind, bit in (("scalar", row.scalar_estimated_bit), ("klt", row.klt_estimated_bit))
     ]
     lines = [
-        f"cut {row.index} after {row.after}: {row.tensor} {'x'.join(map(str, row.shape[1:]))}",
+        f"cut {row.index} after {row.layer}: {row.tensor} {'x'.join(map(str, row.shape[1:]))}",
         f"zeros {row.zero_fraction:.1%}, range {row.low:.4g} … {row.high:.4g}",
         "quantizer " + "".join(f"{n + ' bit':>9}" for n in bits),
         "entropy   " + "".join(f"{row.entropy_bit[n]:>5.2f} bit" for n in bits),

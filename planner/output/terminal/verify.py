@@ -21,7 +21,7 @@ MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "warning": ("!", 
 def check_line(check: Check) -> Text:
     """One check of `planner.plandir.verify`."""
     mark, style = MARKS[check.status]
-    return Text.assemble((f"{mark} ", style), f"{check.name:<12} ", check.text)
+    return Text.assemble((f"{mark} ", style), f"{check.name:<13} ", check.text)
 
 
 def count_line(count: CheckCount) -> Text:

@@ -120,4 +120,4 @@ def test_what_is_no_picture_is_refused() -> None:
 def test_every_available_codec_is_timed() -> None:
     seconds = measure_pictures()
     assert set(seconds) == set(HERE)
-    assert all(encode_s > 0 and decode_s > 0 for encode_s, decode_s in seconds.values())
+    assert all(speed.encode_s > 0 and speed.decode_s > 0 and speed.spread >= 0 for speed in seconds.values())

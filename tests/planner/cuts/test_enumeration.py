@@ -105,9 +105,30 @@ def test_skip_connection_names_both_tensors(nets: ModuleType) -> None:
 def test_two_inputs_cross_together(nets: ModuleType) -> None:
     graph = text_graph(nets, " g (float[1,4] x, float[1,4] z) => (float[1,4] y) { a = Add(x, z)  y = Tanh(a) }")
     result = enumerate_cuts(graph)
-    assert [cut.tensors for cut in result.cuts] == [("a",)]
-    assert result.rejected[0].after == "input"
-    assert result.rejected[0].tensors == ("x", "z")
+    assert [cut.tensors for cut in result.cuts] == [("x", "z"), ("a",)]
+    assert result.cuts[0].head == ()
+
+
+def test_each_further_input_may_cross_beside_what_is_asked_for(nets: ModuleType) -> None:
+    text = """ g (float[1,4] x, float[2,4] state, bool[1,4] mask) => (float[1,4] y) {
+        a = Relu(x)  b = Tanh(a)  c = Add(a, b)  s = ReduceMean <axes = [0]> (state)  d = Add(c, s)
+        m = Cast <to = 1> (mask)  e = Mul(d, m)  y = Tanh(e) }"""
+    graph = text_graph(nets, text)
+    found = {cut.tensors for cut in enumerate_cuts(graph).cuts}
+    assert {("x", "state", "mask"), ("state", "mask", "a"), ("mask", "d"), ("e",)} <= found
+    assert not any(len(tensors) > 3 for tensors in found)
+    assert ("state", "mask", "a", "b") in {cut.tensors for cut in enumerate_cuts(graph, k=2).cuts}
+
+
+def test_no_more_tensors_cross_than_a_message_can_hold(nets: ModuleType) -> None:
+    names = [f"x{i}" for i in range(16)]
+    adds = "  ".join(f"s{i} = Add({'x0' if i == 1 else f's{i - 1}'}, x{i})" for i in range(1, 16))
+    graph = text_graph(
+        nets, f" g ({', '.join(f'float[1,4] {n}' for n in names)}) => (float[1,4] y) {{ {adds}  y = Tanh(s15) }}"
+    )
+    result = enumerate_cuts(graph)
+    assert len(result.rejected[0].tensors) == 16
+    assert max(len(cut.tensors) for cut in result.cuts) == 15
 
 
 def test_an_output_made_early_refuses_all_places_after_it(nets: ModuleType) -> None:

@@ -42,7 +42,7 @@ def test_the_figures_in_the_text() -> None:
 
 def test_the_code_names_equations_that_the_note_has() -> None:
     listed = {int(number) for number in re.findall(r" {2,}\((\d+)\)$", NOTE.read_text(), re.M)}
-    assert listed == set(range(1, 13))
+    assert listed == set(range(1, 19))
     named = {int(number) for number in re.findall(r"[Ee]q\. \((\d+)\)", CODE.read_text())}
     assert named <= listed
     assert len(named) > 8

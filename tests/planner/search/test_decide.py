@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from splitpoint.planner.choice.choose import Aim
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.search.decide import (
     CONSTRAINTS,
     INFEASIBLE,
     decide,
     misses_quality,
     objective_rows,
-    recommend,
     violations,
 )
 from splitpoint.planner.values.candidate import Evaluated
@@ -141,45 +142,53 @@ def test_quality_is_missed_only_through_its_own_limits(make_point: Make, make_ne
     assert not misses_quality(make_point(), needs)
     assert misses_quality(make_point(drop=0.02), needs)
     assert misses_quality(make_point(value=0.8, metric="agreement"), needs)
-    assert misses_quality(make_point(value=0.8, metric="fidelity"), needs)
+    assert misses_quality(make_point(value=0.8, metric="tensor"), needs)
 
 
-def test_with_a_deadline_the_fewest_bytes_are_recommended(make_point: Make, make_needs: Make) -> None:
-    small = make_point(cut="small", payload=500, latency=0.009)
-    front = [
-        make_point(cut="fast", payload=2000, latency=0.001),
-        small,
-        make_point(cut="big", payload=900, latency=0.002),
+def test_a_deadline_is_a_limit_and_no_preference(make_point: Make, make_needs: Make) -> None:
+    split = make_point(cut="split", payload=18_200, latency=0.0486)
+    jpeg = make_point(placement="server", cut="", codec="jpeg", payload=24_000, latency=0.0192)
+    decision = decide([split, jpeg], make_needs(latency=0.055), OBJECTIVES)
+    assert decision.recommended is jpeg
+    assert decision.reason == "do not split: the best split (after split, k q1) is 29.4 ms slower"
+    assert decide([split, jpeg], make_needs(latency=0.055), OBJECTIVES, Aim(prefer="payload")).recommended is split
+    assert decide([split, jpeg], make_needs(latency=0.019), OBJECTIVES).recommended is None
+
+
+def test_the_runner_ups_stand_beside_the_answer_with_what_they_miss(make_point: Make, make_needs: Make) -> None:
+    alone = make_point(placement="device", cut="", codec="-", label="-", payload=0.0, latency=0.150)
+    large = make_point(placement="server", cut="", codec="jpeg", label="q95", payload=9000, latency=0.110)
+    small = make_point(placement="server", cut="", codec="jpeg", label="q92", payload=8000, latency=0.100)
+    split = make_point(cut="c", payload=2000, latency=0.050)
+    decision = decide([alone, large, small, split], make_needs(latency=0.090), OBJECTIVES)
+    assert decision.recommended is split
+    assert [(other.kind, other.point, other.misses) for other in decision.instead] == [
+        ("device", alone, ("latency by 60 ms",)),
+        ("input", small, ("latency by 10 ms",)),  # the one that misses least
     ]
-    best, reason = recommend(front, make_needs(latency=0.010))
-    assert best is small
-    assert reason == "it sends the fewest bytes of all that meet the deadline"
-    assert recommend(front, make_needs(latency=0.010, drop=0.01))[1].endswith("and the quality floor")
-    assert recommend(front, make_needs(latency=0.010, quality=0.9))[1].endswith("and the quality floor")
+    assert decision.reason == (
+        "it is the fastest; all on device misses latency by 60 ms; send picture, jpeg q92 misses latency by 10 ms"
+    )
 
 
-def test_ties_in_bytes_go_to_quality_and_then_to_latency(make_point: Make, make_needs: Make) -> None:
-    needs = make_needs(latency=1.0)
-    good, fast = make_point(cut="good", drop=0.0, latency=0.03), make_point(cut="fast", drop=0.01, latency=0.01)
-    assert recommend([fast, good], needs)[0] is good
-    slow = make_point(cut="slow", drop=0.0, latency=0.04)
-    assert recommend([slow, good], needs)[0] is good
+def test_the_answer_stands_on_the_front_though_a_split_dominates_it(make_point: Make, make_needs: Make) -> None:
+    jpeg = make_point(placement="server", cut="", codec="jpeg", payload=2000, latency=0.0505)
+    split = make_point(cut="c", payload=1000, latency=0.050, tail_s=0.0)
+    aim = Aim(errors=SpeedErrors(device=1.1))  # all of both is on the device: 5 ms, but common to both
+    assert decide([jpeg, split], make_needs(), OBJECTIVES, aim).recommended is split
+    near = make_point(cut="c", payload=1000, latency=0.040, tail_s=0.010)  # 10 ms fewer on the device: 1 ms of 0.5
+    decision = decide([jpeg, near], make_needs(), OBJECTIVES, aim)
+    assert decision.recommended is jpeg
+    assert decision.front == (near, jpeg)
+    assert decision.reason.startswith("do not split: the best split (after c, k q1) is 500 µs faster, within the ±")
 
 
-def test_sending_nothing_is_said(make_point: Make, make_needs: Make) -> None:
-    alone = make_point(placement="device", cut="", codec="-", payload=0.0)
-    best, reason = recommend([make_point(), alone], make_needs(latency=1.0))
-    assert best is alone
-    assert reason == "it sends nothing, alone of all that meet the deadline"
-
-
-def test_without_a_deadline_the_fastest_is_recommended(make_point: Make, make_needs: Make) -> None:
-    fast = make_point(cut="fast", payload=2000, latency=0.001)
-    front = [make_point(cut="small", payload=500, latency=0.009), fast]
-    assert recommend(front, make_needs()) == (fast, "it is the fastest")
-    assert recommend(front, make_needs(drop=0.1))[1] == "it is the fastest of all that meet the quality floor"
-    good = make_point(cut="good", payload=3000, latency=0.001, drop=-0.01)
-    assert recommend([*front, good], make_needs())[0] is good
+def test_the_preferred_quantity_is_an_objective_of_the_front(make_point: Make, make_needs: Make) -> None:
+    lean = make_point(cut="lean", payload=2000, latency=0.02, compute_j=1.0, radio_j=0.0, idle_j=0.0)
+    small = make_point(cut="small", payload=1000, latency=0.01, compute_j=2.0, radio_j=0.0, idle_j=0.0)
+    assert decide([lean, small], make_needs(), OBJECTIVES).front == (small,)
+    decision = decide([lean, small], make_needs(), OBJECTIVES, Aim(prefer="energy"))
+    assert (decision.front, decision.recommended) == ((small, lean), lean)
 
 
 def test_the_front_holds_feasible_points_that_nothing_dominates_fewest_bytes_first(
@@ -192,7 +201,7 @@ def test_the_front_holds_feasible_points_that_nothing_dominates_fewest_bytes_fir
     late = make_point(cut="e", payload=1, latency=0.060, drop=0.0)
     decision = decide([c, late, dominated, b, a], make_needs(latency=0.050), OBJECTIVES)
     assert decision.front == (a, b, c)
-    assert decision.recommended is a
+    assert decision.recommended is c
     assert decision.knee is not None
     assert (decision.nearest, decision.would_fit) == ((), ())
 
@@ -323,7 +332,7 @@ def test_the_recommended_point_is_of_the_front_and_feasible(make_point: Make, ma
     assert (decision.recommended is None) == (not feasible)
     if decision.recommended is not None:
         assert decision.recommended in decision.front
-        assert decision.recommended.cost.payload_bytes == min(p.cost.payload_bytes for p in feasible)
+        assert decision.recommended.cost.latency_s == min(p.cost.latency_s for p in feasible)
         kept = np.unique(objective_rows(decision.front, OBJECTIVES), axis=0)
         for row in objective_rows(feasible, OBJECTIVES):
             assert ((kept <= row).all(axis=1)).any()

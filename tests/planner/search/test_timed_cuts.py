@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.values.candidate import Evaluated
 
@@ -48,12 +49,17 @@ class FakeMeasurer:
 
 
 def timed_by(
-    points: Sequence[Evaluated], needs: Any, *, known: Sequence[str] = (), true: Mapping[str, float] | None = None
+    points: Sequence[Evaluated],
+    needs: Any,
+    *,
+    known: Sequence[str] = (),
+    true: Mapping[str, float] | None = None,
+    aim: Aim | None = None,
 ) -> tuple[list[str], list[Evaluated], int]:
     """Cuts of the given network that were timed, in order, and what the function gave back."""
     times = Times(known)
     measurer: Any = FakeMeasurer("given", times, true or {})
-    found, count = time_leading_cuts(problem(needs), {"given": measurer}, list(points))
+    found, count = time_leading_cuts(problem(needs), {"given": measurer}, list(points), aim)
     return times.timed, found, count
 
 
@@ -70,7 +76,7 @@ def staircase(make_point: Make, count: int) -> list[Evaluated]:
 def test_three_cuts_a_pass_and_three_passes(make_point: Make, make_needs: Make) -> None:
     timed, _, count = timed_by(staircase(make_point, 12), make_needs(latency=1.0))
     assert (len(timed), len(set(timed)), count) == (9, 9, 9)
-    assert timed[0] == "c0"  # what a deadline recommends: the fewest bytes
+    assert timed[0] == "c11"  # the fastest, whatever the deadline
 
 
 def test_it_ends_when_all_that_lead_were_timed(make_point: Make, make_needs: Make) -> None:
@@ -89,7 +95,13 @@ def test_the_recommended_cut_is_first_then_the_knee_then_the_front(make_point: M
     bend = [(1000, 0.001), (900, 0.0011), (110, 0.002), (100, 0.100)]  # fastest, near it, knee, fewest bytes
     points = [make_point(cut=f"{b}", payload=float(b), latency=s) for b, s in bend]
     assert timed_by(points, make_needs())[0] == ["1000", "110", "100", "900"]
-    assert timed_by(points, make_needs(latency=1.0))[0] == ["100", "110", "900", "1000"]
+    assert timed_by(points, make_needs(), aim=Aim(prefer="payload"))[0] == ["100", "110", "900", "1000"]
+
+
+def test_the_split_that_runs_up_to_a_simple_answer_is_timed_first(make_point: Make, make_needs: Make) -> None:
+    alone = make_point(placement="device", cut="", payload=0.0, latency=0.010)
+    near, far = make_point(cut="near", payload=900.0, latency=0.011), make_point(cut="far", payload=100.0, latency=0.03)
+    assert timed_by([alone, far, near], make_needs())[0] == ["near"]
 
 
 def test_the_nearest_misses_are_timed_when_nothing_fits(make_point: Make, make_needs: Make) -> None:

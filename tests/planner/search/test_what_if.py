@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.search.what_if import RATES_BIT_S, at_link, by_rate
 from splitpoint.profiles.library.catalog import load_device, load_link, load_server
@@ -34,7 +35,7 @@ def outcome(points: list[Any], needs: Any, link: Any = LINK) -> Any:
         config=types.SimpleNamespace(objectives=("latency", "payload", "drop")),
     )
     side = types.SimpleNamespace
-    return side(problem=problem, points=points, device=PI, server=CLOUD)
+    return side(problem=problem, points=points, device=PI, server=CLOUD, aim=Aim())
 
 
 def test_a_point_over_another_link_takes_that_links_seconds(make_point: Make) -> None:
@@ -52,7 +53,7 @@ def test_one_point_takes_over_from_the_next(make_point: Make, make_needs: Make) 
     small = make_point(cut="small", codec="k", payload=1250, latency=0.030)
     large = make_point(cut="large", codec="k", payload=12500, latency=0.005, drop=-0.01)
     rows = by_rate(outcome([small, large], make_needs(drop=0.1)))
-    assert [row.what for row in rows] == ["small, k q1", "large, k q1"]
+    assert [row.what for row in rows] == ["after small, k q1", "after large, k q1"]
     # equal where 25 ms = 90 kbit / rate: 3.6 Mbit/s
     assert rows[0].to_bit_s < 3.6e6 < rows[1].from_bit_s
     assert rows[0].from_bit_s == RATES_BIT_S[0]
@@ -64,7 +65,7 @@ def test_one_point_takes_over_from_the_next(make_point: Make, make_needs: Make) 
 def test_where_nothing_meets_the_deadline_it_says_so(make_point: Make, make_needs: Make) -> None:
     small = make_point(cut="small", payload=1250, latency=0.030)
     rows = by_rate(outcome([small], make_needs(latency=0.050)))
-    assert [row.what for row in rows] == [None, "small, k q1"]
+    assert [row.what for row in rows] == [None, "after small, k q1"]
     assert rows[0].to_bit_s < 0.5e6 < rows[1].from_bit_s  # 20 ms for 10 kbit
 
 

@@ -145,7 +145,7 @@ def test_preprocess_refuses_another_size_or_type() -> None:
     ("fields", "what"),
     [
         ({"kind": "image"}, "needs its size"),
-        ({"kind": "tensor", "size": 8}, "size is for images"),
+        ({"kind": "tensor", "size": 8}, "size is not for an input of kind: tensor"),
         ({"size": 8, "mean": [1.5, 2]}, "needs 1 or 3 numbers"),
         ({"size": 8, "std": 0}, "above 0"),
         ({"size": 8, "mean": float("nan")}, "finite"),

@@ -27,7 +27,7 @@ def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 before = peak_bytes()
-graph = load_model(sys.argv[1], input_shape=(1, {side}))
+graph = load_model(sys.argv[1], input_shapes=(1, {side}))
 after = peak_bytes()
 sympy = any(name.startswith("sympy.") for name in sys.modules)
 text = (ir.SymbolicDim("n") + 1).value

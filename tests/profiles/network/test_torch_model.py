@@ -132,11 +132,15 @@ def test_a_factory_that_gives_something_else(file: Path) -> None:
 
 def test_a_file_with_a_syntax_error(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def make(:\n")
-    assert "cannot import" in message(f"{tmp_path}/broken.py:make")
+    text = message(f"{tmp_path}/broken.py:make")
+    assert "importing it failed: SyntaxError" in text
+    assert "broken.py, line 1" in text
 
 
 def test_an_input_that_does_not_fit(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert "torch cannot export the module" in message(f"{file}:make", (1, 5, 8, 8))
+    text = message(f"{file}:make", (1, 5, 8, 8))
+    assert "running the module on one float32 input of 1x5x8x8 failed: RuntimeError" in text
+    assert "user_net.py, line 11, in forward" in text
     assert capfd.readouterr() == ("", "")
 
 

@@ -37,10 +37,12 @@ def test_a_cut_as_plain_values() -> None:
         head_macs=25,
         head_parameters=7,
         head_weight_bytes=28,
+        layer="block",
     )
     document = plain(graph(tensors, 100), [cut])
     assert document["cuts"][0] == {
         "index": 2,
+        "layer": "block",
         "after": "add",
         "tensors": ["b", "a"],
         "shapes": [[1, 30], [1, 10]],

@@ -103,7 +103,10 @@ def test_a_machine_whose_rates_differ_by_more_than_a_tenth_is_noisy(host: Device
     spread = dict.fromkeys((*RATES, *OVERHEADS), 0.1)
     quiet = calibrate_document(host, spread, 0.05, tmp_path / "mine.yaml")
     noisy = calibrate_document(host, {**spread, rate: 0.11}, 0.05, tmp_path / "mine.yaml")
-    assert (quiet.warning, noisy.warning) == (None, "noisy machine: two runs differ by up to 11 %")
+    assert (quiet.warning, quiet.usable, noisy.usable) == (None, True, True)
+    assert str(noisy.warning).startswith("busy machine: repeated measurements differ by up to 11 %")
+    useless = calibrate_document(host, {**spread, rate: 0.57}, 0.05, tmp_path / "mine.yaml")
+    assert (str(useless.warning)[:20], useless.usable) == ("DO NOT USE THIS FILE", False)
     assert quiet.written == str(tmp_path / "mine.yaml")
     assert [(row.value, row.spread) for row in quiet.rows if "first inference" in row.name] == [("50 ms", None)]
     changed = [a.name for a, b in zip(quiet.rows, noisy.rows, strict=True) if a != b]

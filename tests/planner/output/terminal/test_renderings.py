@@ -13,7 +13,9 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy, Figure
+from splitpoint.planner.deploy.schema import Alternative, Answer
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument, MeasuredRate
 from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument, RefusedPlace
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
@@ -23,6 +25,7 @@ from splitpoint.planner.output.documents.profile import ModuleRow, OperatorTime,
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.tensors import TensorRow, TensorsPart
 from splitpoint.planner.output.documents.verify import CheckCount
+from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.cuts import cuts_view
 from splitpoint.planner.output.terminal.figures import latency_text
@@ -34,6 +37,7 @@ from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.search.what_if import RateRange
+from splitpoint.profiles.network.inputs import guess_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIDTH = 80
@@ -68,6 +72,7 @@ def baselines(make_point: Make) -> tuple[PointRow, ...]:
         "cut": "",
         "codec": "-",
         "label": "-",
+        "head_share": 1.0,
         "payload": 0.0,
         "latency": 0.71,
     }
@@ -100,11 +105,50 @@ PARTS = LatencySum(
     decode_s=0.00186,
     tail_s=0.00567,
 )
+USE = MetricUse(
+    name="top1",
+    unit="share of inputs",
+    definition="share of inputs whose label has the highest score",
+    against="labels",
+)
 HALVES = Halves(head=Half(how="measured", spread_s=0.0004), tail=Half(how="modelled", spread_s=None))
+
+
+INSTEAD = (
+    Alternative(
+        kind="device",
+        place="all on device",
+        codec="-",
+        rate="-",
+        number=None,
+        price="15x slower, nothing sent, misses latency by 655 ms",
+        gain=None,
+        uncertainty=None,
+        payload_bytes=0.0,
+        latency_s=0.71,
+        value=0.9,
+        misses=("latency by 655 ms",),
+    ),
+    Alternative(
+        kind="input",
+        place="send picture",
+        codec="png",
+        rate="lossless",
+        number=4,
+        price="1.1x slower, 13 kB more, top1 0.10 higher",
+        gain=0.0048,
+        uncertainty=0.001,
+        payload_bytes=31_200.0,
+        latency_s=0.0519,
+        value=1.0,
+        misses=(),
+    ),
+)
 
 
 def front(make_point: Make) -> tuple[PointRow, ...]:
     shared: dict[str, Any] = {"cut": "features.3.block.0/add", "codec": "kltq-rans", "side_bytes": 55_000}
+    shared |= {"layer": "features.3.block", "head_share": 0.134}
     return (
         row(
             make_point,
@@ -117,14 +161,27 @@ def front(make_point: Make) -> tuple[PointRow, ...]:
             notes=["recommended"],
         ),
         row(make_point, 2, **shared, rate=1, payload=22_200.0, latency=0.0476, notes=["knee"]),
-        row(make_point, 3, variant="int8", cut="x", codec="fast", payload=46_200.0, latency=0.021),
+        row(
+            make_point,
+            3,
+            variant="int8",
+            cut="x",
+            layer="",
+            head_share=0.0,
+            codec="fast",
+            payload=46_200.0,
+            latency=0.021,
+        ),
     )
 
 
 def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
     values: dict[str, Any] = {
         "header": "net (4.7 M parameters, 771 MFLOPs) · 1x3x224x224\npi (4 threads) ──wifi-5──> cloud",
+        "task": Task(name="classify", outputs=("scores",)),
+        "metric": USE,
         "need": "latency <= 55 ms · top1 drop <= 2 %",
+        "guess": None,
         "notes": ("demonstration: n = 1 scene in the report set, 2 in the search set",),
         "baselines": baselines(make_point),
         "front": front(make_point),
@@ -133,7 +190,10 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
         "deadline_share": None,
         "recommended": Recommendation(
             number=1,
-            reason="it sends the fewest bytes of all that meet the deadline",
+            kind="split",
+            prefer="latency",
+            reason="it is the fastest; all on device misses latency by 655 ms; send picture, png is 4.8 ms slower",
+            instead=INSTEAD,
             by_rate=(
                 RateRange(from_bit_s=1e5, to_bit_s=4.64e6, what=None),
                 RateRange(from_bit_s=6.81e6, to_bit_s=1e9, what="int8: x, fast q1"),
@@ -156,6 +216,32 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
 
 def test_a_plan_with_a_front(make_point: Make) -> None:
     check_golden("plan", plan_view(plan_document(make_point), width=WIDTH))
+
+
+def test_an_answer_that_is_no_split_says_so(make_point: Make) -> None:
+    reason = "do not split: the best split (after c, k q1) is 2 ms faster, within the ± 9 ms"
+    picture = row(
+        make_point, 1, placement="server", cut="", codec="jpeg", label="q92", head_share=0.0, notes=["recommended"]
+    )
+    recommended = Recommendation(
+        number=1, kind="input", prefer="latency", reason=reason, instead=(), by_rate=(), parts=PARTS, halves=HALVES
+    )
+    text = rendered(plan_view(plan_document(make_point, front=(picture,), recommended=recommended), width=WIDTH))
+    assert "Answer: send picture, jpeg q92\n" in text
+    assert "  why      do not split: the best split" in text
+    alone = row(make_point, 1, placement="device", cut="", codec="-", label="-", variant="int8")
+    assert answer_title(alone, "device") == "run all of it on the device (int8)"
+
+
+def test_a_guessed_input_stands_in_a_box_above_the_answer(make_point: Make) -> None:
+    guess = guess_spec((1, 3, 224, 224), "float32")[1]
+    text = rendered(plan_view(plan_document(make_point, guess=guess), width=WIDTH))
+    lines = text.splitlines()
+    top = next(i for i, line in enumerate(lines) if "THE INPUT WAS GUESSED" in line)
+    assert lines[top].startswith("┏━")
+    assert "ASSUMED a rgb picture 224x224, NCHW, levels 0..1" in lines[top + 1]
+    assert 0 < next(i for i, line in enumerate(lines) if line.startswith("Answer:")) - top <= 6
+    assert "GUESSED" not in rendered(plan_view(plan_document(make_point), width=WIDTH))
 
 
 def test_a_plan_that_the_report_set_contradicts_with_a_share_of_cases(make_point: Make) -> None:
@@ -213,18 +299,28 @@ def test_nothing_fits(make_point: Make) -> None:
 def test_a_stored_plan(make_point: Make) -> None:
     document = ShowDocument(
         header="net · pi ──wifi-5──> cloud",
+        task=Task(name="classify"),
+        metric=USE,
         need="latency <= 55 ms",
         created="2026-11-27T18:00:00+00:00 by splitpoint 0.1.0",
         point=1,
         variant="int8",
-        cut="x",
+        cut="send input",
+        tensor="x",
+        head_share=0.0,
+        answer=Answer(number=1, kind="split", prefer="latency", reason="it is the fastest", instead=INSTEAD),
         codec="fast 6 bit",
         parts=PARTS,
         halves=HALVES,
         how="modelled",
         payload_bytes=46_200.0,
         search=accuracy(subset="search", groups=2),
-        report=accuracy(),
+        report=accuracy(
+            also=(
+                Figure(name="top5", value=0.98, drop=0.01, low=0.914, high=1.0),
+                Figure(name="MAE", value=31.25, drop=-2.0),
+            )
+        ),
         front=front(make_point),
         deadline_s=None,
         deadline_share=None,
@@ -242,6 +338,7 @@ def cuts_document() -> CutsDocument:
         rows.append(
             CutRow(
                 index=index,
+                layer=name,
                 after="input" if index == 0 else f"{name}/relu",
                 tensors=(name,),
                 shapes=((1, *shape),),
@@ -300,7 +397,14 @@ def test_a_profile_with_fvcores_counts_beside_ours() -> None:
 
 
 def tensor_row(**changes: Any) -> TensorRow:
-    values: dict[str, Any] = {"index": 2, "after": "conv", "tensor": "t", "shape": (1, 6, 8, 8), "elements": 384}
+    values: dict[str, Any] = {
+        "index": 2,
+        "layer": "block.1",
+        "after": "conv",
+        "tensor": "t",
+        "shape": (1, 6, 8, 8),
+        "elements": 384,
+    }
     values |= {"zero_fraction": 0.48, "low": 0.0, "high": 2.5, "histogram": (64, 16, 4, 1), "channels": 6}
     values |= {"entropy_bit": {"2": 1.1, "4": 2.75}, "sqnr_db": {"2": 9.5, "4": None}, "correlation": 0.125}
     values |= {"components_95": 3, "components_99": 5, "spectrum": (4.0, 1.0)}
@@ -324,7 +428,7 @@ def test_a_calibration() -> None:
         MeasuredRate(name="loading and the first inference", value="50 ms", spread=None),
     )
     document = CalibrateDocument(
-        rows=rates, fingerprint="ab12", warning="noisy machine", written="pi.yaml", next="plan"
+        rows=rates, fingerprint="ab12", warning="noisy machine", usable=True, written="pi.yaml", next="plan"
     )
     check_golden("calibrate", calibrate_view(document))
     quiet = rendered(calibrate_view(msgspec.structs.replace(document, warning=None)))

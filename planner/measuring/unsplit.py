@@ -1,0 +1,147 @@
+"""The unsplit network run on the user's inputs before anything is measured: are its outputs finite, and right?"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from splitpoint.planner.coding.context import spread
+from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.cuts.halves import whole_bytes
+from splitpoint.planner.deploy.expose import expose
+from splitpoint.planner.quality.label_order import find_label_order
+from splitpoint.planner.quality.nonfinite import find_origin, name_of_values
+from splitpoint.planner.quality.sanity import Flags, Indices, is_much_better, measure_fit
+from splitpoint.planner.samples.dataset import SETS, Dataset, NetworkInputs, SetName
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.inputs import InputSpec, guess_specs
+from splitpoint.profiles.network.runtime import Array, open_session
+from splitpoint.profiles.units import format_fraction
+
+__all__ = ["check_unsplit", "usual_specs"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+GOOD = 0.9  # accuracy above which no other reading of labels or input is looked for
+TRIED_INPUTS = 64  # with other normalisations
+JUDGED: tuple[SetName, ...] = ("calibration", "search")  # the report set stays unseen
+
+
+def check_unsplit(problem: Problem, step: Callable[[], None] = lambda: None) -> tuple[str, ...]:
+    """Notes on how well the unsplit network fits the labels; `step` follows each input.
+
+    Raises `ProfileError` when an output is not finite, and, unless the configuration accepts it, when a classifier is
+    no better than chance on labelled inputs. The report set is looked at for finite outputs only.
+    """
+    sets: dict[SetName, Dataset] = {name: getattr(problem.split, name) for name in SETS}
+    inputs = {name: NetworkInputs(data) for name, data in sets.items()}
+    with NetworkRuns(problem.graph, inputs, threads=problem.threads, seed=problem.config.search.seed) as runs:
+
+        def run(name: SetName, index: int) -> int:
+            outputs = runs.whole(inputs[name][index])
+            _check_finite(problem, outputs, sets[name], index)
+            step()
+            return int(outputs[answer].argmax())
+
+        answer = [tensor.name for tensor in problem.graph.outputs].index(problem.metric.reads[0])
+        largest = {name: runs.map(functools.partial(run, name), range(len(sets[name]))) for name in SETS}
+        if problem.metric.task.name != "classify" or problem.metric.against != "labels":
+            return ()
+        predicted = np.array([index for name in JUDGED for index in largest[name]])
+        labels = np.concatenate([sets[name].labels for name in JUDGED])
+        classes = problem.graph.outputs[answer].elements
+        fit = measure_fit(predicted, labels, classes)
+        if fit.share >= GOOD:
+            return ()
+        fitted = f"the unsplit network is right on {fit.right} of {fit.inputs} labelled inputs"
+        better = _other_labels(problem, predicted, labels, classes) + _other_inputs(problem, runs)
+    if not fit.near_chance:
+        return tuple(f"{fitted}, and on {text}" for text in better)
+    text = f"{fitted}, no better than chance ({format_fraction(fit.chance)})"
+    likely = "the order of classes.txt, mean and std, or the order of the colours (color: bgr)"
+    reason = f"on {'; on '.join(better)}" if better else f"likely wrong: {likely}"
+    if problem.config.accept_baseline:
+        return (f"{text}; {reason}",)
+    raise ProfileError(
+        f"{text}: {reason}",
+        at=problem.config.data.source,
+        fix="correct that, or plan all the same: --accept-baseline (accept_baseline: true)",
+    )
+
+
+def _other_labels(problem: Problem, predicted: Indices, labels: Indices, classes: int) -> list[str]:
+    found = find_label_order(predicted, labels, classes, problem.split.search.classes)
+    return [] if found is None else [f"{found[1]} with the labels {found[0]}: correct classes.txt or the labels"]
+
+
+def _other_inputs(problem: Problem, runs: NetworkRuns) -> list[str]:
+    """The usual normalisation and colour order that makes the network much better on some inputs, if one does."""
+    spec = problem.spec
+    if spec.kind != "image":
+        return []
+    data: list[Dataset] = [getattr(problem.split, name) for name in JUDGED]
+    together = dataclasses.replace(data[0], samples=tuple(sample for part in data for sample in part.samples))
+    tried = together.select(spread(len(together), TRIED_INPUTS))
+    labels = np.asarray(tried.labels)
+
+    def right(other: InputSpec) -> Flags:
+        inputs = NetworkInputs(dataclasses.replace(tried, spec=other))
+        outputs = runs.map(lambda index: runs.whole(inputs[index])[0], range(len(inputs)))
+        return np.asarray(np.array([int(y.argmax()) for y in outputs]) == labels)
+
+    given = right(spec)
+    results = [(other, right(other)) for other in usual_specs(spec)]
+    better = [(other, hits) for other, hits in results if is_much_better(hits, given)]
+    if not better:
+        return []
+    best, hits = max(better, key=lambda pair: int(pair[1].sum()))
+    fields = ("color", "scale", "mean", "std")
+    block = ", ".join(f"{name}: {_yaml(getattr(best, name))}" for name in fields)
+    return [f"{hits.sum()} of {len(tried)} (rather than {given.sum()}) with the input block {{{block}}}"]
+
+
+def usual_specs(spec: InputSpec) -> list[InputSpec]:
+    """The usual normalisations and both colour orders, those of `spec` left out."""
+    colors = ("rgb", "bgr") if spec.channels == 3 else (spec.color,)
+    choices = [
+        msgspec.structs.replace(spec, scale=usual.scale, mean=usual.mean, std=usual.std, color=color)
+        for usual, _ in guess_specs(spec.shape, spec.dtype)
+        for color in colors
+    ]
+    if spec.channels == 3:
+        choices.append(msgspec.structs.replace(spec, color="rgb" if spec.color == "bgr" else "bgr"))
+    return [choice for choice in dict.fromkeys(choices) if choice != spec]
+
+
+def _check_finite(problem: Problem, outputs: Sequence[Array], data: Dataset, index: int) -> None:
+    graph = problem.graph
+    bad = [(tensor.name, name_of_values(y)) for tensor, y in zip(graph.outputs, outputs, strict=True)]
+    wrong = next(((name, values) for name, values in bad if values is not None), None)
+    if wrong is None:
+        return
+    makes = {name for node in graph.nodes for name in node.outputs if name in graph.tensors}
+    names = sorted(name for name in makes if graph.tensors[name].dtype.startswith("float"))
+    session = open_session(expose(whole_bytes(graph), names), level="basic", threads=1, name=graph.name)
+    tensors = session.run(graph.feeds(NetworkInputs(data)[index]))
+    origin = find_origin(graph.nodes, {name: name_of_values(array) for name, array in tensors.items()}, wrong[0])
+    where = ""
+    if origin is not None:
+        after = f", of {', '.join(origin.infinite_inputs)} with infinity" if origin.infinite_inputs else ""
+        where = f": first in {origin.tensor!r}, which {origin.op_type} {origin.node!r} makes{after}"
+    raise ProfileError(
+        f"the unsplit network gives {wrong[1]} in {wrong[0]!r}{where}",
+        at=data.samples[index].name,
+        fix="check the weights and the input: block's scale, mean and std; float16 ends at 65504",
+    )
+
+
+def _yaml(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,52 @@
+"""The answer of a plan: what to deploy, why, and what the best answer of every other kind would cost instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from splitpoint.planner.deploy.schema import Alternative, Kind
+from splitpoint.planner.output.documents.point import PointRow
+from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.planner.values.place import codec_text
+from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
+
+__all__ = ["answer_rows", "answer_title"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def answer_title(row: PointRow, kind: Kind) -> str:
+    """What to deploy: "split after blocks.3 (24 % of the MACs on the device), kltq-rans q5"."""
+    network = "" if row.variant == GIVEN else f" ({row.variant})"
+    if kind == "device":
+        return f"run all of it on the device{network}"
+    share = "" if row.head_share is None else f" ({format_fraction(row.head_share)} of the MACs on the device)"
+    place = f"split {row.cut}{network}{share}" if kind == "split" else f"{row.cut}{network}"
+    return f"{place}, {codec_text(row.codec, row.rate)}"
+
+
+def answer_rows(row: PointRow, reason: str, instead: Sequence[Alternative], checked: str | None) -> Table:
+    """The figures of the answer, why it is recommended, what there is instead, and what the report set says."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    never = "never arrives" if row.latency_s is None else format_seconds(row.latency_s)
+    quality = f"{row.metric} {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    table.add_row("  gives", f"{format_bytes(row.payload_bytes)} · {never} · {quality}")
+    table.add_row("  why", reason)
+    for number, other in enumerate(instead):
+        table.add_row("" if number else "  instead", Text(_instead_text(other)))
+    if checked is not None:
+        table.add_row("  checked", checked)
+    return table
+
+
+def _instead_text(other: Alternative) -> str:
+    codec = "" if other.codec == "-" else f", {codec_text(other.codec, other.rate)}"
+    point = "" if other.number is None else f" (point {other.number})"
+    return f"{other.place}{codec}{point}: {other.price}"

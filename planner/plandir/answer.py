@@ -1,0 +1,53 @@
+"""The answer of a decision as plan.yaml and the documents of --json hold it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from splitpoint.planner.choice.answer import RunnerUp, price_text
+from splitpoint.planner.deploy.schema import Alternative, Answer
+from splitpoint.planner.search.decide import Decision
+from splitpoint.planner.values.candidate import Evaluated
+from splitpoint.planner.values.place import kind_of, place_text
+
+__all__ = ["make_answer"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def make_answer(decision: Decision, prefer: str, front: Sequence[Evaluated]) -> Answer | None:
+    """The recommended point, why, and what the best of every other kind costs instead; None when nothing fits.
+
+    `front` are the points in the order of their numbers.
+    """
+    chosen = decision.recommended
+    if chosen is None:
+        return None
+    return Answer(
+        number=front.index(chosen) + 1,
+        kind=kind_of(chosen),
+        prefer=prefer,
+        reason=decision.reason,
+        instead=tuple(_alternative(other, chosen, front, prefer) for other in decision.instead),
+    )
+
+
+def _alternative(other: RunnerUp, chosen: Evaluated, front: Sequence[Evaluated], prefer: str) -> Alternative:
+    point = other.point
+    return Alternative(
+        kind=other.kind,
+        place=place_text(point, with_variant=True),
+        codec="-" if point.candidate.placement == "device" else point.candidate.codec,
+        rate=point.label,
+        number=front.index(point) + 1 if point in front else None,
+        price=price_text(chosen, point, prefer, other.misses),
+        gain=other.gain,
+        uncertainty=other.uncertainty,
+        payload_bytes=point.cost.payload_bytes,
+        latency_s=point.cost.latency_s if math.isfinite(point.cost.latency_s) else None,
+        value=point.accuracy.value,
+        misses=other.misses,
+    )

@@ -1,0 +1,131 @@
+"""Everything that can be refused before a model is loaded or a picture is read: names, files and contradictions."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.codecs.registry import get as get_codec
+from splitpoint.planner.cuts.enumeration import find_cut
+from splitpoint.planner.limits.need import requirements
+from splitpoint.planner.limits.objectives import OBJECTIVES, find_objective
+from splitpoint.planner.setup.config import PlanConfig
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.library.catalog import load_device, load_link, load_server
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.torch_model import is_torch_spec
+
+__all__ = ["check_config", "check_cuts", "check_data_source", "check_model_source"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def check_config(config: PlanConfig) -> None:
+    """Raise `ProfileError` for the first thing that no plan could use; nothing is loaded that takes long."""
+    check_model_source(config.model, at="$.model")
+    for i, other in enumerate(config.models):
+        check_model_source(other.model, at=f"$.models[{i}].model")
+    check_data_source(config.data.source)
+    if config.device != "host":
+        load_device(config.device)
+    if config.server != "host":
+        load_server(config.server)
+    load_link(config.link)
+    for i, name in enumerate(config.search.codecs):
+        try:
+            get_codec(name)
+        except CodecError as error:
+            raise ProfileError(str(error), at=f"$.search.codecs[{i}]") from error
+    if not config.objectives:
+        raise ProfileError("there is no objective", at="$.objectives", fix=f"known: {', '.join(OBJECTIVES)}")
+    for i, name in enumerate(config.objectives):
+        find_objective(name, at=f"$.objectives[{i}]")
+    requirements(config.need, labelled=True)  # whether there are labels is not known yet
+    _check_different([other.name for other in config.models], at="$.models")
+    _check_sets(config)
+    if config.prune is not None and not is_torch_spec(config.model):
+        raise ProfileError(
+            "only a torch module can be pruned", at="$.prune", fix="model: file.py:factory, or remove prune:"
+        )
+    if config.precision_cuts and set(config.precisions) <= {"fp32"}:
+        raise ProfileError(
+            "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
+        )
+
+
+def check_cuts(config: PlanConfig, graph: ModelGraph) -> None:
+    """Raise `ProfileError` unless `graph`, the given network, has every cut that the configuration names."""
+    for i, name in enumerate(config.precision_cuts):
+        find_cut(graph, name, at=f"$.precision_cuts[{i}]")
+    for i, name in enumerate(() if config.prune is None else config.prune.cuts):
+        find_cut(graph, name, at=f"$.prune.cuts[{i}]")
+
+
+def check_model_source(source: str, *, at: str | None = None) -> None:
+    """Raise `ProfileError` unless the file of a model is there; a torch module is imported later."""
+    file = source.rpartition(":")[0] if is_torch_spec(source) else source
+    path = Path(file)
+    if is_torch_spec(source) and path.suffix != ".py":
+        return  # a package that can be imported
+    where = source if at is None else f"{at}: {source}"
+    if not path.exists():
+        near = _near_file(path)
+        fix = f"did you mean {near}?" if near else "an .onnx file, file.py:factory or package.module:factory"
+        raise ProfileError("there is no such model file", at=where, fix=fix)
+    if path.is_dir():
+        raise ProfileError("this is a folder, expected a model", at=where, fix="an .onnx file, or file.py:factory")
+    if path.suffix == ".py" and not is_torch_spec(source):
+        raise ProfileError(
+            "a Python file needs its factory", at=where, fix=f"{source}:NAME of the function that makes it"
+        )
+    if path.suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".tflite", ".h5", ".keras", ".pb"):
+        raise ProfileError(
+            f"{path.suffix} files are not read",
+            at=where,
+            fix="export to ONNX, or write file.py:factory that returns the torch module with its weights",
+        )
+
+
+def check_data_source(source: str) -> None:
+    """Raise `ProfileError` unless the folder, .npz file or Python file of the data is there."""
+    path = Path(source)
+    if path.exists():
+        return
+    file, colon, name = source.rpartition(":")
+    if colon and name.isidentifier() and (not file.endswith(".py") or Path(file).exists()):
+        return  # a function, imported later
+    missing = Path(file) if colon and file.endswith(".py") else path
+    near = _near_file(missing)
+    raise ProfileError(
+        f"there are no data: no such folder or file {str(missing)!r}",
+        at=source,
+        fix=f"did you mean {near}?" if near else "a folder of pictures, data.npz, or file.py:function",
+    )
+
+
+def _check_different(names: list[str], *, at: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ProfileError(f"two variants have the name {twice[0]!r}", at=at, fix="give each its own name")
+
+
+def _check_sets(config: PlanConfig) -> None:
+    """A group is in one set."""
+    data = config.data
+    groups = [*data.calibration, *data.search, *data.report]
+    twice = sorted({group for group in groups if groups.count(group) > 1})
+    if twice:
+        raise ProfileError(f"group {twice[0]!r} is listed twice", at="$.data", fix="list it in one of the three sets")
+
+
+def _near_file(path: Path) -> str | None:
+    """A file or folder beside `path` whose name is close to its name."""
+    folder = path.parent
+    if not folder.is_dir():
+        return None
+    names = [entry.name for entry in folder.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return str(folder / near[0]) if near else None
