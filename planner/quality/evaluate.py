@@ -83,6 +83,8 @@ class Evaluator:
 
     def show(self, point: Evaluated) -> Evaluated:
         """`point` with its other figures as they are shown (`planner.quality.metrics.protocol.Metric.report`)."""
+        if point.outcomes is None:
+            return point
         figures = self._metric.report(point.outcomes.inputs)
         return msgspec.structs.replace(point, accuracy=msgspec.structs.replace(point.accuracy, also=figures))
 
