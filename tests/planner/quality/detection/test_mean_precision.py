@@ -114,6 +114,14 @@ def test_a_true_box_is_matched_once_and_by_its_own_class_alone() -> None:
     assert matches.truths == {0: 1}
 
 
+def test_of_equal_overlaps_the_last_true_box_is_taken_as_pycocotools_does() -> None:
+    """The first box lies between two true ones and takes the second, which leaves nothing to the box that is there."""
+    found, true = found_at((2, 0.9, 0), (4, 0.8, 0)), true_at((0, 0), (4, 0))
+    matches = match_boxes(found, true)
+    assert [bits & 1 for bits in matches.hits] == [1, 0]
+    assert mean_precision([matches]) == pytest.approx(reference([(found, true)], 1), abs=SUMMED)
+
+
 def test_an_iou_at_the_threshold_counts() -> None:
     """10x10 against 10x5 inside it: IoU 0.5 exactly."""
     half = np.array([[0, 0, 10, 5, 0.9, 0]], np.float64)
