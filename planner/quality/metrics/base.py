@@ -79,6 +79,10 @@ class Common:
         """No boxes."""
         return None
 
+    def distance(self, answer: Answer | None, exact: Answer) -> float | None:  # outputs that are one kind of number
+        """No other than the relative error of the outputs."""
+        return None
+
     def value(self, sums: Floats) -> Floats:
         """The mean of the first count."""
         return np.asarray(sums[..., 0] / sums[..., -1])
