@@ -54,7 +54,7 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
         for sample in dataset.samples:
             metric.label(sample)
     if metric.cautious:
-        notes.append(f"the floor of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
+        notes.append(f"limits of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
     return metric, notes
 
 
