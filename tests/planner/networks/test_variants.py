@@ -131,7 +131,7 @@ def test_a_plan_of_a_variant_verifies_and_exports_from_its_files(
     assert made.file.variant == variant
     assert made.file.report is not None
     side = SMALL if variant == "small input" else SIDE
-    assert made.file.model.input.shape == (1, 3, side, side)
+    assert made.file.model.inputs[0].shape == (1, 3, side, side)
     reference = np.load(out / "reference.npz")["out0"]
     assert len(reference) == made.file.report.n
     assert main(["verify", str(out)]) == 0

@@ -113,6 +113,9 @@ def test_a_folder_of_pictures_needs_the_size_of_a_free_input(tmp_path: Path) -> 
     assert "--size 1x3x224x224" in str(caught.value.fix)
     assert load_inputs(model, pictures, spec=None, shapes=(1, 3, 8, 8)).graph.inputs[0].shape == (1, 3, 8, 8)
     assert load_inputs(model, pictures, spec=None, shapes={"x": (1, 3, 8, 8)}).dataset.spec.height_width == (8, 8)
+    two = {"x": (1, 3, 8, 8), "y": (1, 2)}
+    with pytest.raises(ProfileError, match="--size of y, but the inputs are x"):
+        load_inputs(model, pictures, spec=InputSpec(size=8), shapes=two)
     with pytest.raises(ProfileError, match="the data have 1x3x9x9, --size says 1x3x8x8"):
         load_inputs(model, pictures, spec=InputSpec(size=9), shapes=(1, 3, 8, 8))
 
