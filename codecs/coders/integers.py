@@ -210,7 +210,8 @@ def _differences(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _zigzag(values: NDArray[np.int64]) -> Words:
-    return np.asarray((values << np.int64(1)) ^ (values >> np.int64(63))).view(np.uint64)
+    words: Words = np.asarray((values << np.int64(1)) ^ (values >> np.int64(63))).view(np.uint64)
+    return words
 
 
 def _unzigzag(words: Words) -> NDArray[np.int64]:
