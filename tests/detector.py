@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,7 +97,8 @@ def fill(folder: Path, count: int = PICTURES) -> None:
     for name in ("data/images", "data/labels", "plain"):
         (folder / name).mkdir(parents=True)
     rng = np.random.default_rng(11)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(count):
         picture, squares = scene(rng, share=0 if number % 5 == 0 else 0.5)
         for place in ("data/images", "plain"):

@@ -206,11 +206,13 @@ def _limits(spec: TensorSpec) -> tuple[int, int]:
 def _differences(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Each number less the one before, the first less 0, modulo 2^64."""
     words = values.view(np.uint64)
-    return (words - np.concatenate([np.zeros(1, np.uint64), words[:-1]])).view(np.int64)
+    before = np.concatenate([np.zeros(1, np.uint64), words[:-1]])
+    return np.asarray((words - before).view(np.int64))
 
 
 def _zigzag(values: NDArray[np.int64]) -> Words:
-    return np.asarray((values << np.int64(1)) ^ (values >> np.int64(63))).view(np.uint64)
+    words: Words = np.asarray((values << np.int64(1)) ^ (values >> np.int64(63))).view(np.uint64)
+    return words
 
 
 def _unzigzag(words: Words) -> NDArray[np.int64]:

@@ -132,8 +132,8 @@ def _drop_error(point: Evaluated, other: Evaluated) -> float:
     if pair[0] is not None and pair[1] is not None:
         rows = (*pair[0].inputs, *pair[1].inputs)
         if all(len(row.counts) == 1 for row in rows):
-            counts = [[row.counts[0] for row in outcomes.inputs] for outcomes in (pair[0], pair[1])]
-            return _paired_error(*counts, [row.group for row in pair[0].inputs])
+            mine, others = ([row.counts[0] for row in outcomes.inputs] for outcomes in (pair[0], pair[1]))
+            return _paired_error(mine, others, [row.group for row in pair[0].inputs])
         halves = [(p.accuracy.high - p.accuracy.low) / 2 for p in (point, other)]
         return math.hypot(*halves) / QUANTILE
     return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,24 +23,29 @@ FALLBACKS = frozenset({INTEGERS, OTHERS})
 
 
 def coded_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which codecs take a tensor: with a batch axis of 1, which states and vectors lack."""
-    return shape if len(shape) > 1 and shape[0] == 1 else (1, *shape)
+    """The shape in which codecs take a tensor: with a batch axis of 1, which states, vectors and scalars lack."""
+    return shape if len(shape) > 1 and shape[0] == 1 else (1, *(shape or (1,)))
 
 
 def codec_of(codec: Codec, tensor: Tensor) -> Codec:
-    """`codec`, or where it refuses the tensor's type (token ids, masks beside activations) one without loss.
-
-    A float32 tensor of a shape that the codec refuses is not sent at full size beside what it codes: then the codec is
-    not for this cut.
-    """
-    refused = codec.refuses(coded_shape(tensor.shape), tensor.dtype) is not None
-    if not refused or (tensor.dtype == "float32" and codec.name not in FALLBACKS):
+    """`codec`, or where it refuses the tensor (token ids, masks, states beside activations) one without loss."""
+    if codec.refuses(coded_shape(tensor.shape), tensor.dtype) is None:
         return codec
     return REGISTRY[INTEGERS if np.dtype(tensor.dtype).kind in "iub" else OTHERS]
 
 
 def applies(codec: Codec, tensors: Iterable[Tensor]) -> bool:
-    """Whether `codec` takes at least one of the tensors, and the others can be sent without loss beside it."""
-    own = [(codec_of(codec, tensor), tensor) for tensor in tensors]
-    refused = any(chosen.refuses(coded_shape(tensor.shape), tensor.dtype) for chosen, tensor in own)
-    return not refused and any(chosen is codec for chosen, _ in own)
+    """Whether `codec` is for a cut of these tensors: it takes most of the values, but for integers.
+
+    Numbers that it does not take go at their full size, which is no use of a codec where they are the most.
+    """
+    taken = left = 0
+    for tensor in tensors:
+        chosen = codec_of(codec, tensor)
+        if chosen.refuses(coded_shape(tensor.shape), tensor.dtype) is not None:
+            return False
+        if chosen is codec:
+            taken += math.prod(tensor.shape)
+        elif chosen.name == OTHERS and codec.name not in FALLBACKS:
+            left += math.prod(tensor.shape)
+    return taken > left

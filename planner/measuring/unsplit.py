@@ -42,7 +42,7 @@ def check_unsplit(problem: Problem, step: Callable[[], None] = lambda: None) -> 
     no better than chance on labelled inputs. The report set is looked at for finite outputs only.
     """
     sets: dict[SetName, Dataset] = {name: getattr(problem.split, name) for name in SETS}
-    inputs = {name: NetworkInputs(data) for name, data in sets.items()}
+    inputs: dict[str, NetworkInputs] = {name: NetworkInputs(data) for name, data in sets.items()}
     with NetworkRuns(problem.graph, inputs, threads=problem.threads, seed=problem.config.search.seed) as runs:
 
         def run(name: SetName, index: int) -> int:

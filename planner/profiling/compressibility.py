@@ -109,9 +109,10 @@ def measure(rows: Iterable[Mapping[str, Array]], tensors: Iterable[str]) -> dict
     names = list(tensors)
     for row in rows:
         for name in names:
+            value = np.atleast_1d(row[name])
             if name not in accumulators:
-                accumulators[name] = Accumulator(name, row[name].shape)
-            accumulators[name].add(row[name])
+                accumulators[name] = Accumulator(name, value.shape)
+            accumulators[name].add(value)
     if not accumulators:
         raise ProfileError("there are no inputs to measure", fix="give --data with at least one input")
     return {name: accumulator.result() for name, accumulator in accumulators.items()}

@@ -15,7 +15,7 @@ from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, Coded, NetworkRuns
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.metrics.protocol import Metric
-from splitpoint.planner.quality.observe import observe
+from splitpoint.planner.quality.observe import observe, relative_error
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.values.candidate import Candidate, Evaluated, Measured
 from splitpoint.planner.values.cut import Cut
@@ -29,6 +29,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+UNSEEN = 0.01  # weight of an error of the outputs that the metric's own scale does not show: it orders equal ones
 OUTCOME_BYTES = 500  # about what one input's outcome takes in memory
 
 Reference = Callable[[int], list[Array]]  # index of an input -> outputs of the unsplit, given network
@@ -83,6 +84,8 @@ class Evaluator:
 
     def show(self, point: Evaluated) -> Evaluated:
         """`point` with its other figures as they are shown (`planner.quality.metrics.protocol.Metric.report`)."""
+        if point.outcomes is None:  # read back from a file, with the figures as they were shown
+            return point
         figures = self._metric.report(point.outcomes.inputs)
         return msgspec.structs.replace(point, accuracy=msgspec.structs.replace(point.accuracy, also=figures))
 
@@ -92,6 +95,13 @@ class Evaluator:
         given = self._given_metric
         answers = (given.answer(self._named(self._reference(index))) for index in range(len(self._dataset)))
         return given.prepare(given.truth_of(s, y) for s, y in zip(self._dataset.samples, answers, strict=True))
+
+    def distance(self, outputs: Sequence[Array], exact: Sequence[Array]) -> float:
+        """How far outputs are from `exact`, which the table ranks by: the metric's own scale where it has one."""
+        error, metric = relative_error(outputs, exact), self._given_metric
+        answer = metric.answer(self._named(exact))
+        distance = None if answer is None else metric.distance(metric.answer(self._named(outputs)), answer)
+        return error if distance is None else max(distance, UNSEEN * error)
 
     def whole(self, index: int) -> list[Array]:
         """Outputs of this network, unsplit, for the input number `index`."""

@@ -70,4 +70,4 @@ def is_much_better(other: Flags, given: Flags) -> bool:
 def _sign_test(won: int, lost: int) -> float:
     """Probability of at least `won` wins among `won + lost` fair draws."""
     draws = won + lost
-    return sum(math.comb(draws, k) for k in range(won, draws + 1)) / 2**draws
+    return float(sum(math.comb(draws, k) for k in range(won, draws + 1)) / 2**draws)

@@ -37,6 +37,8 @@ PROBE_RATES = (0.25, 0.75)  # of the way from a codec's coarsest rate to its fin
 LEAST_ERROR = 1e-9  # float32 noise: below it an error is as good as none
 SLACK = 1.5  # a deeper cut stays although an earlier one has fewer bits, up to this factor
 
+Distance = Callable[[Sequence[Array], Sequence[Array]], float]  # of outputs from the exact ones
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
@@ -45,7 +47,7 @@ class Entry:
     candidate: Candidate
     cut: Cut
     cost: Cost  # with the estimated payload
-    error: float  # estimated relative error of the outputs
+    error: float  # estimated distance of the outputs from the exact ones
 
 
 def promising(runs: NetworkRuns, cuts: Sequence[Cut], *, limit: int, ceiling_bit: float = np.inf) -> list[Cut]:
@@ -98,14 +100,15 @@ def tabulate(
     *,
     variant: str,
     left_out: dict[str, str],
+    distance: Distance = relative_error,
 ) -> Iterator[list[Entry]]:
-    """The table, one (cut, codec) at a time.
+    """The table, one (cut, codec) at a time; `distance` of the outputs from the exact ones is a candidate's error.
 
     What is left out goes to `left_out` with the reason: a codec whose seconds nobody has measured (a profile stored by
     an older version), and "codec after node" where it cannot be fitted at some or all rates.
     """
     for cut in cuts:
-        probe = _Probe(runs, cut)
+        probe = _Probe(runs, cut, distance)
         for codec in codecs:
             if codec.name not in left_out:
                 try:
@@ -141,21 +144,21 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
 class _Probe:
     """The probe inputs at one cut: payload sizes and output errors, each distinct reconstruction run once."""
 
-    def __init__(self, runs: NetworkRuns, cut: Cut) -> None:
-        self.runs, self.cut = runs, cut
+    def __init__(self, runs: NetworkRuns, cut: Cut, distance: Distance) -> None:
+        self.runs, self.cut, self._distance = runs, cut, distance
         self._rows = [runs.activation(cut, "calibration", i) for i in range(PROBE_INPUTS)]
         self._exact = [runs.tail(cut, row) for row in self._rows]
         self._errors: dict[tuple[int, bytes], float] = {}
 
     def look(self, codec: str, rate: int) -> tuple[float, float]:
-        """Mean payload bytes and mean relative error of the outputs; raises `FitError`."""
+        """Mean payload bytes and mean distance of the outputs; raises `FitError`."""
         runs, cut = self.runs, self.cut
         fitted = runs.fit(cut, codec, rate)
 
         def one(i: int) -> tuple[int, float]:
             coded = runs.decode(cut, fitted, runs.encode(cut, fitted, self._rows[i]))
             if (i, coded.key) not in self._errors:
-                self._errors[i, coded.key] = relative_error(runs.tail(cut, coded.tensors), self._exact[i])
+                self._errors[i, coded.key] = self._distance(runs.tail(cut, coded.tensors), self._exact[i])
             return len(coded.payload), self._errors[i, coded.key]
 
         sizes, errors = zip(*runs.map(one, range(len(self._rows))), strict=True)

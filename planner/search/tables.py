@@ -76,7 +76,15 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
             name, pricer = measurer.network.name, measurer.pricer
             prefix = "" if name == GIVEN else f"{name}: "
             tables.left_out.update({prefix + key: why for key, why in measurer.runs.prepare(cuts, codecs).items()})
-            rows = table.tabulate(measurer.runs, cuts, codecs, pricer.price, variant=name, left_out=tables.left_out)
+            rows = table.tabulate(
+                measurer.runs,
+                cuts,
+                codecs,
+                pricer.price,
+                variant=name,
+                left_out=tables.left_out,
+                distance=measurer.evaluator.distance,
+            )
             tables.entries.append([])
             for row in rows:
                 tables.entries[-1] += row

@@ -76,7 +76,7 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
         floor, warnings = _agreement_floor(metric, asked, dataset, graph, some, values, threads)
         notes += warnings
     if metric.cautious:
-        notes.append(f"the floor of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
+        notes.append(f"limits of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
     return Chosen(metric=metric, agreement=floor, notes=tuple(notes))
 
 

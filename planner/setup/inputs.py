@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,7 +132,7 @@ def load_inputs(
         spec = flags.applied(spec)
     dataset = load_data(source, spec, seed=seed, inputs=declared, ignored=ignored, skip_damaged=skip_damaged)
     of_data = data_shapes(dataset)
-    _check_sizes(shapes, of_data, at=dataset.source or source)
+    _check_sizes(shapes, of_data, ignored, at=dataset.source or source)
     _check_declared(dataset, declared, at=model)
     graph = load_source(model, of_data, constants=constants, dtypes=_dtypes(dataset))
     check_inputs(dataset, graph, at=model)
@@ -304,21 +304,21 @@ def _own_sides(folder: Path) -> int | None:
     return width if width == height and width <= SMALL_SIDE else None
 
 
-def _check_sizes(given: Shapes | None, of_data: Shapes, *, at: str) -> None:
+def _check_sizes(given: Shapes | None, of_data: Shapes, ignored: Collection[str], *, at: str) -> None:
     """Raise `ProfileError` when --size and the data contradict each other."""
-    if given is None:
-        return
-    if isinstance(given, Mapping) and not isinstance(of_data, Mapping) and len(given) == 1:
-        given = next(iter(given.values()))
-    if isinstance(given, Mapping) and isinstance(of_data, Mapping):
-        pairs = [(name, shape, of_data.get(name, shape)) for name, shape in given.items()]
-    else:
-        pairs = [("", tuple(given), tuple(of_data))]
-    for name, shape, found in pairs:
-        if tuple(shape) != tuple(found):
+    said = given if isinstance(given, Mapping) else {} if given is None else {"": given}
+    said = {name: shape for name, shape in said.items() if name not in ignored}
+    held = of_data if isinstance(of_data, Mapping) else {name: of_data for name in list(said)[:1]}
+    for name, shape in said.items():
+        if name not in held:
+            of = f"--size of {name}" if name else "--size without a name"
+            raise ProfileError(
+                f"{of}, but the inputs are {', '.join(held)}", at=at, fix=f"--size {next(iter(held))}=..."
+            )
+        if tuple(shape) != tuple(held[name]):
             called = f"{name} " if name else ""
             raise ProfileError(
-                f"the data have {called}{'x'.join(map(str, found))}, --size says {'x'.join(map(str, shape))}",
+                f"the data have {called}{'x'.join(map(str, held[name]))}, --size says {'x'.join(map(str, shape))}",
                 at=at,
                 fix="leave --size out: the data say the size",
             )

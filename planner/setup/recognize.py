@@ -91,7 +91,9 @@ def guess_task(
     integer = first.dtype.startswith(("int", "uint"))
     if len(outputs) > 1:
         return "several outputs", "--task tensor (the error of each output by itself)"
-    if len(dims) == 4 and len(input_shape) == 4 and min(dims[1], dims[3]) > 1 and min(dims[2:]) >= 4:
+    if not integer and _is_plane(dims, input_shape):
+        return "looks like one value a pixel", "--task segment (a mask), or --task tensor (numbers such as depth)"
+    if len(dims) == 4 and len(input_shape) == 4 and min(dims[1], dims[3]) > 1 and sorted(dims)[2] >= 4:
         return "looks like a map of classes", "--task segment"
     if (integer and len(dims) == 3 and dims[0] == 1 and min(dims[1:]) >= 4 and len(input_shape) == 4) or (
         integer and len(dims) == 4
@@ -99,7 +101,7 @@ def guess_task(
         return "looks like a map of class numbers", "--task segment"
     if integer and len(dims) <= 2:
         return "looks like token numbers", "--task sequence --decode ids"
-    if len(dims) == 3 and dims[0] == 1 and len(input_shape) <= 3 and min(dims[1:]) > 1:
+    if len(dims) == 3 and 1 in dims[:2] and sorted(dims)[1] > 1:
         return "looks like scores of tokens over time", "--task sequence --decode ctc (or --decode scores)"
     count = int(np.prod(dims))
     if count == dims[-1]:
@@ -110,6 +112,17 @@ def guess_task(
         guess = "--task regress" + (" (or --task classify for class scores)" if count > 1 else "")
         return f"looks like {unit} between {rows.min():.3g} and {rows.max():.3g}", guess
     return "looks like a tensor", "--task tensor"
+
+
+def _is_plane(dims: Sequence[int], input_shape: Sequence[int]) -> bool:
+    """Whether an output has one value for each pixel of a picture, or of a smaller one with its proportions."""
+    if len(input_shape) != 4 or len(dims) not in (3, 4) or dims[0] != 1:
+        return False
+    if len(dims) == 4 and 1 not in (dims[1], dims[3]):
+        return False
+    sides = dims[2:] if len(dims) == 4 and dims[1] == 1 else dims[1:3]
+    height, width = input_shape[2:] if input_shape[1] <= 4 else input_shape[1:3]
+    return min(sides) >= 4 and sides[0] * width == sides[1] * height
 
 
 def _guess_detector(

@@ -232,10 +232,10 @@ def _symbol_sizes(inputs: Sequence[ir.Value], shapes: Mapping[str, tuple[int, ..
                 sizes.setdefault(symbol, size)
     for value in inputs:
         dims = [] if value.shape is None else [_free(dim) for dim in value.shape.dims]
-        for index, dim in enumerate(dims):
-            named = isinstance(dim, str) and bool(_BATCH.search(dim)) and not _is_time(dim)
-            if isinstance(dim, str) and (named or (index == 0 and _is_batch(value, dim, len(dims)))):
-                sizes.setdefault(dim, 1)
+        for index, symbol in enumerate(dims):
+            named = isinstance(symbol, str) and bool(_BATCH.search(symbol)) and not _is_time(symbol)
+            if isinstance(symbol, str) and (named or (index == 0 and _is_batch(value, symbol, len(dims)))):
+                sizes.setdefault(symbol, 1)
     return sizes
 
 

@@ -68,7 +68,8 @@ def own() -> dict[str, bytes]:
 
 
 def calibration_ids() -> Array:
-    return (integers(2 * 24 * 16, 40).reshape(2, -1).prod(axis=0) // 30).reshape(16, 24).astype(np.int64)
+    products = integers(2 * 24 * 16, 40).reshape(2, -1).prod(axis=0)
+    return np.asarray(products // 30, np.int64).reshape(16, 24)
 
 
 def tokens() -> dict[str, Array]:

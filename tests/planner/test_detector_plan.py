@@ -20,16 +20,21 @@ import pytest
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.flow import plan
+from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.quality.detection import coco
+from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.quality.metrics.detect import MAP_50, MAP_ALL
+from splitpoint.planner.quality.observe import relative_error
+from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.search.decide import misses_quality
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig
+from splitpoint.planner.setup.config import DataConfig, OtherModel, PlanConfig, SearchConfig
 from splitpoint.planner.setup.loading import load_problem
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -225,7 +230,7 @@ def test_the_same_codecs_are_accepted_when_nothing_destroys_the_boxes(folder: Pa
 
 
 def found_by(folder: Path, name: str, *, evaluations: int) -> SearchResult:
-    config = configured(folder, name, search=SearchConfig(evaluations=evaluations, codecs=CODECS))
+    config = configured(folder, name, search=SearchConfig(evaluations=evaluations, codecs=CODECS[:3], max_cuts=2))
     return plan(load_problem(config), stored_profile=folder / "profile.yaml")
 
 
@@ -311,3 +316,39 @@ def test_classes_by_folder_are_not_boxes(folder: Path, detector: ModuleType, tmp
     problem = load_problem(configured(folder, "plain", data=DataConfig(source=str(tmp_path))))
     assert problem.metric.against == "unsplit"
     assert any("no boxes" in note for note in problem.notes)
+
+
+def test_the_table_ranks_a_detectors_codecs_by_its_boxes(folder: Path) -> None:
+    """An error that moves coordinates of places without a box is none; one of the same size in the scores is."""
+    problem = load_problem(configured(folder, "plain"))
+    sets = {"calibration": NetworkInputs(problem.split.calibration), "search": NetworkInputs(problem.split.search)}
+    runs = NetworkRuns(problem.graph, sets, threads=1)
+    cuts = {cut.name: cut for cut in enumerate_cuts(problem.graph).cuts}
+    evaluator = Evaluator(runs, problem.split.search, problem.metric, cuts.__getitem__, ["boxes"])
+    wholes = (evaluator.whole(index)[0] for index in range(len(problem.split.search)))
+    exact = next(y for y in wholes if y[0, 4:].max() > 0.5)
+    empty = exact[0, 4:].max(axis=0) < 0.001
+    coordinates, scores = exact.copy(), exact.copy()
+    coordinates[:, :4, empty] += 20
+    scores[:, 4:] = 0
+    assert evaluator.distance([coordinates], [exact]) == pytest.approx(0.01 * relative_error([coordinates], [exact]))
+    assert evaluator.distance([scores], [exact]) == 1
+    assert relative_error([coordinates], [exact]) > relative_error([scores], [exact])
+    assert evaluator.distance([exact], [exact]) == 0
+
+
+def test_variants_of_another_input_are_refused(folder: Path) -> None:
+    other = OtherModel(name="wide", model=str(folder / "model.onnx"), input=InputSpec(size=64, letterbox=0))
+    with pytest.raises(ProfileError, match="boxes are in pixels of its input"):
+        make_variants(load_problem(configured(folder, "plain", models=(other,))))
+
+
+@pytest.mark.parametrize("name", ["plain", "labelled"])
+def test_a_floor_is_compared_with_what_is_sure(folder: Path, name: str) -> None:
+    """A point whose estimate meets the floor and whose 5 % of resampled sets does not is refused."""
+    found = found_by(folder, name, evaluations=1)
+    point = next(p for p in found.points if not misses_quality(p, found.problem.needs))
+    lucky = msgspec.structs.replace(point.accuracy, floor_value=0.89, floor_drop=0.011)
+    assert misses_quality(msgspec.structs.replace(point, accuracy=lucky), found.problem.needs)
+    confirmed = msgspec.structs.replace(point.accuracy, floor_value=0.9, floor_drop=0.01)
+    assert not misses_quality(msgspec.structs.replace(point, accuracy=confirmed), found.problem.needs)

@@ -173,6 +173,31 @@ def test_a_state_without_a_batch_axis_is_coded_beside_the_sequence(two: Path, ru
     assert code == 0, text
 
 
+def test_flags_and_scalars_cross_beside_activations(tmp_path: Path, make_profile: MakeProfile, run: Run) -> None:
+    text = """gated (float[batch,20] x, bool[batch,20] mask, float gain) => (float[batch,5] y) {
+      h = MatMul(x, w0)
+      a = Relu(h)
+      z = Sub(a, a)
+      g = Where(mask, a, z)
+      s = Mul(g, gain)
+      y = MatMul(s, w1)
+    }"""
+    (tmp_path / "gated.onnx").write_bytes(model(text, {"w0": (20, 20), "w1": (20, 5)}))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(COUNT, 20)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, mask=rng.random((COUNT, 20)) < 0.5, gain=rng.uniform(1, 2, COUNT))
+    fill(tmp_path, make_profile, load_source(str(tmp_path / "gated.onnx"), None))
+    file = tmp_path / configuration(tmp_path, "gated.onnx", device="slow.yaml", threads=1)
+    outcome = plan(load_problem(read_config(file)), stored_profile=tmp_path / "profile.yaml")
+    several = {p.candidate.codec: p for p in outcome.points if {"mask", "gain"} <= set(p.candidate.cut.split("+"))}
+    assert {"integers", "brito-sq"} <= set(several), several
+    for codec, point in several.items():
+        write_plan(outcome, point, tmp_path / codec)
+        code, text, _ = run("verify", tmp_path / codec)
+        assert code == 0, text
+    assert run("profile", tmp_path / "gated.onnx", "--data", tmp_path / "data.npz")[0] == 0
+
+
 def test_a_second_input_that_is_missing_is_asked_for(two: Path, run: Run) -> None:
     code, _, err = run(*command(two, "two.onnx", "data.npz"))
     assert code == 3

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from splitpoint.planner.quality.detection.boxes import Boxes, overlaps
 from splitpoint.planner.values.outcomes import BoxMatches
 
-__all__ = ["MOST_OF_A_CLASS", "THRESHOLDS", "match_boxes"]
+__all__ = ["MOST_OF_A_CLASS", "THRESHOLDS", "box_distance", "match_boxes"]
 
 
 def __dir__() -> list[str]:
@@ -46,6 +46,25 @@ def match_boxes(found: Boxes, true: Boxes) -> BoxMatches:
         ignored=tuple(ignored),
         truths={int(name): int(count) for name, count in zip(names, counts, strict=True)},
     )
+
+
+def box_distance(found: Boxes, exact: Boxes) -> float:
+    """1 - 2 (shared score) / (all scores) of two lists of boxes (M, 6) x0 y0 x1 y1 score class: 0 for equal ones, to 1.
+
+    Each exact box, best first, shares with the free box of its class of the highest IoU, at least 0.5, the lower of
+    both scores times the IoU.
+    """
+    total = float(found[:, 4].sum() + exact[:, 4].sum())
+    if not len(found) or not len(exact):
+        return float(total > 0)
+    shares = overlaps(exact, found) * (exact[:, 5][:, None] == found[:, 5])
+    shared = 0.0
+    for row, score in enumerate(exact[:, 4]):
+        best = int(shares[row].argmax())
+        if shares[row, best] >= THRESHOLDS[0]:
+            shared += min(score, found[best, 4]) * shares[row, best]
+            shares[:, best] = 0
+    return max(0.0, 1 - 2 * shared / total)
 
 
 def _match(found: Boxes, true: Boxes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -32,9 +32,9 @@ def mean_precision(matches: Sequence[BoxMatches]) -> Floats:
     bits = np.arange(len(THRESHOLDS))[:, None]
     values = []
     for table in _tables(matches):
-        counted = 1.0 - ((table.ignored >> bits) & 1)
+        counted = (1 - ((table.ignored >> bits) & 1)).astype(np.float64)
         right = ((table.hits >> bits) & 1).astype(np.float64)
-        values.append(_average_precision(right, counted, np.full(len(bits), table.truths.sum())))
+        values.append(_average_precision(right, counted, np.full(len(bits), float(table.truths.sum()))))
     return np.mean(values, axis=0) if values else np.full(len(bits), np.nan)
 
 

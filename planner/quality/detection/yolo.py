@@ -12,6 +12,7 @@ from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.detection.boxes import LEAST_SCORE, Boxes, Frame, corners, in_pixels, suppress
 from splitpoint.planner.quality.detection.contract import Decoder, misfit, only_one
+from splitpoint.planner.quality.detection.yolo_heads import make_yolov5_heads, make_yolov8_heads
 
 __all__ = ["make_yolov5", "make_yolov8", "make_yolox"]
 
@@ -46,8 +47,15 @@ def make_yolox(task: Task, outputs: Sequence[IOTensor], frame: Frame) -> Decoder
 
 
 def make_yolov5(task: Task, outputs: Sequence[IOTensor], frame: Frame) -> Decoder:
-    """(1, N, 5 + C): centre, size (pixels or shares of the frame), objectness, class probabilities; also YOLOv7."""
-    tensor = only_one(task, outputs, lambda t: _rows(t, 5), "one output (1, N, 5 + C) of decoded boxes")
+    """(1, N, 5 + C): centre, size (pixels or shares of the frame), objectness, class probabilities; also YOLOv7.
+
+    Or the three maps before the decoding (`make_yolov5_heads`).
+    """
+    heads = make_yolov5_heads(task, outputs, frame)
+    if heads is not None:
+        return heads
+    expected = "one output (1, N, 5 + C) of decoded boxes, or three (1, 3, H, W, 5 + C) of strides 8, 16 and 32"
+    tensor = only_one(task, outputs, lambda t: _rows(t, 5), expected)
 
     def decode(arrays: Mapping[str, Array]) -> Boxes:
         rows = np.asarray(arrays[tensor.name])[0]
@@ -62,9 +70,12 @@ def make_yolov8(task: Task, outputs: Sequence[IOTensor], frame: Frame) -> Decode
     """(1, 4 + C, N) or its transpose: centre, size (pixels or shares of the frame), class probabilities.
 
     Also YOLO11. What a segmentation head adds for its masks, as many numbers as the prototypes of its other output
-    (1, masks, H, W), is no class.
+    (1, masks, H, W), is no class. Or the maps before the decoding (`make_yolov8_heads`).
     """
-    expected = "one output (1, 4 + C, N) of N boxes, N > 4 + C, or (1, N, 4 + C)"
+    heads = make_yolov8_heads(task, outputs, frame)
+    if heads is not None:
+        return heads
+    expected = "one output (1, 4 + C, N) of N boxes, N > 4 + C, or (1, N, 4 + C), or (1, 64 + C, H, W) for each stride"
     tensor = only_one(task, outputs, lambda t: len(t.shape) == 3 and t.shape[0] == 1 and min(t.shape[1:]) > 4, expected)
     prototypes = [t.shape[1] for t in outputs if len(t.shape) == 4]
     across = tensor.shape[1] < tensor.shape[2]

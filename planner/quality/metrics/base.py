@@ -63,10 +63,24 @@ class Common:
 
     def truth_of(self, sample: Sample, answer: Answer) -> Answer:
         """The label of the sample, or the unsplit network's answer."""
-        return self.label(sample) if self.against == "labels" else self.truth(answer)
+        return self.label(sample) if self.against == "labels" else self.truth(self.known(sample, answer))
+
+    def known(self, sample: Sample, answer: Answer | None) -> Answer:
+        """The unsplit network's answer; raises `ProfileError` where it gives none."""
+        if answer is None:
+            raise ProfileError(
+                f"the unsplit network gives NaN or infinity in {' or '.join(self.reads)}",
+                at=sample.name,
+                fix="check the input block (mean, std, scale) and the network",
+            )
+        return answer
 
     def match(self, answer: Answer | None, truth: Answer) -> BoxMatches | None:  # detection alone
         """No boxes."""
+        return None
+
+    def distance(self, answer: Answer | None, exact: Answer) -> float | None:  # outputs that are one kind of number
+        """No other than the relative error of the outputs."""
         return None
 
     def value(self, sums: Floats) -> Floats:

@@ -97,7 +97,7 @@ class Embed(Common):
 
     def truth_of(self, sample: Sample, answer: Answer) -> Answer:
         """The unsplit network's vector, and the class or None."""
-        return answer, self.label(sample) if self.against == "labels" else None
+        return self.known(sample, answer), self.label(sample) if self.against == "labels" else None
 
     def prepare(self, truths: Iterable[Answer]) -> Embed:
         """With the gallery; raises `ProfileError` when no answer could be told from another."""

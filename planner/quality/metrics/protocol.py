@@ -58,7 +58,7 @@ class Metric(Protocol):
 
     @property
     def cautious(self) -> bool:
-        """Whether a floor must hold in 95 % of resampled search sets, so that the report set confirms it."""
+        """Whether limits must hold in 95 % of resampled search sets, so that the report set confirms them."""
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -88,6 +88,12 @@ class Metric(Protocol):
 
     def match(self, answer: Answer | None, truth: Answer) -> BoxMatches | None:
         """Detection: the boxes of one input matched with the true ones; other metrics give None."""
+
+    def distance(self, answer: Answer | None, exact: Answer) -> float | None:
+        """How far an answer is from the unsplit network's, on a finer scale than the counts; 0: equal.
+
+        The search's table ranks by it what two inputs show. None: by the relative error of the outputs.
+        """
 
     def value(self, sums: Floats) -> Floats:
         """The metric of counts summed over inputs, (..., F + 1) -> (...); the last column is the number of inputs."""

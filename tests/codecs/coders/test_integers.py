@@ -25,7 +25,7 @@ def fit(rows: Array) -> IntegerCoder:
 
 
 def bits_an_id(coder: IntegerCoder, rows: Array) -> float:
-    return 8 * float(np.mean([len(coder.encode({"x": row[None]})) for row in rows])) / rows.shape[1]
+    return 8 * float(np.mean([len(coder.encode({"x": row[None]})) for row in rows])) / int(rows.shape[1])
 
 
 @pytest.mark.parametrize("dtype", INTEGER_TYPES)

@@ -49,7 +49,7 @@ def test_every_picture_is_coded_at_every_quality(
     x = picture(content, height, width, seed)
     rate = data.draw(st.integers(0, len(codec.rates) - 1))
     y = codec.decode(codec.encode(x, rate), (height, width))
-    assert (y.shape, y.dtype) == (x.shape, np.uint8)
+    assert (y.shape, y.dtype) == (x.shape, x.dtype)
     assert name != "png" or np.array_equal(x, y)
 
 
@@ -112,8 +112,8 @@ def test_the_longest_sides_are_really_coded() -> None:
 def test_every_grey_picture_is_coded_as_tiles(kind: str, height: int, width: int, quality: int, content: str) -> None:
     grey = np.ascontiguousarray(picture(content, height, width)[:, :, 0])
     options = {"quality": quality} if kind != "png" else {}
-    y = decode_picture(encode_picture(grey, kind, options), kind, (height, width))  # type: ignore[arg-type]
-    assert (y.shape, y.dtype) == (grey.shape, np.uint8)
+    y = decode_picture(encode_picture(grey, kind, options), kind, (height, width))
+    assert (y.shape, y.dtype) == (grey.shape, grey.dtype)
 
 
 def test_what_libjpeg_cannot_optimize_is_what_it_codes_without() -> None:

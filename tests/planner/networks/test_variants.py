@@ -132,7 +132,7 @@ def test_a_plan_of_a_variant_verifies_and_exports_from_its_files(
     assert written.file.variant == variant
     assert written.file.report is not None
     side = SMALL if variant == "small input" else SIDE
-    assert written.file.model.input.shape == (1, 3, side, side)
+    assert written.file.model.inputs[0].shape == (1, 3, side, side)
     reference = np.load(out / "reference.npz")["out0"]
     assert len(reference) == written.file.report.n
     assert main(["verify", str(out)]) == 0

@@ -13,6 +13,7 @@ import pytest
 
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.plandir import writing
+from splitpoint.planner.plandir.report import run_report
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.writable import check_file_writable, check_folder_writable
 
@@ -36,11 +37,10 @@ def plan(run: Run, home: Path, out: Path) -> tuple[int, str, str]:
 
 def during_the_report(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
     """Let `action` happen after the search, while the report set runs."""
-    report = writing.run_report
 
     def interfered(*args: Any, **kwargs: Any) -> Any:
         action()
-        return report(*args, **kwargs)
+        return run_report(*args, **kwargs)
 
     monkeypatch.setattr(writing, "run_report", interfered)
 

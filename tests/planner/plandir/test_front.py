@@ -27,8 +27,8 @@ def test_the_columns_and_a_row_as_text(make_point: Make) -> None:
     header, row, end = front_text([point], [point]).split("\n")
     assert (header, end) == (COLUMNS, "")
     assert row == (
-        '1,given,split,"after a,""b""","a,""b""",0.5,k,q1,82.5,measured,0.25,0.25,modelled,measured,,,,,4.0,,,299,0,0,0,'
-        "top1,0.9,0.9,1.0,0.0,0.0,0.0,100,100,search,0.0,0.25,0.0,0.0,0.0,0.0,0.0"
+        '1,given,split,"after a,""b""","a,""b""",0.5,k,q1,82.5,measured,0.25,0.25,modelled,'
+        "measured,,,,,4.0,,,299,0,0,0,top1,0.9,0.9,1.0,0.0,0.0,0.0,100,100,search,0.0,0.25,0.0,0.0,0.0,0.0,0.0"
     )
 
 

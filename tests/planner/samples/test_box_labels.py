@@ -14,7 +14,8 @@ from PIL import Image
 from splitpoint.planner.plandir.report import report_bytes
 from splitpoint.planner.samples.box_labels import find_labels, with_boxes
 from splitpoint.planner.samples.dataset import Dataset
-from splitpoint.planner.samples.readers import load_folder, load_npz
+from splitpoint.planner.samples.npz import load_npz
+from splitpoint.planner.samples.readers import load_folder
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec
 

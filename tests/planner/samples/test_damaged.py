@@ -70,8 +70,9 @@ def test_a_plan_says_and_keeps_how_many_were_skipped(
     run: Callable[..., tuple[int, str, str]], home: Path, tmp_path: Path
 ) -> None:
     fill(tmp_path / "pictures", 20, 2)
-    asked = ("--data", tmp_path / "pictures", "--profile", home / "fixed.yaml", "--evaluations", 2, "--threads", 1)
-    asked += ("--device", "raspberry-pi-4", "--server", "cloud-8core", "--min-agreement", "1%")
+    asked: list[object] = ["--data", tmp_path / "pictures", "--profile", home / "fixed.yaml", "--evaluations", 2]
+    asked += ["--threads", 1]
+    asked += ["--device", "raspberry-pi-4", "--server", "cloud-8core", "--min-agreement", "1%"]
     code, out, err = run("plan", home / "model.onnx", *asked, "--out", tmp_path / "plan")
     assert (code, out) == (3, "")
     assert "2 of 22 pictures cannot be read: bad00.jpg" in err

@@ -74,10 +74,10 @@ class FakeMeasurer:
         return point
 
 
-def measured(measurer: Any, needs: Any) -> tuple[dict[str, Candidate], list[Evaluated], int]:
+def measured(measurer: Any, needs: Any, prefer: str = "latency") -> tuple[dict[str, Candidate], list[Evaluated], int]:
     """Rows by label, the points, and how many steps were made."""
     steps: list[str] = []
-    rows, points = measure_baselines(measurer, needs, steps.append)
+    rows, points = measure_baselines(measurer, needs, steps.append, prefer=prefer)
     assert len({label for label, _ in rows}) == len(rows)
     assert all(point in points for _, point in rows)
     return {label: point.candidate for label, point in rows}, points, len(steps)
@@ -131,7 +131,22 @@ def test_nothing_but_colour_pictures_is_sent_as_a_picture(make_point: Make, make
     assert (len(points), steps) == (2, 0)
 
 
-def test_the_lossy_row_is_the_fastest_or_under_a_deadline_the_smallest(make_point: Make, make_needs: Make) -> None:
+def test_the_lossy_row_is_the_best_in_what_is_preferred(make_point: Make, make_needs: Make) -> None:
+    drops = {"jpeg": (0.03, 0.03, 0.02, 0.0), "jpeg-420": (0.9, 0.9), "webp": (0.9, 0.9, 0.9)}
+    for prefer, rate in (("latency", 0), ("payload", 0), ("quality", 3)):
+        lossy = measured(FakeMeasurer(make_point, drops=drops), make_needs(drop=0.05), prefer)[0]["send JPEG, WebP"]
+        assert (lossy.codec, lossy.rate) == ("jpeg", rate)
+
+
+def test_the_lossy_row_keeps_the_floor_when_all_come_too_late(make_point: Make, make_needs: Make) -> None:
+    """The coarsest picture is nearest to the deadline, but it loses too much to stand for pictures."""
+    drops = {"jpeg": (0.06, 0.0, 0.0, 0.0), "jpeg-420": (0.06, 0.06), "webp": (0.06, 0.06, 0.06)}
+    needs = make_needs(drop=0.05, latency=0.0001)
+    lossy = measured(FakeMeasurer(make_point, drops=drops), needs)[0]["send JPEG, WebP"]
+    assert (lossy.codec, lossy.rate) == ("jpeg", 1)
+
+
+def test_the_lossy_row_is_the_fastest_with_or_without_a_deadline(make_point: Make, make_needs: Make) -> None:
     drops = {"jpeg": (0.0,) * 4, "jpeg-420": (0.9, 0.9), "webp": (0.9, 0.02, 0.0)}
     for limits in ({"drop": 0.05}, {"drop": 0.05, "latency": 1.0}):
         lossy = measured(FakeMeasurer(make_point, drops=drops), make_needs(**limits))[0]["send JPEG, WebP"]

@@ -146,8 +146,8 @@ def test_quality_is_missed_only_through_its_own_limits(make_point: Make, make_ne
 
 
 def test_a_deadline_is_a_limit_and_no_preference(make_point: Make, make_needs: Make) -> None:
-    split = make_point(cut="split", payload=18_200, latency=0.0486)
-    jpeg = make_point(placement="server", cut="", codec="jpeg", payload=24_000, latency=0.0192)
+    split: Evaluated = make_point(cut="split", payload=18_200, latency=0.0486)
+    jpeg: Evaluated = make_point(placement="server", cut="", codec="jpeg", payload=24_000, latency=0.0192)
     decision = decide([split, jpeg], make_needs(latency=0.055), OBJECTIVES)
     assert decision.recommended is jpeg
     assert decision.reason == "do not split: the best split (after split, k q1) is 29.4 ms slower"

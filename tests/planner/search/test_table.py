@@ -139,7 +139,7 @@ class FakeBench:
 
 
 def tabulated(
-    make_point: Make, *codecs: FakeCodec, bench: FakeBench | None = None, price: Any = None
+    make_point: Make, *codecs: FakeCodec, bench: FakeBench | None = None, price: Any = None, **options: Any
 ) -> tuple[list[list[Entry]], dict[str, str], list[tuple[int, float]]]:
     """Entries by codec, what was left out, and the (rate, payload) that were priced."""
     left_out: dict[str, str] = {}
@@ -152,7 +152,7 @@ def tabulated(
 
     used: Any = bench or FakeBench()
     given: Any = codecs
-    rows = tabulate(used, [cut("t", 1)], given, price or cost, variant="given", left_out=left_out)
+    rows = tabulate(used, [cut("t", 1)], given, price or cost, variant="given", left_out=left_out, **options)
     return list(rows), left_out, priced
 
 
@@ -179,6 +179,11 @@ def test_payload_and_error_are_log_linear_through_two_looks_and_beyond_them(make
         6,
         6,
     ]  # the graphs of the nearest look; ties to the coarser
+
+
+def test_the_error_is_by_the_distance_that_is_given(make_point: Make) -> None:
+    [entries], _, _ = tabulated(make_point, FakeCodec(name="a", rates=rates(9)), distance=lambda y, exact: 0.25)
+    assert [e.error for e in entries] == pytest.approx([0.25] * 9)
 
 
 def test_one_rate_is_one_look(make_point: Make) -> None:

@@ -116,7 +116,9 @@ def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> An
     runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused)
     split = types.SimpleNamespace(calibration=None, search=None, report=None)
     network = types.SimpleNamespace(name=name, cuttable=cuts, variant=types.SimpleNamespace(split=split))
-    return types.SimpleNamespace(network=network, runs=runs, pricer=types.SimpleNamespace(price=f"price of {name}"))
+    pricer = types.SimpleNamespace(price=f"price of {name}")
+    evaluator = types.SimpleNamespace(distance=f"distance of {name}")
+    return types.SimpleNamespace(network=network, runs=runs, pricer=pricer, evaluator=evaluator)
 
 
 @pytest.fixture
@@ -129,9 +131,9 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         return cuts[:-1]
 
     def tabulate(
-        runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str]
+        runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], distance: Any
     ) -> Iterator[list[Entry]]:
-        asked.append(("tabulate", runs.name, variant, price, [codec.name for codec in codecs]))
+        asked.append(("tabulate", runs.name, variant, price, distance, [codec.name for codec in codecs]))
         for cut in cuts:
             for codec in codecs:
                 yield [entry(make_point, variant=variant, cut=cut.name, codec=codec.name, rate=r) for r in range(2)]
@@ -166,8 +168,8 @@ def test_every_network_has_the_table_of_its_own_promising_cuts(
     assert asked == [
         ("promising", "given", 3, 5, 777.0),
         ("promising", "half", 2, 5, 777.0),
-        ("tabulate", "given", "given", "price of given", ["raw", "fast"]),
-        ("tabulate", "half", "half", "price of half", ["raw", "fast"]),
+        ("tabulate", "given", "given", "price of given", "distance of given", ["raw", "fast"]),
+        ("tabulate", "half", "half", "price of half", "distance of half", ["raw", "fast"]),
     ]
     assert [len(entries) for entries in candidates.entries] == [8, 4]
     assert steps.stages == [("codecs", 6)]

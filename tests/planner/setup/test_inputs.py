@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx.helper
+import onnx.parser
 import pytest
 from PIL import Image
 
@@ -113,8 +114,38 @@ def test_a_folder_of_pictures_needs_the_size_of_a_free_input(tmp_path: Path) -> 
     assert "--size 1x3x224x224" in str(caught.value.fix)
     assert load_inputs(model, pictures, spec=None, shapes=(1, 3, 8, 8)).graph.inputs[0].shape == (1, 3, 8, 8)
     assert load_inputs(model, pictures, spec=None, shapes={"x": (1, 3, 8, 8)}).dataset.spec.height_width == (8, 8)
+    two = {"x": (1, 3, 8, 8), "y": (1, 2)}
+    with pytest.raises(ProfileError, match="--size of y, but the inputs are x"):
+        load_inputs(model, pictures, spec=InputSpec(size=8), shapes=two)
     with pytest.raises(ProfileError, match="the data have 1x3x9x9, --size says 1x3x8x8"):
         load_inputs(model, pictures, spec=InputSpec(size=9), shapes=(1, 3, 8, 8))
+
+
+def test_pictures_of_a_network_whose_other_inputs_are_constant(tmp_path: Path) -> None:
+    text = """g (float[N,3,12,12] x, float[N,2] scale) => (float[N,3,12,12] y) {
+        s = ReduceMean <keepdims = 0> (scale)  h = Mul(x, s)  y = Relu(h) }"""
+    model = onnx.parser.parse_model('<ir_version: 9, opset_import: ["" : 17]>' + text)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    loaded = load_inputs(str(tmp_path / "m.onnx"), folder(tmp_path / "p"), spec=None, constants={"scale": [[1, 3]]})
+    assert loaded.dataset.spec.kind == "image"
+    assert [tensor.name for tensor in loaded.graph.inputs] == ["x"]
+    assert "constant: scale = [[1, 3]]" in loaded.notes
+
+
+def test_a_function_may_give_tensors_by_name(tmp_path: Path) -> None:
+    text = "g (float[N,2] a, float[N,2] b) => (float[N,2] y) { y = Add(a, b) }"
+    model = onnx.parser.parse_model('<ir_version: 9, opset_import: ["" : 17]>' + text)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from splitpoint.planner.samples.dataset import Sample\n"
+        "def samples():\n"
+        "    x = np.zeros((1, 2), np.float32)\n"
+        "    return [Sample(name=str(i), group=str(i), tensors={'a': x + i, 'b': x}) for i in range(4)]\n"
+    )
+    loaded = load_inputs(str(tmp_path / "m.onnx"), f"{tmp_path / 'mine.py'}:samples", spec=None)
+    assert NetworkInputs(loaded.dataset)[3]["a"].tolist() == [[3, 3]]
+    assert [tensor.shape for tensor in loaded.graph.inputs] == [(1, 2), (1, 2)]
 
 
 def test_flags_say_the_levels_of_pictures(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def run(dense: float = 100.0, **changes: float) -> dict[str, float]:
 def test_two_runs_that_agree_are_enough() -> None:
     runs = iter([run(100), run(91)])
     rates, spread = repeat_rates(lambda: next(runs))
-    assert (rates["dense_macs_s"], spread["dense_macs_s"]) == (100, pytest.approx(0.09))
+    assert (rates["dense_macs_s"], spread["dense_macs_s"]) == pytest.approx((100, 0.09))
     assert list(runs) == []
 
 
@@ -66,7 +66,7 @@ def test_batches_of_a_coder_are_repeated_too(
     batches: tuple[float, ...], least: float, spread: float, count: int
 ) -> None:
     made = itertools.count()
-    assert speed._steady(lambda: batches[next(made)]) == (least, pytest.approx(spread))
+    assert speed._steady(lambda: batches[next(made)]) == pytest.approx((least, spread))
     assert next(made) == count
 
 

@@ -55,6 +55,39 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_constants_and_an_order_of_its_own_leave_names_and_numbers(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Two(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.words = nn.Embedding(9, 4)\n"
+        "        self.out = nn.Linear(4, 2)\n"
+        "    def forward(self, ids, mask, rate, bias=None):\n"
+        "        h = self.out(self.words(ids)).mean(1) * (rate / 2)\n"
+        "        return h * mask.sum(1, keepdim=True) + (0 if bias is None else bias)\n"
+        "def make():\n"
+        "    torch.manual_seed(0)\n"
+        "    return Two()\n"
+    )
+    spec = f"{tmp_path / 'two.py'}:make"
+    shapes, constants = {"mask": (1, 3), "ids": (1, 3)}, {"rate": 4, "bias": [1.0, 2.0]}
+    data = export_torch(spec, shapes, constants=constants)
+    session = open_session(data)
+    assert [(i.name, i.dtype) for i in session.inputs] == [("mask", "float32"), ("ids", "int64")]
+    names = {node.name for node in onnx.load_model_from_string(data).graph.node}
+    assert any(name.startswith("out/") for name in names), names
+    assert not any("bound" in name for name in names), names
+    module = load_module(spec)
+    mask, ids = np.ones((1, 3), np.float32), np.array([[1, 2, 3]])
+    with torch.no_grad():
+        expected = module(torch.from_numpy(ids), torch.from_numpy(mask), 4, torch.tensor([1.0, 2.0])).numpy()
+    (answer,) = session.run({"mask": mask, "ids": ids}).values()
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)  # float32 sums in another order
+    with pytest.raises(ProfileError, match="forward has no parameter 'words'"):
+        export_torch(spec, {"ids": (1, 3), "words": (1, 3)}, constants=constants)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

@@ -16,7 +16,7 @@ from splitpoint.profiles.network.model import Tensor
 
 def graph(tensors: Mapping[str, Tensor], macs: int) -> Any:
     """As much of a network as the document looks at."""
-    return types.SimpleNamespace(name="net", tensors=tensors, macs=macs, parameters=40, uncounted={"Erf": 2})
+    return types.SimpleNamespace(name="net", tensors=tensors, macs=macs, parameters=40, uncounted={"Erf": 2}, fixed=())
 
 
 def plain(network: Any, cuts: Sequence[Cut], rejected: Sequence[Rejected] = ()) -> Any:

@@ -32,7 +32,7 @@ def graph(count: int, uncounted: dict[str, int]) -> Any:
     nodes = [side(index=i, name=f"n{i}", op_type="Conv", macs=i, weight_bytes=4 * i) for i in range(count)]
     for node in nodes[: len(uncounted)]:
         node.macs = None
-    return side(name="net", nodes=nodes, parameters=2_500_000, macs=10**9, uncounted=uncounted)
+    return side(name="net", nodes=nodes, parameters=2_500_000, macs=10**9, uncounted=uncounted, fixed=())
 
 
 def test_the_eight_slowest_operators_slowest_first() -> None:

@@ -73,6 +73,42 @@ def ssd(scale: Array | float = 1.0) -> dict[str, Array]:
     return {"scores": scores, "boxes": in_rows(WANTED[:, :4] / scale, 50)}
 
 
+def logit(p: Array) -> Array:
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def yolov5_heads(*, joined: bool = False) -> dict[str, Array]:
+    """Each box in the map of stride 16, by the anchor (30, 61): centre 2 s - 0.5, size (2 s)^2 (YOLOv5's head)."""
+    maps = [np.full((1, 3, 64 // s, 96 // s, 8), -20, np.float32) for s in (8, 16, 32)]
+    for row, scores in zip(WANTED, one_hot(WANTED), strict=True):
+        x, y, w, h = centred(row[None, :4])[0] / 16
+        column, line = int(x), int(y)
+        place = [(x - column + 0.5) / 2, (y - line + 0.5) / 2, np.sqrt(w * 16 / 30) / 2, np.sqrt(h * 16 / 61) / 2]
+        maps[1][0, 0, line, column] = logit(np.array([*place, 0.99, *(scores / 0.99)]))
+    if joined:
+        maps = [m.transpose(0, 1, 4, 2, 3).reshape(1, 24, *m.shape[2:4]) for m in maps]
+    return {f"map{i}": m for i, m in enumerate(maps)}
+
+
+def yolov8_heads(*, apart: bool = False) -> dict[str, Array]:
+    """Each box in the map of stride 8; a distance between two bins is their mixture (YOLOv8's head)."""
+    maps = [np.full((1, 67, 64 // s, 96 // s), -20, np.float32) for s in (32, 8, 16)]
+    for row, scores in zip(WANTED, one_hot(WANTED), strict=True):
+        x0, y0, x1, y1 = row[:4] / 8
+        column, line = int((x0 + x1) / 2), int((y0 + y1) / 2)
+        sides = [column + 0.5 - x0, line + 0.5 - y0, x1 - column - 0.5, y1 - line - 0.5]
+        cell = np.full((4, 16), -60.0)
+        for side, distance in enumerate(sides):
+            low = int(distance)
+            share = distance - low
+            cell[side, [low, low + 1]] = np.log(np.maximum([1 - share, share], 1e-20))
+        maps[1][0, :, line, column] = [*cell.ravel(), *logit(scores)]
+    if apart:
+        parts = {"box": slice(64), "cls": slice(64, None)}
+        return {f"{name}{i}": m[:, part] for i, m in enumerate(maps) for name, part in parts.items()}
+    return {f"map{i}": m for i, m in enumerate(maps)}
+
+
 SIZE = np.tile(np.array(FRAME, np.float64), 2)
 TABLE = WANTED.astype(np.float32)
 FAMILIES: dict[str, tuple[str, Callable[[], dict[str, Array]]]] = {
@@ -89,6 +125,10 @@ FAMILIES: dict[str, tuple[str, Callable[[], dict[str, Array]]]] = {
             "prototypes": np.zeros((1, 32, 16, 24), np.float32),
         },
     ),
+    "yolov5 maps": ("yolov5", yolov5_heads),
+    "yolov5 maps of convolutions": ("yolov5", lambda: yolov5_heads(joined=True)),
+    "yolov8 maps": ("yolov8", yolov8_heads),
+    "yolov8 maps, boxes and classes apart": ("yolov8", lambda: yolov8_heads(apart=True)),
     "ssd": ("ssd", ssd),
     "ssd in shares": ("ssd", lambda: ssd(SIZE)),
     "nms table": ("nms", lambda: {"dets": TABLE[None]}),

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from splitpoint.planner.quality.detection.boxes import Boxes
 from splitpoint.planner.quality.detection.coco import coco_precision
-from splitpoint.planner.quality.detection.matching import THRESHOLDS, match_boxes
+from splitpoint.planner.quality.detection.matching import THRESHOLDS, box_distance, match_boxes
 from splitpoint.planner.quality.detection.mean_precision import mean_precision, mean_precision_interval
 
 SUMMED = 1e-12  # the mean of the same numbers in another order
@@ -114,6 +114,14 @@ def test_a_true_box_is_matched_once_and_by_its_own_class_alone() -> None:
     assert matches.truths == {0: 1}
 
 
+def test_of_equal_overlaps_the_last_true_box_is_taken_as_pycocotools_does() -> None:
+    """The first box lies between two true ones and takes the second, which leaves nothing to the box that is there."""
+    found, true = found_at((2, 0.9, 0), (4, 0.8, 0)), true_at((0, 0), (4, 0))
+    matches = match_boxes(found, true)
+    assert [bits & 1 for bits in matches.hits] == [1, 0]
+    assert mean_precision([matches]) == pytest.approx(reference([(found, true)], 1), abs=SUMMED)
+
+
 def test_an_iou_at_the_threshold_counts() -> None:
     """10x10 against 10x5 inside it: IoU 0.5 exactly."""
     half = np.array([[0, 0, 10, 5, 0.9, 0]], np.float64)
@@ -143,6 +151,21 @@ def test_the_interval_is_that_of_resampled_pictures() -> None:
     assert ends.low <= low + 0.04  # 400 and 2000 resamples; the printed interval also holds the score interval
     assert ends.high >= high - 0.04
     assert ends.high - ends.low < 1.5 * (high - low) + 0.2
+
+
+def test_the_distance_of_boxes_by_hand() -> None:
+    """A box of the score 0.8 moved by half an IoU, and one of 0.4 lost: 1 - 2 (0.8 x 9/11) / (1.2 + 0.8)."""
+    exact, found = found_at((0, 0.8, 0), (50, 0.4, 0)), found_at((1, 0.8, 0))
+    assert box_distance(found, exact) == pytest.approx(1 - 2 * 0.8 * (9 / 11) / 2.0)
+    assert box_distance(exact, exact) == 0
+    assert box_distance(found_at((0, 0.8, 1), (50, 0.4, 1)), exact) == 1  # of another class
+    assert box_distance(found_at((0, 0.8, 0), (50, 0.2, 0)), exact) == pytest.approx(1 - 2 / 2.2)
+    assert box_distance(found_at(), exact) == box_distance(exact, found_at()) == 1
+    assert box_distance(found_at(), found_at()) == 0
+
+
+def test_two_boxes_do_not_share_one_partner() -> None:
+    assert box_distance(found_at((0, 0.5, 0)), found_at((0, 0.5, 0), (0, 0.5, 0))) == pytest.approx(1 - 2 * 0.5 / 1.5)
 
 
 def test_pictures_without_any_box_have_no_precision() -> None:

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from splitpoint.codecs.contract.protocol import Array
+from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.requirements import Bound
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task
@@ -27,7 +29,7 @@ def metric(against: Literal["labels", "unsplit"] = "unsplit", **options: object)
     return make_detect(task, OUTPUTS, against, (1, 3, 100, 100))
 
 
-def output(*boxes: tuple[float, float, int]) -> dict[str, Boxes]:
+def output(*boxes: tuple[float, float, int]) -> dict[str, Array]:
     """Boxes of 10x10 at (x, 50), each with its score and class."""
     table = np.zeros((1, ROWS, 6), np.float32)
     for i, (x, score, name) in enumerate(boxes):
@@ -105,9 +107,11 @@ def test_pictures_without_boxes_are_right_when_nothing_is_found() -> None:
     assert used.value(np.array([0.0, 0.0, 0.0, 2.0])) == 1  # such as a resampled set of empty pictures
 
 
-def judged(used: Detect, rows: list[InputOutcome], subset: Literal["search", "report"] = "report", **options: bool):  # type: ignore[no-untyped-def]
+def judged(
+    used: Detect, rows: list[InputOutcome], subset: Literal["search", "report"] = "report", *, shown: bool = False
+) -> Accuracy:
     outcomes = Outcomes(subset=subset, inputs=tuple(rows), payload_bytes=(1,) * len(rows))
-    return judge(outcomes, used, **options)
+    return judge(outcomes, used, shown=shown)
 
 
 def some_rows(used: Detect) -> list[InputOutcome]:
@@ -118,14 +122,22 @@ def some_rows(used: Detect) -> list[InputOutcome]:
 
 def test_the_other_figures_are_mean_average_precision() -> None:
     found = judged(metric(), some_rows(metric()), shown=True)
+    at_50, searched = figure(found, MAP_50), figure(judged(metric(), some_rows(metric())), MAP_50)
     # Class 0: 16 true boxes, 14 found before any wrong one: precision 1 up to recall 87 of 100. Class 1: all.
-    assert found.figure(MAP_50).value == pytest.approx((88 / 101 + 1) / 2)
-    assert found.figure(MAP_50).drop == pytest.approx(1 - (88 / 101 + 1) / 2)
-    assert found.figure(MAP_50).low < found.figure(MAP_50).value < found.figure(MAP_50).high
-    assert found.figure(MAP_ALL).value == pytest.approx(found.figure(MAP_50).value)
-    searched = judged(metric(), some_rows(metric()))
-    assert searched.figure(MAP_50).value == pytest.approx(found.figure(MAP_50).value)
-    assert searched.figure(MAP_50).low is None
+    assert at_50.value == pytest.approx((88 / 101 + 1) / 2)
+    assert at_50.drop == pytest.approx(1 - (88 / 101 + 1) / 2)
+    assert at_50.low is not None
+    assert at_50.high is not None
+    assert at_50.low < at_50.value < at_50.high
+    assert figure(found, MAP_ALL).value == pytest.approx(at_50.value)
+    assert searched.value == pytest.approx(at_50.value)
+    assert searched.low is None
+
+
+def figure(found: Accuracy, name: str) -> Figure:
+    got = found.figure(name)
+    assert got is not None
+    return got
 
 
 def test_the_floors_and_the_definition() -> None:
@@ -145,9 +157,28 @@ def test_a_floor_without_labels_is_met_by_what_holds_in_95_of_100_resampled_sear
     again = [counts[rng.integers(0, 8, 8)].sum(axis=0) for _ in range(4000)]
     values = [2 * right / (a + b) for right, a, b in again]
     assert found.floor_value == pytest.approx(np.quantile(values, 0.05), abs=0.005)
+    assert found.floor_value is not None
     assert found.floor_value < found.value
     assert judged(used, rows, "report").floor_value is None
-    assert judged(metric("labels"), some_rows(used), "search").floor_value is None
+    assert found.floor_drop is None
+
+
+def test_a_limit_on_the_drop_with_labels_is_met_in_95_of_100_resampled_search_sets_too() -> None:
+    used = metric("labels")
+    lost = output((10, 0.9, 0), (30, 0.8, 1))
+    labels = [sample((10, 0, 0), (30, 1, 0), (50, 0, 0), group=str(i)) for i in range(8)]
+    rows = [observe(used, lost if i < 2 else WHOLE, WHOLE, label) for i, label in enumerate(labels)]
+    found = judged(used, rows, "search")
+    counts, whole = (np.array([getattr(row, name) for row in rows]) for name in ("counts", "unsplit_counts"))
+    rng = np.random.default_rng(7)
+    chosen = rng.integers(0, 8, (4000, 8))
+    f1 = [
+        2 * table[chosen].sum(axis=1)[:, 0] / table[chosen].sum(axis=1)[:, 1:].sum(axis=1) for table in (whole, counts)
+    ]
+    assert found.floor_drop == pytest.approx(np.quantile(f1[0] - f1[1], 0.95), abs=0.005)
+    assert found.floor_drop is not None
+    assert found.floor_drop > found.drop > 0
+    assert judged(used, rows, "report").floor_drop is None
 
 
 def test_a_set_without_any_box_is_refused() -> None:
