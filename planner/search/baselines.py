@@ -53,7 +53,7 @@ def measure_baselines(
         best = decide(lossy, needs, ("payload", "drop"), Aim(prefer=prefer))
         rows.append(("send JPEG, WebP", best.recommended or best.nearest[0]))
     if not pictures:
-        rows += _sent_inputs(given)
+        rows += _sent_inputs(given, unusable)
         measured += [point for _, point in rows[1:]]
     measured += pictures
     usable = [cut for cut in given.network.cuts.cuts if not set(unusable) & set(cut.tensors)]
@@ -115,9 +115,10 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
     return points
 
 
-def _sent_inputs(measurer: Measurer) -> list[tuple[str, Evaluated]]:
+def _sent_inputs(measurer: Measurer, unusable: Collection[str]) -> list[tuple[str, Evaluated]]:
     """The inputs sent without loss, integers (token ids) by their own codec; nothing where they cannot cross."""
-    first = next((cut for cut in measurer.network.cuttable if not cut.head), None)
+    usable = (cut for cut in measurer.network.cuttable if not set(unusable) & set(cut.tensors))
+    first = next((cut for cut in usable if not cut.head), None)
     if first is None:
         return []
     tensors = [measurer.network.graph.tensors[name] for name in first.tensors]

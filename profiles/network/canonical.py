@@ -22,7 +22,6 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
 from splitpoint.profiles.network.layer_names import name_by_module
 from splitpoint.profiles.network.message import normalize_message
-from splitpoint.profiles.network.model import CARRIED_TYPES
 from splitpoint.profiles.network.onnxir import ir, passes
 from splitpoint.profiles.network.runtime import (
     Array,
@@ -139,7 +138,6 @@ def canonicalize(model: ir.Model, *, at: str, input_shapes: Shapes | None = None
     if model.functions:
         passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
-    _refuse_input_types(model, at=at)
     fix_inputs(model, input_shapes, at=at)
     passes.RemoveUnusedNodesPass()(model)
     _refuse_unknown_operators(model, at=at)
@@ -266,18 +264,6 @@ def _external_files(model: ir.Model, path: Path) -> list[Path]:
                 )
             files[file] = None
     return list(files)
-
-
-def _refuse_input_types(model: ir.Model, *, at: str) -> None:
-    for value in model.graph.inputs:
-        kind = value.type.dtype if isinstance(value.type, ir.TensorType) else ir.DataType.UNDEFINED
-        name = "strings" if kind == ir.DataType.STRING else kind.numpy().name if kind else ""
-        if kind != ir.DataType.UNDEFINED and name not in CARRIED_TYPES:
-            raise ProfileError(
-                f"input {value.name!r} holds {name}, which cannot be read from data or sent",
-                at=f"{at}, input {value.name!r}",
-                fix="export the part of the model that starts at a tensor of floats or integers",
-            )
 
 
 def _fix_names(model: ir.Model) -> None:

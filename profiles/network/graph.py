@@ -26,9 +26,9 @@ from splitpoint.profiles.network.canonical import (
 )
 from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
 from splitpoint.profiles.network.model import ModelGraph, Node, Tensor
-from splitpoint.profiles.network.observed_shapes import Observation, complete_shapes
 from splitpoint.profiles.network.onnxir import ir
 from splitpoint.profiles.network.operators.node_work import node_work
+from splitpoint.profiles.network.operators.observed_shapes import Observation, complete_shapes
 from splitpoint.profiles.network.operators.subgraphs import captures, inner_tensors
 from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.network.wire import message_chunks

@@ -1,4 +1,4 @@
-"""What single operators of ONNX and of ONNX Runtime cost: multiply-adds, or the reason why there are none.
+"""What the operators of a network do: multiply-adds or why there are none, sizes, and what runs tell of shapes.
 
-Imports of profiles.network: model, onnxir.
+Imports of profiles.network: canonical, model, onnxir, runtime.
 """

@@ -16,6 +16,7 @@ from splitpoint.planner.search.baselines import measure_baselines, measure_other
 from splitpoint.planner.search.table import PROBE_INPUTS
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.model import Tensor
 
 Make = Callable[..., Any]
 RATES = {"png": 1, "jpeg": 4, "jpeg-420": 2, "webp": 3, "other": 2}
@@ -24,7 +25,7 @@ RATES = {"png": 1, "jpeg": 4, "jpeg-420": 2, "webp": 3, "other": 2}
 @pytest.fixture(autouse=True)
 def pictures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Picture codecs of a few rates; "other" is one that is not a baseline."""
-    made = {n: types.SimpleNamespace(rates=tuple(range(k)), refuses=lambda: None) for n, k in RATES.items()}
+    made = {n: types.SimpleNamespace(rates=tuple(range(k)), refuses=lambda size: None) for n, k in RATES.items()}
     monkeypatch.setattr(baselines, "PICTURES", made)
     return made
 
@@ -47,7 +48,7 @@ class FakeMeasurer:
         self._make, self._drops, self._unfit = make_point, drops or {}, unfit
         self._seconds = uncompressed or {"a": 0.03, "b": 0.01, "c": 0.02}
         cuts = types.SimpleNamespace(cuts=[types.SimpleNamespace(name=cut, tensors=(cut,)) for cut in self._seconds])
-        spec = types.SimpleNamespace(kind=kind, channels=channels)
+        spec = types.SimpleNamespace(kind=kind, channels=channels, height_width=(8, 8))
         self.network = types.SimpleNamespace(
             name=name, variant=types.SimpleNamespace(spec=spec, kind=variant), cuts=cuts, cuttable=[]
         )
@@ -119,7 +120,7 @@ def test_missing_another_limit_ends_nothing(make_point: Make, make_needs: Make) 
 def test_a_picture_codec_that_this_installation_lacks_is_passed_over(
     make_point: Make, make_needs: Make, pictures: dict[str, Any]
 ) -> None:
-    pictures["jpeg-420"].refuses = lambda: "not built in"
+    pictures["jpeg-420"].refuses = lambda size: "not built in"
     _, points, _ = measured(FakeMeasurer(make_point), make_needs())
     assert sent(points) == [row for row in ALL if row[0] != "jpeg-420"]
 
@@ -193,6 +194,22 @@ def test_cuts_that_cannot_be_sent_as_they_are_are_passed_over(make_point: Make, 
         rows, points = measure_baselines(measurer, make_needs(), lambda text: None, unusable=unusable)
         assert [label for label, _ in rows] == ["all on device", "send PNG", "send JPEG, WebP"]
         assert all(point.candidate.placement != "split" for point in points)
+
+
+@pytest.mark.parametrize("unusable", [(), ("x",)])
+def test_an_input_that_holds_infinity_is_not_sent_as_it_is(
+    make_point: Make, make_needs: Make, unusable: tuple[str, ...]
+) -> None:
+    measurer: Any = FakeMeasurer(make_point, kind="tensor")
+    measurer.network.cuttable = [types.SimpleNamespace(name="x", tensors=("x",), head=())]
+    x = Tensor(name="x", shape=(1, 4), dtype="float32", elements=4, bytes=16)
+    measurer.network.graph = types.SimpleNamespace(tensors={"x": x})
+    rows, _ = measure_baselines(measurer, make_needs(), lambda text: None, unusable=unusable)
+    assert [label for label, _ in rows] == [
+        "all on device",
+        *([] if unusable else ["send input"]),
+        "uncompressed split",
+    ]
 
 
 def test_other_networks_run_alone_and_behind_pictures_only_when_they_are_listed(

@@ -87,7 +87,7 @@ def test_a_damaged_sparse_weight_is_named(weight: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(TensorProto.STRING, "strings"), (TensorProto.BFLOAT16, "bfloat16")], ids=["string", "bfloat16"]
+    ("kind", "name"), [(TensorProto.STRING, "string"), (TensorProto.BFLOAT16, "bfloat16")], ids=["string", "bfloat16"]
 )
 def test_inputs_that_no_data_can_give_are_refused_by_name(kind: int, name: str) -> None:
     first = (

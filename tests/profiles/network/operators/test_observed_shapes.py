@@ -13,10 +13,10 @@ from onnx import TensorProto, numpy_helper
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
-from splitpoint.profiles.network import observed_shapes
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.onnxir import ir
+from splitpoint.profiles.network.operators import observed_shapes
 
 HEADER = '<ir_version: 9, opset_import: ["": 20, "com.microsoft": 1]>'
 
