@@ -24,7 +24,7 @@ RATES = {"png": 1, "jpeg": 4, "jpeg-420": 2, "webp": 3, "other": 2}
 @pytest.fixture(autouse=True)
 def pictures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Picture codecs of a few rates; "other" is one that is not a baseline."""
-    made = {n: types.SimpleNamespace(rates=tuple(range(k)), refuses=lambda: None) for n, k in RATES.items()}
+    made = {n: types.SimpleNamespace(rates=tuple(range(k)), refuses=lambda size: None) for n, k in RATES.items()}
     monkeypatch.setattr(baselines, "PICTURES", made)
     return made
 
@@ -47,7 +47,7 @@ class FakeMeasurer:
         self._make, self._drops, self._unfit = make_point, drops or {}, unfit
         self._seconds = uncompressed or {"a": 0.03, "b": 0.01, "c": 0.02}
         cuts = types.SimpleNamespace(cuts=[types.SimpleNamespace(name=cut) for cut in self._seconds])
-        spec = types.SimpleNamespace(kind=kind, channels=channels)
+        spec = types.SimpleNamespace(kind=kind, channels=channels, height_width=(8, 8))
         self.network = types.SimpleNamespace(
             name=name, variant=types.SimpleNamespace(spec=spec, kind=variant), cuts=cuts, cuttable=[]
         )
@@ -119,7 +119,7 @@ def test_missing_another_limit_ends_nothing(make_point: Make, make_needs: Make) 
 def test_a_picture_codec_that_this_installation_lacks_is_passed_over(
     make_point: Make, make_needs: Make, pictures: dict[str, Any]
 ) -> None:
-    pictures["jpeg-420"].refuses = lambda: "not built in"
+    pictures["jpeg-420"].refuses = lambda size: "not built in"
     _, points, _ = measured(FakeMeasurer(make_point), make_needs())
     assert sent(points) == [row for row in ALL if row[0] != "jpeg-420"]
 
