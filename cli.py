@@ -8,20 +8,20 @@ import inspect
 import json
 import re
 import sys
-import tempfile
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
 
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.need import Share
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
 
@@ -77,6 +77,16 @@ def plan_command(
     data: Annotated[
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
+    ] = None,
+    decode: Annotated[
+        str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")
+    ] = None,
+    output: Annotated[
+        list[str] | None, typer.Option(help="Name of an output that the metric reads; may be repeated.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="A metric of your own, file.py:function.")] = None,
     device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
     server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
     link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
@@ -92,9 +102,7 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
-    accept_baseline: Annotated[
-        bool, typer.Option("--accept-baseline", help="Plan although the network is no better than chance.")
-    ] = False,
+    accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
     skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
@@ -109,47 +117,39 @@ def plan_command(
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
         if data is not None:
-            config = msgspec.structs.replace(
-                config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged)
-            )
+            config = override(config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged))
     elif data is None:
         raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
     else:
         config = PlanConfig(model=target, data=DataConfig(source=data))
-    config = msgspec.structs.replace(
+    config = override(
         config,
-        need=_over(config.need, needs),
-        data=_over(config.data, {"skip_damaged": skip_damaged or None}),
-        search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
-        **{
-            name: value
-            for name, value in {
-                "device": device,
-                "server": server,
-                "link": link,
-                "threads": threads,
-                "accept_baseline": accept_baseline or None,
-                "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
-            }.items()
-            if value is not None
-        },
+        task=_task(config.task, task, {"decode": decode, "outputs": None if output is None else tuple(output)}),
+        metric=metric,
+        need=needs,
+        data={"skip_damaged": skip_damaged or None},
+        search={"evaluations": evaluations, "seed": seed},
+        device=device,
+        server=server,
+        link=link,
+        threads=threads,
+        accept_baseline=accept_baseline or None,
+        server_load=_quantity(server_load, units.PerSecond, "--server-load"),
     )
     from splitpoint.planner.flow import plan as find
     from splitpoint.planner.output.documents.plan import plan_document
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
-    from splitpoint.planner.plandir.writing import check_replaceable
+    from splitpoint.planner.plandir.writing import check_place
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
-    from splitpoint.profiles.files.writable import check_folder_writable
 
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
-    check_replaceable(out)
-    check_folder_writable(out)
+    check_place(out)
     if profile is not None:
         check_profile(profile)
     problem = load_problem(config)
@@ -309,10 +309,8 @@ def export_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir import writing
-    from splitpoint.profiles.files.writable import check_folder_writable
 
-    writing.check_replaceable(out)
-    check_folder_writable(out)
+    writing.check_place(out)
     with StageBars(consoles()[1]).stage("report", None) as step:
         writing.export_point(directory, point, out, advance=lambda: step(""))
         step(f"wrote {out}")
@@ -379,10 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        full = ProfileError(
-            str(error.strerror), at=error.filename or tempfile.gettempdir(), fix="make room, or set TMPDIR"
-        )
-        sys.stderr.write(f"error: {full}\n")
+        sys.stderr.write(f"error: {error.strerror}: {error.filename or ''}\n  fix   make room, or set TMPDIR\n")
         return BAD_INPUT
     return OK
 
@@ -390,9 +385,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """The console script."""
     sys.exit(main())
-
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) -> None:
@@ -406,9 +398,19 @@ def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) 
     consoles()[0].print(view())
 
 
-def _over(struct: T, given: Mapping[str, Any]) -> T:
-    """`struct` with the flags that were given."""
-    return msgspec.structs.replace(struct, **{name: value for name, value in given.items() if value is not None})
+def _task(given: str | Task | None, name: str | None, options: Mapping[str, Any]) -> Task | str | None:
+    """The configuration's task with the flags that were given; another task has its own options."""
+    options = {option: value for option, value in options.items() if value is not None}
+    if name is not None and name not in TASKS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(TASKS)}", param_hint="--task")
+    if name is None and not options:
+        return given
+    before = {} if given is None else {"name": given} if isinstance(given, str) else msgspec.structs.asdict(given)
+    if name is not None and before.get("name") != name:
+        before = {"name": name}
+    if "name" not in before:
+        raise typer.BadParameter(f"say for which task: --task {', '.join(TASKS)}", param_hint=f"--{min(options)}")
+    return Task(**(before | options))
 
 
 def _quantity(text: str | None, unit: Any, flag: str) -> float | None:

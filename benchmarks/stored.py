@@ -23,13 +23,13 @@ def machine(threads: int) -> dict[str, Any]:
     return {name: getattr(here, name) for name in ("cpu", "onnxruntime", "threads")}
 
 
-def store(path: Path, found: Mapping[str, Any], *, command: str, threads: int = 1) -> None:
-    """Write `found` with the command (after ``splitpoint.benchmarks.``), the day, the machine and the versions."""
+def store(path: Path, results: Mapping[str, Any], *, command: str, threads: int = 1) -> None:
+    """Write `results` with the command (after ``splitpoint.benchmarks.``), the day, the machine and the versions."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = {
+    origin = {
         "command": f"python -m splitpoint.benchmarks.{command}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(threads),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
     }
-    path.write_text(json.dumps(said | dict(found), indent=1) + "\n")
+    path.write_text(json.dumps(origin | dict(results), indent=1) + "\n")

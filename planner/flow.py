@@ -40,12 +40,10 @@ def plan(
     *,
     stored_profile: Path | None = None,
     progress: Progress | None = None,
-    budget_bytes: int | None = None,
 ) -> SearchResult:
     """Find the front and the recommended point.
 
     The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same result.
-    `budget_bytes` bounds what is kept in memory to be used again (default: a quarter of what is free, at most 2 GB).
     """
     require_optuna()
     progress = progress or Silent()
@@ -66,7 +64,7 @@ def plan(
             given = networks[0] if networks else None
             networks.append(describe_network(problem, variant, measured, host=profile.host, given=given))
         step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts")
-    cache = ByteCache(default_budget() if budget_bytes is None else budget_bytes)
+    cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
         measurers: dict[str, Measurer] = {}
         for network in networks:

@@ -48,15 +48,15 @@ def strategies() -> ModuleType:
 @pytest.fixture(scope="session")
 def make_point() -> Callable[..., Evaluated]:
     """`make_point(payload=..., latency=..., drop=...)` of tests/points.py."""
-    made: Callable[..., Evaluated] = _sibling("points").make_point
-    return made
+    function: Callable[..., Evaluated] = _sibling("points").make_point
+    return function
 
 
 @pytest.fixture(scope="session")
 def make_needs() -> Callable[..., Requirements]:
     """`make_needs(deadline_s=...)` of tests/points.py."""
-    made: Callable[..., Requirements] = _sibling("points").make_needs
-    return made
+    function: Callable[..., Requirements] = _sibling("points").make_needs
+    return function
 
 
 @pytest.fixture(scope="session")
@@ -115,8 +115,8 @@ def copied(split_plan: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def pictures() -> NDArray[np.uint8]:
     """The small network's pictures (N, H, W, 3)."""
-    made: NDArray[np.uint8] = _sibling("planning").pictures()
-    return made
+    array: NDArray[np.uint8] = _sibling("planning").pictures()
+    return array
 
 
 @pytest.fixture

@@ -72,10 +72,10 @@ def with_weights(text: str) -> bytes:
     proto = onnx.parser.parse_model(text)
     inputs = {value.name for value in proto.graph.input}
     given = {weight.name for weight in proto.graph.initializer}
-    made = {name for node in proto.graph.node for name in node.output}
+    computed = {name for node in proto.graph.node for name in node.output}
     rng = np.random.default_rng(0)
     for value in proto.graph.value_info:
-        if value.name not in inputs | given | made:
+        if value.name not in inputs | given | computed:
             kind = value.type.tensor_type
             shape = [dim.dim_value for dim in kind.shape.dim]
             numbers = 4 * rng.standard_normal(shape)

@@ -81,7 +81,9 @@ def fill_home(folder: Path) -> None:
     write_yaml(folder / "slow.yaml", msgspec.structs.replace(load_device("raspberry-pi-4"), name="slow", compute=slow))
     write_yaml(folder / "fixed-pi.yaml", load_device("raspberry-pi-4"))
     write_config(folder, "labelled.yaml", data="labelled.npz", need=Need(max_drop=0.2))
-    write_config(folder, "plain.yaml", data="plain.npz", need=Need(min_agreement=0.7), device="slow.yaml")
+    write_config(
+        folder, "plain.yaml", data="plain.npz", need=Need(min_agreement=0.7), device="slow.yaml", task="classify"
+    )
 
 
 def write_fixed_profile(home: Path) -> Path:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from splitpoint.planner.deploy.accuracy import Accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS
@@ -31,6 +31,7 @@ def make_point(
     high: float = 1.0,
     metric: str = "top1",
     n: int = 100,
+    also: Sequence[Figure] = (),
     **cost: Any,
 ) -> Evaluated:
     """A measured point whose latency is all in its head; `cost` are other fields of `Cost`."""
@@ -41,7 +42,7 @@ def make_point(
         candidate=Candidate(variant=variant, placement=placement, cut=cut, codec=codec, rate=rate),  # type: ignore[arg-type]  # a literal
         cost=Cost(**fields),
         accuracy=Accuracy(
-            metric=metric,  # type: ignore[arg-type]  # a literal
+            metric=metric,
             value=value,
             drop=drop,
             low=value if low is None else low,
@@ -52,6 +53,7 @@ def make_point(
             relative_error=0.0,
             payload_bytes=payload,
             subset="search",
+            also=tuple(also),
         ),
         label=label,
     )

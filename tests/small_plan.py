@@ -58,10 +58,10 @@ def make(folder: Path) -> None:
     outcome = plan(load_problem(config))
     inside = [p for p in outcome.points if p.candidate.codec == "fast" and p.candidate.cut != "x"]
     point = max(inside, key=lambda p: p.accuracy.payload_bytes)
-    made = write_plan(outcome, point, folder / "plan")
-    payload = made.head(read_picture(folder / "photo.png", made.file.input))
+    written = write_plan(outcome, point, folder / "plan")
+    payload = written.head(read_picture(folder / "photo.png", written.file.input))
     (folder / "photo.payload").write_bytes(payload)
-    np.save(folder / "photo.npy", np.asarray(made.tail(payload)))
+    np.save(folder / "photo.npy", np.asarray(written.tail(payload)))
 
 
 def write_inputs(folder: Path) -> None:

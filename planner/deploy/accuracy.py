@@ -6,22 +6,36 @@ from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["Accuracy", "Metric"]
+__all__ = ["Accuracy", "Figure", "OutputError"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-Metric = Literal["top1", "agreement", "fidelity"]
+class Figure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another figure of the same answers, beside the metric."""
+
+    name: str
+    value: float
+    drop: float  # the unsplit network's minus `value`
+    low: float | None = None  # 95 % interval of `value`; None: not computed
+    high: float | None = None
+
+
+class OutputError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far one of several outputs is from the unsplit network's."""
+
+    name: str
+    relative_error: float  # ||y - y0|| / ||y0||, mean over the inputs
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Quality of a candidate on one set, through real payload bytes and the real tail."""
 
-    metric: Metric
-    value: float  # top-1 or agreement as a fraction; fidelity = 1 - relative error
-    drop: float  # metric of the unsplit model minus value (agreement and fidelity: 1 - value)
+    metric: str  # its name in tables; plan.yaml's `metric` block has its unit and definition
+    value: float  # 1 is perfect
+    drop: float  # metric of the unsplit network minus value; without labels 1 - value
     low: float  # 95 % interval of `value`
     high: float
     drop_high: float  # upper 95 % bound of `drop`
@@ -30,3 +44,9 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     relative_error: Annotated[float, msgspec.Meta(ge=0)]  # ||y - y0|| / ||y0|| of the outputs, mean
     payload_bytes: Annotated[float, msgspec.Meta(ge=0)]  # mean over the same inputs
     subset: Literal["search", "report"]
+    also: tuple[Figure, ...] = ()
+    output_errors: tuple[OutputError, ...] = ()  # where the network has several outputs
+
+    def figure(self, name: str) -> Figure | None:
+        """The other figure of that name, or None."""
+        return next((figure for figure in self.also if figure.name == name), None)

@@ -9,6 +9,7 @@ import msgspec
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Requirements
+from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.network.inputs import InputSpec
@@ -32,7 +33,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "2.1"
+FORMAT = "3.0"
 
 Placement = Literal["split", "device", "server"]
 
@@ -122,6 +123,8 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     external: dict[str, str] = {}  # files of `files` that are not stored here (--no-data) -> where they came from
     model: ModelSource
     input: InputSpec
+    task: Task
+    metric: MetricUse
     cut: CutChoice | None
     codec: CodecChoice
     predicted: Cost

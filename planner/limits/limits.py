@@ -26,7 +26,7 @@ from splitpoint.profiles.units import (
     format_usd,
 )
 
-__all__ = ["ENERGY_FIGURES", "LIMITS", "PRICE_FIGURES", "Figure", "Limit"]
+__all__ = ["COSINE", "ENERGY_FIGURES", "FIGURES", "LIMITS", "MAP", "PRICE_FIGURES", "Figure", "Limit"]
 
 
 def __dir__() -> list[str]:
@@ -57,6 +57,7 @@ class Limit:
     on_arrival: bool = False  # it counts only for a message that arrives
     of_device: Callable[[Device], float | None] | None = None  # what a device allows, whether or not it was asked
     figures: tuple[Figure, ...] = ()  # sections of profiles without which it is not known
+    of_quality: bool = False  # what the report set must confirm
 
     @property
     def kind(self) -> str:
@@ -75,6 +76,17 @@ class Limit:
     def exceeds(self, got: float, bound: float) -> float:
         """How far `got` is beyond `bound`; nothing or less when it is met."""
         return got - bound if self.best == "least" else bound - got
+
+
+FIGURES = MAP, COSINE = "mAP@0.5", "cosine"  # other figures of a metric that may have a bound
+
+
+def _figure(point: Evaluated, name: str, confident: bool) -> float | None:
+    """Another figure of the point's quality; None where the task's metric has no such figure."""
+    figure = point.accuracy.figure(name)
+    if figure is None:
+        return None
+    return figure.low if confident and figure.low is not None else figure.value
 
 
 LIMITS: Mapping[str, Limit] = {
@@ -121,8 +133,9 @@ LIMITS: Mapping[str, Limit] = {
             show=lambda value: f"{100 * value:.3g} %",
             show_gap=lambda value: f"{100 * value:.1f} points",
             short="lossy",
-            help="Largest top-1 drop on labelled data, such as 1%. [default: 1%]",
+            help="Largest drop of the metric on labelled data, such as 1%. [default: 1%]",
             absolute=True,
+            of_quality=True,
         ),
         Limit(
             name="quality",
@@ -133,8 +146,33 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, confident: point.accuracy.low if confident else point.accuracy.value,
             show=lambda value: f"{value:.3g}",
             short="lossy",
-            help="Least agreement with the unsplit network, 0 to 1. [default: 0.9 without labels]",
+            help="Least metric against the unsplit network's answers, 0 to 1. [default: 0.9 without labels]",
             absolute=True,
+            of_quality=True,
+        ),
+        Limit(
+            name=MAP,
+            field="min_map",
+            unit=Fraction,
+            best="most",
+            read=lambda point, confident: _figure(point, MAP, confident),
+            show=lambda value: f"{value:.3g}",
+            short="lossy",
+            help="Detection: least mAP at IoU 0.5, 0 to 1. [default: 0.9 without labels]",
+            absolute=True,
+            of_quality=True,
+        ),
+        Limit(
+            name=COSINE,
+            field="min_cosine",
+            unit=Fraction,
+            best="most",
+            read=lambda point, confident: _figure(point, COSINE, confident),
+            show=lambda value: f"{value:.3g}",
+            short="lossy",
+            help="Embeddings: least cosine similarity with the unsplit network's. [default: 0.9]",
+            absolute=True,
+            of_quality=True,
         ),
         Limit(
             name="payload",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from splitpoint.planner.deploy.requirements import Bound, Requirements
-from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.limits.limits import FIGURES, LIMITS
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["Need", "Share", "asked", "requirements"]
+__all__ = ["Need", "Share", "asked", "check_share", "requirements"]
 
 
 def __dir__() -> list[str]:
@@ -56,23 +57,35 @@ def asked(need: Need) -> dict[str, float]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def requirements(need: Need, *, labelled: bool) -> Requirements:
-    """The limits to bind, with the default quality floor: 1 point of top-1 with labels, 0.90 agreement without.
+def check_share(need: Need) -> None:
+    """Raise `ProfileError` for a share of cases without the deadline that it is of."""
+    if need.deadline_share is not None and need.deadline is None:
+        raise ProfileError("a share of cases needs a deadline", at="$.need.deadline_share", fix="add deadline")
 
-    Raises `ProfileError` when a drop is asked of unlabelled data, where only agreement can be measured, and when a
-    share is asked of no deadline.
+
+def requirements(
+    need: Need, *, labelled: bool, floors: Sequence[Bound] = (), figures: Sequence[str] = ()
+) -> Requirements:
+    """The limits to bind, with the default quality floor: a drop of 1 point with labels, 0.90 agreement without.
+
+    `figures` are names of the metric's other figures, `floors` its default bounds on them. Raises `ProfileError` when
+    a drop is asked of unlabelled data, where only agreement can be measured, when a figure is asked that the metric
+    does not have, and when a share is asked of no deadline.
     """
     bounds = asked(need)
     if "drop" in bounds and not labelled:
         raise ProfileError(
             "max_drop needs labels, and the data has none",
             at="$.need.max_drop",
-            fix="use min_agreement (agreement with the unsplit network), or give a labelled folder",
+            fix="use min_agreement (with the unsplit network's answers), or give labelled data",
         )
-    if need.deadline_share is not None and "latency" not in bounds:
-        raise ProfileError("a share of cases needs a deadline", at="$.need.deadline_share", fix="add deadline")
+    for name in FIGURES:
+        if name in bounds and name not in figures:
+            raise ProfileError(f"this task's metric has no {name}", at=f"$.need.{LIMITS[name].field}", fix="remove it")
+    check_share(need)
     if "drop" not in bounds and "quality" not in bounds:
         bounds |= {"drop": DEFAULT_DROP} if labelled else {"quality": DEFAULT_AGREEMENT}
+    bounds = {floor.limit: floor.value for floor in floors} | bounds
     return Requirements(
         bounds=tuple(Bound(limit=name, value=bounds[name]) for name in LIMITS if name in bounds),
         confident=need.confident,

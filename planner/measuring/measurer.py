@@ -49,6 +49,7 @@ class Measurer:
             split.search,
             problem.metric,
             network.cut,
+            [tensor.name for tensor in problem.graph.outputs],
             reference=None if given is None else given.evaluator.whole,
         )
         times = host_times(network, threads=problem.threads)

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.values.candidate import Evaluated
@@ -54,7 +53,7 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     head_bytes: int
     head_peak_bytes: int
     head_file_bytes: int
-    metric: Metric
+    metric: str
     value: float
     low: float
     high: float

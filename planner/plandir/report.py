@@ -8,11 +8,13 @@ import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.codecs.store import npz_bytes
-from splitpoint.planner.deploy.accuracy import Accuracy, Metric
+from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import WHOLE, Plan
 from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, Sample, network_input
+from splitpoint.planner.samples.truths import pack_truths
 from splitpoint.planner.values.outcomes import Outcomes
 from splitpoint.profiles.network.runtime import open_session
 
@@ -27,40 +29,47 @@ REFERENCE = "reference.npz"  # what the given network gives for the report input
 
 
 def report_bytes(dataset: Dataset) -> bytes:
-    """The bytes of report-inputs.npz: arrays x, y and group as `planner.samples.readers.load_npz` reads them."""
+    """The bytes of report-inputs.npz: inputs, labels and groups as `planner.samples.readers.load_npz` reads them."""
     pictures = dataset.samples[0].picture is not None
     rows = [s.picture if pictures else np.asarray(s.tensor)[0] for s in dataset.samples]
     arrays = {"x": np.stack([np.asarray(row) for row in rows]), "group": np.array([s.group for s in dataset.samples])}
     if dataset.labels is not None:
         arrays["y"] = dataset.labels
+    truths = [s.truth for s in dataset.samples if s.truth is not None]
+    if truths:
+        arrays |= pack_truths(truths)
     return npz_bytes(arrays)
 
 
 def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
-    """Every report input through `plan.head`, its bytes through `plan.tail`, against the given network unsplit."""
+    """Every report input through `plan.head`, its bytes through `plan.tail`, compared with the labels or the unsplit
+    network's answers; `metric` reads the plan's outputs."""
+    metric = metric.prepare(metric.answer(reference) for reference in _references(plan, dataset))
     rows, sizes = [], []
     for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
         payload = plan.head(plan_input(plan, sample))
         y = plan.tail(payload)
-        outputs = list(y.values()) if isinstance(y, dict) else [y]
-        rows.append(observe(outputs, reference, label=sample.label, group=sample.group))
+        outputs = y if isinstance(y, dict) else {name: y for name in reference}
+        rows.append(observe(metric, outputs, reference, sample))
         sizes.append(0 if plan.file.placement == "device" else len(payload))
         advance()
-    return judge(Outcomes(subset="report", inputs=tuple(rows), payload_bytes=tuple(sizes)), metric)
+    outcomes = Outcomes(subset="report", inputs=tuple(rows), payload_bytes=tuple(sizes))
+    return judge(outcomes, metric, output_names=[tensor.name for tensor in plan.file.model.outputs])
 
 
-def _references(plan: Plan, dataset: Dataset) -> Iterator[list[Array]]:
-    """The given network's outputs for each input: stored, or from whole.onnx when that is the given network."""
+def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:
+    """The given network's outputs by name for each input: stored, or from whole.onnx when that is the given network."""
     model = plan.file.model
     if REFERENCE in plan.file.files:
         with np.load(plan.path(REFERENCE), allow_pickle=False) as stored:
             arrays = [stored[f"out{i}"] for i in range(len(model.outputs))]
-        yield from (list(row) for row in zip(*arrays, strict=True))
+        names = [tensor.name for tensor in model.outputs]
+        yield from (dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True))
         return
     whole = open_session(plan.path(WHOLE), level="all")
     for sample in dataset.samples:
         exact = whole.run({model.input.name: network_input(sample, dataset.spec)})
-        yield [exact[tensor.name] for tensor in model.outputs]
+        yield {tensor.name: exact[tensor.name] for tensor in model.outputs}
 
 
 def plan_input(plan: Plan, sample: Sample) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

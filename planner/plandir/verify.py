@@ -17,6 +17,7 @@ from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
 from splitpoint.planner.plandir.report import plan_input, run_report
+from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.samples.dataset import Dataset, network_input
 from splitpoint.planner.samples.readers import load_npz
 from splitpoint.profiles.errors import ProfileError
@@ -162,7 +163,7 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         for name in ("payload", metric):
             yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
-    got = run_report(plan, dataset, planned.metric)
+    got = run_report(plan, dataset, make_metric(plan.file.task, plan.file.model.outputs, plan.file.metric.against))
     off = abs(got.payload_bytes - planned.payload_bytes)
     good = off <= PAYLOAD_TOLERANCE * planned.payload_bytes
     yield Check(

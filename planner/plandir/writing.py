@@ -30,6 +30,7 @@ from splitpoint.planner.deploy.schema import (
     ProfileSource,
     SearchReport,
 )
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.plandir.contents import CONFIG, FRONT, POINT, POINTS
 from splitpoint.planner.plandir.front import front_text
@@ -44,16 +45,19 @@ from splitpoint.planner.plandir.variant_files import (
     stored_variants,
     variant_files,
 )
+from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.samples.readers import load_npz
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
+from splitpoint.profiles.files.writable import check_folder_writable
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["NotWrittenError", "check_replaceable", "export_point", "write_plan"]
+__all__ = ["NotWrittenError", "check_place", "check_replaceable", "export_point", "write_plan"]
 
 
 def __dir__() -> list[str]:
@@ -99,6 +103,12 @@ def write_plan(
             _drop_data(folder, result)
         _list_contents(folder)
     return Plan.load(directory)
+
+
+def check_place(directory: Path) -> None:
+    """Raise `ProfileError` unless a plan can be written there now: replaceable, and tried."""
+    check_replaceable(directory)
+    check_folder_writable(directory)
 
 
 def check_replaceable(directory: Path) -> None:
@@ -152,8 +162,8 @@ def export_point(source: Path, number: int, directory: Path, *, advance: Callabl
     variant = read_yaml(chosen / POINT, PointFile).variant
     origin, template = source, plan.file
     if (source / VARIANTS).is_dir():
-        origin, said = stored_variant(source, variant)
-        template = msgspec.structs.replace(template, model=said.model, input=said.input)
+        origin, stored = stored_variant(source, variant)
+        template = msgspec.structs.replace(template, model=stored.model, input=stored.input)
     elif variant != plan.file.variant:
         raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
     graph = load_graph((origin / WHOLE).read_bytes(), name=template.model.name, source=template.model.source)
@@ -214,7 +224,8 @@ def _finish(folder: Path, template: PlanFile, graph: ModelGraph, point: Path, ad
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input)
-    accuracy = run_report(plan, dataset, chosen.search.metric, advance=advance)
+    metric = make_metric(file.task, file.model.outputs, file.metric.against)
+    accuracy = run_report(plan, dataset, metric, advance=advance)
     (folder / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, report=accuracy)))
 
 
@@ -270,6 +281,13 @@ def _write_point(folder: Path, result: SearchResult, point: Evaluated, number: i
     _write_all(folder, {POINT: dump_yaml(chosen).encode(), **files})
 
 
+def _task_of(problem: Problem, graph: ModelGraph) -> Task:
+    """The task with the names that the outputs have in `graph`, which are the given network's by position."""
+    given = [tensor.name for tensor in problem.graph.outputs]
+    names = tuple(graph.outputs[given.index(name)].name for name in problem.metric.task.outputs)
+    return msgspec.structs.replace(problem.metric.task, outputs=names)
+
+
 def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes]) -> PlanFile:
     """Everything of plan.yaml that does not depend on the point; the first point's values hold the place."""
     problem, profile = result.problem, result.profile
@@ -285,6 +303,8 @@ def _template(result: SearchResult, network: Network, shared: Mapping[str, bytes
         files={name: hashlib.sha256(data).hexdigest() for name, data in shared.items()},
         model=model_source(network.graph),
         input=network.variant.spec,
+        task=_task_of(problem, network.graph),
+        metric=problem.metric.use,
         cut=None,
         codec=CodecChoice(name="-", id=0, rate=0, rate_label="-", boundary="none", needs_splitpoint=()),
         predicted=some.cost,

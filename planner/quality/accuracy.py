@@ -6,55 +6,71 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from splitpoint.planner.deploy.accuracy import Accuracy, Metric
-from splitpoint.planner.quality.intervals import cluster_mean, paired_drop, proportion
+from splitpoint.planner.deploy.accuracy import Accuracy, OutputError
+from splitpoint.planner.quality.intervals import (
+    Interval,
+    cluster_mean,
+    drop_of_sums,
+    of_sums,
+    paired_drop,
+    proportion,
+)
+from splitpoint.planner.quality.metrics.protocol import Floats, Metric
 from splitpoint.planner.values.outcomes import Outcomes
 
-__all__ = ["choose_metric", "judge"]
+__all__ = ["judge"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-def choose_metric(output_shape: Sequence[int], *, labelled: bool, agreement: bool) -> Metric:
-    """The metric: top-1 with labels (unless agreement is asked for), agreement for class scores, else fidelity."""
-    classes = len(output_shape) == 2 and output_shape[0] == 1 and output_shape[1] > 1
-    if not classes:
-        return "fidelity"
-    return "top1" if labelled and not agreement else "agreement"
-
-
-def judge(outcomes: Outcomes, metric: Metric) -> Accuracy:
+def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = ()) -> Accuracy:
     """The value of `metric` with its 95 % interval and the drop from the unsplit network on the same inputs.
 
-    Inputs of one group are one unit of the intervals, see docs/notes/accuracy.md.
+    Inputs of one group are one unit of the intervals, see docs/notes/accuracy.md. `output_names` are the network's
+    outputs; where there are several, the error of each is given too.
     """
     rows = outcomes.inputs
     groups = [row.group for row in rows]
-    errors = [row.relative_error for row in rows]
-    if metric == "fidelity":
-        values = 1 - np.minimum(np.array(errors), 1.0)
-        value = float(values.mean())
-        interval = cluster_mean(values, groups)
-        drop, drop_high = 1 - value, 1 - interval.low
-    else:
-        hits = np.array([row.same if metric == "agreement" else bool(row.right) for row in rows])
-        whole = np.array([True if metric == "agreement" else bool(row.reference_right) for row in rows])
-        value = float(hits.mean())
-        interval = proportion(hits, groups)
-        drop = float(whole.mean() - hits.mean())
-        drop_high = 1 - interval.low if metric == "agreement" else paired_drop(whole, hits, groups).high
+    counts = np.array([row.counts for row in rows], np.float64)  # (N, F)
+    unsplit = np.array([row.unsplit_counts for row in rows], np.float64)
+    value, whole = (float(metric.value(_total(table))) for table in (counts, unsplit))
+    interval, drop_high = _bounds(metric, counts, unsplit, groups)
+    errors = np.array([row.output_errors for row in rows]).mean(axis=0)
     return Accuracy(
-        metric=metric,
+        metric=metric.use.name,
         value=value,
-        drop=drop,
+        drop=whole - value if metric.against == "labels" else 1 - value,
         low=interval.low,
         high=interval.high,
-        drop_high=drop_high,
+        drop_high=drop_high if metric.against == "labels" else 1 - interval.low,
         n=len(rows),
         groups=len(set(groups)),
-        relative_error=float(np.mean(errors)),
+        relative_error=float(np.mean([row.relative_error for row in rows])),
         payload_bytes=float(np.mean(outcomes.payload_bytes)),
         subset=outcomes.subset,
+        also=metric.also(rows),
+        output_errors=tuple(
+            OutputError(name=name, relative_error=float(error))
+            for name, error in zip(output_names, errors, strict=True)
+        )
+        if len(output_names) > 1
+        else (),
     )
+
+
+def _total(counts: Floats) -> Floats:
+    """(N, F) -> (F + 1,): the sums over inputs, and their number."""
+    return np.append(counts.sum(axis=0), len(counts))
+
+
+def _bounds(metric: Metric, counts: Floats, unsplit: Floats, groups: Sequence[str]) -> tuple[Interval, float]:
+    """The interval of the value, and the upper bound of the drop against the labels."""
+    if metric.statistic == "proportion":
+        hits, whole = counts[:, 0] > 0, unsplit[:, 0] > 0
+        return proportion(hits, groups), paired_drop(whole, hits, groups).high
+    if metric.statistic == "mean":
+        values, lost = counts[:, 0], unsplit[:, 0] - counts[:, 0]
+        return cluster_mean(values, groups), cluster_mean(lost, groups, within=(-1.0, 1.0)).high
+    return of_sums(counts, groups, metric.value), drop_of_sums(unsplit, counts, groups, metric.value).high

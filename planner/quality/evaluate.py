@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -10,8 +11,8 @@ from splitpoint.codecs.contract.protocol import Array, FitError
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, Coded, NetworkRuns
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.values.candidate import Candidate, Measured
@@ -40,15 +41,18 @@ class Evaluator:
         dataset: Dataset,
         metric: Metric,
         cut_of: Callable[[str], Cut],
+        output_names: Sequence[str],
         *,
         subset: Literal["search", "report"] = "search",
         reference: Reference | None = None,
     ) -> None:
         """`cut_of` gives the cut of a name that a candidate has.
 
-        `reference` gives the outputs of the given network for the same inputs; None: this is the given network.
+        `output_names` are those of the given network, which the metric knows; another network's outputs are the same
+        by position. `reference` gives the outputs of the given network for the same inputs; None: this is that one.
         """
-        self._runs, self._dataset, self._metric, self._cut_of = runs, dataset, metric, cut_of
+        self._runs, self._dataset, self._cut_of = runs, dataset, cut_of
+        self._given_metric, self._names = metric, tuple(output_names)
         self._subset: Literal["search", "report"] = subset
         self._reference = reference or self.whole
         self.tail_runs = 0  # inputs that went through a tail
@@ -69,7 +73,14 @@ class Evaluator:
                 return None
             label = REGISTRY[candidate.codec].rates[candidate.rate].label
         outcomes = Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
-        return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=judge(outcomes, self._metric))
+        accuracy = judge(outcomes, self._metric, output_names=self._names)
+        return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=accuracy)
+
+    @functools.cached_property
+    def _metric(self) -> Metric:
+        """The metric, prepared with the unsplit network's answers of this set."""
+        references = (self._named(self._reference(index)) for index in range(len(self._dataset)))
+        return self._given_metric.prepare(self._given_metric.answer(outputs) for outputs in references)
 
     def whole(self, index: int) -> list[Array]:
         """Outputs of this network, unsplit, for the input number `index`."""
@@ -80,8 +91,11 @@ class Evaluator:
         )
 
     def _observe(self, index: int, outputs: Sequence[Array]) -> InputOutcome:
-        sample = self._dataset.samples[index]
-        return observe(outputs, self._reference(index), label=sample.label, group=sample.group)
+        reference = self._named(self._reference(index))
+        return observe(self._metric, self._named(outputs), reference, self._dataset.samples[index])
+
+    def _named(self, outputs: Sequence[Array]) -> dict[str, Array]:
+        return dict(zip(self._names, outputs, strict=True))
 
     def _split(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
         runs, cut = self._runs, self._cut_of(candidate.cut)

@@ -1,12 +1,14 @@
-"""The outcome of one input: a candidate's output tensors compared with those of the unsplit network."""
+"""The outcome of one input: a candidate's output tensors compared with the truth and with the unsplit network's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
+from splitpoint.planner.quality.metrics.protocol import Metric
+from splitpoint.planner.samples.dataset import Sample
 from splitpoint.planner.values.outcomes import InputOutcome
 
 __all__ = ["observe", "relative_error"]
@@ -16,34 +18,35 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def observe(outputs: Sequence[Array], reference: Sequence[Array], *, label: int | None, group: str) -> InputOutcome:
-    """The outcome of one input: a candidate's outputs compared with the unsplit network's; the first is the answer.
-
-    An output that is not finite is no answer: it is neither right nor the same.
-    """
-    answer, expected = np.asarray(outputs[0]), np.asarray(reference[0])
-    finite = bool(np.isfinite(answer).all())
-    top, reference_top = int(np.argmax(answer)), int(np.argmax(expected))
-    margin_change: float | None = None
-    divergence: float | None = None
-    if finite and expected.ndim == 2 and expected.shape[0] == 1 and expected.shape[1] > 1:
-        scores, exact = (np.asarray(y, np.float64).ravel() for y in (answer, expected))
-        margin_change = _margin(scores, reference_top) - _margin(exact, reference_top)
-        divergence = _divergence(exact, scores)
+def observe(
+    metric: Metric, outputs: Mapping[str, Array], reference: Mapping[str, Array], sample: Sample
+) -> InputOutcome:
+    """The outcome of one input: `outputs` of a candidate, `reference` of the unsplit network, both by name."""
+    answer, exact = metric.answer(outputs), metric.answer(reference)
+    truth = metric.label(sample) if metric.against == "labels" else metric.truth(exact)
+    margin_change, divergence = None, None
+    if metric.task.name == "classify" and answer is not None and exact is not None:
+        top = int(np.argmax(exact))
+        margin_change = _margin(answer, top) - _margin(exact, top)
+        divergence = _divergence(exact, answer)
     return InputOutcome(
-        right=None if label is None else finite and top == label,
-        reference_right=None if label is None else reference_top == label,
-        same=finite and top == reference_top,
+        counts=metric.compare(answer, truth),
+        unsplit_counts=metric.compare(exact, truth),
         margin_change=margin_change,
         divergence=divergence,
-        relative_error=relative_error(outputs, reference),
-        group=group,
+        relative_error=relative_error(outputs.values(), [reference[name] for name in outputs]),
+        output_errors=tuple(relative_error([y], [reference[name]]) for name, y in outputs.items()),
+        group=sample.group,
+        matches=metric.match(answer, truth),
+        unsplit_matches=metric.match(exact, truth),
     )
 
 
 def relative_error(outputs: Iterable[Array], exact: Iterable[Array]) -> float:
     """||y - y0|| / ||y0|| over all outputs; 0 for equal outputs, infinity where y is not finite."""
     pairs = [(np.asarray(y, np.float64), np.asarray(y0, np.float64)) for y, y0 in zip(outputs, exact, strict=True)]
+    if any(y.shape != y0.shape for y, y0 in pairs):
+        return float("inf")  # an output of another size, such as another number of boxes
     error = sum(float(((y - y0) ** 2).sum()) for y, y0 in pairs)
     power = sum(float((y0**2).sum()) for _, y0 in pairs)
     if not np.isfinite(error):

@@ -52,6 +52,7 @@ class Sample:
     tensor: NDArray[Any] | None = None
     label: int | None = None  # index of the output that is right
     changes: PictureChanges | None = None  # what reading its file changed
+    truth: NDArray[Any] | None = None  # a label that is no class: boxes (M, 6), a mask (H, W), tokens (L,), numbers
 
     def __post_init__(self) -> None:
         """Check that there is exactly one of picture and tensor."""
@@ -92,6 +93,11 @@ class Dataset:
         return np.array([s.label for s in self.samples], dtype=np.int64)
 
     @property
+    def labelled(self) -> bool:
+        """Whether the inputs come with what is right: a class, boxes, a mask, tokens or numbers."""
+        return self.samples[0].label is not None or self.samples[0].truth is not None
+
+    @property
     def groups(self) -> NDArray[np.int64]:
         """(N,) a number for the group of each sample, in order of first appearance."""
         code: dict[str, int] = {}
@@ -114,6 +120,9 @@ class Dataset:
             assert content is not None  # Sample's invariant
             digest.update(f"{content.dtype.str} {content.shape} {sample.label} {sample.group}\n".encode())
             digest.update(np.ascontiguousarray(content).tobytes())
+            if sample.truth is not None:
+                digest.update(f"{sample.truth.dtype.str} {sample.truth.shape}\n".encode())
+                digest.update(np.ascontiguousarray(sample.truth).tobytes())
         return digest.hexdigest()
 
 
@@ -208,7 +217,7 @@ def _name(dataset: Dataset, index: int) -> str:
 
 
 def _check_sample(sample: Sample, spec: InputSpec, first: Sample) -> None:
-    if (sample.label is None) != (first.label is None):
+    if (sample.label is None) != (first.label is None) or (sample.truth is None) != (first.truth is None):
         raise ProfileError("some inputs have labels and some have none", at=sample.name)
     if sample.label is not None and sample.label < 0:
         raise ProfileError(f"label {sample.label} is below 0", at=sample.name)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.planner.samples.truths import unpack_truths
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import call_user_code, import_named
 from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
@@ -104,7 +105,10 @@ def load_folder(
 
 
 def load_npz(path: Path, spec: InputSpec) -> Dataset:
-    """The samples of an .npz file: arrays x (N, ...), and optionally integer labels y (N,) and group (N,); no pickles.
+    """The samples of an .npz file: arrays x (N, ...), and optionally labels y (N, ...) and group (N,); no pickles.
+
+    Integers y (N,) are classes; masks (N, H, W), tokens (N, L) and numbers are what their task says. Labels of
+    different sizes are `truth`, all of them one after the other, and `truth_shapes` (N, D).
 
     For an image x is uint8 pictures (N, H, W, C), or (N, H, W) for gray, of the network's size; for a tensor the
     network's inputs without their batch axis. float64 is rounded to float32.
@@ -117,18 +121,20 @@ def load_npz(path: Path, spec: InputSpec) -> Dataset:
     except UNREADABLE as error:
         raise ProfileError(f"this .npz file cannot be read: {error}", at=str(path)) from error
     x, y, group = arrays.get("x"), arrays.get("y"), arrays.get("group")
-    if x is None or x.ndim == 0 or set(arrays) - {"x", "y", "group"}:
+    if x is None or x.ndim == 0 or set(arrays) - {"x", "y", "group", "truth", "truth_shapes"}:
         raise ProfileError(f"expected arrays x, y, group, got {sorted(arrays)}", at=str(path))
-    for name, array in (("y", y), ("group", group)):
-        if array is not None and array.shape != (len(x),):
-            raise ProfileError(f"{name} has shape {array.shape}, expected ({len(x)},)", at=str(path))
-    if y is not None and y.dtype.kind not in "iu":
-        raise ProfileError(f"y must be integers, got {y.dtype}", at=str(path))
+    if group is not None and group.shape != (len(x),):
+        raise ProfileError(f"group has shape {group.shape}, expected ({len(x)},)", at=str(path))
+    if y is not None and (y.ndim == 0 or len(y) != len(x)):
+        raise ProfileError(f"y has shape {y.shape}, expected ({len(x)},) or ({len(x)}, ...)", at=str(path))
+    if y is not None and y.dtype.kind not in "iuf":
+        raise ProfileError(f"y must be numbers, got {y.dtype}", at=str(path))
+    truths = unpack_truths(arrays, len(x), at=str(path))
     if spec.kind == "image" and x.ndim == 3:
         x = x[..., None]
     if spec.kind == "tensor" and x.dtype == np.float64 and spec.dtype == "float32":
         x = x.astype(np.float32)
-    samples = tuple(_row(path, spec, x, y, group, i) for i in range(len(x)))
+    samples = tuple(_row(path, spec, x, y, group, truths, i) for i in range(len(x)))
     return Dataset(spec=spec, samples=samples, source=str(path))
 
 
@@ -281,12 +287,21 @@ def _limited(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
 
 
 def _row(
-    path: Path, spec: InputSpec, x: NDArray[Any], y: NDArray[Any] | None, group: NDArray[Any] | None, i: int
+    path: Path,
+    spec: InputSpec,
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    group: NDArray[Any] | None,
+    truths: Sequence[NDArray[Any]] | None,
+    i: int,
 ) -> Sample:
+    classes = y is not None and y.ndim == 1 and y.dtype.kind in "iu"
+    truth = truths[i] if truths is not None else None if y is None or classes else np.atleast_1d(y[i])
     return Sample(
+        truth=truth,
         name=f"{path.name}[{i}]",
         group=str(i if group is None else group[i]),
-        label=None if y is None else int(y[i]),
+        label=int(y[i]) if y is not None and classes else None,
         picture=x[i] if spec.kind == "image" else None,
         tensor=x[i : i + 1] if spec.kind == "tensor" else None,
     )

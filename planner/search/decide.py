@@ -39,7 +39,7 @@ def __dir__() -> list[str]:
 
 CONSTRAINTS = ("infeasible", *LIMITS)  # every name that a violation can have
 INFEASIBLE = 1e3  # excess of what can never work: behind every near miss, and finite for the sampler
-QUALITY = ("drop", "quality")  # limits that make up the quality floor
+QUALITY = tuple(name for name, limit in LIMITS.items() if limit.of_quality)  # the quality floor
 ROUNDING = 1e-12  # of a sum of shares: not a miss
 LEAST_BOUND = 1e-9  # by which an excess is divided
 UNKNOWN = 1.0  # excess of a limit on what is not known: twice the limit

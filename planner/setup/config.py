@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from splitpoint.planner.deploy.task import Task, TaskName
 from splitpoint.planner.limits.need import Need
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.network.inputs import InputSpec
-from splitpoint.profiles.units import PerSecond
+from splitpoint.profiles.units import ByteCount, PerSecond
 
 __all__ = [
     "DataConfig",
@@ -19,6 +21,7 @@ __all__ = [
     "PlanConfig",
     "PruneConfig",
     "SearchConfig",
+    "override",
     "read_config",
 ]
 
@@ -78,11 +81,37 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server: str = "host"
     link: str = "wifi-5"
     server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
+    task: TaskName | Task | None = None  # what the network is for; None: a classifier is recognized
+    metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
     objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
     accept_baseline: bool = False  # plan although the unsplit network is no better than chance on the labels
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
+    cache: ByteCount | None = None  # memory for results to use again; default a quarter of what is free, at most 2 GB
+
+    def asked_task(self) -> Task | None:
+        """The task that was asked for, or None; raises `ProfileError` for a metric of your own beside another task."""
+        task = Task(name=self.task) if isinstance(self.task, str) and self.task != "custom" else self.task
+        if self.metric is None:
+            return Task(name="custom") if isinstance(task, str) else task
+        if isinstance(task, Task) and task.metric != self.metric:
+            raise ProfileError(f"task {task.name} has a metric of its own, and a metric is given too", at="$.metric")
+        return Task(name="custom", metric=self.metric)
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def override(struct: T, **given: Any) -> T:
+    """`struct` with the values that are not None; a mapping changes the fields of a struct in it."""
+    changes = {}
+    for name, value in given.items():
+        inner = getattr(struct, name)
+        changes[name] = (
+            override(inner, **value) if isinstance(inner, msgspec.Struct) and isinstance(value, dict) else value
+        )
+    return msgspec.structs.replace(struct, **{name: value for name, value in changes.items() if value is not None})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +133,7 @@ def read_config(path: Path) -> PlanConfig:
         config,
         model=paths.resolve(config.model),
         models=tuple(msgspec.structs.replace(other, model=paths.resolve(other.model)) for other in config.models),
+        metric=None if config.metric is None else paths.resolve(config.metric),
         data=msgspec.structs.replace(config.data, source=paths.resolve(config.data.source)),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),

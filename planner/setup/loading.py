@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from splitpoint.planner.cost.message import Channel
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.need import requirements
-from splitpoint.planner.quality.accuracy import choose_metric
+from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.changes import describe_changes
-from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, split_three
+from splitpoint.planner.samples.dataset import Dataset, Split, split_three
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.checks import check_config, check_cuts
+from splitpoint.planner.setup.choose_metric import choose_metric
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.profiles.errors import ProfileError
@@ -82,21 +82,26 @@ def load_problem(config: PlanConfig) -> Problem:
     check_inputs(dataset, graph, at=config.model)
     _check_size(graph, at=config.model)
     check_cuts(config, graph)
-    outputs = graph.outputs[0].shape
-    labelled = dataset.labels is not None
-    metric = choose_metric(outputs, labelled=labelled, agreement=config.need.min_agreement is not None)
-    if metric == "top1":
-        check_labels(dataset, outputs[1])
     link = load_link(config.link)
+    threads = config.threads or default_threads()
+    metric, taken = choose_metric(config, dataset, graph, threads=threads)
+    notes += taken
     return Problem(
         config=config,
         graph=graph,
         split=_three_sets(dataset, config),
         metric=metric,
-        needs=bind(requirements(config.need, labelled=metric == "top1"), config, graph, link),
+        needs=bind(
+            requirements(
+                config.need, labelled=metric.against == "labels", floors=metric.floors, figures=metric.figures
+            ),
+            config,
+            graph,
+            link,
+        ),
         link=link,
         notes=tuple(notes),
-        threads=config.threads or default_threads(),
+        threads=threads,
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from splitpoint.codecs.contract.protocol import Codec, Context
 from splitpoint.codecs.pictures.picture import PictureCodec
-from splitpoint.planner.deploy.accuracy import Metric
+from splitpoint.planner.deploy.task import Task
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.network.inputs import InputSpec
 
@@ -118,7 +118,8 @@ def sensitivities_key(
     """Key of the gradients and diagonals at all `cuts`; `data_sha256` is of the calibration set.
 
     All cuts are one result: they share a budget of MACs, so each cut decides how many inputs the next one gets.
-    `module_sha256` is of the user's torch module (source and weights), through which gradients run; "" without one.
+    `module_sha256` is `profiles.network.torch_hash.module_sha256` of the user's torch module, through which gradients
+    run; "" without one.
     """
     return content_key(
         "sensitivities",
@@ -171,14 +172,16 @@ def outcomes_key(
     input_block: InputSpec,
     data_sha256: str,
     subset: Literal["search", "report"],
-    metric: Metric,
+    task: Task,
+    against: Literal["labels", "unsplit"],
+    metric_sha256: str,
     runtime: Runtime,
 ) -> str:
     """Key of what became of every input of a set, and of the accuracy that follows.
 
     `coding` is a `fitted_key` or a `picture_key`, None where nothing is sent; `rate` is which of a fit's rates is used.
     `reference_sha256` is the given network's, whose answers agreement and drop are measured from. `data_sha256` covers
-    inputs, labels and groups.
+    inputs, labels and groups; `metric_sha256` is of the file with a metric of the user's own, "" without one.
     """
     return content_key(
         "outcomes",
@@ -189,7 +192,9 @@ def outcomes_key(
         input_block=input_block,
         data_sha256=data_sha256,
         subset=subset,
-        metric=metric,
+        task=task,
+        against=against,
+        metric_sha256=metric_sha256,
         runtime=runtime,
     )
 

@@ -49,7 +49,7 @@ _SOURCE_KEYS = frozenset({"value", "source", "quote", "date"})
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a number comes from: a URL or document, the figure as it stands there, and the day it was read."""
+    """Where a number comes from: a URL or document, the figure as it is printed there, and the day it was read."""
 
     value: object
     source: str | None

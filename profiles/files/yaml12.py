@@ -1,4 +1,4 @@
-"""YAML 1.2 text to plain trees and back: 20e6 is a float, "on" and dates are text, a key stands once."""
+"""YAML 1.2 text to plain trees and back: 20e6 is a float, "on" and dates are text, keys are unique."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that stands twice, which PyYAML would silently let win."""
+        """Refuse a repeated key, of which PyYAML would silently keep the last."""
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
                 raise yaml.constructor.ConstructorError(None, None, "expected text as a key", key_node.start_mark)
             key, line = key_node.value, key_node.start_mark.line + 1
             if key in seen:
-                problem = f"key {key!r} stands twice, first in line {seen[key]}"
+                problem = f"key {key!r} appears twice, first in line {seen[key]}"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen[key] = line
         return super().construct_mapping(node, deep=deep)

@@ -57,15 +57,15 @@ def load_link(name: str | os.PathLike[str]) -> Link:
 
 def list_profiles() -> tuple[Shipped, ...]:
     """Every shipped profile, devices, servers, links, each sorted by name."""
-    found: list[Shipped] = []
+    profiles: list[Shipped] = []
     for kind in _FOLDERS:
         for name, text in sorted(_texts(kind).items()):
             shape: Any = _LINK if kind == "link" else Device
             profile: Device | Link = decode_yaml(text, shape, where=f"{name}.yaml")
             if isinstance(profile, TraceLink):
                 profile = filled(profile, Path(), f"{name}.yaml")
-            found.append(Shipped(kind=kind, name=name, profile=profile))
-    return tuple(found)
+            profiles.append(Shipped(kind=kind, name=name, profile=profile))
+    return tuple(profiles)
 
 
 def sources(kind: ProfileKind, name: str) -> dict[str, Source]:

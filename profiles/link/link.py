@@ -61,7 +61,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-DRAWS = 4000  # of a Monte Carlo: its 99 % quantile stands at 98.7 to 99.3 % (two standard errors)
+DRAWS = 4000  # of a Monte Carlo: its 99 % quantile is at 98.7 to 99.3 % of the distribution (two standard errors)
 INITIAL_WINDOW_PACKETS = 10  # TCP's first flight, RFC 6928
 DUTY_WINDOW_S = 3600.0  # duty cycles of radio bands are counted over an hour
 
@@ -74,7 +74,7 @@ def downlink_s(link: Link, bits: float) -> float:
 def uplink_delay(link: Link, bits: float, *, seed: int = 0, n_draws: int = DRAWS) -> Delay:
     """The distribution of the uplink's seconds: equal seeds give equal draws.
 
-    A deadline that 99 % of the draws must meet is compared with `delay.quantile_s(0.99)`.
+    A deadline is met by 99 % of the messages when `delay.quantile_s(0.99)` is at most the deadline.
     """
     if bits <= 0:
         return link_delay.point(0.0)  # no message
@@ -135,7 +135,7 @@ def wire_bit(link: Link, bits: float) -> float:
 
 
 def describe(link: Link) -> str:
-    """What a person knows the link by: "wifi-5 (60 Mbit/s, 4 ms)"; radio links name their coding and table."""
+    """How a user recognizes the link: "wifi-5 (60 Mbit/s, 4 ms)"; radio links name their coding and table."""
     parts = [format_rate(mean_rate_bit_s(link)), format_seconds(link.rtt_s)]
     if isinstance(link, AwgnLink):
         parts.insert(0, f"{link.snr_db:g} dB, {link_rate.describe_coding(link.coding)}")
@@ -245,7 +245,7 @@ def _cold_s(link: Link, n: int, once_s: float) -> float:
 
 
 def _silence_s(link: Link, n: int, once_s: float) -> float:
-    """After each packet a duty-cycled radio is silent; nobody waits for the silence behind the last one."""
+    """After each packet a duty-cycled radio is silent; the silence after the last one delays nothing."""
     return once_s * (n - 1) / n * (1 / link.duty_cycle - 1)
 
 

@@ -23,7 +23,7 @@ def throughput_s(stages_s: Mapping[str, float]) -> float:
 
 
 def bottleneck(stages_s: Mapping[str, float]) -> str:
-    """The stage that sets the pace, the first of equals."""
+    """The slowest stage; the first of several that are equally slow."""
     return max(stages_s, key=lambda name: stages_s[name])
 
 

@@ -32,7 +32,7 @@ Rates = tuple[tuple[float, ...], tuple[float, ...]]  # seconds, and bit/s during
 
 MAHIMAHI_PACKET_BIT = 8 * 1500
 MAHIMAHI_BIN_S = 0.1  # packets are counted in bins of this length
-GAP_FACTOR = 10.0  # a step this many times the median is a hole in the recording
+GAP_FACTOR = 10.0  # a step this many times the median is a gap in the recording
 
 
 def read_trace(path: str | os.PathLike[str], form: str) -> Rates:
@@ -47,7 +47,7 @@ def read_trace(path: str | os.PathLike[str], form: str) -> Rates:
 
 
 def filled(link: TraceLink, folder: Path, where: str) -> TraceLink:
-    """`link` with the rates of its `file`, which is relative to `folder`; checks rates that stand in the YAML."""
+    """`link` with the rates of its `file`, which is relative to `folder`; checks rates that the YAML file contains."""
     if link.file is not None:
         if link.rates_bit_s or link.durations_s:
             raise ProfileError(f"{where}: a trace has a file or rates of its own, got both - at `$.file`")
@@ -75,7 +75,7 @@ def trace_seconds(
     wanted = np.interp(start_s, edges, carried) + bits
     rounds = np.floor(wanted / period_bit)
     rest = wanted - rounds * period_bit
-    # A whole round ends at the last moment that carried a bit, not at the end of a silence behind it.
+    # A whole round ends at the last moment that carried a bit, not at the end of the silence after it.
     whole = (rest == 0) & (rounds > 0)
     rounds, rest = np.where(whole, rounds - 1, rounds), np.where(whole, period_bit, rest)
     index = np.clip(np.searchsorted(carried, rest, side="left") - 1, 0, len(durations_s) - 1)
@@ -193,7 +193,7 @@ def _rate(field: str, where: str, line: int, what: str) -> float:
 
 
 def _steps(stamps_s: Sequence[float], where: str) -> list[float]:
-    """Differences of the time stamps; refuses time that stands still or runs backwards, and holes."""
+    """Differences of the time stamps; refuses time that does not advance or goes back, and gaps."""
     steps = np.diff(np.asarray(stamps_s, dtype=np.float64))
     if len(steps) == 0:
         return []

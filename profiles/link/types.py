@@ -1,4 +1,4 @@
-"""The kinds of link as they stand in a YAML file; `profiles.link.link` predicts seconds from them.
+"""The kinds of link as a YAML file describes them; `profiles.link.link` predicts seconds from them.
 
 SNR is 10 log10(P / sigma^2) per real symbol, P = 1 on average, which is the complex-baseband SNR too; for fading it
 is the mean. A band of `bandwidth_hz` carries 2 x bandwidth_hz real symbols, or bandwidth_hz complex ones, a second.

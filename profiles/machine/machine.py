@@ -122,11 +122,11 @@ def _cpuinfo_model() -> str:
     if not path.is_file():
         return ""
     pairs = [line.partition(":")[::2] for line in path.read_text(errors="replace").splitlines() if ":" in line]
-    found = {key.strip().lower(): value.strip() for key, value in pairs}
-    if "model name" in found:
-        return found["model name"]
-    if "cpu part" in found:  # Arm gives numbers only: implementer 0x41 part 0xd08 is a Cortex-A72
-        return f"{found.get('cpu implementer', '')} {found['cpu part']}".strip()
+    fields = {key.strip().lower(): value.strip() for key, value in pairs}
+    if "model name" in fields:
+        return fields["model name"]
+    if "cpu part" in fields:  # Arm gives numbers only: implementer 0x41 part 0xd08 is a Cortex-A72
+        return f"{fields.get('cpu implementer', '')} {fields['cpu part']}".strip()
     return ""
 
 
@@ -138,13 +138,13 @@ def _darwin_model() -> str:
 
 
 def _physical_cores() -> int:
-    """Distinct (package, core) pairs, or 0 where the system does not say."""
-    found = set()
+    """Distinct (package, core) pairs, or 0 where the system does not list them."""
+    cores = set()
     for topology in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology"):
         package, core = topology / "physical_package_id", topology / "core_id"
         if package.is_file() and core.is_file():
             # Arm clusters repeat core ids within a package; core_cpus lists the threads of one core.
             threads = topology / "core_cpus"
             siblings = threads.read_text().strip() if threads.is_file() else ""
-            found.add((package.read_text().strip(), core.read_text().strip(), siblings))
-    return len(found)
+            cores.add((package.read_text().strip(), core.read_text().strip(), siblings))
+    return len(cores)

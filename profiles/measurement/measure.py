@@ -174,43 +174,43 @@ def retest_error(seconds: list[float]) -> float:
 def attribution(graph: ModelGraph, running: onnx.ModelProto) -> dict[str, str]:
     """For each node of the graph that ORT runs, the name of the source node whose work it does.
 
-    A fused node keeps the name of its last tensor, so the node that made this tensor is found first, and from there
-    the multiply-adds upstream that nobody else claims. Nodes that ORT added (layout conversions) go to the source of
+    A fused node keeps the name of its last tensor, so the node that computes this tensor is found first, and from there
+    the multiply-adds upstream that no other node claims. Nodes that ORT added (layout conversions) go to the source of
     what they read, or where they read the input, of what reads them.
     """
     makers = {name: node for node in graph.nodes for name in node.outputs}
     by_name = {node.name: node for node in graph.nodes}
-    found: dict[str, Node] = {}
+    sources: dict[str, Node] = {}
     claimed: set[str] = set()
     for runner in running.graph.node:
         source = _named_source(runner, by_name, makers)
         if source is not None:
-            found[runner.name] = source
+            sources[runner.name] = source
             claimed.add(source.name)
     for runner in running.graph.node:
-        source = found.get(runner.name)
+        source = sources.get(runner.name)
         if source is not None and not source.macs and runner.op_type.removeprefix("Fused") in _HEAVY:
             heavy = _unclaimed_upstream(source, makers, claimed)
             if heavy is not None:
-                found[runner.name] = heavy
+                sources[runner.name] = heavy
                 claimed.add(heavy.name)
-    _spread(running, found)
-    return {name: node.name for name, node in found.items()}
+    _spread(running, sources)
+    return {name: node.name for name, node in sources.items()}
 
 
-# Operators that ORT's fused nodes are called by when a convolution or a product is inside.
+# The operator names of ORT's fused nodes when a convolution or a product is inside.
 _HEAVY: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "QLinearMatMul", "QGemm"})
-# What ORT appends to the name of a node or tensor that it replaces: the blocked layout, a BatchNorm made a
-# convolution, a number that keeps new names apart.
+# What ORT appends to the name of a node or tensor that it replaces: the blocked layout, a BatchNorm that
+# became a convolution, a number that makes new names unique.
 _ADDED: Final = re.compile(r"(_bn)?(_nchwc)?(_token_\d+)?$")
 
 
 def _named_source(runner: onnx.NodeProto, by_name: Mapping[str, Node], makers: Mapping[str, Node]) -> Node | None:
     for name in (runner.name, *runner.output):
         for original in (name, _ADDED.sub("", name, count=1)):
-            found = by_name.get(original) or makers.get(original)
-            if found is not None:
-                return found
+            node = by_name.get(original) or makers.get(original)
+            if node is not None:
+                return node
     return None
 
 
@@ -227,21 +227,21 @@ def _unclaimed_upstream(source: Node, makers: Mapping[str, Node], claimed: set[s
     return None
 
 
-def _spread(running: onnx.ModelProto, found: dict[str, Node]) -> None:
+def _spread(running: onnx.ModelProto, sources: dict[str, Node]) -> None:
     """Give every node without a source the source of a neighbour: above it first, then below."""
     nodes = list(running.graph.node)
     makers = {name: node.name for node in nodes for name in node.output}
     for node in nodes:
-        if node.name not in found:
-            above = next((makers[name] for name in node.input if makers.get(name) in found), None)
+        if node.name not in sources:
+            above = next((makers[name] for name in node.input if makers.get(name) in sources), None)
             if above is not None:
-                found[node.name] = found[above]
+                sources[node.name] = sources[above]
     readers = {name: node.name for node in nodes for name in node.input}
     for node in reversed(nodes):
-        if node.name not in found:
-            below = next((readers[name] for name in node.output if readers.get(name) in found), None)
+        if node.name not in sources:
+            below = next((readers[name] for name in node.output if readers.get(name) in sources), None)
             if below is not None:
-                found[node.name] = found[below]
+                sources[node.name] = sources[below]
 
 
 def _node_minima(events: list[dict[str, Any]]) -> dict[str, float]:

@@ -44,7 +44,7 @@ def zstd_bytes_s() -> float:
 
 @functools.cache
 def generated(size: int = SIZE) -> bytes:
-    """Seeded letters of a geometric alphabet in short runs, and copies of what stands before."""
+    """Seeded letters of a geometric alphabet in short runs, and copies of the text before them."""
     rng = np.random.default_rng(0)
     letters = (48 + np.minimum(rng.geometric(LETTERS, size), 80) - 1).astype(np.uint8).tobytes()
     pieces = size // 8

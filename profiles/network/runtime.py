@@ -197,8 +197,8 @@ def to_int8(
             self._feeds = iter(feeds)
 
         def get_next(self) -> dict[str, Array] | None:
-            found = next(self._feeds, None)
-            return None if found is None else dict(found)
+            feed = next(self._feeds, None)
+            return None if feed is None else dict(feed)
 
     proto = onnx.load_model_from_string(model)
     # Shapes are inferred and constants folded already; without this mark ORT logs that somebody should.

@@ -45,7 +45,7 @@ _TENSOR_RAW_DATA: Final = bytes([9 << 3 | 2])
 def message_chunks(model: ir.Model) -> Iterator[Chunk]:
     """The serialized model as chunks to be written one after the other; equal models give equal bytes.
 
-    Weights stand in the order of `graph.initializers` and are read one at a time. The model has no local functions.
+    Weights are in the order of `graph.initializers` and are read one at a time. The model has no local functions.
     """
     inside, outside = _divide(model, small_bytes=0)
     body = _graph_without(model, inside)

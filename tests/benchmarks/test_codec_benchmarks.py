@@ -1,4 +1,4 @@
-"""The rules of benchmarks/codecs.py: who is fitted, who chooses, who is reported; and that its figures are drawings."""
+"""The rules of benchmarks/codecs.py: which pictures fit, choose and are reported; and that its figures are drawn."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_the_cheapest_rate_within_a_point_is_chosen_without_the_report_set() -> 
     curve = Curve(
         codec="c", cut="k", labels=("q1", "q2", "q3"), lengths=lengths, predictions=predictions, side_bytes=(1, 1, 1)
     )
-    found = report(curve, truth, exact)
-    assert found["chosen"]["rates"] == ["q2"] * FOLDS
-    assert found["chosen"]["bytes"] == 200
-    assert found["chosen"]["drop_points"] == 5.0
-    assert found["chosen"]["drop_low"] < 5.0 < found["chosen"]["drop_high"]
-    assert [point["drop_points"] for point in found["curve"]] == [0.0, 5.0, 0.0]
-    assert found["chosen"]["agreement"] == 0.95
+    result = report(curve, truth, exact)
+    assert result["chosen"]["rates"] == ["q2"] * FOLDS
+    assert result["chosen"]["bytes"] == 200
+    assert result["chosen"]["drop_points"] == 5.0
+    assert result["chosen"]["drop_low"] < 5.0 < result["chosen"]["drop_high"]
+    assert [point["drop_points"] for point in result["curve"]] == [0.0, 5.0, 0.0]
+    assert result["chosen"]["agreement"] == 0.95
 
 
 def test_figures_are_well_formed_and_cut_at_their_range() -> None:

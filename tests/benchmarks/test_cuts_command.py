@@ -1,4 +1,4 @@
-"""benchmarks/cuts_command.py: what it says of two series of numbers, and that its processes are the package's."""
+"""benchmarks/cuts_command.py: its summary of two series of numbers, and that its processes import the right package."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from splitpoint.benchmarks.cuts_command import measure, run, summary
 
 
 def test_ratios_are_those_of_pairs() -> None:
-    found = summary([1.0, 4.0, 3.0], [2.0, 4.0, 12.0])
-    assert (found["min"], found["median"]) == (1.0, 3.0)
-    assert (found["other_min"], found["other_median"]) == (2.0, 4.0)
-    assert (found["ratio_min"], found["ratio_median"], found["ratio_max"]) == (0.25, 0.5, 1.0)
+    result = summary([1.0, 4.0, 3.0], [2.0, 4.0, 12.0])
+    assert (result["min"], result["median"]) == (1.0, 3.0)
+    assert (result["other_min"], result["other_median"]) == (2.0, 4.0)
+    assert (result["ratio_min"], result["ratio_median"], result["ratio_max"]) == (0.25, 0.5, 1.0)
 
 
 def test_each_process_takes_its_own_package(tmp_path: Path) -> None:
@@ -22,9 +22,9 @@ def test_each_process_takes_its_own_package(tmp_path: Path) -> None:
         (tmp_path / name / "splitpoint").mkdir(parents=True)
         (tmp_path / name / "splitpoint" / "__init__.py").write_text(f"held = bytearray(b'1') * {size}\n")
         packages.append(tmp_path / name)
-    found = measure({"import": ["-c", "import splitpoint"]}, packages, rounds=1)
-    assert found["import"]["peak_bytes"]["ratio_max"] < 0.5
-    assert found["import"]["peak_bytes"]["other_min"] > 200_000_000
+    result = measure({"import": ["-c", "import splitpoint"]}, packages, rounds=1)
+    assert result["import"]["peak_bytes"]["ratio_max"] < 0.5
+    assert result["import"]["peak_bytes"]["other_min"] > 200_000_000
 
 
 def test_a_command_that_fails_is_not_measured(tmp_path: Path) -> None:

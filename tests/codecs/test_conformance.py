@@ -82,12 +82,12 @@ class TestEveryCodecAtItsExtremeRates:
     def test_symbols_come_back_equal_and_payloads_are_deterministic(self, codec: str, rate: int) -> None:
         fit = fitted(codec, rate)
         ends = Ends(fit)
-        again = load_coders(save_coders([fit.coder]))[0]
+        reloaded = load_coders(save_coders([fit.coder]))[0]
         for seed in (0, 5):
             tensors = ends.tensors(activations(codec, seed=seed)[:1])
             payload = fit.coder.encode(tensors)
-            assert payload == fit.coder.encode(tensors) == again.encode(tensors)
-            decoded = again.decode(payload)
+            assert payload == fit.coder.encode(tensors) == reloaded.encode(tensors)
+            decoded = reloaded.decode(payload)
             assert list(decoded) == [spec.name for spec in fit.coder.specs] or set(decoded) == set(tensors)
             if fit.boundary == "symbols":
                 for name, values in tensors.items():

@@ -47,10 +47,10 @@ def blocks(document: Path = ROOT / "README.md") -> list[Block]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("readme")
-    command = [sys.executable, str(ROOT / "tests" / "small_plan.py"), str(made)]
+    working_folder = tmp_path_factory.mktemp("readme")
+    command = [sys.executable, str(ROOT / "tests" / "small_plan.py"), str(working_folder)]
     subprocess.run(command, check=True, timeout=200, capture_output=True)
-    return made
+    return working_folder
 
 
 def test_what_is_meant_to_run_runs(folder: Path) -> None:

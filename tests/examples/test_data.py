@@ -69,8 +69,8 @@ def test_lite0_names_what_is_in_the_photographs() -> None:
 def test_digits_train_to_the_same_weights_and_read_unseen_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = example("digits")
     monkeypatch.setattr(digits, "EPOCHS", 3)
-    module, again = digits.model(), digits.model()
-    for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True):
+    module, other = digits.model(), digits.model()
+    for a, b in zip(module.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     data = digits.data()
     check_labels(data, 10)

@@ -1,4 +1,4 @@
-"""Whole plans from a stored profile and a fixed seed: the exact exit code, front, recommendation and what is said."""
+"""Whole plans from a stored profile and a fixed seed: the exact exit code, front, recommendation and messages."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import onnx
 import pytest
+
+from splitpoint.planner.setup.config import SearchConfig, read_config
+from splitpoint.profiles.files.structs import write_yaml
 
 Run = Callable[..., tuple[int, str, str]]
 ALONE, PNG = ("all on device", "-", "-"), ("send picture", "png", "lossless")
 
 
 @pytest.fixture
-def planned(home: Path, run: Run, tmp_path: Path) -> Callable[..., tuple[int, Any]]:
+def planned(
+    home: Path, run: Run, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[int, Any]]:
     """`planned(*flags)` plans the labelled data and gives the exit code and the document."""
 
-    def call(*flags: object, device: str = "slow.yaml") -> tuple[int, Any]:
+    def call(*flags: object, device: str = "slow.yaml", search: SearchConfig | None = None) -> tuple[int, Any]:
+        config, file = read_config(home / "labelled.yaml"), tmp_path_factory.mktemp("config") / "labelled.yaml"
+        write_yaml(file, msgspec.structs.replace(config, search=search or config.search))
         fixed = ("--profile", home / "fixed.yaml", "--device", home / device, "--out", tmp_path / "plan", "--json")
-        code, out, err = run("plan", home / "labelled.yaml", *fixed, *flags)
+        code, out, err = run("plan", file, *fixed, *flags)
         assert out, err
         return code, json.loads(out)
 
@@ -41,6 +50,29 @@ def test_a_split_that_meets_everything(planned: Callable[..., tuple[int, Any]], 
     assert (answer["contradicted"], answer["safer"], answer["nearest"]) == (None, None, [])
     assert answer["report"]["drop"] <= 0.05
     assert (tmp_path / "plan" / "head.onnx").is_file()
+
+
+def test_a_split_inside_the_network(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
+    """The whole network does not fit the device's memory, and pictures lose too much or take longer than a split.
+
+    The budget exceeds the number of candidates, so that the front does not depend on which ones the sampler asks for.
+    """
+    search = SearchConfig(evaluations=100, codecs=("raw", "brito-sq"))
+    needs = ("--max-drop", "5%", "--max-device-memory", "12kB")
+    code, answer = planned(*needs, device="fixed-pi.yaml", search=search)
+    assert code == 0
+    assert places(answer["front"]) == [("r1", "brito-sq", "5 bit")]
+    assert answer["recommended"]["number"] == 1
+    assert answer["recommended"]["reason"] == "it is the fastest of all that meet the quality floor"
+    assert (answer["contradicted"], answer["safer"], answer["nearest"]) == (None, None, [])
+    assert {row["label"]: row["notes"] for row in answer["baselines"]}["all on device"] == ["misses device memory"]
+    head, tail = (
+        [node.op_type for node in onnx.load(tmp_path / "plan" / f"{half}.onnx").graph.node] for half in ("head", "tail")
+    )
+    assert head[:4] == ["Conv", "Relu", "Conv", "Relu"]
+    assert tail[-5:] == ["Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert len(head) > 4  # the codec's graphs are in both
+    assert len(tail) > 5
 
 
 def test_a_choice_that_the_report_set_contradicts(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     notes = (*problem.notes, *result.notes, *_warnings(result))
     return PlanDocument(
         header=_header(result),
-        need=needs_text(problem.needs, problem.metric),
+        need=needs_text(problem.needs, problem.metric.use.name),
         guess=next((note for note in notes if is_guess_of_levels(note)), None),
         notes=tuple(note for note in notes if not is_guess_of_levels(note)),
         baselines=tuple(

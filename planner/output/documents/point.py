@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from splitpoint.planner.deploy.accuracy import Metric
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.output.documents.document import Value
@@ -59,7 +58,7 @@ class PointRow(Value, frozen=True, kw_only=True):
     head_bytes: int
     head_peak_bytes: int
     head_file_bytes: int
-    metric: Metric
+    metric: str
     value: float
     low: float
     high: float

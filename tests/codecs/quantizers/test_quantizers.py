@@ -306,10 +306,10 @@ def test_the_trellis_path_is_the_best_of_all() -> None:
 
 def test_error_falls_by_six_decibels_a_bit() -> None:
     x = np.random.default_rng(0).normal(size=(1, 1, 300, 300)).astype(np.float32)
-    found = []
+    sqnrs = []
     for bits in range(5, 9):
         fitted = Uniform().fit(x, LAYOUT, Rate(label="", value=bits), Context())
-        found.append(sqnr_db(x, decode(fitted, encode(fitted, x), x.shape)))
-    slope = np.polyfit(range(5, 9), found, 1)[0]
+        sqnrs.append(sqnr_db(x, decode(fitted, encode(fitted, x), x.shape)))
+    slope = np.polyfit(range(5, 9), sqnrs, 1)[0]
     # Between full-range levels the step falls by (2^n - 1) / (2^(n+1) - 1), a little more than half.
     assert slope == pytest.approx(20 * np.log10(2), rel=0.03)

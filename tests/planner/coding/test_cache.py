@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import concurrent.futures
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitpoint.planner.coding.cache import MOST_BYTES, ByteCache, default_budget
+from splitpoint.planner.coding.cache import ByteCache, default_budget
 
 
 def test_a_value_is_made_once_while_it_is_kept() -> None:
-    cache, made = ByteCache(10), []
+    cache, calls = ByteCache(10), []
     for _ in range(3):
-        assert cache.get("a", lambda: made.append(1) or "value", lambda _: 4) == "value"  # type: ignore[func-returns-value]  # None
-    assert (len(made), cache.used_bytes, "a" in cache, "b" in cache) == (1, 4, True, False)
+        assert cache.get("a", lambda: calls.append(1) or "value", lambda _: 4) == "value"  # type: ignore[func-returns-value]  # None
+    assert (len(calls), cache.used_bytes, "a" in cache, "b" in cache) == (1, 4, True, False)
     cache.clear()
     assert (cache.used_bytes, "a" in cache) == (0, False)
 
@@ -52,5 +53,17 @@ def test_several_threads_get_equal_values_and_the_sum_stays_right() -> None:
     assert cache.used_bytes == 7 * sum(key in cache for key in range(13)) <= 50
 
 
-def test_the_default_is_a_share_of_the_free_memory_and_bounded() -> None:
-    assert 0 < default_budget() <= MOST_BYTES
+@pytest.mark.parametrize(
+    ("free_pages", "expected"), [(1000, 1_024_000), (10**6, 1_024_000_000), (10**7, 2_000_000_000), (0, 0)]
+)
+def test_the_default_is_a_quarter_of_the_free_memory_and_at_most_two_gigabytes(
+    monkeypatch: pytest.MonkeyPatch, free_pages: int, expected: int
+) -> None:
+    system = {"SC_AVPHYS_PAGES": free_pages, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", system.__getitem__)
+    assert default_budget() == expected
+
+
+def test_where_the_free_memory_is_not_known_the_default_is_two_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sysconf")
+    assert default_budget() == 2_000_000_000

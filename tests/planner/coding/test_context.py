@@ -1,4 +1,4 @@
-"""What codecs know of a cut tensor: ranges, layers, labels, gradients; and what they lack is said by cut."""
+"""What codecs get with a cut tensor: ranges, layers, labels, gradients, and notes on what is missing."""
 
 from __future__ import annotations
 
@@ -164,15 +164,15 @@ def test_gradients_are_asked_for_only_where_a_codec_takes_them(
 
 def test_the_same_seed_gives_the_same_sensitivity_and_fit(graph: ModelGraph) -> None:
     cut = cut_of(graph, "c1")
-    made = []
+    fits = []
     for _ in range(2):
         runs = NetworkRuns(graph, {"calibration": inputs()}, threads=1)
         runs.prepare([cut], [KLTQ])
-        made.append(runs.fit(cut, "kltq-rans", 6)[0])
+        fits.append(runs.fit(cut, "kltq-rans", 6)[0])
     without = NetworkRuns(graph, {"calibration": inputs()}, threads=1).fit(cut, "kltq-rans", 6)[0]
-    assert made[0].transform_key == made[1].transform_key != without.transform_key
+    assert fits[0].transform_key == fits[1].transform_key != without.transform_key
     assert any("no gradients" in note for note in without.notes)
-    assert not any("no gradients" in note for note in made[0].notes)
+    assert not any("no gradients" in note for note in fits[0].notes)
 
 
 UNKNOWN = MODEL.replace("GlobalAveragePool (r2)", "GlobalMaxPool (r2)")

@@ -20,9 +20,9 @@ WEIGHTS = ", ".join(f"{i / 10:.1f}" for i in range(8))
 def model(body: str, initializers: str = "") -> bytes:
     held = f"<{initializers}>" if initializers else ""
     text = f'<ir_version: 9, opset_import: ["" : 20]> g (float[1,4,6,8] x) => (float y) {held} {{ {body} }}'
-    made = onnx.parser.parse_model(text)
-    made.graph.output[0].type.tensor_type.ClearField("shape")
-    return bytes(made.SerializeToString())
+    proto = onnx.parser.parse_model(text)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    return bytes(proto.SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_an_operator_gives_what_onnx_runtime_gives(body: str, initializers: str)
     expected = session.run(["y"], {"x": x})[0]
     run = torch_graph(load_graph(serialized, name="small"))
     entry = torch.from_numpy(x).requires_grad_()
-    found = run(entry)
-    assert tuple(found.shape) == expected.shape
-    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-5, atol=1e-5)
-    found.sum().backward()
+    outputs = run(entry)
+    assert tuple(outputs.shape) == expected.shape
+    np.testing.assert_allclose(outputs.detach().numpy(), expected, rtol=1e-5, atol=1e-5)
+    outputs.sum().backward()
     assert entry.grad is not None
 
 

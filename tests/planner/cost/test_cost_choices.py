@@ -66,7 +66,7 @@ def machine(name: str, speed: float, *, own: bool = True, **changes: object) -> 
         coder: Coder(encode_s_per_symbol=i * speed, decode_s_per_symbol=2 * i * speed)
         for i, coder in enumerate(("rans", "jpeg", PREPROCESS), start=1)
     }
-    made = Device(
+    base = Device(
         name=name,
         description="",
         runtime=Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32"),
@@ -75,7 +75,7 @@ def machine(name: str, speed: float, *, own: bool = True, **changes: object) -> 
         price=Price(usd_s=3.0, usd_request=0.5),
         serial=Serial(coders=coders if own else {}, zstd_bytes_s=1e8 / speed),
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 EDGE, SERVER, HOST = machine("edge", 0.010), machine("server", 0.001), machine("host", 0.1)
@@ -437,7 +437,7 @@ def test_what_can_never_arrive_has_no_energy_until_another_link_carries_it(graph
     assert math.isinf(cost.latency_s)
     assert math.isinf(cost.deadline_latency_s)
     assert (cost.compute_j, cost.idle_j, cost.energy_j, cost.frame_rate) == (None, None, None, 0.0)
-    again = over(cost, Channel(link=LINK), EDGE, SERVER)
-    assert again == split(graph, cut)
-    assert again.energy_j is not None
+    repriced = over(cost, Channel(link=LINK), EDGE, SERVER)
+    assert repriced == split(graph, cut)
+    assert repriced.energy_j is not None
     assert alone(graph).infeasible is None

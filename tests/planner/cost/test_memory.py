@@ -40,11 +40,11 @@ def test_peaks_of_random_graphs(strategies: ModuleType, data: st.DataObject) -> 
         order = [node for node in execution_order(graph.nodes) if node.index in set(cut.head)]
         needed = [sum(tensor.bytes for tensor in graph.inputs)]
         for step, node in enumerate(order):
-            made = {name for earlier in order[: step + 1] for name in earlier.outputs}
-            made |= {tensor.name for tensor in graph.inputs}
+            computed = {name for earlier in order[: step + 1] for name in earlier.outputs}
+            computed |= {tensor.name for tensor in graph.inputs}
             read = {name for later in order[step:] for name in later.inputs}
             needed.append(
-                sum(graph.tensors[name].bytes for name in made & (read | set(cut.tensors)) | set(node.outputs))
+                sum(graph.tensors[name].bytes for name in computed & (read | set(cut.tensors)) | set(node.outputs))
             )
         weights = sum(node.weight_bytes for node in order)
         assert peak_bytes(graph, cut) == weights + max(needed)

@@ -10,7 +10,7 @@ import pytest
 
 from splitpoint.planner.cost.message import Channel, send
 from splitpoint.profiles.library.catalog import load_link
-from splitpoint.profiles.link.link import FixedLink, RayleighBlockLink, uplink_delay
+from splitpoint.profiles.link.link import FixedLink, RayleighBlockLink, uplink_delay, wire_bit
 from splitpoint.profiles.link.queue import md1_mean_wait_s
 
 STEADY = FixedLink(name="steady", description="", uplink_bit_s=1e6, downlink_bit_s=1e9, rtt_s=0.0)
@@ -75,8 +75,8 @@ def test_a_random_link_and_a_random_wait_add_as_in_simulation() -> None:
     rng = np.random.default_rng(3)
     waits = rng.permutation(lindley(load, service_s, 300_000, seed=4))
     delay = uplink_delay(OUTAGE, 8 * 4000)
-    ways = np.array([delay.quantile_s(p) for p in np.clip(rng.random(4000), 1e-6, 1 - 1e-6)])
-    sums = rng.choice(ways, len(waits)) + waits
+    delays = np.array([delay.quantile_s(p) for p in np.clip(rng.random(4000), 1e-6, 1 - 1e-6)])
+    sums = rng.choice(delays, len(waits)) + waits
     for share in (0.5, 0.9, 0.99):
         sent = send(Channel(link=OUTAGE, server_load=load, share=share), 4000, service_s)
         down_s = send(Channel(link=OUTAGE), 4000, service_s).link_s - delay.mean_s
@@ -91,8 +91,8 @@ def test_a_server_that_cannot_keep_up_is_infeasible_with_the_reason() -> None:
 
 def test_equal_seeds_give_equal_quantiles() -> None:
     lossy = msgspec.structs.replace(STEADY, loss=0.2, rtt_s=0.05)
-    first, again, other = (send(Channel(link=lossy, share=0.9, seed=s), 5000, 0.01).deadline_s for s in (0, 0, 1))
-    assert first == again
+    first, repeated, other = (send(Channel(link=lossy, share=0.9, seed=s), 5000, 0.01).deadline_s for s in (0, 0, 1))
+    assert first == repeated
     assert other == pytest.approx(first, rel=0.1)
 
 
@@ -107,3 +107,18 @@ def test_a_trace_has_a_quantile_above_its_median() -> None:
 def test_silence_of_a_duty_cycle_counts_as_busy_air() -> None:
     duty = msgspec.structs.replace(STEADY, duty_cycle=0.1)
     assert send(Channel(link=duty), 500, 0.0).air_s == pytest.approx(10 * send(Channel(link=STEADY), 500, 0.0).air_s)
+
+
+def test_time_on_air_counts_repeats_and_the_duty_cycle() -> None:
+    link = msgspec.structs.replace(STEADY, loss=0.2, duty_cycle=0.25)
+    sent = send(Channel(link=link), 1000, 0.0)
+    once_s = send(Channel(link=STEADY), 1000, 0.0).air_s
+    assert once_s == pytest.approx(wire_bit(STEADY, 8000) / 1e6)
+    assert sent.air_s == pytest.approx(once_s / 0.8 / 0.25)
+    assert send(Channel(link=STEADY), 0, 0.0).air_s == 0.0
+
+
+def test_the_answer_comes_back_as_64_bytes() -> None:
+    slow = msgspec.structs.replace(STEADY, downlink_bit_s=1e3)
+    back_s = send(Channel(link=slow), 1000, 0.0).link_s - uplink_delay(slow, 8000).mean_s
+    assert back_s == pytest.approx(wire_bit(slow, 8 * 64) / 1e3)

@@ -34,7 +34,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import list_profiles, load_link
 from splitpoint.profiles.link.link import FixedLink, Radio
 from splitpoint.profiles.machine.device import Coder, Compute, Device, Power, Price, Runtime, Serial
-from splitpoint.profiles.machine.machine import Machine
+from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.model_profile import ModelProfile, NodeTiming, Samples
 from splitpoint.profiles.network.graph import describe_model, load_graph
 
@@ -42,7 +42,7 @@ CODERS = {name: Coder(encode_s_per_symbol=2e-8, decode_s_per_symbol=1e-8) for na
 
 
 def device(name: str, macs_s: float, **changes: object) -> Device:
-    made = Device(
+    base = Device(
         name=name,
         description="",
         runtime=Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32"),
@@ -59,7 +59,7 @@ def device(name: str, macs_s: float, **changes: object) -> Device:
         price=Price(usd_s=1e-4, usd_request=1e-6),
         serial=Serial(coders=CODERS),
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 SLOW, FAST = device("slow", 1e9), device("fast", 1e12)
@@ -96,27 +96,13 @@ def _chain() -> bytes:
     return bytes(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9).SerializeToString())
 
 
-def profile_of(graph, fingerprinted: Device | None = None, **machine: object) -> ModelProfile:
-    said = Machine(
-        cpu="a",
-        physical_cores=1,
-        logical_cpus=1,
-        arch="x",
-        os="x",
-        python="3",
-        numpy="2",
-        onnxruntime="1",
-        provider="CPUExecutionProvider",
-        threads=1,
-        precision="fp32",
-        optimization="ORT_ENABLE_ALL",
-    )
+def profile_of(graph) -> ModelProfile:
     whole = Samples(n=20, min_s=1e-2, median_s=1e-2, mad_s=1e-4)
     return ModelProfile(
         format=1,
         model=graph.name,
         model_sha256=graph.sha256,
-        machine=msgspec.structs.replace(said, **machine),
+        machine=this_machine(threads=1),
         measured="2026-01-01",
         whole=whole,
         nodes=tuple(NodeTiming(name=node.name, seconds=1e-2 / len(graph.nodes)) for node in graph.nodes),
@@ -250,9 +236,9 @@ def test_an_infeasible_message_says_why_and_is_no_number_of_hours(model, make_ne
     assert math.isinf(cost.latency_s)
     assert math.isinf(cost.deadline_latency_s)
     assert cost.energy_j is None
-    found = violations(_point(cost), make_needs(latency=1.0))
-    assert [violation.name for violation in found] == ["infeasible"]
-    assert "222 B that lorawan-eu433 carries" in found[0].text
+    missed_limits = violations(_point(cost), make_needs(latency=1.0))
+    assert [violation.name for violation in missed_limits] == ["infeasible"]
+    assert "222 B that lorawan-eu433 carries" in missed_limits[0].text
 
 
 def _point(cost: Cost) -> Evaluated:

@@ -1,4 +1,4 @@
-"""Halves timed on this host take the place of predicted ones, correct the others, and say how they are known."""
+"""Halves timed on this host replace predicted ones, correct the others, and are labelled as measured."""
 
 from __future__ import annotations
 
@@ -127,13 +127,13 @@ def test_the_best_cuts_of_a_plan_are_timed_on_the_side_that_is_here(home: Path, 
     assert all(p.cost.tail_spread_s is not None for p in points)
     measurer = Measurer(result.problem, result.given, host=result.profile.host, cache=ByteCache(2**28), given=None)
     with measurer:  # as if nothing but splits had been measured
-        again, _ = time_leading_cuts(result.problem, {"given": measurer}, points)
-    front = decide(again, result.problem.needs, config.objectives).front
+        repriced, _ = time_leading_cuts(result.problem, {"given": measurer}, points)
+    front = decide(repriced, result.problem.needs, config.objectives).front
     assert front
     assert all(p.cost.tail_how == "measured" for p in front)
     picture = next(p for p in result.points if p.candidate.placement == "server")
     assert (picture.cost.head_how, picture.cost.tail_how) == (None, "measured")
     point = next(p for p in inside if p.cost.tail_how == "measured")
-    made = write_plan(result, point, tmp_path / "plan")
-    assert made.file.predicted.tail_how == "measured"
-    assert made.file.predicted.tail_spread_s == point.cost.tail_spread_s
+    written = write_plan(result, point, tmp_path / "plan")
+    assert written.file.predicted.tail_how == "measured"
+    assert written.file.predicted.tail_spread_s == point.cost.tail_spread_s

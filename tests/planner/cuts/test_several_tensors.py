@@ -39,6 +39,7 @@ data: {source: data.npz}
 device: slow.yaml
 server: cloud-8core
 link: slow-link.yaml
+task: tensor
 need: {min_agreement: 0.98}
 search: {evaluations: 12, codecs: [raw, fast], max_tensors: %d}
 threads: 1

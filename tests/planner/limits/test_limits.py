@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from splitpoint.planner.deploy.accuracy import Figure
 from splitpoint.planner.deploy.requirements import Bound, Requirements
-from splitpoint.planner.limits.limits import LIMITS, Limit
+from splitpoint.planner.limits.limits import FIGURES, LIMITS, Limit
 from splitpoint.planner.limits.need import Need, asked
 from splitpoint.planner.limits.text import bound_text
 from splitpoint.planner.search.decide import decide, violations
@@ -29,7 +30,8 @@ POINT = {
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=lambda limit: limit.name)
 def test_a_row_is_all_that_a_limit_needs(make_point: Make, run: Callable[..., Any], limit: Limit) -> None:
-    point = make_point(**POINT, head_file_bytes=800, drop=0.5, value=0.5)
+    figures = [Figure(name=name, value=0.4, drop=0.6) for name in FIGURES]
+    point = make_point(**POINT, head_file_bytes=800, drop=0.5, value=0.5, also=figures)
     got = limit.read(point, False)
     assert got is not None
     missed = got / 2 if limit.best == "least" else got * 2

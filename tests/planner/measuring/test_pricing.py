@@ -73,8 +73,8 @@ def network(problem: Problem, variant: Variant, profile: ModelProfile) -> Networ
 
 @pytest.fixture
 def measurer(problem: Problem, network: Network, profile: ModelProfile) -> Iterator[Measurer]:
-    with Measurer(problem, network, host=profile.host, cache=ByteCache(10**8), given=None) as made:
-        yield made
+    with Measurer(problem, network, host=profile.host, cache=ByteCache(10**8), given=None) as opened:
+        yield opened
 
 
 def common(network: Network, profile: ModelProfile) -> dict[str, Any]:
@@ -206,10 +206,10 @@ def test_a_point_is_priced_again_as_it_is_known_by_now(
     clock.known["r1"] = HEAD, TAIL
     here = with_sides(measurer.network, edge=True, server=False)
     measurer.pricer = pricer_of(problem, here, profile, clock)
-    again = measurer.reprice(point)
-    assert msgspec.structs.replace(again, cost=point.cost) == point
-    assert again.cost.payload_bytes == point.cost.payload_bytes
-    assert (again.cost.head_s, again.cost.tail_s) == (0.25, point.cost.tail_s)
+    repriced = measurer.reprice(point)
+    assert msgspec.structs.replace(repriced, cost=point.cost) == point
+    assert repriced.cost.payload_bytes == point.cost.payload_bytes
+    assert (repriced.cost.head_s, repriced.cost.tail_s) == (0.25, point.cost.tail_s)
     assert measurer.reprice(alone).cost.head_s == alone.cost.head_s
 
 
@@ -256,9 +256,9 @@ def test_devices_are_those_of_the_configuration(network: Network) -> None:
 
 
 def test_a_variant_is_cut_where_it_was_made_for(network: Network) -> None:
-    made = dataclasses.replace(network, variant=dataclasses.replace(network.variant, after=frozenset({"relu1"})))
-    assert [cut.name for cut in made.cuttable] == ["r1"]
-    assert len(made.cuts.cuts) > 1
+    restricted = dataclasses.replace(network, variant=dataclasses.replace(network.variant, after=frozenset({"relu1"})))
+    assert [cut.name for cut in restricted.cuttable] == ["r1"]
+    assert len(restricted.cuts.cuts) > 1
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Weights of lower precision: what they weigh and how near the outputs stay."""
+"""Weights of lower precision: their bytes, and how near the outputs stay."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_weights_shrink_and_outputs_stay_near(
     assert small < 1.15 * share * weights
     assert len(whole_bytes(lower)) < len(whole_bytes(graph))
     assert lower.inputs == graph.inputs
-    again = load_graph(whole_bytes(lower))  # verify and export read whole.onnx again
-    assert again.sha256 == lower.sha256
+    reloaded = load_graph(whole_bytes(lower))  # verify and export read whole.onnx again
+    assert reloaded.sha256 == lower.sha256
     assert [(t.shape, t.dtype) for t in lower.outputs] == [(t.shape, t.dtype) for t in graph.outputs]
     exact, rough = (open_session(whole_bytes(g), level="all", threads=1) for g in (graph, lower))
     for x in NetworkInputs(data):

@@ -123,11 +123,11 @@ def test_layers_around_a_cut_survive_the_folding_of_batch_normalization(net: str
 
     module = load_module(net)
     graph = load_graph(export_module(module, SHAPE))
-    found = {cut.after: layers_around(graph, module, cut) for cut in enumerate_cuts(graph).cuts}
-    assert found["input"] == ([], ["0"])
-    pool = next(after for after in found if "MaxPool" in after)
-    assert found[pool] == (["0"], ["4"])
-    assert list(found.values())[-1] == (["0", "4"], ["8"])
+    layers = {cut.after: layers_around(graph, module, cut) for cut in enumerate_cuts(graph).cuts}
+    assert layers["input"] == ([], ["0"])
+    pool = next(after for after in layers if "MaxPool" in after)
+    assert layers[pool] == (["0"], ["4"])
+    assert list(layers.values())[-1] == (["0", "4"], ["8"])
 
 
 def test_each_ratio_gives_a_network_that_is_narrower_up_to_its_cut(net: str) -> None:
@@ -135,10 +135,10 @@ def test_each_ratio_gives_a_network_that_is_narrower_up_to_its_cut(net: str) -> 
     pool = next(cut for cut in enumerate_cuts(graph).cuts if "MaxPool" in cut.after)
     relu = next(cut for cut in enumerate_cuts(graph).cuts if "Relu" in cut.after)
     config = PruneConfig(ratios=(0.0, 0.25, 0.5), cuts=(pool.after, relu.tensors[0]))
-    found, notes = pruned_graphs(graph, config, _calibration())
+    graphs, notes = pruned_graphs(graph, config, _calibration())
     assert notes == []
-    assert [p.name for p in found] == ["pruned .25 before 4", "pruned .5 before 4"]
-    for p, width in zip(found, (6, 4), strict=True):
+    assert [p.name for p in graphs] == ["pruned .25 before 4", "pruned .5 before 4"]
+    for p, width in zip(graphs, (6, 4), strict=True):
         assert set(p.after) == {pool.after, relu.after}
         narrow = next(cut for cut in enumerate_cuts(p.graph).cuts if cut.after == pool.after)
         assert narrow.elements == pool.elements * width // 8
@@ -149,19 +149,19 @@ def test_each_ratio_gives_a_network_that_is_narrower_up_to_its_cut(net: str) -> 
 def test_what_cannot_be_pruned_says_why(net: str) -> None:
     graph = load_graph(export_module(_module(net), SHAPE), source=net)
     onnx_only = load_graph(export_module(_module(net), SHAPE), source="model.onnx")
-    found, notes = pruned_graphs(onnx_only, PruneConfig(cuts=("x",)), _calibration())
-    assert found == []
+    graphs, notes = pruned_graphs(onnx_only, PruneConfig(cuts=("x",)), _calibration())
+    assert graphs == []
     assert "pruning ratios are {0}: model.onnx is an ONNX file" in notes[0]
-    found, notes = pruned_graphs(graph, PruneConfig(cuts=("input",)), _calibration())
-    assert found == []
+    graphs, notes = pruned_graphs(graph, PruneConfig(cuts=("input",)), _calibration())
+    assert graphs == []
     assert "there is no convolution before it" in notes[0]
     with pytest.raises(ProfileError, match="no cut after 'nowhere'"):
         pruned_graphs(graph, PruneConfig(cuts=("nowhere",)), _calibration())
     odd = net.replace(":make", ":odd")
     shuffled = load_graph(export_module(_module(odd), SHAPE), source=odd)
     last = enumerate_cuts(shuffled).cuts[-1].after
-    found, notes = pruned_graphs(shuffled, PruneConfig(ratios=(0.5,), cuts=(last,)), _calibration())
-    assert found == []
+    graphs, notes = pruned_graphs(shuffled, PruneConfig(ratios=(0.5,), cuts=(last,)), _calibration())
+    assert graphs == []
     assert notes[0].startswith("left out: pruned .5 before 3: ")
 
 
@@ -190,17 +190,17 @@ def test_wide_layers_keep_a_multiple_of_eight() -> None:
 
 def test_a_ratio_that_removes_nothing_is_no_variant(net: str) -> None:
     graph = load_graph(export_module(_module(net), SHAPE), source=net)
-    found, notes = pruned_graphs(graph, PruneConfig(ratios=(0.01,)), _calibration())
-    assert found == []
+    graphs, notes = pruned_graphs(graph, PruneConfig(ratios=(0.01,)), _calibration())
+    assert graphs == []
     assert notes
     assert all("no layer has enough filters" in note for note in notes)
 
 
 def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:
     graph = load_graph(export_module(_module(net), SHAPE), source=net)
-    found, _ = pruned_graphs(graph, PruneConfig(ratios=(0.5,)), _calibration())
-    assert found
+    graphs, _ = pruned_graphs(graph, PruneConfig(ratios=(0.5,)), _calibration())
+    assert graphs
     cuts = {cut.after: cut for cut in enumerate_cuts(graph).cuts}
-    for pruned in found:
+    for pruned in graphs:
         for after in pruned.after:
             assert cuts[after].elements < graph.inputs[0].elements

@@ -1,4 +1,4 @@
-"""Several networks planned together: each competes, quality is against the given one, and every plan stands alone."""
+"""Several networks planned together: each competes, quality is compared with the given one, plans are complete."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ def config(**changes: Any) -> PlanConfig:
         device="raspberry-pi-4",
         server="cloud-8core",
         link="lte-cat1",
+        task="classify",
         need=Need(min_agreement=0.0),
         search=SearchConfig(evaluations=16, codecs=("raw", "fast"), max_cuts=2),
         threads=1,
@@ -127,13 +128,13 @@ def test_a_plan_of_a_variant_verifies_and_exports_from_its_files(
 ) -> None:
     point = next(p for p in result.points if p.candidate.variant == variant and p.candidate.codec in ("fast", "raw"))
     out = tmp_path / "plan"
-    made = write_plan(result, point, out)
-    assert made.file.variant == variant
-    assert made.file.report is not None
+    written = write_plan(result, point, out)
+    assert written.file.variant == variant
+    assert written.file.report is not None
     side = SMALL if variant == "small input" else SIDE
-    assert made.file.model.input.shape == (1, 3, side, side)
+    assert written.file.model.input.shape == (1, 3, side, side)
     reference = np.load(out / "reference.npz")["out0"]
-    assert len(reference) == made.file.report.n
+    assert len(reference) == written.file.report.n
     assert main(["verify", str(out)]) == 0
     (out / "reference.npz").write_bytes((out / "reference.npz").read_bytes()[:-1] + b"x")
     assert main(["verify", str(out)]) == 1
@@ -153,7 +154,7 @@ def test_the_report_of_a_variant_is_against_the_given_network(result: SearchResu
     """Uncoded, the pruned network's report must be the agreement of the two networks run by hand."""
     network = result.network("pruned .5 before 3")
     point = next(p for p in result.points if p.candidate.variant == network.name and p.candidate.placement == "device")
-    made = write_plan(result, point, tmp_path / "plan")
+    written = write_plan(result, point, tmp_path / "plan")
     from splitpoint.planner.cuts.halves import whole_bytes
     from splitpoint.planner.samples.dataset import NetworkInputs
 
@@ -162,14 +163,14 @@ def test_the_report_of_a_variant_is_against_the_given_network(result: SearchResu
         session = open_session(whole_bytes(graph), level="all", threads=1)
         rows = [session.run({graph.inputs[0].name: x}) for x in NetworkInputs(result.problem.split.report)]
         answers.append([int(row[graph.outputs[0].name].argmax()) for row in rows])
-    assert made.file.report is not None
-    assert made.file.report.value == pytest.approx(np.mean(np.array(answers[0]) == np.array(answers[1])))
+    assert written.file.report is not None
+    assert written.file.report.value == pytest.approx(np.mean(np.array(answers[0]) == np.array(answers[1])))
 
 
 def test_two_runs_with_stored_profiles_agree(home: Path, result: SearchResult) -> None:
-    again = plan(load_problem(read_config(home / "config.yaml")), stored_profile=_profile(home))
-    assert [p.candidate for p in again.points] == [p.candidate for p in result.points]
-    assert [p.cost for p in again.points] == [p.cost for p in result.points]
+    repeated = plan(load_problem(read_config(home / "config.yaml")), stored_profile=_profile(home))
+    assert [p.candidate for p in repeated.points] == [p.candidate for p in result.points]
+    assert [p.cost for p in repeated.points] == [p.cost for p in result.points]
 
 
 def test_the_command_line_labels_the_front(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

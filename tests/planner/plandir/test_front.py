@@ -58,7 +58,6 @@ def test_a_point_that_never_arrives_has_no_seconds(make_point: Make) -> None:
         ("82.5", "many", "payload_bytes"),
         ("payload_bytes", "surprise", "surprise"),
         ("split", "cloud", "placement"),
-        (",top1,", ",", "metric"),
     ],
 )
 def test_a_bad_row_is_refused_with_its_line(make_point: Make, tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What happens when things go wrong: damaged files, crashes, full disks, decoders that lie, wrong usage."""
+"""What happens when things go wrong: damaged files, crashes, full disks, wrong decoders, wrong usage."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def test_an_input_with_nan_is_refused_by_name_when_checked(split_plan: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("format: '2.1'", "format: '2.9'"), "written by a newer splitpoint"),
-        (lambda text: text.replace("format: '2.1'", "format: '3.0'"), "written by a newer splitpoint"),
-        (lambda text: text.replace("format: '2.1'", "format: '1.0'"), "written by an older splitpoint"),
+        (lambda text: text.replace("format: '3.0'", "format: '3.9'"), "written by a newer splitpoint"),
+        (lambda text: text.replace("format: '3.0'", "format: '4.0'"), "written by a newer splitpoint"),
+        (lambda text: text.replace("format: '3.0'", "format: '2.0'"), "written by an older splitpoint"),
         (lambda text: text + "surprise: 1\n", "surprise"),
         (lambda text: re.sub(r"\n  rate: \d+", "\n  rate: -1", text), "$.codec.rate"),
         (lambda text: text[: len(text) // 2], ""),

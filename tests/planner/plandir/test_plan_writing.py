@@ -125,7 +125,7 @@ def test_plan_yaml_is_of_the_point(fixed_result: SearchResult, fixed_home: Path,
     assert (file.model.sha256, file.input) == (fixed_result.given.graph.sha256, problem.spec)
     report = load_npz(tmp_path / "plan" / "report-inputs.npz", file.input)
     assert report.sha256() == problem.split.report.sha256()
-    assert file.report == run_report(plan, report, "top1")
+    assert file.report == run_report(plan, report, problem.metric)
     assert file.report.subset == "report"
     assert len(steps) == len(report) == file.report.n
     config = read_config(tmp_path / "plan" / "config.yaml")
@@ -356,7 +356,7 @@ def test_written_halves_give_what_was_measured(fixed_result: SearchResult, tmp_p
     """The search set through the written files: the payload and quality that the search found."""
     point = next(p for p in fixed_result.points if p.candidate.placement == "split" and p.candidate.codec == "brito-sq")
     plan = write_plan(fixed_result, point, tmp_path / "plan")
-    measured = run_report(plan, fixed_result.problem.split.search, "top1")
+    measured = run_report(plan, fixed_result.problem.split.search, fixed_result.problem.metric)
     assert measured.payload_bytes == point.accuracy.payload_bytes
     assert (measured.value, measured.drop) == (point.accuracy.value, point.accuracy.drop)
     assert measured.relative_error == pytest.approx(point.accuracy.relative_error, rel=1e-4)  # fused in float32

@@ -127,10 +127,10 @@ def test_quality_within_a_point_and_one_input(fixed_copy: Path) -> None:
 
 def test_a_plan_without_report_figures_is_not_compared(fixed_copy: Path) -> None:
     change(fixed_copy, report=None)
-    found = statuses(fixed_copy)
-    assert list(found) == NAMES
-    assert (found["payload"], found["top1"]) == ("not checked", "not checked")
-    assert found["symbols"] == "passed"
+    status_of = statuses(fixed_copy)
+    assert list(status_of) == NAMES
+    assert (status_of["payload"], status_of["top1"]) == ("not checked", "not checked")
+    assert status_of["symbols"] == "passed"
 
 
 @pytest.mark.parametrize("name", ["head.onnx", "tail.onnx", "codec.npz", "whole.onnx", "report-inputs.npz"])
@@ -193,9 +193,9 @@ def test_halves_that_do_not_make_the_whole_are_not_exact(
         return head, spoil(tmp_path / "tail.onnx")
 
     monkeypatch.setattr(module, "split", wrong)
-    found = statuses(fixed_copy)
-    assert found["exactness"] == "failed"
-    assert [found[name] for name in ("symbols", "payload", "top1")] == ["passed"] * 3
+    status_of = statuses(fixed_copy)
+    assert status_of["exactness"] == "failed"
+    assert [status_of[name] for name in ("symbols", "payload", "top1")] == ["passed"] * 3
 
 
 def test_a_cut_that_the_network_does_not_have_is_named(fixed_copy: Path) -> None:
@@ -212,11 +212,11 @@ def test_a_decoder_that_lies_about_one_symbol(fixed_copy: Path, monkeypatch: pyt
 
     def lie(self: HuffmanCoder, payload: bytes) -> dict[str, Any]:
         calls.append(payload)
-        found = {name: value.copy() for name, value in decode(self, payload).items()}
+        decoded = {name: value.copy() for name, value in decode(self, payload).items()}
         if len(calls) == 24:  # of the last input that the check looks at
-            value = next(iter(found.values()))
+            value = next(iter(decoded.values()))
             value.flat[-1] ^= 1
-        return found
+        return decoded
 
     monkeypatch.setattr(HuffmanCoder, "decode", lie)
     checks = {check.name: check for check in verify(fixed_copy)}
@@ -255,9 +255,9 @@ def test_an_input_that_is_not_finite_fails_the_symbols(fixed_copy: Path, monkeyp
 @pytest.mark.parametrize("placement", ["device", "server"])
 def test_symbols_of_plans_without_a_split(fixed_result: SearchResult, tmp_path: Path, placement: str) -> None:
     folder = placed(fixed_result, placement, tmp_path / "plan")
-    found = statuses(folder)
-    assert found["symbols"] == ("passed" if placement == "device" else "not checked")
-    assert [found[name] for name in ("hashes", "exactness", "payload", "top1")] == ["passed"] * 4
+    status_of = statuses(folder)
+    assert status_of["symbols"] == ("passed" if placement == "device" else "not checked")
+    assert [status_of[name] for name in ("hashes", "exactness", "payload", "top1")] == ["passed"] * 4
 
 
 @pytest.mark.parametrize("boundary", ["float32", "picture", "channel_symbols", "symbols", "none"])

@@ -104,9 +104,9 @@ def test_normalization_is_counted_by_fvcore_and_not_here(rows: dict[str, ModuleC
 
 def test_the_columns_add_up_to_both_totals(counted: tuple[ModelGraph, tuple[ModuleOperators, ...]]) -> None:
     graph, parts = counted
-    found = compare_counts(graph, parts)
-    assert sum(row.macs for row in found) == graph.macs
-    assert sum(row.fvcore_macs for row in found) == sum(sum(part.counted.values()) for part in parts)
+    counts = compare_counts(graph, parts)
+    assert sum(row.macs for row in counts) == graph.macs
+    assert sum(row.fvcore_macs for row in counts) == sum(sum(part.counted.values()) for part in parts)
 
 
 def test_nodes_without_a_module_have_a_row_of_their_own(
@@ -116,11 +116,11 @@ def test_nodes_without_a_module_have_a_row_of_their_own(
     index = next(node.index for node in graph.nodes if node.name == "bn/Conv")  # merged by the exporter
     nodes = list(graph.nodes)
     nodes[index] = dataclasses.replace(nodes[index], name="renamed")
-    found = {row.module_type: row for row in compare_counts(dataclasses.replace(graph, nodes=tuple(nodes)), parts)}
-    assert found[NOT_MAPPED].macs == 4 * 64 * 27
-    assert "without a module" in found[NOT_MAPPED].reason
-    assert found["Conv2d"].macs == 0
-    assert "6,912 multiply-adds fewer in the graph" in found["Conv2d"].reason
+    counts = {row.module_type: row for row in compare_counts(dataclasses.replace(graph, nodes=tuple(nodes)), parts)}
+    assert counts[NOT_MAPPED].macs == 4 * 64 * 27
+    assert "without a module" in counts[NOT_MAPPED].reason
+    assert counts["Conv2d"].macs == 0
+    assert "6,912 multiply-adds fewer in the graph" in counts["Conv2d"].reason
 
 
 def test_a_module_used_twice_is_counted_twice() -> None:

@@ -89,14 +89,14 @@ def test_all_cuts_are_measured_in_one_pass_one_input_at_a_time(home: Path, monke
     monkeypatch.setattr(NetworkRuns, "sweep", counted)
     monkeypatch.setattr(NetworkRuns, "activation", None)  # what keeps activations
     steps: list[int] = []
-    found = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: steps.append(1))
+    statistics = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: steps.append(1))
     assert (len(passes), len(steps)) == (1, COUNT)
-    assert set(found) == {name for cut in cuts for name in cut.tensors} == {"x", "c0", "r0", "pooled", "flat"}
+    assert set(statistics) == {name for cut in cuts for name in cut.tensors} == {"x", "c0", "r0", "pooled", "flat"}
     monkeypatch.undo()
     runs = NetworkRuns(graph, {"data": NetworkInputs(dataset)}, threads=1)
     relu = np.stack([runs.activation(choose(cuts, 2)[0], "data", i)["r0"] for i in range(len(dataset))])
-    assert found["r0"].zero_fraction == pytest.approx((relu == 0).mean(), abs=1e-3)
-    assert found["r0"].high == pytest.approx(relu.max(), rel=1e-5)
+    assert statistics["r0"].zero_fraction == pytest.approx((relu == 0).mean(), abs=1e-3)
+    assert statistics["r0"].high == pytest.approx(relu.max(), rel=1e-5)
 
 
 def test_json_holds_everything_of_every_cut(run: Run) -> None:
@@ -123,16 +123,16 @@ def test_json_holds_everything_of_every_cut(run: Run) -> None:
 def test_the_table_fits_80_columns(home: Path) -> None:
     graph, dataset, assumed = load_with_data(str(home / "model.onnx"), str(home / "data.npz"), None)
     cuts = enumerate_cuts(graph).cuts
-    found = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: None)
-    part = tensors_part(cuts, found, target_db=20.0, assumed=assumed)
+    statistics = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: None)
+    part = tensors_part(cuts, statistics, target_db=20.0, assumed=assumed)
     first = msgspec.structs.replace(part.cuts[0], after="a.very.long.path.of.modules.0.block/Conv")
     part = msgspec.structs.replace(part, cuts=(first, *part.cuts[1:]))
     console = Console(width=80, file=io.StringIO())
     console.print(tensors_view(part, detail=False))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO above
     assert all(len(line) <= 80 for line in lines)
-    (relu,) = (line for line in lines if "6x8x8" in line and f"{found['r0'].entropy_bit[4]:.2f}" in line)
-    assert f"{found['r0'].zero_fraction:.0%}" in relu
+    (relu,) = (line for line in lines if "6x8x8" in line and f"{statistics['r0'].entropy_bit[4]:.2f}" in line)
+    assert f"{statistics['r0'].zero_fraction:.0%}" in relu
 
 
 def test_the_detail_of_one_cut_draws_a_histogram(run: Run) -> None:
@@ -158,8 +158,8 @@ def test_a_constant_tensor_has_no_error_and_stays_valid_json(home: Path, tmp_pat
     np.savez(tmp_path / "flat.npz", x=np.full((4, 8, 8, 3), 255, np.uint8))
     graph, dataset, _ = load_with_data(str(home / "model.onnx"), str(tmp_path / "flat.npz"), None)
     cuts = choose(enumerate_cuts(graph).cuts, 0)
-    found = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: None)
-    (row,) = tensors_part(cuts, found, target_db=20.0, assumed=None).cuts
+    statistics = measure_cuts(graph, cuts, dataset, threads=1, step=lambda: None)
+    (row,) = tensors_part(cuts, statistics, target_db=20.0, assumed=None).cuts
     assert row.sqnr_db["4"] is None
     json.dumps(msgspec.to_builtins(row), allow_nan=False)
     with pytest.raises(ProfileError, match="no cut 7"):

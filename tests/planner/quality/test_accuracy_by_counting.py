@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splitpoint.planner.deploy.accuracy import Accuracy, Metric
-from splitpoint.planner.quality import accuracy
+from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.quality.intervals import paired_drop, proportion
-from splitpoint.planner.quality.observe import observe
-from splitpoint.planner.values.outcomes import Outcomes
+from splitpoint.planner.quality.metrics.protocol import Metric
 
-
-class Observed(NamedTuple):
-    """One input: what the candidate gave, what the unsplit network gives, and the truth where it is known."""
-
-    outputs: Any
-    reference: Any
-    label: int | None
-    group: str
-    payload_bytes: int
-
-
-def judge(rows: Sequence[Observed], metric: Metric, subset: Literal["search", "report"]) -> Accuracy:
-    """The accuracy of these inputs, through the outcome of each."""
-    inputs = tuple(observe(r.outputs, r.reference, label=r.label, group=r.group) for r in rows)
-    outcomes = Outcomes(subset=subset, inputs=inputs, payload_bytes=tuple(r.payload_bytes for r in rows))
-    return accuracy.judge(outcomes, metric)
-
-
+Judge = Callable[..., Accuracy]
+Classifier = Callable[..., Metric]
 classes = st.integers(0, 2)
 inputs = st.lists(st.tuples(st.one_of(st.none(), classes), classes, classes, st.sampled_from("abcdef")), min_size=1,
                   max_size=12)  # fmt: skip
@@ -44,17 +26,14 @@ def one_hot(answer: int | None) -> Any:
     return np.array([[np.nan] * 3]) if answer is None else np.eye(3)[[answer]]
 
 
-def observed(rows: Any) -> list[Observed]:
-    return [
-        Observed(outputs=[one_hot(a)], reference=[one_hot(w)], label=y, group=g, payload_bytes=10 * i)
-        for i, (a, w, y, g) in enumerate(rows)
-    ]
+def observed(row: Any, rows: Any) -> list[Any]:
+    return [row({"y": one_hot(a)}, {"y": one_hot(w)}, y, g, 10 * i) for i, (a, w, y, g) in enumerate(rows)]
 
 
 @settings(max_examples=40)
-@given(inputs)
-def test_top1_by_counting(rows: Any) -> None:
-    found = judge(observed(rows), "top1", "search")
+@given(rows=inputs)
+def test_top1_by_counting(row: Any, judge: Judge, classifier: Classifier, rows: Any) -> None:
+    found = judge(observed(row, rows), classifier(3))
     hits, whole = [a == y for a, _, y, _ in rows], [w == y for _, w, y, _ in rows]
     groups = [g for *_, g in rows]
     assert found.value == pytest.approx(sum(hits) / len(rows))
@@ -67,9 +46,9 @@ def test_top1_by_counting(rows: Any) -> None:
 
 
 @settings(max_examples=40)
-@given(inputs)
-def test_agreement_by_counting(rows: Any) -> None:
-    found = judge(observed(rows), "agreement", "report")
+@given(rows=inputs)
+def test_agreement_by_counting(row: Any, judge: Judge, classifier: Classifier, rows: Any) -> None:
+    found = judge(observed(row, rows), classifier(3, "unsplit"), "report")
     same = [a == w for a, w, _, _ in rows]
     interval = proportion(np.array(same), [g for *_, g in rows])
     assert found.value == pytest.approx(sum(same) / len(rows))
@@ -78,22 +57,18 @@ def test_agreement_by_counting(rows: Any) -> None:
     assert (found.metric, found.subset) == ("agreement", "report")
 
 
-def test_a_candidate_that_answers_better_has_a_negative_drop_and_a_bound_above_it() -> None:
-    found = judge(observed([(0, 1, 0, str(i)) for i in range(4)] + [(0, 0, 0, str(i)) for i in range(4, 8)]), "top1",
-                  "search")  # fmt: skip
+def test_a_candidate_that_answers_better_has_a_negative_drop_and_a_bound_above_it(
+    row: Any, judge: Judge, classifier: Classifier
+) -> None:
+    found = judge(
+        observed(row, [(0, 1, 0, str(i)) for i in range(4)] + [(0, 0, 0, str(i)) for i in range(4, 8)]), classifier(3)
+    )
     assert found.drop == -0.5
     assert -0.5 < found.drop_high < 0.5
     assert found.value == 1.0
 
 
-def test_without_any_loss_the_bound_of_the_drop_is_not_zero() -> None:
-    found = judge(observed([(0, 0, 0, str(i)) for i in range(20)]), "top1", "search")
+def test_without_any_loss_the_bound_of_the_drop_is_not_zero(row: Any, judge: Judge, classifier: Classifier) -> None:
+    found = judge(observed(row, [(0, 0, 0, str(i)) for i in range(20)]), classifier(3))
     assert found.drop == 0.0
     assert found.drop_high == pytest.approx(1.96**2 / (20 + 1.96**2), rel=1e-3)  # Tango's bound without a loss
-
-
-def test_an_output_that_is_not_finite_has_no_fidelity_and_an_infinite_error() -> None:
-    rows = observed([(None, 0, 0, "a"), (0, 0, 0, "b")])
-    found = judge(rows, "fidelity", "search")
-    assert (found.value, found.drop, found.relative_error) == (0.5, 0.5, float("inf"))
-    assert (found.low, found.high, found.drop_high) == (0.0, 1.0, 1.0)

@@ -21,8 +21,10 @@ from splitpoint.codecs.pictures.picture import PICTURES, PictureCodec
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, NetworkRuns
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.deploy.accuracy import Metric
+from splitpoint.planner.deploy.schema import IOTensor
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.evaluate import Evaluator
+from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs, Sample
 from splitpoint.planner.setup.config import read_config
 from splitpoint.planner.setup.loading import Problem, load_problem
@@ -32,6 +34,11 @@ from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec, preprocess
 from splitpoint.profiles.network.model import ModelGraph
 
+METRICS: dict[str, tuple[Task, Any]] = {
+    "top1": (Task(name="classify"), "labels"),
+    "agreement": (Task(name="classify"), "unsplit"),
+    "tensor": (Task(name="tensor"), "unsplit"),
+}
 INSIDE = "r1"  # a cut inside the small network
 
 
@@ -53,13 +60,16 @@ def set_up(
     graph: ModelGraph,
     calibration: Dataset,
     search: Dataset,
-    metric: Metric = "top1",
+    metric: str = "top1",
     reference: Callable[[int], list[Any]] | None = None,
 ) -> Setup:
     sets = {"calibration": NetworkInputs(calibration), "search": NetworkInputs(search)}
     runs = NetworkRuns(graph, sets, threads=1)
     cuts = {cut.name: cut for cut in enumerate_cuts(graph).cuts}
-    return Setup(Evaluator(runs, search, metric, cuts.__getitem__, reference=reference), runs, len(search))
+    task, against = METRICS[metric]
+    measure = make_metric(task, [IOTensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in graph.outputs], against)
+    names = [tensor.name for tensor in graph.outputs]
+    return Setup(Evaluator(runs, search, measure, cuts.__getitem__, names, reference=reference), runs, len(search))
 
 
 def activations(made: Setup, cut: Cut) -> list[dict[str, Any]]:
@@ -111,7 +121,7 @@ def test_accuracy_comes_through_the_payload(
 
 def test_the_reconstruction_and_not_the_activation_runs_through_the_tail(problem: Problem) -> None:
     """One bit a value: outputs are those of the tail on what was decoded, compared one by one."""
-    made = small(problem, metric="fidelity")
+    made = small(problem, metric="tensor")
     cut = next(cut for cut in enumerate_cuts(problem.graph).cuts if cut.name == INSIDE)
     found = made.evaluator.measure(candidate("split", cut=INSIDE, codec="range-rans", rate=0))
     fitted = made.runs.fit(cut, "range-rans", 0)
@@ -191,7 +201,7 @@ def test_equal_bytes_at_two_cuts_are_two_reconstructions(nets: ModuleType, monke
     samples = tuple(Sample(name=str(i), group=str(i), tensor=row) for i, row in enumerate(rows))
     data = Dataset(spec=InputSpec(kind="tensor"), samples=samples)
     monkeypatch.setattr(RawCoder, "decode", zeros)
-    made = set_up(graph, data, data, "fidelity")
+    made = set_up(graph, data, data, "tensor")
     errors = []
     for name, answer in (("a", np.e), ("b", 1.0)):
         found = made.evaluator.measure(candidate("split", cut=name, codec="raw"))
@@ -220,7 +230,7 @@ def test_a_codec_that_cannot_be_fitted_is_no_point(problem: Problem, monkeypatch
 
 @pytest.mark.parametrize("codec", ["png", "jpeg"])
 def test_pictures_are_coded_and_decoded(problem: Problem, codec: str) -> None:
-    made, rate = small(problem, metric="fidelity"), 0
+    made, rate = small(problem, metric="tensor"), 0
     asked = candidate("server", codec=codec, rate=rate)
     found = made.evaluator.measure(asked)
     assert found is not None
@@ -242,7 +252,7 @@ def test_pictures_are_coded_and_decoded(problem: Problem, codec: str) -> None:
 
 
 def test_the_rate_of_a_picture_is_its_own(problem: Problem) -> None:
-    made = small(problem, metric="fidelity")
+    made = small(problem, metric="tensor")
     worst, best = (
         made.evaluator.measure(candidate("server", codec="jpeg", rate=rate))
         for rate in (0, len(PICTURES["jpeg"].rates) - 1)

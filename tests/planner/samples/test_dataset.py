@@ -46,12 +46,12 @@ def values(dataset: Dataset) -> set[float]:
 def test_sets_share_no_group_lose_nothing_and_repeat(sizes: list[int], seed: int, classes: int) -> None:
     names = [f"g{i}" for i, size in enumerate(sizes) for _ in range(size)]
     data = tensors(names, [int(n[1:]) % classes for n in names])
-    split, again = split_three(data, seed=seed), split_three(data, seed=seed)
+    split, repeated = split_three(data, seed=seed), split_three(data, seed=seed)
     parts = (split.calibration, split.search, split.report)
     groups = [{s.group for s in part.samples} for part in parts]
     assert len(set.union(*groups)) == sum(len(g) for g in groups)
     assert sum(len(part) for part in parts) == len(data)
-    assert [p.sha256() for p in parts] == [p.sha256() for p in (again.calibration, again.search, again.report)]
+    assert [p.sha256() for p in parts] == [p.sha256() for p in (repeated.calibration, repeated.search, repeated.report)]
     for part, share in zip(parts, (0.2, 0.4, 0.4), strict=True):
         assert abs(len(part) - share * len(data)) <= 2 * max(sizes)
 
@@ -191,10 +191,16 @@ def test_npz_of_tensors_and_of_pictures(tmp_path: Path) -> None:
     assert data.group_count == 3
     np.savez(tmp_path / "p.npz", x=np.full((3, 4, 4, 3), 7, np.uint8))
     assert NetworkInputs(load_data("p.npz", SPEC, base=tmp_path))[0].shape == (1, 3, 4, 4)
+    np.savez(tmp_path / "n.npz", x=x, y=np.arange(6) / 2)  # numbers are no classes
+    numbers = load_data("n.npz", TENSOR, base=tmp_path)
+    assert (numbers.labels, numbers.labelled) == (None, True)
+    assert [sample.truth.tolist() for sample in numbers.samples if sample.truth is not None] == [
+        [i / 2] for i in range(6)
+    ]
     faults = {
         "expected arrays": {"z": x},
         "y has shape": {"x": x, "y": np.arange(5)},
-        "integers": {"x": x, "y": np.zeros(6)},
+        "y must be numbers": {"x": x, "y": np.array(list("abcdef"))},
         "NaN": {"x": np.full((6, 2), np.nan)},
         "cannot be read": {"x": np.array([None, 1], dtype=object)},
     }

@@ -1,4 +1,4 @@
-"""What the report set says against the chosen point, and the next safer point."""
+"""When the report set contradicts the chosen point, and the next safer point."""
 
 from __future__ import annotations
 

@@ -123,6 +123,57 @@ def test_the_first_candidates_are_asked_first_and_in_order(make_point: Make, mak
     assert len(found) == len(set(landscape.asked)) == len(landscape.asked) == BUDGET
 
 
+def test_cut_codec_and_rate_are_drawn_together(
+    make_point: Make, make_needs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a rate loses depends on the codec and the cut: a joint density sees that, three separate ones do not."""
+    import optuna
+
+    drawn = []
+
+    class Recording(optuna.samplers.TPESampler):
+        def sample_relative(self, *arguments: Any) -> dict[str, Any]:
+            together = super().sample_relative(*arguments)
+            drawn.append(set(together))
+            return together
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", Recording)
+    run(Landscape(make_point), make_needs())
+    random_trials = 10  # before the densities are fitted
+    assert len(drawn) >= BUDGET
+    assert all(names == set() for names in drawn[:random_trials])
+    assert all(names == {"cut", "codec", "rate"} for names in drawn[random_trials:])
+
+
+@pytest.mark.parametrize("evaluations", [2, 5])
+def test_a_sampler_that_repeats_itself_ends_the_search(
+    make_point: Make, make_needs: Make, monkeypatch: pytest.MonkeyPatch, evaluations: int
+) -> None:
+    """Four asks for each evaluation that is allowed, and no more, even if nothing new is proposed."""
+    import optuna
+
+    asks = []
+
+    class Lowest(optuna.samplers.BaseSampler):
+        """Always the same trial."""
+
+        def infer_relative_search_space(self, *_: Any) -> dict[str, Any]:
+            asks.append(1)
+            assert len(asks) <= 100, "the search does not end"
+            return {}
+
+        def sample_relative(self, *_: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
+            return distribution.choices[0] if name == "codec" else distribution.low
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **_: Lowest())
+    found = run(Landscape(make_point), make_needs(), evaluations=evaluations)
+    assert len(found) == 1
+    assert len(asks) == 4 * evaluations
+
+
 @pytest.mark.parametrize("budget", [0, 1, 7, BUDGET])
 def test_the_budget_counts_distinct_candidates(make_point: Make, make_needs: Make, budget: int) -> None:
     landscape = Landscape(make_point)

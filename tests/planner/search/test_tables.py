@@ -24,7 +24,9 @@ def entry(make_point: Make, **fields: Any) -> Entry:
     return Entry(candidate=point.candidate, cut=cut, cost=point.cost, error=error)  # type: ignore[arg-type]  # a name
 
 
-def made(entries: list[list[Entry]], *, cuts: list[list[str]] | None = None, codecs: tuple[str, ...] = ()) -> Tables:
+def make_tables(
+    entries: list[list[Entry]], *, cuts: list[list[str]] | None = None, codecs: tuple[str, ...] = ()
+) -> Tables:
     searched: Any = [[types.SimpleNamespace(name=name) for name in names] for names in cuts or [[] for _ in entries]]
     named: Any = [types.SimpleNamespace(name=name) for name in codecs]
     return Tables(entries=entries, searched=searched, codecs=named, left_out={})
@@ -38,15 +40,15 @@ def staircase(make_point: Make, variant: str, count: int) -> list[Entry]:
     ]
 
 
-def starts(found: list[Candidate]) -> list[str]:
-    return [f"{candidate.variant} {candidate.cut}" for candidate in found]
+def starts(candidates: list[Candidate]) -> list[str]:
+    return [f"{candidate.variant} {candidate.cut}" for candidate in candidates]
 
 
 def test_places_are_the_cuts_of_all_networks_in_turn(make_point: Make) -> None:
     given = [entry(make_point, cut=cut, codec=codec, rate=rate) for cut, codec, rate in [("a", "k", 0), ("a", "k", 1)]]
     given.append(entry(make_point, cut="b", codec="j", rate=0))
     half = [entry(make_point, variant="half", cut="b", codec="k", rate=3)]
-    both = made([given, half], cuts=[["a", "b"], ["b"]], codecs=("j", "k"))
+    both = make_tables([given, half], cuts=[["a", "b"], ["b"]], codecs=("j", "k"))
     assert both.options() == [
         [[], [given[0].candidate, given[1].candidate]],
         [[given[2].candidate], []],
@@ -56,12 +58,12 @@ def test_places_are_the_cuts_of_all_networks_in_turn(make_point: Make) -> None:
 
 
 def test_a_cut_that_no_codec_codes_keeps_its_place() -> None:
-    assert made([[]], cuts=[["a", "b"]], codecs=("k",)).options() == [[[]], [[]]]
-    assert made([[]]).options() == []
+    assert make_tables([[]], cuts=[["a", "b"]], codecs=("k",)).options() == [[[]], [[]]]
+    assert make_tables([[]]).options() == []
 
 
 def test_half_of_the_evaluations_start_from_the_table(make_point: Make) -> None:
-    one = made([staircase(make_point, "given", 30)])
+    one = make_tables([staircase(make_point, "given", 30)])
     assert len(one.starting_points(deadline_s=None, evaluations=20)) == 10
     assert len(one.starting_points(deadline_s=None, evaluations=100)) == 30  # no more than there are
     assert one.starting_points(deadline_s=None, evaluations=0) == []
@@ -74,39 +76,39 @@ def test_networks_take_turns_by_equal_shares(make_point: Make) -> None:
     better = [
         entry(make_point, variant="half", cut=f"{i}", payload=10.0 + i, latency=0.005 - 0.0001 * i) for i in range(9)
     ]
-    found = made([given, better]).starting_points(deadline_s=None, evaluations=12)
-    assert starts(found) == ["given 0", "half 0", "given 4", "half 4", "given 8", "half 8"]
+    candidates = make_tables([given, better]).starting_points(deadline_s=None, evaluations=12)
+    assert starts(candidates) == ["given 0", "half 0", "given 4", "half 4", "given 8", "half 8"]
 
 
 def test_a_share_is_rounded_up_and_the_sum_is_not(make_point: Make) -> None:
-    both = made([staircase(make_point, "given", 9), staircase(make_point, "half", 9)])
-    found = both.starting_points(deadline_s=None, evaluations=6)  # 3 starts, of two networks
-    assert starts(found) == ["given 0", "half 0", "given 8"]
+    both = make_tables([staircase(make_point, "given", 9), staircase(make_point, "half", 9)])
+    candidates = both.starting_points(deadline_s=None, evaluations=6)  # 3 starts, of two networks
+    assert starts(candidates) == ["given 0", "half 0", "given 8"]
 
 
 def test_a_network_with_a_short_front_gives_what_it_has(make_point: Make) -> None:
-    three = made([[], staircase(make_point, "half", 1), staircase(make_point, "third", 9)])
-    found = three.starting_points(deadline_s=None, evaluations=12)
-    assert starts(found) == ["half 0", "third 0", "third 8"]
+    three = make_tables([[], staircase(make_point, "half", 1), staircase(make_point, "third", 9)])
+    candidates = three.starting_points(deadline_s=None, evaluations=12)
+    assert starts(candidates) == ["half 0", "third 0", "third 8"]
 
 
 def test_the_deadline_reaches_every_table(make_point: Make) -> None:
-    both = made([staircase(make_point, "given", 9), staircase(make_point, "half", 9)])
-    found = both.starting_points(deadline_s=0.0425, evaluations=4)  # only the last meets it
-    assert starts(found) == ["given 8", "half 8"]
+    both = make_tables([staircase(make_point, "given", 9), staircase(make_point, "half", 9)])
+    candidates = both.starting_points(deadline_s=0.0425, evaluations=4)  # only the last meets it
+    assert starts(candidates) == ["given 8", "half 8"]
 
 
 class Steps:
-    """Remembers stages and what was said in them."""
+    """Remembers stages and what was reported in them."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, int | None]] = []
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
         self.stages.append((name, total))
-        yield self.said.append
+        yield self.messages.append
 
 
 def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> Any:
@@ -153,18 +155,18 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 def test_every_network_has_the_table_of_its_own_promising_cuts(
     fitted: Callable[..., tuple[Tables, list[Any], Steps]],
 ) -> None:
-    found, asked, steps = fitted(("raw", "fast"))
-    assert [[cut.name for cut in cuts] for cuts in found.searched] == [["a", "b"], ["a"]]
-    assert [codec.name for codec in found.codecs] == ["raw", "fast"]
+    candidates, asked, steps = fitted(("raw", "fast"))
+    assert [[cut.name for cut in cuts] for cuts in candidates.searched] == [["a", "b"], ["a"]]
+    assert [codec.name for codec in candidates.codecs] == ["raw", "fast"]
     assert asked == [
         ("promising", "given", 3, 5, 777.0),
         ("promising", "half", 2, 5, 777.0),
         ("tabulate", "given", "given", "price of given", ["raw", "fast"]),
         ("tabulate", "half", "half", "price of half", ["raw", "fast"]),
     ]
-    assert [len(entries) for entries in found.entries] == [8, 4]
+    assert [len(entries) for entries in candidates.entries] == [8, 4]
     assert steps.stages == [("codecs", 6)]
-    assert steps.said == [""] * 6 + ["2 presets fitted at 3 of 5 cuts, 12 candidates"]
+    assert steps.messages == [""] * 6 + ["2 presets fitted at 3 of 5 cuts, 12 candidates"]
 
 
 def test_what_a_variant_leaves_out_is_said_of_that_variant(

@@ -1,4 +1,4 @@
-"""Facts that cannot be: each is one error that names the file, the field and the next step, and nothing is guessed."""
+"""Impossible facts: each is one error that names the file, the field and the next step, and nothing is guessed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def link(folder: Path, text: str) -> Link:
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"),
+    ("rate", "message"),
     [
         ("-1 Mbit/s", "more than 0"),
         ("0", "more than 0"),
@@ -43,12 +43,12 @@ def link(folder: Path, text: str) -> Link:
         ("null", "null"),
     ],
 )
-def test_a_rate_that_is_none(tmp_path: Path, rate: str, said: str) -> None:
+def test_a_rate_that_is_none(tmp_path: Path, rate: str, message: str) -> None:
     with pytest.raises(ProfileError) as caught:
         link(tmp_path, LINK + f"uplink_bit_s: {rate}\n")
     assert "uplink_bit_s" in str(caught.value)
     assert "link.yaml" in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("snr", ["-.inf", ".nan", "-.inf dB", "20 V", "-1000 dB"])
@@ -59,7 +59,7 @@ def test_an_snr_that_is_none(tmp_path: Path, snr: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ("0 1\n1 1\n2 1\n60 1\n61 1\n", "gap"),
         ("0 1\n1 fast\n2 1\n", "fast"),
@@ -69,11 +69,11 @@ def test_an_snr_that_is_none(tmp_path: Path, snr: str) -> None:
         ("", "at least two lines, got 0"),
     ],
 )
-def test_a_recording_that_is_none(tmp_path: Path, rows: str, said: str) -> None:
+def test_a_recording_that_is_none(tmp_path: Path, rows: str, message: str) -> None:
     (tmp_path / "t.txt").write_text(rows)
     with pytest.raises(ProfileError) as caught:
         link(tmp_path, TRACE + "format: two-column\n")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "t.txt" in str(caught.value)
 
 
@@ -120,7 +120,7 @@ def changed(**fields: object) -> PlanConfig:
 
 
 @pytest.mark.parametrize(
-    ("config", "link_name", "at", "said"),
+    ("config", "link_name", "at", "message"),
     [
         (
             changed(need=Need(max_energy=1.0), device="host"),
@@ -140,9 +140,9 @@ def changed(**fields: object) -> PlanConfig:
     ],
 )
 def test_a_limit_that_no_profile_can_check(
-    small: ModelGraph, config: PlanConfig, link_name: str, at: str, said: str
+    small: ModelGraph, config: PlanConfig, link_name: str, at: str, message: str
 ) -> None:
-    with pytest.raises(ProfileError, match=said) as caught:
+    with pytest.raises(ProfileError, match=message) as caught:
         bind(requirements(config.need, labelled=True), config, small, load_link(link_name))
     assert caught.value.at == at
     assert caught.value.fix is not None

@@ -75,8 +75,8 @@ def bound(needed: PlanConfig, graph: ModelGraph, link: FixedLink = LINK) -> Any:
 def test_there_is_always_a_quality_floor_and_an_asked_one_replaces_the_default(
     need: Need, labelled: bool, max_drop: float | None, min_agreement: float | None
 ) -> None:
-    found = requirements(need, labelled=labelled)
-    assert (found.value("drop"), found.value("quality")) == (max_drop, min_agreement)
+    needs = requirements(need, labelled=labelled)
+    assert (needs.value("drop"), needs.value("quality")) == (max_drop, min_agreement)
 
 
 def test_every_need_becomes_its_own_limit() -> None:
@@ -90,8 +90,8 @@ def test_every_need_becomes_its_own_limit() -> None:
         max_cost=1e-5,
         confident=True,
     )
-    found = requirements(need, labelled=True)
-    assert {bound.limit: bound.value for bound in found.bounds} == {
+    needs = requirements(need, labelled=True)
+    assert {bound.limit: bound.value for bound in needs.bounds} == {
         "latency": 0.05,
         "frame rate": 10.0,
         "drop": 0.01,
@@ -100,8 +100,8 @@ def test_every_need_becomes_its_own_limit() -> None:
         "energy": 0.4,
         "cost": 1e-5,
     }
-    assert {bound.device for bound in found.bounds} == {""}
-    assert (found.deadline_share, found.confident) == (0.99, True)
+    assert {bound.device for bound in needs.bounds} == {""}
+    assert (needs.deadline_share, needs.confident) == (0.99, True)
     nothing = requirements(Need(), labelled=True)
     assert not nothing.confident
     assert [bound.limit for bound in nothing.bounds] == ["drop"]
@@ -134,9 +134,9 @@ def test_the_memory_for_models_binds_before_all_memory(
     relu: ModelGraph, host: Device, written: Written, memory: Memory, limit: int | None, flash: int | None
 ) -> None:
     device = msgspec.structs.replace(host, name="mcu", memory=memory)
-    found = bound(config(device=written(device)), relu)
-    assert (found.value("device memory"), found.value("device flash")) == (limit, flash)
-    assert {b.device for b in found.bounds if b.limit.startswith("device")} <= {"mcu"}
+    needs = bound(config(device=written(device)), relu)
+    assert (needs.value("device memory"), needs.value("device flash")) == (limit, flash)
+    assert {b.device for b in needs.bounds if b.limit.startswith("device")} <= {"mcu"}
 
 
 @pytest.mark.parametrize(("asked", "bound_by"), [(4000, ""), (6000, "mcu")])
@@ -144,8 +144,8 @@ def test_the_tighter_of_what_was_asked_and_what_the_device_has_binds(
     relu: ModelGraph, host: Device, written: Written, asked: int, bound_by: str
 ) -> None:
     device = msgspec.structs.replace(host, name="mcu", memory=Memory(ram_bytes=5000))
-    found = bound(config(Need(max_device_memory=asked), device=written(device)), relu)
-    memory = next(b for b in found.bounds if b.limit == "device memory")
+    needs = bound(config(Need(max_device_memory=asked), device=written(device)), relu)
+    memory = next(b for b in needs.bounds if b.limit == "device memory")
     assert (memory.value, memory.device) == (min(asked, 5000), bound_by)
 
 

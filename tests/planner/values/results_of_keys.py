@@ -93,7 +93,9 @@ def main(home: Path) -> dict[str, list[str]]:
         ]
 
         runs.prepare([cut], [REGISTRY[name] for name in CODECS])
-        evaluator = Evaluator(runs, sets.search, problem.metric, {CUT: cut}.__getitem__)
+        evaluator = Evaluator(
+            runs, sets.search, problem.metric, {CUT: cut}.__getitem__, [t.name for t in graph.outputs]
+        )
 
         def outcomes(candidate: Candidate, coding: str | None) -> list[str]:
             measured = evaluator.measure(candidate)
@@ -106,7 +108,9 @@ def main(home: Path) -> dict[str, list[str]]:
                 input_block=block,
                 data_sha256=sets.search.sha256(),
                 subset="search",
-                metric=problem.metric,
+                task=problem.metric.task,
+                against=problem.metric.against,
+                metric_sha256=problem.metric.use.sha256,
                 runtime=runtime,
             )
             return [key, sha256(msgspec.msgpack.encode(measured))]

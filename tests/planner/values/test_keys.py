@@ -20,6 +20,7 @@ import pytest
 from splitpoint.codecs.contract.protocol import Context, Rate
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.values import keys
 from splitpoint.planner.values.keys import (
     Runtime,
@@ -51,20 +52,7 @@ RUNTIME = Runtime(
     libraries=(("numpy", "2.0"), ("onnx", "1.17")),
     code_sha256="c0",
 )
-MACHINE = Machine(
-    cpu="cpu",
-    physical_cores=2,
-    logical_cpus=4,
-    arch="x86_64",
-    os="Linux 6",
-    python="3.12",
-    numpy="2.0",
-    onnxruntime="1.20",
-    provider="CPUExecutionProvider",
-    threads=1,
-    precision="fp32",
-    optimization="ORT_ENABLE_ALL",
-)
+MACHINE = this_machine(threads=1)
 BLOCK = InputSpec(size=16, mean=127.0, std=64.0)
 FLOATS = np.arange(6, dtype=np.float32)
 CONTEXT = Context(
@@ -126,7 +114,9 @@ KINDS: Mapping[Callable[..., str], tuple[dict[str, Any], dict[str, Any]]] = {
             "input_block": BLOCK,
             "data_sha256": "d",
             "subset": "search",
-            "metric": "top1",
+            "task": Task(name="classify"),
+            "against": "labels",
+            "metric_sha256": "",
             "runtime": RUNTIME,
         },
         {
@@ -136,7 +126,9 @@ KINDS: Mapping[Callable[..., str], tuple[dict[str, Any], dict[str, Any]]] = {
             "rate": 1,
             "data_sha256": "e",
             "subset": "report",
-            "metric": "agreement",
+            "task": Task(name="classify", top=2),
+            "against": "unsplit",
+            "metric_sha256": "a",
         },
     ),
     model_profile_key: (PROFILED, {"model_sha256": "n", "code": "d"}),
@@ -391,7 +383,7 @@ def test_the_runtime_is_this_processs() -> None:
 
 def test_the_code_is_what_the_package_contains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = []
+    hashes = []
     for number, (name, text) in enumerate(
         [("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 2"), ("inner/__init__.py", ""), ("notes.txt", "y")]
     ):
@@ -399,13 +391,13 @@ def test_the_code_is_what_the_package_contains(tmp_path: Path, monkeypatch: pyte
         (folder / name).parent.mkdir(parents=True)
         (folder / "__init__.py").write_text("")
         (folder / name).write_text(text)
-        found.append(code_sha256(folder.name))
-    assert len(set(found)) == len(found)
+        hashes.append(code_sha256(folder.name))
+    assert len(set(hashes)) == len(hashes)
     (tmp_path / "package_0" / "notes.txt").write_text("not code")
     (tmp_path / "package_0" / "tests").mkdir()
     (tmp_path / "package_0" / "tests" / "c.py").write_text("not of the package: there is no __init__.py")
     code_sha256.cache_clear()
-    assert code_sha256("package_0") == found[0]
+    assert code_sha256("package_0") == hashes[0]
 
 
 def in_a_process(home: Path, hash_seed: str) -> dict[str, list[str]]:

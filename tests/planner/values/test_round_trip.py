@@ -16,7 +16,7 @@ from splitpoint.planner.search.decide import Decision, Violation, violations
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Candidate, Evaluated, Measured
 from splitpoint.planner.values.cut import Cut, Rejected
-from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
+from splitpoint.planner.values.outcomes import BoxMatches, InputOutcome, Outcomes
 from splitpoint.planner.values.timed import Timed
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 
@@ -32,15 +32,17 @@ CUT = Cut(
     head_weight_bytes=28,
 )
 ROW = InputOutcome(
-    right=True,
-    reference_right=None,
-    same=False,
+    counts=(1.0, 0.25),
+    unsplit_counts=(0.0, 1 / 7),
     margin_change=-0.1 - 0.2,  # no short decimal fraction
     divergence=None,
     relative_error=1 / 3,
+    output_errors=(1 / 3, 0.0),
     group="scene 1",
 )
-OUTCOMES = Outcomes(subset="report", inputs=(ROW,), payload_bytes=(1234,))
+BOXES = BoxMatches(scores=(0.9, 1 / 3), classes=(1, 0), hits=(1023, 0), ignored=(0, 1), truths={1: 2})
+BOXES_ROW = msgspec.structs.replace(ROW, matches=BOXES, unsplit_matches=BOXES)
+OUTCOMES = Outcomes(subset="report", inputs=(ROW, BOXES_ROW), payload_bytes=(1234, 5))
 
 
 def read_msgpack(value: Any) -> Any:

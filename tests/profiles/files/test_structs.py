@@ -89,7 +89,7 @@ table_bit_s: {a: 1e6, b: 2 Mbit/s}
         ("link: {uplink_bit_s: 1}\nname: 3", "Expected `str`, got `int` - at `$.name`", None),
         ("link: {uplink_bit_s: 1}\ntimes_s: [1, -1]", "at least 0", None),
         ("link: {uplink_bit_s: 1}\ntable_bit_s: {b: soon}", "`$.table_bit_s.b`", None),
-        ("link: {uplink_bit_s: 1}\nlink: {uplink_bit_s: 2}", "line 2: key 'link' stands twice, first in line 1", None),
+        ("link: {uplink_bit_s: 1}\nlink: {uplink_bit_s: 2}", "line 2: key 'link' appears twice, first in line 1", None),
         ("link: [", "line 1", None),
         ("link: *a", "undefined alias", None),
         ("a: &a [1]\nlink: *a", "an alias may stand for a scalar only", None),

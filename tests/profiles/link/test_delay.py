@@ -200,8 +200,8 @@ def test_quantiles_rise_and_are_the_inverse_of_probabilities(link: Link, bits: f
     assert all(math.isfinite(q) and q > 0 for q in quantiles)
     assert delay.probability(delay.quantile_s(0.75) * (1 + 1e-9)) >= 0.75 - 1e-6
     assert delay.probability(0.0) == 0.0
-    again = uplink_delay(link, bits, seed=seed, n_draws=200)
-    assert [again.quantile_s(p) for p in (0.01, 0.25, 0.5, 0.75, 0.99)] == quantiles
+    repeated = uplink_delay(link, bits, seed=seed, n_draws=200)
+    assert [repeated.quantile_s(p) for p in (0.01, 0.25, 0.5, 0.75, 0.99)] == quantiles
 
 
 def test_a_message_that_cannot_be_sent_says_why() -> None:

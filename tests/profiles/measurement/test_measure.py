@@ -1,4 +1,4 @@
-"""Measuring: shares add up to the whole, every node that ORT runs is somebody's work, statistics are what they say."""
+"""Measuring: shares add up to the whole, every node that ORT runs has a source, statistics are right."""
 
 from __future__ import annotations
 

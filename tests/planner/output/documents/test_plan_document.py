@@ -41,7 +41,7 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
     problem = side(
         graph=side(name="net", parameters=2_500_000, macs=3e8, inputs=(x,), uncounted=changes.get("uncounted", {})),
         split=side(search=Inputs(40, changes.get("search_groups", 40)), report=Inputs(60, changes.get("groups", 60))),
-        metric="top1",
+        metric=side(use=side(name="top1")),
         needs=needs,
         link=LINK,
         channel=Channel(link=LINK),
