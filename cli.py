@@ -8,11 +8,10 @@ import inspect
 import json
 import re
 import sys
-import tempfile
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 import typer
@@ -23,7 +22,7 @@ from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.need import Share
 from splitpoint.planner.limits.preferences import PREFERENCES
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, read_config
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
 
@@ -135,9 +134,7 @@ def plan_command(
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
     ] = False,
-    accept_baseline: Annotated[
-        bool, typer.Option("--accept-baseline", help="Plan although the network is no better than chance.")
-    ] = False,
+    accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
     skip_damaged: SkipDamaged = False,
     threads: Threads = None,
     as_json: Json = False,
@@ -154,53 +151,39 @@ def plan_command(
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
         if data is not None:
-            config = msgspec.structs.replace(
-                config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged)
-            )
-        if labels is not None:
-            config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, labels=labels))
+            config = override(config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged))
     elif data is None:
         raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
     else:
-        config = PlanConfig(model=target, data=DataConfig(source=data, labels=labels))
-    config = msgspec.structs.replace(
+        config = PlanConfig(model=target, data=DataConfig(source=data))
+    options = {"decode": decode, "score": score, "outputs": None if output is None else tuple(output)}
+    config = override(
         config,
-        task=_task(
-            config.task,
-            task,
-            {"decode": decode, "score": score, "outputs": None if output is None else tuple(output)},
-        ),
-        metric=metric or config.metric,
-        need=_over(config.need, needs),
-        data=_over(config.data, {"skip_damaged": skip_damaged or None}),
-        search=_over(config.search, {"evaluations": evaluations, "seed": seed}),
-        **{
-            name: value
-            for name, value in {
-                "device": device,
-                "server": server,
-                "link": link,
-                "threads": threads,
-                "prefer": prefer,
-                "accept_baseline": accept_baseline or None,
-                "server_load": _quantity(server_load, units.PerSecond, "--server-load"),
-                "shapes": _shapes(size),
-                "inputs": {**config.inputs, **_constants(constant)} or None,
-            }.items()
-            if value is not None
-        },
+        task=_task(config.task, task, options),
+        metric=metric,
+        need=needs,
+        data={"labels": labels, "skip_damaged": skip_damaged or None},
+        search={"evaluations": evaluations, "seed": seed},
+        device=device,
+        server=server,
+        link=link,
+        threads=threads,
+        prefer=prefer,
+        accept_baseline=accept_baseline or None,
+        server_load=_quantity(server_load, units.PerSecond, "--server-load"),
+        shapes=_shapes(size),
+        inputs={**config.inputs, **_constants(constant)} or None,
     )
     from splitpoint.planner.flow import plan as find
     from splitpoint.planner.output.documents.plan import plan_document
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
-    from splitpoint.planner.plandir.writing import check_replaceable
+    from splitpoint.planner.plandir.writing import check_place
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.inputs import PictureFlags
     from splitpoint.planner.setup.loading import load_problem
-    from splitpoint.profiles.files.writable import check_folder_writable
 
     flags = PictureFlags(
         preset=preset, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), scale=scale, color=color
@@ -208,8 +191,7 @@ def plan_command(
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
-    check_replaceable(out)
-    check_folder_writable(out)
+    check_place(out)
     if profile is not None:
         check_profile(profile)
     problem = load_problem(config, flags=flags)
@@ -373,10 +355,8 @@ def export_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir import writing
-    from splitpoint.profiles.files.writable import check_folder_writable
 
-    writing.check_replaceable(out)
-    check_folder_writable(out)
+    writing.check_place(out)
     with StageBars(consoles()[1]).stage("report", None) as step:
         writing.export_point(directory, point, out, advance=lambda: step(""))
         step(f"wrote {out}")
@@ -443,10 +423,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        full = ProfileError(
-            str(error.strerror), at=error.filename or tempfile.gettempdir(), fix="make room, or set TMPDIR"
-        )
-        sys.stderr.write(f"error: {full}\n")
+        sys.stderr.write(f"error: {error.strerror}: {error.filename or ''}\n  fix   make room, or set TMPDIR\n")
         return BAD_INPUT
     return OK
 
@@ -454,9 +431,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> NoReturn:
     """The console script."""
     sys.exit(main())
-
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) -> None:
@@ -483,11 +457,6 @@ def _task(given: str | Task | None, name: str | None, options: Mapping[str, Any]
     if "name" not in before:
         raise typer.BadParameter(f"say for which task: --task {', '.join(TASKS)}", param_hint=f"--{min(options)}")
     return Task(**(before | options))
-
-
-def _over(struct: T, given: Mapping[str, Any]) -> T:
-    """`struct` with the flags that were given."""
-    return msgspec.structs.replace(struct, **{name: value for name, value in given.items() if value is not None})
 
 
 def _quantity(text: str | None, unit: Any, flag: str) -> float | None:

@@ -87,7 +87,7 @@ MISTAKES = (
     ),
     Mistake("plan DROP.yaml", BAD_INPUT, ("max_drop needs labels", "use min_agreement")),
     Mistake("plan CUT.yaml", BAD_INPUT, ("no cut after 'relu7'", "$.precision_cuts[0]", "relu")),
-    Mistake("plan TWICE.yaml", BAD_INPUT, ("line 2", "key 'model' stands twice")),
+    Mistake("plan TWICE.yaml", BAD_INPUT, ("line 2", "key 'model' appears twice")),
 )
 CONFIGS = {
     "BARE": "need: {deadline: 55}",
@@ -96,7 +96,7 @@ CONFIGS = {
     "CODEC": "search: {codecs: [raw, kltq-rns]}",
     "OBJECTIVE": "objectives: [latncy]",
     "SHARE": "need: {deadline_share: 99 %}",
-    "DROP": "need: {max_drop: 1 %}",
+    "DROP": "task: classify\nneed: {max_drop: 1 %}",
     "CUT": "precisions: [fp32, int8]\nprecision_cuts: [relu7]",
 }
 

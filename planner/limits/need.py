@@ -11,7 +11,7 @@ from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import FIGURES, LIMITS
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["DEFAULT_AGREEMENT", "Need", "Share", "asked", "requirements"]
+__all__ = ["DEFAULT_AGREEMENT", "Need", "Share", "asked", "check_share", "requirements"]
 
 
 def __dir__() -> list[str]:
@@ -57,6 +57,12 @@ def asked(need: Need) -> dict[str, float]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def check_share(need: Need) -> None:
+    """Raise `ProfileError` for a share of cases without the deadline that it is of."""
+    if need.deadline_share is not None and need.deadline is None:
+        raise ProfileError("a share of cases needs a deadline", at="$.need.deadline_share", fix="add deadline")
+
+
 def requirements(
     need: Need,
     *,
@@ -81,8 +87,7 @@ def requirements(
     for name in FIGURES:
         if name in bounds and name not in figures:
             raise ProfileError(f"this task's metric has no {name}", at=f"$.need.{LIMITS[name].field}", fix="remove it")
-    if need.deadline_share is not None and "latency" not in bounds:
-        raise ProfileError("a share of cases needs a deadline", at="$.need.deadline_share", fix="add deadline")
+    check_share(need)
     if "drop" not in bounds and "quality" not in bounds:
         bounds |= {"drop": DEFAULT_DROP} if labelled else {"quality": agreement}
     bounds = {floor.limit: floor.value for floor in floors} | bounds

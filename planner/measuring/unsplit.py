@@ -14,6 +14,7 @@ from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.quality.label_order import find_label_order
+from splitpoint.planner.quality.metrics.classify import Classify
 from splitpoint.planner.quality.nonfinite import find_origin, name_of_values
 from splitpoint.planner.quality.sanity import Flags, Indices, is_much_better, measure_fit
 from splitpoint.planner.samples.dataset import SETS, Dataset, NetworkInputs, SetName
@@ -44,20 +45,21 @@ def check_unsplit(problem: Problem, step: Callable[[], None] = lambda: None) -> 
     sets: dict[SetName, Dataset] = {name: getattr(problem.split, name) for name in SETS}
     inputs: dict[str, NetworkInputs] = {name: NetworkInputs(data) for name, data in sets.items()}
     with NetworkRuns(problem.graph, inputs, threads=problem.threads, seed=problem.config.search.seed) as runs:
+        judged = isinstance(problem.metric, Classify) and problem.metric.against == "labels"
 
         def run(name: SetName, index: int) -> int:
             outputs = runs.whole(inputs[name][index])
             _check_finite(problem, outputs, sets[name], index)
             step()
-            return int(outputs[answer].argmax())
+            return _chosen_class(problem, outputs) if judged else 0
 
-        answer = [tensor.name for tensor in problem.graph.outputs].index(problem.metric.reads[0])
         largest = {name: runs.map(functools.partial(run, name), range(len(sets[name]))) for name in SETS}
-        if problem.metric.task.name != "classify" or problem.metric.against != "labels":
+        if not judged:
             return ()
         predicted = np.array([index for name in JUDGED for index in largest[name]])
         labels = np.concatenate([sets[name].labels for name in JUDGED])
-        classes = problem.graph.outputs[answer].elements
+        assert isinstance(problem.metric, Classify)  # judged
+        classes = problem.metric.classes
         fit = measure_fit(predicted, labels, classes)
         if fit.share >= GOOD:
             return ()
@@ -94,8 +96,8 @@ def _other_inputs(problem: Problem, runs: NetworkRuns) -> list[str]:
 
     def right(other: InputSpec) -> Flags:
         inputs = NetworkInputs(dataclasses.replace(tried, spec=other))
-        outputs = runs.map(lambda index: runs.whole(inputs[index])[0], range(len(inputs)))
-        return np.asarray(np.array([int(y.argmax()) for y in outputs]) == labels)
+        chosen = runs.map(lambda index: _chosen_class(problem, runs.whole(inputs[index])), range(len(inputs)))
+        return np.asarray(np.array(chosen) == labels)
 
     given = right(spec)
     results = [(other, right(other)) for other in usual_specs(spec)]
@@ -119,6 +121,13 @@ def usual_specs(spec: InputSpec) -> list[InputSpec]:
     if spec.channels == 3:
         choices.append(msgspec.structs.replace(spec, color="rgb" if spec.color == "bgr" else "bgr"))
     return [choice for choice in dict.fromkeys(choices) if choice != spec]
+
+
+def _chosen_class(problem: Problem, outputs: Sequence[Array]) -> int:
+    """The class that these outputs of the network say; -1 when they cannot be read."""
+    metric = problem.metric
+    answer = metric.answer({tensor.name: y for tensor, y in zip(problem.graph.outputs, outputs, strict=True)})
+    return -1 if answer is None else int(metric.truth(answer))
 
 
 def _check_finite(problem: Problem, outputs: Sequence[Array], data: Dataset, index: int) -> None:

@@ -53,11 +53,12 @@ from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml, read_yaml
+from splitpoint.profiles.files.writable import check_folder_writable
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.graph import load_canonical
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["NotWrittenError", "check_replaceable", "export_point", "write_plan"]
+__all__ = ["NotWrittenError", "check_place", "check_replaceable", "export_point", "write_plan"]
 
 
 def __dir__() -> list[str]:
@@ -103,6 +104,12 @@ def write_plan(
             _drop_data(folder, result)
         _list_contents(folder)
     return Plan.load(directory)
+
+
+def check_place(directory: Path) -> None:
+    """Raise `ProfileError` unless a plan can be written there now: replaceable, and tried."""
+    check_replaceable(directory)
+    check_folder_writable(directory)
 
 
 def check_replaceable(directory: Path) -> None:

@@ -54,8 +54,8 @@ class Sample:
     tensor: NDArray[Any] | None = None
     tensors: Mapping[str, NDArray[Any]] | None = None  # by the names of the network's inputs
     label: int | None = None  # index of the output that is right
-    truth: NDArray[Any] | None = None  # a label that is no class: boxes (M, 6), a mask (H, W), tokens (L,), numbers
     changes: PictureChanges | None = None  # what reading its file changed
+    truth: NDArray[Any] | None = None  # a label that is no class: boxes (M, 6), a mask (H, W), tokens (L,), numbers
 
     def __post_init__(self) -> None:
         """Check that there is exactly one of picture, tensor and tensors."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.cuts.enumeration import find_cut
-from splitpoint.planner.limits.need import requirements
+from splitpoint.planner.limits.need import check_share
 from splitpoint.planner.limits.objectives import OBJECTIVES, find_objective
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.profiles.errors import ProfileError
@@ -43,7 +43,7 @@ def check_config(config: PlanConfig) -> None:
         raise ProfileError("there is no objective", at="$.objectives", fix=f"known: {', '.join(OBJECTIVES)}")
     for i, name in enumerate(config.objectives):
         find_objective(name, at=f"$.objectives[{i}]")
-    requirements(config.need, labelled=True)  # whether there are labels is not known yet
+    check_share(config.need)
     _check_different([other.name for other in config.models], at="$.models")
     _check_sets(config)
     if config.prune is not None and not is_torch_spec(config.model):

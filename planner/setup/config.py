@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ __all__ = [
     "PlanConfig",
     "PruneConfig",
     "SearchConfig",
+    "override",
     "read_config",
 ]
 
@@ -105,6 +106,20 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if isinstance(task, Task) and task.metric != self.metric:
             raise ProfileError(f"task {task.name} has a metric of its own, and a metric is given too", at="$.metric")
         return Task(name="custom", metric=self.metric)
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def override(struct: T, **given: Any) -> T:
+    """`struct` with the values that are not None; a mapping changes the fields of a struct in it."""
+    changes = {}
+    for name, value in given.items():
+        inner = getattr(struct, name)
+        changes[name] = (
+            override(inner, **value) if isinstance(inner, msgspec.Struct) and isinstance(value, dict) else value
+        )
+    return msgspec.structs.replace(struct, **{name: value for name, value in changes.items() if value is not None})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

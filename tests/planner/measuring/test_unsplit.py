@@ -21,7 +21,7 @@ from splitpoint.profiles.network.runtime import open_session
 
 @pytest.fixture(scope="module")
 def config(home: Path) -> PlanConfig:
-    return read_config(home / "labelled.yaml")
+    return msgspec.structs.replace(read_config(home / "labelled.yaml"), task="classify")
 
 
 def relabelled(home: Path, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> str:
@@ -148,7 +148,18 @@ def test_the_plan_stops_before_anything_is_measured(
     run: Callable[..., tuple[int, str, str]], home: Path, tmp_path: Path
 ) -> None:
     source = relabelled(home, tmp_path, lambda y: 5 - y)
-    flags = ("--data", source, "--profile", home / "fixed.yaml", "--max-drop", "60%", "--evaluations", 1)
+    flags = (
+        "--data",
+        source,
+        "--profile",
+        home / "fixed.yaml",
+        "--max-drop",
+        "60%",
+        "--evaluations",
+        1,
+        "--task",
+        "classify",
+    )
     code, out, err = run("plan", home / "labelled.yaml", *flags, "--out", tmp_path / "plan")
     assert (code, out) == (3, "")
     assert "no better than chance" in err

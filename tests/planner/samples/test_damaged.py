@@ -71,7 +71,7 @@ def test_a_plan_says_and_keeps_how_many_were_skipped(
 ) -> None:
     fill(tmp_path / "pictures", 20, 2)
     asked: list[object] = ["--data", tmp_path / "pictures", "--profile", home / "fixed.yaml", "--evaluations", 2]
-    asked += ["--threads", 1]
+    asked += ["--threads", 1, "--task", "classify"]
     asked += ["--device", "raspberry-pi-4", "--server", "cloud-8core", "--min-agreement", "1%"]
     code, out, err = run("plan", home / "model.onnx", *asked, "--out", tmp_path / "plan")
     assert (code, out) == (3, "")
