@@ -136,7 +136,7 @@ def test_a_plan_without_data_runs_and_says_what_cannot_be_checked(
 ) -> None:
     out = tmp_path / "plan"
     code, _, err = run("plan", home / "plain.yaml", "--profile", home / "fixed.yaml", "--no-data", "--out", out)
-    assert code == 1, err  # the report set contradicts; the plan is written all the same
+    assert code == 0, err
     assert not (out / "whole.onnx").exists()
     assert not (out / "report-inputs.npz").exists()
     mine = Plan.load(out)

@@ -90,7 +90,7 @@ def price_text(answer: Evaluated, other: Evaluated, prefer: str, misses: Sequenc
         read = PREFERENCES[name].read
         here, there = (None if read is None else read(point) for point in (answer, other))
         if name == prefer and here and there is not None:
-            parts.append(f"{there / here:.2g}x the {noun}")
+            parts.append(f"{_times(there / here)} the {noun}")
     better = other.accuracy.value - answer.accuracy.value
     if abs(better) >= LEAST_QUALITY:
         parts.append(f"{other.accuracy.metric} {abs(better):.2f} {'higher' if better > 0 else 'lower'}")
@@ -130,4 +130,9 @@ def _ratio_text(there: float, here: float, less: str, more: str, same: str) -> s
     ratio = there / here
     if abs(ratio - 1) < SAME:
         return same
-    return f"{ratio:.2g}x {more}" if ratio > 1 else f"{1 / ratio:.2g}x {less}"
+    return f"{_times(ratio)} {more}" if ratio > 1 else f"{_times(1 / ratio)} {less}"
+
+
+def _times(ratio: float) -> str:
+    """Two digits, and whole numbers from 10 on: "2.4x", "387x"."""
+    return f"{ratio:.0f}x" if ratio >= 9.95 else f"{ratio:.2g}x"

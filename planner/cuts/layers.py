@@ -3,11 +3,12 @@
 Exporters put the path of the module into a node's name, in three ways: ours ("blocks.1.conv/Conv", from the metadata
 of torch's exporter), that of torch's older exporter, which repeats the path of every container
 ("/blocks/blocks.1/conv/Conv"), and that of others ("model/block_1/conv/Conv2D"). Where a name has no path, the name
-is the layer.
+is the layer, and where a node has no name, the tensor that crosses.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +22,9 @@ __all__ = ["module_path", "with_layers"]
 
 def __dir__() -> list[str]:
     return __all__
+
+
+UNNAMED = re.compile(r"node(_\d+)?")  # what the canonical form calls a node that has no name
 
 
 def with_layers(graph: ModelGraph, cuts: Sequence[Cut]) -> tuple[Cut, ...]:
@@ -39,7 +43,7 @@ def with_layers(graph: ModelGraph, cuts: Sequence[Cut]) -> tuple[Cut, ...]:
         if cut.head:
             head = frozenset(cut.head)
             whole = (prefix for prefix in _prefixes(paths[cut.after]) if head.issuperset(members[prefix]))
-            layer = ".".join(next(whole, ())) or cut.after
+            layer = ".".join(next(whole, ())) or (cut.name if UNNAMED.fullmatch(cut.after) else cut.after)
         layers.append(layer)
     count = Counter(layers)
     macs = graph.macs

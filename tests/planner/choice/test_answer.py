@@ -29,6 +29,7 @@ def jpeg(make_point: Make, **figures: Any) -> Any:
     [
         ({"latency": 0.048, "payload": 18_000.0}, {"latency": 0.020, "payload": 24_000.0}, "2.4x faster, 6 kB more"),
         ({"latency": 0.010}, {"latency": 0.030, "payload": 0.0}, "3x slower, nothing sent"),
+        ({"latency": 0.001}, {"latency": 0.3872}, "387x slower"),
         ({"latency": 0.010}, {"latency": 0.01004}, "about as fast"),
         ({"latency": 0.010}, {"latency": 0.0101, "payload": 400.0}, "about as fast, 600 B less"),
         ({"value": 0.9}, {"value": 0.95}, "about as fast, top1 0.05 higher"),

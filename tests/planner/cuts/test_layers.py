@@ -69,6 +69,10 @@ def test_without_paths_the_name_of_the_node_is_the_layer() -> None:
     assert layers(chain(["Conv_1", "Conv_2", "Conv_3"])) == ["input", "Conv_1", "Conv_2"]
 
 
+def test_a_node_without_a_name_is_called_by_the_tensor_that_crosses() -> None:
+    assert layers(chain(["", "b/Conv", "", ""])) == ["input", "t0", "b", "t2"]
+
+
 def test_no_two_cuts_have_one_name() -> None:
     graph = chain(["a", "a/Conv", "b/Conv"])
     assert layers(graph) == ["input", "a (t0)", "a (t1)"]
@@ -90,19 +94,19 @@ def test_a_file_of_torchs_exporter_has_the_layers_of_the_module_whatever_its_nod
     proto = onnx.load_model_from_string(exported("resnet20", 32))
     named = layers(load_graph(proto.SerializeToString()))
     for i, node in enumerate(proto.graph.node):
-        node.name = f"node_{i}"
+        node.name = f"n{i}"
     assert layers(load_graph(proto.SerializeToString())) == named
     assert "blocks.1" in named
     for node in proto.graph.node:
         node.metadata_props.clear()
-    assert "node_0" in layers(load_graph(proto.SerializeToString()))
+    assert "n0" in layers(load_graph(proto.SerializeToString()))
 
 
 @pytest.mark.parametrize("text", ["no list", "{}", "['', ", "['only']"])
 def test_metadata_that_is_no_path_names_nothing(exported: Callable[..., bytes], text: str) -> None:
     proto = onnx.load_model_from_string(exported("resnet20", 32))
     for i, node in enumerate(proto.graph.node):
-        node.name = f"node_{i}"
+        node.name = f"n{i}"
         for entry in node.metadata_props:
             entry.value = text
-    assert "node_0" in layers(load_graph(proto.SerializeToString()))
+    assert "n0" in layers(load_graph(proto.SerializeToString()))

@@ -171,6 +171,16 @@ def test_the_runner_ups_stand_beside_the_answer_with_what_they_miss(make_point: 
     )
 
 
+def test_a_runner_up_that_loses_too_much_is_the_last_resort(make_point: Make, make_needs: Make) -> None:
+    """Prices are compared at the quality that was asked for, though a lossy picture is nearer to the limits."""
+    answer = make_point(placement="device", cut="", payload=0.0, latency=0.010)
+    late = make_point(cut="late", latency=0.050, drop=0.0)
+    lossy = make_point(cut="lossy", latency=0.010, drop=0.05)
+    needs = make_needs(latency=0.020, drop=0.02)
+    assert [other.point for other in decide([answer, lossy, late], needs, OBJECTIVES).instead] == [late]
+    assert [other.point for other in decide([answer, lossy], needs, OBJECTIVES).instead] == [lossy]
+
+
 def test_the_answer_stands_on_the_front_though_a_split_dominates_it(make_point: Make, make_needs: Make) -> None:
     jpeg = make_point(placement="server", cut="", codec="jpeg", payload=2000, latency=0.0505)
     split = make_point(cut="c", payload=1000, latency=0.050, tail_s=0.0)
@@ -184,11 +194,17 @@ def test_the_answer_stands_on_the_front_though_a_split_dominates_it(make_point: 
 
 
 def test_the_preferred_quantity_is_an_objective_of_the_front(make_point: Make, make_needs: Make) -> None:
-    lean = make_point(cut="lean", payload=2000, latency=0.02, compute_j=1.0, radio_j=0.0, idle_j=0.0)
-    small = make_point(cut="small", payload=1000, latency=0.01, compute_j=2.0, radio_j=0.0, idle_j=0.0)
-    assert decide([lean, small], make_needs(), OBJECTIVES).front == (small,)
-    decision = decide([lean, small], make_needs(), OBJECTIVES, Aim(prefer="energy"))
-    assert (decision.front, decision.recommended) == ((small, lean), lean)
+    def point(cut: str, payload: float, latency: float, joules: float) -> Any:
+        return make_point(cut=cut, payload=payload, latency=latency, compute_j=joules, radio_j=0.0, idle_j=0.0)
+
+    small, middle, lean = (
+        point("small", 1000, 0.01, 2.0),
+        point("middle", 1500, 0.015, 1.5),
+        point("lean", 2000, 0.02, 1.0),
+    )
+    assert decide([lean, middle, small], make_needs(), OBJECTIVES).front == (small,)
+    decision = decide([lean, middle, small], make_needs(), OBJECTIVES, Aim(prefer="energy"))
+    assert (decision.front, decision.recommended) == ((small, middle, lean), lean)
 
 
 def test_the_front_holds_feasible_points_that_nothing_dominates_fewest_bytes_first(
