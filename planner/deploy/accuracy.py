@@ -40,6 +40,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     high: float
     drop_high: float  # upper 95 % bound of `drop`
     floor_value: float | None = None  # what a floor is compared with in place of `value`, where few inputs decide it
+    floor_drop: float | None = None  # the same in place of `drop`
     n: Annotated[int, msgspec.Meta(ge=1)]  # inputs
     groups: Annotated[int, msgspec.Meta(ge=1)]  # scenes (= n when every input is its own)
     relative_error: Annotated[float, msgspec.Meta(ge=0)]  # ||y - y0|| / ||y0|| of the outputs, mean

@@ -81,10 +81,11 @@ class Limit:
 FIGURES = MAP, COSINE = "mAP@0.5", "cosine"  # other figures of a metric that may have a bound
 
 
-def _for_a_floor(point: Evaluated) -> float:
-    """The quality that a floor is compared with: the estimate, or less where the search set alone is too few inputs."""
-    accuracy = point.accuracy
-    return accuracy.value if accuracy.floor_value is None else accuracy.floor_value
+def _for_a_limit(point: Evaluated, name: Literal["value", "drop"]) -> float:
+    """What a limit of quality is compared with: the estimate, or what is sure, where a search set is too few inputs."""
+    sure: float | None = getattr(point.accuracy, f"floor_{name}")
+    estimate: float = getattr(point.accuracy, name)
+    return estimate if sure is None else sure
 
 
 def _figure(point: Evaluated, name: str, confident: bool) -> float | None:
@@ -135,7 +136,7 @@ LIMITS: Mapping[str, Limit] = {
             field="max_drop",
             unit=Fraction,
             best="least",
-            read=lambda point, confident: point.accuracy.drop_high if confident else point.accuracy.drop,
+            read=lambda point, confident: point.accuracy.drop_high if confident else _for_a_limit(point, "drop"),
             show=lambda value: f"{100 * value:.3g} %",
             show_gap=lambda value: f"{100 * value:.1f} points",
             short="lossy",
@@ -149,7 +150,7 @@ LIMITS: Mapping[str, Limit] = {
             field="min_agreement",
             unit=Fraction,
             best="most",
-            read=lambda point, confident: point.accuracy.low if confident else _for_a_floor(point),
+            read=lambda point, confident: point.accuracy.low if confident else _for_a_limit(point, "value"),
             show=lambda value: f"{value:.3g}",
             short="lossy",
             help="Least metric against the unsplit network's answers, 0 to 1. [default: 0.9 without labels]",

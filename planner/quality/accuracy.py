@@ -12,6 +12,7 @@ from splitpoint.planner.quality.intervals import (
     cluster_mean,
     drop_of_sums,
     least_of_sums,
+    most_drop_of_sums,
     of_sums,
     paired_drop,
     proportion,
@@ -39,7 +40,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
     unsplit = np.array([row.unsplit_counts for row in rows], np.float64)
     value, whole = (float(metric.value(_total(table))) for table in (counts, unsplit))
     interval, drop_high = _bounds(metric, counts, unsplit, groups)
-    cautious = metric.cautious and outcomes.subset == "search"
+    cautious, labelled = metric.cautious and outcomes.subset == "search", metric.against == "labels"
     errors = np.array([row.output_errors for row in rows]).mean(axis=0)
     return Accuracy(
         metric=metric.use.name,
@@ -49,6 +50,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
         high=interval.high,
         drop_high=drop_high if metric.against == "labels" else 1 - interval.low,
         floor_value=least_of_sums(counts, groups, metric.value) if cautious else None,
+        floor_drop=most_drop_of_sums(unsplit, counts, groups, metric.value) if cautious and labelled else None,
         n=len(rows),
         groups=len(set(groups)),
         relative_error=float(np.mean([row.relative_error for row in rows])),

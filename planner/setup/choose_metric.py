@@ -63,7 +63,7 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     else:
         _check_floor(metric, config.need.min_agreement or DEFAULT_AGREEMENT, dataset, graph, some, values, threads)
     if metric.cautious:
-        notes.append(f"the floor of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
+        notes.append(f"limits of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
     return metric, notes
 
 

@@ -58,7 +58,7 @@ class Metric(Protocol):
 
     @property
     def cautious(self) -> bool:
-        """Whether a floor must hold in 95 % of resampled search sets, so that the report set confirms it."""
+        """Whether limits must hold in 95 % of resampled search sets, so that the report set confirms them."""
 
     @property
     def figures(self) -> tuple[str, ...]:

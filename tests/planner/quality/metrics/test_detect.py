@@ -160,7 +160,25 @@ def test_a_floor_without_labels_is_met_by_what_holds_in_95_of_100_resampled_sear
     assert found.floor_value is not None
     assert found.floor_value < found.value
     assert judged(used, rows, "report").floor_value is None
-    assert judged(metric("labels"), some_rows(used), "search").floor_value is None
+    assert found.floor_drop is None
+
+
+def test_a_limit_on_the_drop_with_labels_is_met_in_95_of_100_resampled_search_sets_too() -> None:
+    used = metric("labels")
+    lost = output((10, 0.9, 0), (30, 0.8, 1))
+    labels = [sample((10, 0, 0), (30, 1, 0), (50, 0, 0), group=str(i)) for i in range(8)]
+    rows = [observe(used, lost if i < 2 else WHOLE, WHOLE, label) for i, label in enumerate(labels)]
+    found = judged(used, rows, "search")
+    counts, whole = (np.array([getattr(row, name) for row in rows]) for name in ("counts", "unsplit_counts"))
+    rng = np.random.default_rng(7)
+    chosen = rng.integers(0, 8, (4000, 8))
+    f1 = [
+        2 * table[chosen].sum(axis=1)[:, 0] / table[chosen].sum(axis=1)[:, 1:].sum(axis=1) for table in (whole, counts)
+    ]
+    assert found.floor_drop == pytest.approx(np.quantile(f1[0] - f1[1], 0.95), abs=0.005)
+    assert found.floor_drop is not None
+    assert found.floor_drop > found.drop > 0
+    assert judged(used, rows, "report").floor_drop is None
 
 
 def test_a_set_without_any_box_is_refused() -> None:
