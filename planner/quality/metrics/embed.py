@@ -123,9 +123,9 @@ class Embed(Common):
     def compare(self, answer: Answer | None, truth: Answer) -> tuple[float, ...]:
         """Whether the nearest vector is right, and the cosine similarity."""
         assert self.gallery is not None  # `prepare` came first
-        if answer is None or not answer.any():
-            return 0.0, 0.0
         vector, label = truth
+        if answer is None or not answer.any() or not vector.any():  # a vector of length 0 is near to nothing
+            return 0.0, 0.0
         cosine = float(_unit(answer - self.mean) @ _unit(vector - self.mean))
         likeness = self.gallery @ _unit(answer)
         own = self.gallery @ _unit(vector) >= 1 - SAME  # itself, and inputs with the same vector

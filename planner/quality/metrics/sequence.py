@@ -153,6 +153,7 @@ def settle_sequence(
     tensor = next(tensor for tensor in outputs if tensor.name == name)
     if not task.decode and not tensor.dtype.startswith("float"):
         task = msgspec.structs.replace(task, decode="ids")
+    make_sequence(task, outputs, "unsplit")  # the output has a shape of the decoder's, or this raises
     arrays = [np.asarray(row[name]) for row in values]
     if task.decode in ("ctc", "scores") and task.axis is None and len(tensor.shape) == 3:
         task = msgspec.structs.replace(task, axis=1 if _normalized(arrays, 1) and not _normalized(arrays, 2) else 2)

@@ -98,6 +98,15 @@ def test_an_answer_that_is_not_finite_or_empty_is_wrong() -> None:
     assert measure(broken, exact)[0] == pytest.approx(10 / 12)
 
 
+@pytest.mark.parametrize("labels", [None, np.arange(12) % 2])
+def test_an_input_whose_truth_has_length_0_is_never_right(labels: Any) -> None:
+    exact = vectors(0)
+    exact[3] = 0
+    recall, whole = (measure(y, exact, labels)[0] for y in (vectors(0), exact))
+    assert recall <= 11 / 12
+    assert recall == whole
+
+
 def test_inputs_with_the_same_vector_are_each_others_own() -> None:
     exact = vectors(0)
     exact[5] = exact[4]

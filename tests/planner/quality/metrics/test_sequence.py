@@ -148,6 +148,9 @@ def test_labels_end_before_their_padding() -> None:
 def test_outputs_that_do_not_fit_are_refused(shape: tuple[int, ...], dtype: str, decode: str, words: str) -> None:
     with pytest.raises(ProfileError, match=words):
         metric(shape, dtype, decode=decode)
+    tensor = IOTensor(name="y", shape=shape, dtype=dtype)
+    with pytest.raises(ProfileError, match=words):
+        settle_sequence(Task(name="sequence", decode=decode), [tensor], [{"y": np.zeros(shape, dtype)}], ())
     with pytest.raises(ProfileError, match="blank 10 of 10 classes"):
         metric((1, 8, 10), decode="ctc", blank=10)
 
