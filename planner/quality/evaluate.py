@@ -30,6 +30,7 @@ def __dir__() -> list[str]:
 
 
 UNSEEN = 0.01  # weight of an error of the outputs that the metric's own scale does not show: it orders equal ones
+BOX_BYTES = 80  # of a box that is matched, about
 OUTCOME_BYTES = 500  # about what one input's outcome takes in memory
 
 Reference = Callable[[int], list[Array]]  # index of an input -> outputs of the unsplit, given network
@@ -127,9 +128,7 @@ class Evaluator:
             coded: Coded = runs.decode(cut, fitted, runs.encode(cut, fitted, row))
             key = ("outcome", runs.name, self._subset, cut.tensors, index, coded.key)
             seen = key in runs.cache
-            outcome = runs.cache.get(
-                key, lambda: self._observe(index, runs.tail(cut, coded.tensors)), lambda _: OUTCOME_BYTES
-            )
+            outcome = runs.cache.get(key, lambda: self._observe(index, runs.tail(cut, coded.tensors)), _outcome_bytes)
             return outcome, len(coded.payload), seen
 
         sent = runs.map(send, range(len(self._dataset)))
@@ -155,3 +154,8 @@ class Evaluator:
         sent = self._runs.map(send, range(len(self._dataset)))
         self.tail_runs += len(sent)
         return [outcome for outcome, _ in sent], [size for _, size in sent]
+
+
+def _outcome_bytes(outcome: InputOutcome) -> int:
+    matches = (outcome.matches, outcome.unsplit_matches)
+    return OUTCOME_BYTES + BOX_BYTES * sum(len(m.scores) for m in matches if m is not None)
