@@ -6,10 +6,8 @@ import dataclasses
 import errno
 import inspect
 import json
-import re
 import sys
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -18,10 +16,11 @@ import typer
 
 from splitpoint import __version__
 from splitpoint.codecs.contract.protocol import CodecError
-from splitpoint.planner.deploy.task import TASKS, Task
+from splitpoint.planner.deploy.task import TASKS
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.need import Share
 from splitpoint.planner.limits.preferences import PREFERENCES
+from splitpoint.planner.setup import flags
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
@@ -84,10 +83,7 @@ def plan_command(
         str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
     ] = None,
     labels: Annotated[
-        str | None,
-        typer.Option(
-            help="Of pictures in a folder: boxes (COCO JSON, or a folder of YOLO text), or a folder of PNG masks."
-        ),
+        str | None, typer.Option(help="Of a folder of pictures: boxes (COCO JSON, YOLO text), or PNG masks.")
     ] = None,
     task: Annotated[
         str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
@@ -96,8 +92,7 @@ def plan_command(
         str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")
     ] = None,
     score: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Detection: least score of a box that counts in F1. [default: 0.3]"),
+        float | None, typer.Option(min=0, max=1, help="Detection: least score of a box that counts. [default: 0.3]")
     ] = None,
     output: Annotated[
         list[str] | None, typer.Option(help="Name of an output that the metric reads; may be repeated.")
@@ -143,10 +138,10 @@ def plan_command(
     """Find where to cut, how to code and what it costs; write the plan directory."""
     if prefer is not None and prefer not in PREFERENCES:
         raise typer.BadParameter(f"expected one of {', '.join(PREFERENCES)}, got {prefer!r}", param_hint="--prefer")
-    needs: dict[str, Any] = {name: _bound(text, name) for name, text in limits.items()}
+    needs: dict[str, Any] = {name: flags.parse_bound(text, name) for name, text in limits.items()}
     needs |= {
         "confident": confident or None,
-        "deadline_share": _quantity(deadline_share, Share, "--deadline-share"),
+        "deadline_share": flags.parse_quantity(deadline_share, Share, "--deadline-share"),
     }
     if target.endswith((".yaml", ".yml")):
         config = read_config(Path(target))
@@ -159,7 +154,7 @@ def plan_command(
     options = {"decode": decode, "score": score, "outputs": None if output is None else tuple(output)}
     config = override(
         config,
-        task=_task(config.task, task, options),
+        task=flags.parse_task(config.task, task, options),
         metric=metric,
         need=needs,
         data={"labels": labels, "skip_damaged": skip_damaged or None},
@@ -170,9 +165,9 @@ def plan_command(
         threads=threads,
         prefer=prefer,
         accept_baseline=accept_baseline or None,
-        server_load=_quantity(server_load, units.PerSecond, "--server-load"),
-        shapes=_shapes(size),
-        inputs={**config.inputs, **_constants(constant)} or None,
+        server_load=flags.parse_quantity(server_load, units.PerSecond, "--server-load"),
+        shapes=flags.parse_shapes(size),
+        inputs={**config.inputs, **flags.parse_constants(constant)} or None,
     )
     from splitpoint.planner.flow import plan as find
     from splitpoint.planner.output.documents.plan import plan_document
@@ -182,19 +177,16 @@ def plan_command(
     from splitpoint.planner.plandir.writing import check_place
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
-    from splitpoint.planner.setup.inputs import PictureFlags
     from splitpoint.planner.setup.loading import load_problem
 
-    flags = PictureFlags(
-        preset=preset, mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), scale=scale, color=color
-    )
+    pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
     check_place(out)
     if profile is not None:
         check_profile(profile)
-    problem = load_problem(config, flags=flags)
+    problem = load_problem(config, flags=pictures)
     result = find(problem, stored_profile=profile, progress=bars)
     chosen, written, where, failure = result.decision.recommended, None, out, None
     if chosen is not None:
@@ -254,10 +246,15 @@ def profile_command(
     used = threads or default_threads()
     bars = StageBars(consoles()[1])
     if data is None:
-        graph = load_source(model, _shapes(size), constants=_constants(constant))
+        graph = load_source(model, flags.parse_shapes(size), constants=flags.parse_constants(constant))
     else:
         graph, dataset, assumed = tensors.load_with_data(
-            model, data, _shapes(size), constants=_constants(constant), limit=count, skip_damaged=skip_damaged
+            model,
+            data,
+            flags.parse_shapes(size),
+            constants=flags.parse_constants(constant),
+            limit=count,
+            skip_damaged=skip_damaged,
         )
     measured, part = None, None
     if cut is None or out is not None:
@@ -323,7 +320,7 @@ def cuts_command(
     from splitpoint.planner.setup.inputs import load_source
 
     check_model_source(model)
-    graph = load_source(model, _shapes(size), constants=_constants(constant))
+    graph = load_source(model, flags.parse_shapes(size), constants=flags.parse_constants(constant))
     document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
     _print(document, lambda: cuts_view(document, refused=refused), as_json=as_json)
 
@@ -417,6 +414,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code == INTERRUPTED:
             sys.stderr.write("interrupted: nothing was written\n")
         return code
+    except flags.FlagError as error:
+        sys.stderr.write(f"error: {error.flag}: {error}\n")
+        return USAGE
     except (ProfileError, CodecError) as error:
         sys.stderr.write(f"error: {error}\n")
         return BAD_INPUT
@@ -442,80 +442,6 @@ def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) 
     from splitpoint.planner.output.terminal.console import consoles
 
     consoles()[0].print(view())
-
-
-def _task(given: str | Task | None, name: str | None, options: Mapping[str, Any]) -> Task | str | None:
-    """The configuration's task with the flags that were given; another task has its own options."""
-    options = {option: value for option, value in options.items() if value is not None}
-    if name is not None and name not in TASKS:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(TASKS)}", param_hint="--task")
-    if name is None and not options:
-        return given
-    before = {} if given is None else {"name": given} if isinstance(given, str) else msgspec.structs.asdict(given)
-    if name is not None and before.get("name") != name:
-        before = {"name": name}
-    if "name" not in before:
-        raise typer.BadParameter(f"say for which task: --task {', '.join(TASKS)}", param_hint=f"--{min(options)}")
-    return Task(**(before | options))
-
-
-def _quantity(text: str | None, unit: Any, flag: str) -> float | None:
-    """The number in `text`, of the kind and in the range of `unit`, one of the annotated types of `profiles.units`."""
-    if text is None:
-        return None
-    meta = typing.get_args(unit)[1]
-    bounds = {name: getattr(meta, name) for name in ("gt", "ge", "lt", "le")}
-    try:
-        return units.parse(text, str(meta.extra["kind"]), **bounds)
-    except units.UnitError as error:
-        hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
-        raise typer.BadParameter(f"{error}.{hint}", param_hint=flag) from error
-
-
-def _bound(text: str | None, field: str) -> float | None:
-    """The bound of the limit whose field this is."""
-    limit = next(limit for limit in LIMITS.values() if limit.field == field)
-    value = _quantity(text, limit.unit, f"--{field.replace('_', '-')}")
-    return None if value is None else round(value) if limit.whole else value
-
-
-def _shapes(texts: Sequence[str] | None) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
-    """The shape of the one input, or of each by name."""
-    named: dict[str, tuple[int, ...]] = {}
-    for text in texts or ():
-        name, equals, shape = text.rpartition("=")
-        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or (equals and not name) or name in named:
-            raise typer.BadParameter(
-                f"expected a shape such as 1x3x224x224, or NAME=1x512 once for each input, got {text!r}",
-                param_hint="--size",
-            )
-        named[name] = tuple(int(part) for part in shape.split("x"))
-    if "" in named and len(named) > 1:
-        raise typer.BadParameter("a shape without a name is of the only input: name every shape", param_hint="--size")
-    return named.get("", named) or None
-
-
-def _constants(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Values by input: numbers, truth values, or lists of them, as JSON writes them."""
-    constants: dict[str, Any] = {}
-    for text in texts or ():
-        name, _, value = text.partition("=")
-        try:
-            constants[name] = json.loads(value)
-        except ValueError:
-            raise typer.BadParameter(
-                f"expected NAME=VALUE such as sr=16000 or scale=[1,2], got {text!r}", param_hint="--constant"
-            ) from None
-    return constants
-
-
-def _numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"expected numbers such as 0.485,0.456,0.406, got {text!r}", param_hint=flag) from None
 
 
 if __name__ == "__main__":

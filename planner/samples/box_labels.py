@@ -13,7 +13,7 @@ from PIL import Image
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.geometry import Placement, place_picture
+from splitpoint.profiles.network.pictures.geometry import Placement, place_picture
 
 __all__ = ["find_labels", "with_boxes"]
 

@@ -13,7 +13,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import call_user_code, import_named
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
-from splitpoint.profiles.network.picture_files import DamagedPictureError
+from splitpoint.profiles.network.pictures.picture_files import DamagedPictureError
 
 __all__ = ["PICTURES", "load_data", "load_factory", "load_folder"]
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.geometry import place_picture
-from splitpoint.profiles.network.picture_files import has_colour, open_picture
+from splitpoint.profiles.network.pictures.geometry import place_picture
+from splitpoint.profiles.network.pictures.picture_files import has_colour, open_picture
 
 __all__ = [
     "IMAGENET_MEAN",

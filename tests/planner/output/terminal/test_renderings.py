@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from rich.console import Console, RenderableType
 
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
@@ -24,7 +23,6 @@ from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.documents.profile import ModuleRow, OperatorTime, ProfileDocument
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.tensors import TensorRow, TensorsPart
-from splitpoint.planner.output.documents.verify import CheckCount
 from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.cuts import cuts_view
@@ -33,9 +31,7 @@ from splitpoint.planner.output.terminal.plan import plan_view
 from splitpoint.planner.output.terminal.points import points_table
 from splitpoint.planner.output.terminal.profile import profile_view
 from splitpoint.planner.output.terminal.show import show_view
-from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.plandir.front import front_row
-from splitpoint.planner.plandir.verify import Check
 from splitpoint.planner.search.what_if import RateRange
 from splitpoint.profiles.network.inputs import guess_spec
 
@@ -433,23 +429,3 @@ def test_a_calibration() -> None:
     check_golden("calibrate", calibrate_view(document))
     quiet = rendered(calibrate_view(msgspec.structs.replace(document, warning=None)))
     assert "noisy" not in quiet
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        ({"passed": 6, "failed": 0, "warning": 0, "not_checked": 0}, "6 passed, 0 failed"),
-        ({"passed": 4, "failed": 1, "warning": 1, "not_checked": 0}, "4 passed, 1 failed, 1 warning"),
-        ({"passed": 1, "failed": 0, "warning": 2, "not_checked": 5}, "1 passed, 0 failed, 2 warnings, 5 not checked"),
-    ],
-)
-def test_the_count_of_checks(count: dict[str, int], text: str) -> None:
-    assert rendered(count_line(CheckCount(**count))) == f"{text}\n"
-
-
-def test_a_check_has_a_mark_for_its_status() -> None:
-    marks = [
-        rendered(check_line(Check(name="hashes", status=status, text="5 files")))[0]
-        for status in ("passed", "failed", "warning", "not checked")
-    ]
-    assert marks == ["✓", "✗", "!", "-"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, read_picture, read_picture_file
-from splitpoint.profiles.network.picture_files import DamagedPictureError, open_picture
+from splitpoint.profiles.network.pictures.picture_files import DamagedPictureError, open_picture
 
 FORMATS = ("png", "jpeg", "webp", "bmp", "gif", "tiff", "ppm")
 MODES = ("RGB", "L", "RGBA", "LA", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "RGBX", "La", "RGBa")

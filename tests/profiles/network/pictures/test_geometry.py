@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splitpoint.profiles.network.geometry import place_picture
 from splitpoint.profiles.network.inputs import InputSpec, read_picture
+from splitpoint.profiles.network.pictures.geometry import place_picture
 
 SPECS = {
     "exact": InputSpec(size=(64, 96), resize="exact"),

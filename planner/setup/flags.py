@@ -1,0 +1,127 @@
+"""What flags say, as values: quantities with units, shapes, constants, a task with its options."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from splitpoint.planner.deploy.task import TASKS, Task
+from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.profiles import units
+
+if TYPE_CHECKING:
+    from splitpoint.planner.setup.inputs import PictureFlags
+
+__all__ = [
+    "FlagError",
+    "parse_bound",
+    "parse_constants",
+    "parse_numbers",
+    "parse_pictures",
+    "parse_quantity",
+    "parse_shapes",
+    "parse_task",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class FlagError(ValueError):
+    """A flag whose value cannot be used; `flag` is its name."""
+
+    def __init__(self, message: str, *, flag: str) -> None:
+        """`message` says what was expected and what was given."""
+        super().__init__(message)
+        self.flag = flag
+
+
+def parse_quantity(text: str | None, unit: Any, flag: str) -> float | None:
+    """The number in `text`, of the kind and in the range of `unit`, one of the annotated types of `profiles.units`."""
+    if text is None:
+        return None
+    meta = typing.get_args(unit)[1]
+    bounds = {name: getattr(meta, name) for name in ("gt", "ge", "lt", "le")}
+    try:
+        return units.parse(text, str(meta.extra["kind"]), **bounds)
+    except units.UnitError as error:
+        hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
+        raise FlagError(f"{error}.{hint}", flag=flag) from error
+
+
+def parse_bound(text: str | None, field: str) -> float | None:
+    """The bound of the limit whose field this is."""
+    limit = next(limit for limit in LIMITS.values() if limit.field == field)
+    value = parse_quantity(text, limit.unit, f"--{field.replace('_', '-')}")
+    return None if value is None else round(value) if limit.whole else value
+
+
+def parse_task(given: str | Task | None, name: str | None, options: Mapping[str, Any]) -> Task | str | None:
+    """The configuration's task with the flags that were given; another task has its own options."""
+    options = {option: value for option, value in options.items() if value is not None}
+    if name is not None and name not in TASKS:
+        raise FlagError(f"{name!r} is none of {', '.join(TASKS)}", flag="--task")
+    if name is None and not options:
+        return given
+    before = {} if given is None else {"name": given} if isinstance(given, str) else msgspec.structs.asdict(given)
+    if name is not None and before.get("name") != name:
+        before = {"name": name}
+    if "name" not in before:
+        raise FlagError(f"say for which task: --task {', '.join(TASKS)}", flag=f"--{min(options)}")
+    return Task(**(before | options))
+
+
+def parse_shapes(texts: Sequence[str] | None) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """The shape of the one input, or of each by name."""
+    named: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        name, equals, shape = text.rpartition("=")
+        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or (equals and not name) or name in named:
+            expected = "expected a shape such as 1x3x224x224, or NAME=1x512 once for each input"
+            raise FlagError(f"{expected}, got {text!r}", flag="--size")
+        named[name] = tuple(int(part) for part in shape.split("x"))
+    if "" in named and len(named) > 1:
+        raise FlagError("a shape without a name is of the only input: name every shape", flag="--size")
+    return named.get("", named) or None
+
+
+def parse_constants(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Values by input: numbers, truth values, or lists of them, as JSON writes them."""
+    constants: dict[str, Any] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        try:
+            constants[name] = json.loads(value)
+        except ValueError:
+            expected = "expected NAME=VALUE such as sr=16000 or scale=[1,2]"
+            raise FlagError(f"{expected}, got {text!r}", flag="--constant") from None
+    return constants
+
+
+def parse_pictures(preset: Any, *, mean: str | None, std: str | None, scale: float | None, color: Any) -> PictureFlags:
+    """What flags say of pictures, in place of an `input:` block."""
+    from splitpoint.planner.setup.inputs import PictureFlags  # with all that reads models
+
+    return PictureFlags(
+        preset=preset,
+        mean=parse_numbers(mean, "--mean"),
+        std=parse_numbers(std, "--std"),
+        scale=scale,
+        color=color,
+    )
+
+
+def parse_numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
+    """Numbers with commas between."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise FlagError(f"expected numbers such as 0.485,0.456,0.406, got {text!r}", flag=flag) from None
