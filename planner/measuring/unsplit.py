@@ -11,17 +11,15 @@ import numpy as np
 
 from splitpoint.planner.coding.context import spread
 from splitpoint.planner.coding.runs import NetworkRuns
-from splitpoint.planner.cuts.halves import whole_bytes
-from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.quality.label_order import find_label_order
 from splitpoint.planner.quality.metrics.classify import Classify
-from splitpoint.planner.quality.nonfinite import find_origin, name_of_values
 from splitpoint.planner.quality.sanity import Flags, Indices, is_much_better, measure_fit
 from splitpoint.planner.samples.dataset import SETS, Dataset, NetworkInputs, SetName
+from splitpoint.planner.setup.finite import refuse_not_finite
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, guess_specs
-from splitpoint.profiles.network.runtime import Array, open_session
+from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.units import format_fraction
 
 __all__ = ["check_unsplit", "usual_specs"]
@@ -49,7 +47,7 @@ def check_unsplit(problem: Problem, step: Callable[[], None] = lambda: None) -> 
 
         def run(name: SetName, index: int) -> int:
             outputs = runs.whole(inputs[name][index])
-            _check_finite(problem, outputs, sets[name], index)
+            refuse_not_finite(problem.graph, outputs, sets[name], index)
             step()
             return _chosen_class(problem, outputs) if judged else 0
 
@@ -128,28 +126,6 @@ def _chosen_class(problem: Problem, outputs: Sequence[Array]) -> int:
     metric = problem.metric
     answer = metric.answer({tensor.name: y for tensor, y in zip(problem.graph.outputs, outputs, strict=True)})
     return -1 if answer is None else int(metric.truth(answer))
-
-
-def _check_finite(problem: Problem, outputs: Sequence[Array], data: Dataset, index: int) -> None:
-    graph = problem.graph
-    bad = [(tensor.name, name_of_values(y)) for tensor, y in zip(graph.outputs, outputs, strict=True)]
-    wrong = next(((name, values) for name, values in bad if values is not None), None)
-    if wrong is None:
-        return
-    makes = {name for node in graph.nodes for name in node.outputs if name in graph.tensors}
-    names = sorted(name for name in makes if graph.tensors[name].dtype.startswith("float"))
-    session = open_session(expose(whole_bytes(graph), names), level="basic", threads=1, name=graph.name)
-    tensors = session.run(graph.feeds(NetworkInputs(data)[index]))
-    origin = find_origin(graph.nodes, {name: name_of_values(array) for name, array in tensors.items()}, wrong[0])
-    where = ""
-    if origin is not None:
-        after = f", of {', '.join(origin.infinite_inputs)} with infinity" if origin.infinite_inputs else ""
-        where = f": first in {origin.tensor!r}, which {origin.op_type} {origin.node!r} makes{after}"
-    raise ProfileError(
-        f"the unsplit network gives {wrong[1]} in {wrong[0]!r}{where}",
-        at=data.samples[index].name,
-        fix="check the weights and the input: block's scale, mean and std; float16 ends at 65504",
-    )
 
 
 def _yaml(value: object) -> str:

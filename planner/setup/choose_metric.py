@@ -17,6 +17,7 @@ from splitpoint.planner.quality.metrics.registry import UNLABELLED, make_metric,
 from splitpoint.planner.quality.one_answer import value_of_one_answer
 from splitpoint.planner.samples.dataset import Dataset, Split, check_labels, network_input
 from splitpoint.planner.setup.config import PlanConfig
+from splitpoint.planner.setup.finite import refuse_not_finite
 from splitpoint.planner.setup.recognize import recognize
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
@@ -55,6 +56,8 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     task, notes = config.asked_task(), []
     some = _spread(dataset, _affordable(LOOKED_AT, outputs))
     values = list(_run(graph, some, threads=threads))
+    for index, row in enumerate(values):
+        refuse_not_finite(graph, [row[tensor.name] for tensor in graph.outputs], some, index)
     shape = graph.inputs[0].shape
     if task is None:
         labels = None if some.labels is None else some.labels.tolist()

@@ -320,7 +320,7 @@ def test_errors_of_the_users_metric_end_the_plan_with_their_place(
     own.write_text("def wrong(outputs, truth):\n    return outputs['absent']\n")
     code, _, err = run("plan", home / "plain.yaml", "--metric", f"{own}:wrong", "--profile", home / "profile.yaml")
     assert code == 3
-    assert "your metric raised KeyError: 'absent'" in " ".join(err.split())
+    assert "calling your metric failed: KeyError: 'absent'" in " ".join(err.split())
     assert "line 2, in wrong" in " ".join(err.split())
 
 

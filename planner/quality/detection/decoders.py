@@ -18,7 +18,7 @@ from splitpoint.planner.quality.detection.in_graph import make_nms, make_nms_yx
 from splitpoint.planner.quality.detection.ssd import make_ssd
 from splitpoint.planner.quality.detection.yolo import make_yolov5, make_yolov8, make_yolox
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named
 
 __all__ = ["DECODERS", "frame_of", "make_decoder"]
 
@@ -91,13 +91,7 @@ def _own(task: Task, outputs: Sequence[IOTensor], frame: Frame) -> Decoder:
 
 
 def _call(function: Callable[[Mapping[str, Array]], Any], arrays: Mapping[str, Array], frame: Frame, at: str) -> Boxes:
-    try:
-        rows = np.asarray(function(dict(arrays)), np.float64)
-    except Exception as error:  # the user's code: any
-        trace, line = error.__traceback__, ""
-        while trace is not None:
-            line, trace = f" (line {trace.tb_lineno} of {trace.tb_frame.f_code.co_filename})", trace.tb_next
-        raise ProfileError(f"the decoder raised {type(error).__name__}: {error}{line}", at=at) from error
+    rows = call_user_code(lambda: np.asarray(function(dict(arrays)), np.float64), at=at, doing="calling your decoder")
     if rows.size == 0:
         return np.zeros((0, 6))
     if rows.ndim != 2 or rows.shape[1] != 6:

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import math
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from splitpoint.planner.quality.metrics.base import Common, chosen_outputs
 from splitpoint.planner.quality.metrics.protocol import Answer, Floats
 from splitpoint.planner.samples.dataset import Sample
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.user_code import import_named
+from splitpoint.profiles.files.user_code import call_user_code, import_named
 
 __all__ = ["Custom", "check_unchanged", "make_custom"]
 
@@ -91,12 +90,7 @@ class Custom(Common):
         return np.asarray(np.clip(np.divide(own, whole, out=np.zeros_like(own), where=whole > 0), 0, 1))
 
     def _score(self, outputs: Answer, truth: Answer) -> float:
-        try:
-            result = self.function(outputs, truth)
-        except Exception as error:
-            raise ProfileError(
-                f"your metric raised {type(error).__name__}: {error}", at=_place(error, self.task.metric)
-            ) from error
+        result = call_user_code(lambda: self.function(outputs, truth), at=self.task.metric, doing="calling your metric")
         try:
             score = float(result)
         except (TypeError, ValueError):
@@ -159,12 +153,3 @@ def _source_file(place: str) -> Path:
 
 def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _place(error: BaseException, reference: str) -> str:
-    """The file and line where the user's code raised `error`; the deepest line of the metric's own file."""
-    place, _, _ = reference.rpartition(":")
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).name == Path(place).name]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}, line {frame.lineno}, in {frame.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -25,7 +26,7 @@ from splitpoint.planner.samples.dataset import Sample
 from splitpoint.planner.values.outcomes import BoxMatches, InputOutcome
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["MAP_50", "MAP_ALL", "Detect", "make_detect"]
+__all__ = ["MAP_50", "MAP_ALL", "Detect", "make_detect", "settle_detect"]
 
 
 def __dir__() -> list[str]:
@@ -190,6 +191,16 @@ def _figures(found: Sequence[float], unsplit: Sequence[float]) -> tuple[Figure, 
     """mAP at IoU 0.5, and the mean over all thresholds."""
     pairs = ((MAP_50, found[0], unsplit[0]), (MAP_ALL, float(np.mean(found)), float(np.mean(unsplit))))
     return tuple(Figure(name=name, value=value, drop=whole - value) for name, value, whole in pairs)
+
+
+def settle_detect(
+    task: Task, outputs: Sequence[IOTensor], values: Sequence[Mapping[str, Array]], input_shape: Sequence[int]
+) -> Task:
+    """The task with absolute paths of a decoder and anchors of the user's own: plan.yaml is read in other folders."""
+    place, _, name = task.decode.rpartition(":")
+    decode = f"{Path(place).resolve()}:{name}" if place.endswith(".py") else task.decode
+    anchors = str(Path(task.anchors).resolve()) if task.anchors else ""
+    return msgspec.structs.replace(task, decode=decode, anchors=anchors)
 
 
 def make_detect(

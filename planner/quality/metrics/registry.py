@@ -10,7 +10,7 @@ from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import MetricUse, Task, TaskName
 from splitpoint.planner.quality.metrics.classify import make_classify
 from splitpoint.planner.quality.metrics.custom import check_unchanged, make_custom
-from splitpoint.planner.quality.metrics.detect import make_detect
+from splitpoint.planner.quality.metrics.detect import make_detect, settle_detect
 from splitpoint.planner.quality.metrics.embed import make_embed
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.regress import make_regress
@@ -41,6 +41,7 @@ METRICS: Mapping[TaskName, Maker] = {
 }
 
 SETTLED_BY: Mapping[TaskName, Settler] = {  # tasks with options that the outputs' shapes and values decide
+    "detect": settle_detect,
     "segment": settle_segment,
     "sequence": settle_sequence,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.detection.boxes import Boxes
 from splitpoint.planner.quality.metrics.detect import MAP_50, MAP_ALL, Detect, make_detect
+from splitpoint.planner.quality.metrics.registry import settle_task
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Sample
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
@@ -225,3 +227,12 @@ def test_a_class_that_the_network_does_not_have_is_refused() -> None:
     assert len(used.label(sample((10, 2, 0)))) == 1
     with pytest.raises(ProfileError, match=r"class 3, and the network has 3"):
         used.label(sample((10, 3, 0)))
+
+
+def test_paths_of_the_users_own_files_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = Task(name="detect", decode="mine.py:boxes", anchors="a/anchors.npy")
+    settled = settle_task(task, [], [], (1, 3, 8, 8))
+    assert (settled.decode, settled.anchors) == (f"{tmp_path}/mine.py:boxes", f"{tmp_path}/a/anchors.npy")
+    plain = Task(name="detect", decode="yolox")
+    assert settle_task(plain, [], [], (1, 3, 8, 8)) == plain
