@@ -56,8 +56,6 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
     task, notes = config.asked_task(), []
     some = _spread(dataset, _affordable(LOOKED_AT, outputs))
     values = list(_run(graph, some, threads=threads))
-    for index, row in enumerate(values):
-        refuse_not_finite(graph, [row[tensor.name] for tensor in graph.outputs], some, index)
     shape = graph.inputs[0].shape
     if task is None:
         labels = None if some.labels is None else some.labels.tolist()
@@ -143,5 +141,7 @@ def _spread(dataset: Dataset, count: int) -> Dataset:
 
 def _run(graph: ModelGraph, dataset: Dataset, *, threads: int) -> Iterator[Mapping[str, Array]]:
     session = open_session(whole_bytes(graph), level="all", threads=threads)
-    for sample in dataset.samples:
-        yield session.run(graph.feeds(network_input(sample, dataset.spec)))
+    for index, sample in enumerate(dataset.samples):
+        outputs = session.run(graph.feeds(network_input(sample, dataset.spec)))
+        refuse_not_finite(graph, [outputs[tensor.name] for tensor in graph.outputs], dataset, index)
+        yield outputs

@@ -102,7 +102,7 @@ def test_a_full_disk(
     code, printed, err = plan(run, home, tmp_path / "out")
     assert code == 3
     assert "No space left on device" in err
-    assert "Recommended" in printed
+    assert "Answer:" in printed
     places_left = {"the first disk": [elsewhere], "both": [tmp_path / "home"], "all": []}[full]
     found = [
         path for place in (elsewhere, tmp_path / "home") for path in place.iterdir() if not path.name.startswith(".")

@@ -70,7 +70,7 @@ def test_faults_name_the_arrays(tmp_path: Path) -> None:
         r"expected arrays one for each input: ids, state, loud, y, group, got \['ids', 'state'\]": {"loud": None},
         r"got \['ids', 'loud', 'other', 'state'\]": {"other": np.zeros(4)},
         r"state has shape \(3, 2, 1, 3\)": {"state": whole["state"][:3]},
-        "y must be integers": {"y": np.zeros(4)},
+        "y must be numbers": {"y": np.array(list("abcd"))},
         "the tensor state holds NaN": {"state": np.full((4, 2, 1, 3), np.nan, np.float32)},
     }
     for what, change in faults.items():

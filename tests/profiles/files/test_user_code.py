@@ -73,7 +73,7 @@ def net(tmp_path: Path) -> Path:
         ("make", "calling it failed: KeyError: 'head.weight'", "line 7, in weights"),
         ("leave", "calling it failed: SystemExit: 2", "line 13, in leave"),
         ("narrow", "calling it failed: TypeError: narrow() missing 1 required positional argument: 'size'", ""),
-        ("Wrong", "running the module on one float32 input of 1x3 failed: RuntimeError: mat1", "line 23, in forward"),
+        ("Wrong", "running the module on float32 1x3 failed: RuntimeError: mat1", "line 23, in forward"),
         ("Branch", "torch.onnx.export failed: GuardOnDataDependentSymNode", "line 27, in forward"),
         ("Singular", "torch.onnx.export failed: DispatchError: No ONNX function found", ""),
     ],

@@ -124,7 +124,10 @@ def test_outage_rate_fails_as_often_as_it_says() -> None:
         ("snr_db: 500", "at most 200"),
         ("bandwidth_hz: 0", "more than 0"),
         ("bandwidth_hz: -1 MHz", "more than 0"),
-        ("coding: {kind: cqi, thresholds: vienna}", "Invalid enum value 'vienna' - at `$.coding.thresholds`"),
+        (
+            "coding: {kind: cqi, thresholds: vienna}",
+            "expected one of lte-sim, raplat, shannon, got 'vienna' - at `$.coding.thresholds`",
+        ),
         ("coding: {kind: turbo}", "unknown kind 'turbo' - at `$.coding.kind`"),
         ("overhead: 1", "less than 1"),
     ],

@@ -97,7 +97,7 @@ def test_a_trace_link_reads_its_file_beside_the_yaml(tmp_path: Path) -> None:
     [
         ("file: c.txt\n", "missing field 'format'"),
         ("file: none.txt\nformat: json\n", "no such file"),
-        ("file: c.txt\nformat: pcap\n", "Invalid enum value 'pcap'"),
+        ("file: c.txt\nformat: pcap\n", "expected one of ghent, json, mahimahi, two-column, got 'pcap'"),
         ("durations_s: [1]\nrates_bit_s: [1, 2]\n", "as many durations as rates, got 1 and 2"),
         ("durations_s: [1]\nrates_bit_s: [0]\n", "never carries a bit"),
         ("durations_s: [0]\nrates_bit_s: [1]\n", "more than 0"),

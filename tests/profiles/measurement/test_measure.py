@@ -65,7 +65,7 @@ def test_shares_add_up_and_are_of_this_model(nets: ModuleType, host: Device) -> 
     assert sum(timing.seconds for timing in profile.nodes) == pytest.approx(profile.whole.min_s)
     assert seconds["Conv"] > 0
     assert seconds["Relu"] == 0  # ORT runs it inside the convolution; of 8 channels not where its blocks have 16
-    assert profile.whole.n == 4
+    assert profile.whole.n in (4, 8, 12)  # again on a busy machine
     assert (profile.model, profile.model_sha256, profile.host) == ("tiny", graph.sha256, host)
     assert profile.machine.threads == 1
     assert msgspec.yaml.decode(msgspec.yaml.encode(profile), type=ModelProfile) == profile
@@ -79,7 +79,9 @@ def test_a_pair_is_timed_with_the_head_s_output_as_the_tail_s_input(nets: Module
     timing = measure_pair(head, tail, whole_bytes(graph), threads=1, rounds=4)
     assert timing.head is not None
     assert timing.tail is not None
-    assert [part.n for part in (timing.head, timing.tail, timing.whole)] == [4, 4, 4]
+    rounds = {part.n for part in (timing.head, timing.tail, timing.whole)}
+    assert len(rounds) == 1
+    assert rounds <= {4, 8, 12}  # again on a busy machine
     alone = measure_pair(None, whole_bytes(graph), whole_bytes(graph), threads=1, rounds=2)
     assert alone.head is None
 

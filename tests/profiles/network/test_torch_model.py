@@ -172,7 +172,7 @@ def test_a_file_with_a_syntax_error(tmp_path: Path) -> None:
 
 def test_an_input_that_does_not_fit(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text = message(f"{file}:make", (1, 5, 8, 8))
-    assert "running the module on one float32 input of 1x5x8x8 failed: RuntimeError" in text
+    assert "running the module on float32 1x5x8x8 failed: RuntimeError" in text
     assert "user_net.py, line 11, in forward" in text
     assert capfd.readouterr() == ("", "")
 
