@@ -58,7 +58,7 @@ LOOKED_AT = 20  # pictures whose size is compared
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PictureFlags:
-    """What flags say of pictures, in place of an `input:` block; None is not said."""
+    """What flags say of pictures, in place of an `input:` block; None: no flag was given."""
 
     preset: Literal["imagenet", "unit", "signed", "levels"] | None = None
     mean: tuple[float, ...] | None = None
@@ -68,7 +68,7 @@ class PictureFlags:
 
     @property
     def given(self) -> bool:
-        """Whether anything is said."""
+        """Whether any flag was given."""
         return self != PictureFlags()
 
     @property
@@ -77,7 +77,7 @@ class PictureFlags:
         return dataclasses.replace(self, color=None).given
 
     def applied(self, spec: InputSpec) -> InputSpec:
-        """`spec` with what is said. Without a scale, a mean or deviation above 1 is taken in levels of 0..255."""
+        """`spec` with the flags that were given. Without a scale, a mean or deviation above 1 is taken in levels of 0..255."""
         changes: dict[str, Any] = dict(PRESETS[self.preset]) if self.preset is not None else {}
         for name in ("mean", "std"):
             values: tuple[float, ...] | None = getattr(self, name)
@@ -148,7 +148,7 @@ def load_source(
 ) -> ModelGraph:
     """The canonical graph of an ONNX file, or of the torch module of "file.py:factory" or "package.module:factory".
 
-    `dtypes` are those of a torch module's inputs; what is not said is what the module runs with.
+    `dtypes` are those of a torch module's inputs; an input without one has the type that the module runs with.
     """
     if not is_torch_spec(source):
         return load_model(Path(source), input_shapes=shapes, constants=constants)
@@ -306,19 +306,20 @@ def _own_sides(folder: Path) -> int | None:
 
 def _check_sizes(given: Shapes | None, of_data: Shapes, ignored: Collection[str], *, at: str) -> None:
     """Raise `ProfileError` when --size and the data contradict each other."""
-    said = given if isinstance(given, Mapping) else {} if given is None else {"": given}
-    said = {name: shape for name, shape in said.items() if name not in ignored}
-    held = of_data if isinstance(of_data, Mapping) else {name: of_data for name in list(said)[:1]}
-    for name, shape in said.items():
-        if name not in held:
+    asked = given if isinstance(given, Mapping) else {} if given is None else {"": given}
+    asked = {name: shape for name, shape in asked.items() if name not in ignored}
+    found = of_data if isinstance(of_data, Mapping) else {name: of_data for name in list(asked)[:1]}
+    for name, shape in asked.items():
+        if name not in found:
             of = f"--size of {name}" if name else "--size without a name"
             raise ProfileError(
-                f"{of}, but the inputs are {', '.join(held)}", at=at, fix=f"--size {next(iter(held))}=..."
+                f"{of}, but the inputs are {', '.join(found)}", at=at, fix=f"--size {next(iter(found))}=..."
             )
-        if tuple(shape) != tuple(held[name]):
+        if tuple(shape) != tuple(found[name]):
             called = f"{name} " if name else ""
+            sizes = ["x".join(map(str, dims)) for dims in (found[name], shape)]
             raise ProfileError(
-                f"the data have {called}{'x'.join(map(str, held[name]))}, --size says {'x'.join(map(str, shape))}",
+                f"the data have {called}{sizes[0]}, --size says {sizes[1]}",
                 at=at,
                 fix="leave --size out: the data say the size",
             )

@@ -72,7 +72,7 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     task: Task
     metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
-    guess: str | None  # the input's levels where nobody said them: every figure depends on it
+    guess: str | None  # the input's levels where the configuration does not give them: every figure depends on it
     notes: tuple[str, ...]
     baselines: tuple[PointRow, ...]
     front: tuple[PointRow, ...]  # fewest bytes first; empty when nothing meets the requirements

@@ -53,8 +53,8 @@ def _guess(text: str | None) -> list[RenderableType]:
     """The loudest line of the output: with other levels than the network was trained on no figure is true."""
     if text is None:
         return []
-    said = Text(text.replace("assumed", "ASSUMED", 1), style="bold")
-    return [Panel(said, title="THE INPUT WAS GUESSED", box=box.HEAVY, border_style="bold red")]
+    line = Text(text.replace("assumed", "ASSUMED", 1), style="bold")
+    return [Panel(line, title="THE INPUT WAS GUESSED", box=box.HEAVY, border_style="bold red")]
 
 
 def _origin(document: PlanDocument) -> str:
