@@ -77,7 +77,7 @@ class PictureFlags:
         return dataclasses.replace(self, color=None).given
 
     def applied(self, spec: InputSpec) -> InputSpec:
-        """`spec` with the flags that were given. Without a scale, a mean or deviation above 1 is in levels of 0..255."""
+        """`spec` with the flags that were given; without a scale, a mean or deviation above 1 is in levels 0..255."""
         changes: dict[str, Any] = dict(PRESETS[self.preset]) if self.preset is not None else {}
         for name in ("mean", "std"):
             values: tuple[float, ...] | None = getattr(self, name)

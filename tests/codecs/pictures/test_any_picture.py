@@ -69,10 +69,8 @@ def test_large_grainy_pictures_at_both_ends_of_the_qualities(name: str, content:
         assert PICTURES[name].decode(PICTURES[name].encode(x, rate), (3000, 4000)).shape == x.shape
 
 
-@pytest.mark.parametrize("name", ["webp", "avif"])
+@pytest.mark.parametrize("name", [name for name in ("webp", "avif") if name in HERE])
 def test_a_large_picture_in_slow_formats(name: str) -> None:
-    if PICTURES[name].refuses() is not None:
-        return
     x = picture("noise", 1000, 1300)
     assert PICTURES[name].decode(PICTURES[name].encode(x, 8), (1000, 1300)).shape == x.shape
 
