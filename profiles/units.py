@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import fractions
 import math
 import re
 from collections.abc import Mapping
@@ -47,6 +48,7 @@ __all__ = [
     "format_usd",
     "named_by",
     "parse",
+    "parse_exact",
     "spell",
 ]
 
@@ -191,6 +193,14 @@ def parse(
                 f'expected {wanted.noun} {word} {bound:g} such as "{wanted.example}", got {shown}', suggestion=meant
             )
     return number
+
+
+def parse_exact(text: str, kind: str) -> fractions.Fraction:
+    """The number that `parse` takes `text` for, without rounding: counts of bytes are exact beyond 2^53."""
+    match = _NUMBER.fullmatch(text)
+    assert match is not None  # `parse` has read it
+    number, unit = match.groups()
+    return fractions.Fraction(number) * fractions.Fraction(KINDS[kind].units[unit])
 
 
 def named_by(field: str, kind: str) -> bool:

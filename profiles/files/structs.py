@@ -13,6 +13,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Hashable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
@@ -261,9 +262,10 @@ def _quantity(tree: object, kind: str, number: shapes.Type, at: str, where: str)
     if isinstance(number, shapes.IntType):
         if isinstance(tree, int):
             return tree  # exact beyond 2^53 too
-        if value != int(value):
+        exact = units.parse_exact(tree, kind) if isinstance(tree, str) else Fraction(value)
+        if exact.denominator != 1:
             raise ProfileError(f"{where}: expected a whole number, got {tree!r} - at `{at}`")
-        return int(value)
+        return exact.numerator
     return value
 
 

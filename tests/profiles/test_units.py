@@ -166,3 +166,11 @@ def test_a_percentage_without_its_sign_is_suggested() -> None:
     with pytest.raises(units.UnitError, match="at most 1") as caught:
         units.parse("90", "fraction", le=1)
     assert caught.value.suggestion == "90 %"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("9007199254740993 B", 9007199254740993), ("1 GB", 10**9), ("1.5 kB", 1500), ("2 KiB", 2048), ("1e3 B", 1000)],
+)
+def test_counts_are_exact(text: str, expected: int) -> None:
+    assert units.parse_exact(text, "bytes") == expected

@@ -93,7 +93,7 @@ def test_the_first_line_of_the_docstring_is_the_definition(file: Path) -> None:
         ("text", "returned str 'good', expected a number"),
         ("nothing", "returned NoneType 'None', expected a number"),
         ("nan", "returned nan, expected a finite number"),
-        ("broken", "raised KeyError: 'z'"),
+        ("broken", "calling your metric failed: KeyError: 'z'"),
     ],
 )
 def test_what_is_no_number_is_one_error(file: Path, name: str, words: str) -> None:
