@@ -57,6 +57,8 @@ def peak_bytes(tree: Path, folder: Path) -> int:
         (Path(link) / "splitpoint").symlink_to(tree, target_is_directory=True)
         arguments = [str(folder / "model.onnx"), "--data", str(folder / "data.npz"), "--device", "raspberry-pi-4"]
         arguments += ["--server", "cloud-8core", "--evaluations", str(CANDIDATES), "--threads", "2"]
+        if (tree / "planner" / "deploy" / "task.py").is_file():  # an older checkout has no tasks
+            arguments += ["--task", "tensor"]
         command = [sys.executable, "-W", "ignore", "-c", PLAN, "plan", *arguments, "--out", str(Path(link) / "plan")]
         log = Path(link) / "log"
         with log.open("w") as output:
