@@ -66,6 +66,7 @@ def unit(rows: Any) -> Any:
     "scores",
     [
         unit(logits(0)),  # embeddings of length 1
+        unit(np.random.default_rng(3).normal(size=(N, 4))),  # quaternions
         np.random.default_rng(0).normal(size=(N, 128)),  # embeddings
         np.maximum(logits(3), 0),  # rectified features
         1 / (1 + np.exp(-logits(3))),  # sigmoids: several labels at once
