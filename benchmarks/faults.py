@@ -1,6 +1,6 @@
 """Single faults of deciding code and the tests that must catch each.
 
-    python -m splitpoint.benchmarks.faults [NAME ...]
+    python -m splitpoint.benchmarks.faults [--workers 2] [NAME ...]
 
 Every row of faults.yaml changes one place of one file. Each is put alone into a copy of the tree, and the tests that
 the row names must fail there; they must pass without it. Prints a table, stores benchmarks/results/faults.json, and
@@ -9,7 +9,10 @@ exits 1 when a fault survives. tests/test_faults.py checks that every row still 
 
 from __future__ import annotations
 
+import argparse
+import concurrent.futures
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -74,24 +77,45 @@ def run_tests(path: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
     return done.returncode == 0, failed[0].split(" ")[1] if failed else ""
 
 
-def main(names: list[str]) -> int:
+def judge(fault: Fault, path: Path) -> dict[str, object]:
+    """Put the fault into the copy, run its tests there, and take it out again."""
+    file = path / "splitpoint" / fault.file
+    text = file.read_text()
+    file.write_text(apply(fault, text))
+    survived, caught_by = run_tests(path, fault.tests)
+    file.write_text(text)
+    print(f"{'SURVIVED' if survived else 'caught  '}  {fault.file}: {fault.name}  {caught_by}", flush=True)
+    return {"fault": fault.name, "file": fault.file, "survived": survived, "caught_by": caught_by}
+
+
+def main(arguments: list[str]) -> int:
     """Put every fault in, alone; exit code 1 when one survives."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of names; none: all, and the result is stored")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    names = options.names
     faults = [fault for fault in read_faults() if not names or any(name in fault.name for name in names)]
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = copy_tree(Path(folder))
-        sound, failed = run_tests(path, tuple(dict.fromkeys(test for fault in faults for test in fault.tests)))
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for worker in range(options.workers):
+            (Path(folder) / str(worker)).mkdir()
+            copies.put(copy_tree(Path(folder) / str(worker)))
+        first = copies.get()
+        sound, failed = run_tests(first, tuple(dict.fromkeys(test for fault in faults for test in fault.tests)))
+        copies.put(first)
         if not sound:
             print(f"{failed} fails without any fault")
             return 1
-        for fault in faults:
-            file = Path(folder) / "tree" / fault.file
-            text = file.read_text()
-            file.write_text(apply(fault, text))
-            survived, caught_by = run_tests(path, fault.tests)
-            file.write_text(text)
-            rows.append({"fault": fault.name, "file": fault.file, "survived": survived, "caught_by": caught_by})
-            print(f"{'SURVIVED' if survived else 'caught  '}  {fault.file}: {fault.name}  {caught_by}", flush=True)
+
+        def judge_in_a_copy(fault: Fault) -> dict[str, object]:
+            path = copies.get()
+            try:
+                return judge(fault, path)
+            finally:
+                copies.put(path)
+
+        rows = list(pool.map(judge_in_a_copy, faults))
     if not names:
         store(RESULTS / "faults.json", {"faults": rows}, command="faults")
     survived_count = sum(bool(row["survived"]) for row in rows)
