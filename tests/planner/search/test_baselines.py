@@ -176,6 +176,16 @@ def test_the_uncompressed_split_is_the_fastest_one_the_first_of_equals(make_poin
     assert measured(first, make_needs())[0]["uncompressed split"].cut == "a"
 
 
+def test_an_input_that_cannot_be_fitted_is_an_error_that_names_its_cut(make_point: Make, make_needs: Make) -> None:
+    measurer = FakeMeasurer(make_point, kind="tensor", unfit=UNCOMPRESSED)
+    measurer.network.cuttable = [types.SimpleNamespace(name="x", tensors=("x",), head=())]
+    tensor = Tensor(name="x", shape=(1, 4), dtype="float32", elements=4, bytes=16)
+    measurer.network.graph = types.SimpleNamespace(tensors={"x": tensor})
+    with pytest.raises(ProfileError, match="the baseline raw cannot be fitted") as caught:
+        measured(measurer, make_needs())
+    assert caught.value.at == "x"
+
+
 def test_a_baseline_that_cannot_be_fitted_is_an_error_that_names_it(make_point: Make, make_needs: Make) -> None:
     with pytest.raises(ProfileError, match="the baseline png cannot be fitted"):
         measured(FakeMeasurer(make_point, unfit="png"), make_needs())
