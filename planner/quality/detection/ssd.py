@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -64,14 +65,17 @@ def _roles(task: Task, outputs: Sequence[IOTensor]) -> tuple[IOTensor, IOTensor]
 
 def _read_anchors(path: str, count: int) -> Array:
     try:
-        anchors = np.load(path, allow_pickle=False)
+        with Path(path).open("rb") as file:
+            anchors = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ProfileError(
             f"the anchors cannot be read: {error}", at=path, fix="numpy.save of an array (N, 4)"
         ) from error
-    if not isinstance(anchors, np.ndarray) or anchors.shape != (count, 4) or anchors.dtype.kind not in "fiu":
-        shape = getattr(anchors, "shape", type(anchors).__name__)
-        raise ProfileError(f"the anchors are {shape}, the network has {count} boxes: expected ({count}, 4)", at=path)
+    if anchors.shape != (count, 4) or anchors.dtype.kind not in "fiu":
+        raise ProfileError(
+            f"the anchors are {anchors.dtype} {anchors.shape}, the network has {count} boxes: expected ({count}, 4)",
+            at=path,
+        )
     if not np.isfinite(anchors).all() or (anchors[:, 2:] <= 0).any():
         raise ProfileError(
             "anchors are centre x, y and width, height in 0..1, with a width and height above 0", at=path

@@ -221,11 +221,18 @@ def test_ssd_offsets_from_anchors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(np.zeros((50, 3)), r"expected \(50, 4\)"), (np.full((50, 4), -1.0), "above 0"), (None, "cannot be read")],
+    [
+        (np.zeros((50, 3)), r"expected \(50, 4\)"),
+        (np.full((50, 4), -1.0), "above 0"),
+        (None, "cannot be read"),
+        (b"PK\x03\x04 cut short", "cannot be read"),  # numpy.load takes it for an .npz
+    ],
 )
-def test_bad_anchors_are_refused(content: Array | None, message: str, tmp_path: Path) -> None:
+def test_bad_anchors_are_refused(content: Array | bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "anchors.npy"
-    if content is not None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
         np.save(path, content)
     with pytest.raises(ProfileError, match=message):
         decoded(ssd(), "ssd", anchors=str(path))
