@@ -132,14 +132,18 @@ def guess_picture_shape(
     torch = _torch(at)
     first = next((part for part in module.modules() if isinstance(part, torch.nn.Conv2d)), None)
     channels = (3, 1) if first is None else (int(first.in_channels),)
+    failures = []
     for sides in (*([side] if side else []), *USUAL_SIDES):
         for count in channels:
             shape = (1, count, sides, sides)
-            if _runs(module, [IoSpec(name=ONE_INPUT, shape=shape, dtype="float32")], constants):
+            failure = _failure(module, [IoSpec(name=ONE_INPUT, shape=shape, dtype="float32")], constants)
+            if failure is None:
                 return shape
+            failures.append(user_error(failure, at=at, doing=f"a picture of {'x'.join(map(str, shape))}"))
     raise ProfileError(
-        "the module runs with no usual picture, and a torch module does not say its input's size",
-        at=at,
+        "the module runs with no usual picture, and a torch module does not say its input's size\n"
+        f"{failures[0].message}",
+        at=failures[0].at,
         fix="--size 1x3x224x224 (the shape of its input), or an input: block with its size",
     )
 
@@ -168,7 +172,7 @@ def module_inputs(
             IoSpec(name=name, shape=shape, dtype=dtype)
             for (name, shape), dtype in zip(shapes.items(), chosen, strict=True)
         )
-        if len(tried) == 1 or _runs(module, inputs, constants):
+        if len(tried) == 1 or _failure(module, inputs, constants) is None:
             return inputs
     return tuple(IoSpec(name=name, shape=shape, dtype=known.get(name, "float32")) for name, shape in shapes.items())
 
@@ -292,16 +296,17 @@ def _examples(specs: Sequence[IoSpec]) -> tuple[Any, ...]:
     return tuple(torch.zeros([n or 1 for n in spec.shape], dtype=getattr(torch, spec.dtype)) for spec in specs)
 
 
-def _runs(module: nn.Module, inputs: Sequence[IoSpec], constants: Mapping[str, Any] | None) -> bool:
+def _failure(module: nn.Module, inputs: Sequence[IoSpec], constants: Mapping[str, Any] | None) -> Exception | None:
+    """What the module raises when it is given zeros of these shapes and types; None when it runs."""
     torch = _torch()
     try:
         with evaluating(module), _silence(), torch.no_grad():
             _bind(module, inputs, constants)(*_examples(inputs))
     except ProfileError:
         raise
-    except Exception:
-        return False
-    return True
+    except Exception as error:  # forward is the user's: whatever it raises
+        return error
+    return None
 
 
 def _bind(module: nn.Module, inputs: Sequence[IoSpec], constants: Mapping[str, Any] | None) -> nn.Module:

@@ -36,6 +36,13 @@ def only_32():
 def only_50():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 48 * 48, 2))
 
+class Broken(nn.Module):
+    def forward(self, x):
+        return x * weight
+
+def broken():
+    return Broken()
+
 class Two(nn.Module):
     def __init__(self):
         super().__init__()
@@ -189,9 +196,17 @@ def test_a_torch_module_is_given_the_first_usual_picture_that_it_runs_with(tmp_p
     with pytest.raises(ProfileError, match="runs with no usual picture") as caught:
         load_inputs(source, pictures, spec=None)
     assert "--size" in str(caught.value.fix)
+    assert "a picture of 1x3x224x224 failed: RuntimeError: mat1 and mat2 shapes" in caught.value.message
     loaded = load_inputs(source, pictures, spec=None, shapes=(1, 3, 50, 50))
     assert loaded.graph.inputs[0].shape == (1, 3, 50, 50)
     assert "does not say" not in loaded.notes[0]
+
+
+def test_a_fault_in_forward_is_not_hidden_by_the_search_for_a_size(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(MODULE)
+    with pytest.raises(ProfileError, match="NameError: name 'weight' is not defined") as caught:
+        load_inputs(f"{tmp_path / 'net.py'}:broken", folder(tmp_path / "p", side=150), spec=None)
+    assert str(caught.value.at).endswith(", in forward")
 
 
 def test_a_torch_module_of_two_inputs_takes_arrays_by_its_parameters_names(tmp_path: Path) -> None:
