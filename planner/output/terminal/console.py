@@ -69,11 +69,11 @@ class StageBars:
             last = printable_line(text) or last
             progress.update(task, advance=0 if text else 1, description=last)
 
+        task = progress.add_task("", total=total)
         try:
-            with progress:
-                task = progress.add_task("", total=total)
-                yield step
+            progress.start()
+            yield step
         finally:
-            self._console.show_cursor()  # a signal may have come between hiding it and the block
+            progress.stop()  # gives the cursor back, also when a signal came while it started
         seconds = format_seconds(time.perf_counter() - begin)
         self._console.print(Text.assemble(("✓ ", "green"), f"{name:<10} {last:<54} ", (f"{seconds:>8}", "dim")))
