@@ -21,6 +21,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = [
+    "MOST_THREADS",
     "Array",
     "IoSpec",
     "Level",
@@ -40,6 +41,7 @@ Array = NDArray[Any]
 Level = Literal["all", "basic", "disabled"]
 
 PROVIDER: Final = "CPUExecutionProvider"
+MOST_THREADS: Final = 1024  # of a session; ONNX Runtime ends the process where the system cannot start them
 LARGE_BYTES: Final = 1 << 10  # initializers of at least this size go to the external file of a saved model
 
 _LEVELS: Final = {
