@@ -177,7 +177,7 @@ def test_a_side_needs_only_its_files(fixed_plan: Path, tmp_path: Path) -> None:
     assert np.array_equal(
         np.asarray(server.tail(device.head(picture()))), np.asarray(Plan.load(fixed_plan).tail(device.head(picture())))
     )
-    with pytest.raises(ProfileError, match="tail.onnx is missing"):
+    with pytest.raises(ProfileError, match=r"tail\.onnx is missing"):
         device.tail(device.head(picture()))
 
 
@@ -216,7 +216,7 @@ def test_threads_give_what_one_thread_gives(any_plan: Plan) -> None:
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_a_file_that_is_no_file_is_refused(fixed_copy: Path, name: str, kind: str, make: Callable[..., None]) -> None:
     make(fixed_copy / name, kind)
-    with pytest.raises(ProfileError, match="expected a file|expected a regular file"):
+    with pytest.raises(ProfileError, match=r"expected a (regular )?file"):
         Plan.load(fixed_copy)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +132,13 @@ def test_weights_outside_a_model_are_refused(fixed_copy: Path, tmp_path: Path, n
     assert status(fixed_copy)[0] == "failed"
     assert "external" in status(fixed_copy)[1]
     plan = Plan.load(fixed_copy)
+    number = int(name.split("/")[1]) if "/" in name else 1
+    use = {
+        "head.onnx": lambda: plan.head(np.zeros((16, 16, 3), np.uint8)),
+        "tail.onnx": lambda: plan.tail(plan.head(np.zeros((16, 16, 3), np.uint8))),
+    }.get(name, lambda: export_point(fixed_copy, number, tmp_path / "out"))
     with pytest.raises(ProfileError, match="external"):
-        if name == "head.onnx":
-            plan.head(np.zeros((16, 16, 3), np.uint8))
-        elif name == "tail.onnx":
-            plan.tail(plan.head(np.zeros((16, 16, 3), np.uint8)))
-        else:
-            export_point(fixed_copy, int(name.split("/")[1]) if "/" in name else 1, tmp_path / "out")
+        use()
 
 
 def test_verify_binds_a_plan_to_what_its_sender_published(fixed_copy: Path, run: Run) -> None:
@@ -153,7 +153,7 @@ def test_verify_binds_a_plan_to_what_its_sender_published(fixed_copy: Path, run:
 
 
 @pytest.fixture
-def custom(fixed_copy: Path, tmp_path: Path) -> Iterator[Path]:
+def custom(fixed_copy: Path, tmp_path: Path) -> Path:
     """A plan whose metric is code that leaves a trace when it is run, with the right hash."""
     code = tmp_path / "metric.py"
     code.write_text(
@@ -164,7 +164,7 @@ def custom(fixed_copy: Path, tmp_path: Path) -> Iterator[Path]:
     task = msgspec.structs.replace(file.task, name="custom", metric=f"{code}:share")
     use = msgspec.structs.replace(file.metric, sha256=hashlib.sha256(code.read_bytes()).hexdigest())
     (fixed_copy / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, task=task, metric=use)))
-    yield fixed_copy
+    return fixed_copy
 
 
 def test_code_that_a_plan_names_is_run_only_when_it_is_trusted(custom: Path, tmp_path: Path, run: Run) -> None:
