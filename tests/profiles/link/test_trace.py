@@ -100,7 +100,7 @@ def test_a_trace_link_reads_its_file_beside_the_yaml(tmp_path: Path) -> None:
         ("file: c.txt\nformat: pcap\n", "expected one of ghent, json, mahimahi, two-column, got 'pcap'"),
         ("durations_s: [1]\nrates_bit_s: [1, 2]\n", "as many durations as rates, got 1 and 2"),
         ("durations_s: [1]\nrates_bit_s: [0]\n", "never carries a bit"),
-        ("durations_s: [0]\nrates_bit_s: [1]\n", "more than 0"),
+        ("durations_s: [0]\nrates_bit_s: [1]\n", "more than 1e-15 s"),
         ("rates_bit_s: [-1]\n", "at least 0"),
         ("file: c.txt\nformat: json\ndurations_s: [1]\nrates_bit_s: [1]\n", "got both"),
         ("", "never carries a bit"),
