@@ -152,6 +152,9 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ProfileError(f"{name} must be finite{' and above 0' if name == 'std' else ''}, got {value}")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ProfileError(f"scale must be finite and above 0, got {self.scale}")
+        with np.errstate(all="ignore"):
+            if not np.isfinite(_levels(self)).all():
+                raise ProfileError(f"scale, mean and std make levels that {self.dtype} does not have", fix="larger std")
         means = self.mean if isinstance(self.mean, tuple) else (self.mean,)
         plain = self.scale == 1.0 and self.std == 1.0 and all(m == 0 for m in means)
         if self.dtype == "uint8" and not plain:
