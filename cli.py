@@ -21,9 +21,10 @@ from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.need import Share
 from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.setup import flags
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
+from splitpoint.planner.setup.config import SEEDS, DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine.machine import MOST_THREADS
 
 __all__ = ["app", "entry", "main"]
 
@@ -53,12 +54,10 @@ Constant = Annotated[
     list[str] | None,
     typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
 ]
-TrustCode = Annotated[
-    bool, typer.Option("--trust-code", help="Run code that the plan names, such as a metric of its own.")
-]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run code that a plan's own files name.")]
 Keep = Annotated[int, typer.Option(min=0, max=99, help="Plans that are replaced and kept, as DIR.1, DIR.2 and so on.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="ONNX Runtime threads. [default: cores]")]
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -127,13 +126,12 @@ def plan_command(
     ] = None,
     server_load: Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")] = None,
     evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")] = None,
     profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
     keep: Keep = 1,
-    no_data: Annotated[
-        bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
-    ] = False,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Write no whole model and no report inputs.")] = False,
+    trust_code: TrustCode = False,
     accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
     skip_damaged: SkipDamaged = False,
     threads: Threads = None,
@@ -183,7 +181,9 @@ def plan_command(
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.planner.setup.trust import check_trusted
 
+    check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
     bars = StageBars(stderr)
