@@ -14,6 +14,7 @@ from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
+from splitpoint.planner.output.escape import printable_line
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.plandir.front import parse_front
 
@@ -63,7 +64,7 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         chosen = stored.read_struct(f"{POINTS}/{number}/{POINT}", PointFile)
     recommended = file.point if file.answer is None else file.answer.number
     return ShowDocument(
-        header=f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
+        header=printable_line(f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}"),
         task=file.task,
         metric=file.metric,
         need=needs_text(file.requirements, file.search.metric),
