@@ -54,11 +54,14 @@ ALLOWED = {
 
 def process_state() -> dict[str, Any]:
     """What belongs to the process and could be changed by a library."""
-    loggers = [logging.getLogger(), *(x for x in logging.Logger.manager.loggerDict.values() if hasattr(x, "handlers"))]
+    loggers = [
+        logging.getLogger(),
+        *(x for x in logging.Logger.manager.loggerDict.values() if isinstance(x, logging.Logger)),
+    ]
     state: dict[str, Any] = {
         "warnings": (list(warnings.filters), warnings.showwarning, warnings.formatwarning),
         "logging": {x.name: (x.level, list(x.handlers), list(x.filters), x.disabled, x.propagate) for x in loggers},
-        "numpy": (np.geterr(), np.geterrcall(), np.get_printoptions(), np.random.get_state()[1].tolist()),  # noqa: NPY002
+        "numpy": (np.geterr(), np.geterrcall(), np.get_printoptions(), str(np.random.get_state())),  # noqa: NPY002
         "environment": dict(os.environ),
         "folder": Path.cwd(),
         "pillow": (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES),
