@@ -60,7 +60,7 @@ def process_state() -> dict[str, Any]:
     ]
     state: dict[str, Any] = {
         "warnings": (list(warnings.filters), warnings.showwarning, warnings.formatwarning),
-        "logging": {x.name: (x.level, list(x.handlers), list(x.filters), x.disabled, x.propagate) for x in loggers},
+        "logging": {x.name: set_up for x in loggers if (set_up := logger_state(x)) != NEW_LOGGER},
         "numpy": (np.geterr(), np.geterrcall(), np.get_printoptions(), str(np.random.get_state())),  # noqa: NPY002
         "environment": dict(os.environ),
         "folder": Path.cwd(),
@@ -75,6 +75,13 @@ def process_state() -> dict[str, Any]:
         if library in sys.modules:
             state[library] = sys.modules[library].get_num_threads()
     return state
+
+
+def logger_state(logger: logging.Logger) -> tuple[object, ...]:
+    return logger.level, list(logger.handlers), list(logger.filters), logger.disabled, logger.propagate
+
+
+NEW_LOGGER = logger_state(logging.Logger("new"))  # what an import makes, and changes nothing
 
 
 @pytest.fixture(scope="module")
