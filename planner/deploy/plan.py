@@ -24,9 +24,10 @@ from splitpoint.planner.deploy.once import Once
 from splitpoint.planner.deploy.schema import IOTensor, PlanFile
 from splitpoint.planner.deploy.stored import StoredPlan, open_plan
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine.machine import MOST_THREADS
 from splitpoint.profiles.network.external import refuse_external_data
 from splitpoint.profiles.network.inputs import preprocess
-from splitpoint.profiles.network.runtime import MOST_THREADS, Session, open_session
+from splitpoint.profiles.network.runtime import Session, open_session
 
 __all__ = ["PayloadTooLargeError", "Plan", "boundary_names"]
 

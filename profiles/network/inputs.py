@@ -17,11 +17,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.pictures.geometry import place_picture
-from splitpoint.profiles.network.pictures.picture_files import has_colour, open_picture
+from splitpoint.profiles.network.pictures.picture_files import (
+    has_colour,
+    open_picture,
+    opened_picture,
+    picture_size,
+)
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -206,9 +211,8 @@ def read_mask(path: Path, picture: Path, spec: InputSpec) -> NDArray[np.uint8]:
         spec, resample="nearest", letterbox=None if spec.letterbox is None else 255, color="gray", mean=0.0, std=1.0
     )
     try:
-        with Image.open(picture) as opened:
-            size = ImageOps.exif_transpose(opened).size
-        with Image.open(path) as opened:
+        size = picture_size(picture)
+        with opened_picture(path) as opened:
             opened.load()
             mask = Image.fromarray(np.asarray(opened).astype(np.uint8)) if opened.mode in ("1", "I;16") else opened
     except FileNotFoundError:
