@@ -21,8 +21,9 @@ from splitpoint.planner.output.ending import OK, UNMET, note_written, run_to_end
 from splitpoint.planner.output.escape import json_text, printable_lines
 from splitpoint.planner.output.streams import occupy_descriptors
 from splitpoint.planner.setup import flags
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
+from splitpoint.planner.setup.config import SEEDS, DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles import units
+from splitpoint.profiles.machine.machine import MOST_THREADS
 
 __all__ = ["app", "entry", "main"]
 
@@ -52,8 +53,10 @@ Constant = Annotated[
     list[str] | None,
     typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
 ]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run code that a plan's own files name.")]
+Keep = Annotated[int, typer.Option(min=0, max=99, help="Plans that are replaced and kept, as DIR.1, DIR.2 and so on.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="ONNX Runtime threads. [default: cores]")]
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -122,12 +125,12 @@ def plan_command(
     ] = None,
     server_load: Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")] = None,
     evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")] = None,
     profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
-    no_data: Annotated[
-        bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
-    ] = False,
+    keep: Keep = 1,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Write no whole model and no report inputs.")] = False,
+    trust_code: TrustCode = False,
     accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
     skip_damaged: SkipDamaged = False,
     threads: Threads = None,
@@ -173,27 +176,29 @@ def plan_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
-    from splitpoint.planner.plandir.writing import check_place
+    from splitpoint.planner.plandir.placing import claimed
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.planner.setup.trust import check_trusted
 
+    check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
-    check_place(out)
-    if profile is not None:
-        check_profile(profile)
-    problem = load_problem(config, flags=pictures)
-    result = find(problem, stored_profile=profile, progress=bars)
-    chosen, written, where, failure = result.decision.recommended, None, out, None
-    if chosen is not None:
-        with bars.stage("report", len(problem.split.report)) as step:
-            written, where, failure = write_plan_somewhere(
-                result, chosen, out, keep_data=not no_data, advance=lambda: step("")
-            )
-            step(f"{len(problem.split.report)} inputs that were never searched")
+    with claimed(out, keep=keep) as place:
+        if profile is not None:
+            check_profile(profile)
+        problem = load_problem(config, flags=pictures)
+        result = find(problem, stored_profile=profile, progress=bars)
+        chosen, written, where, failure = result.decision.recommended, None, out, None
+        if chosen is not None:
+            with bars.stage("report", len(problem.split.report)) as step:
+                written, where, failure = write_plan_somewhere(
+                    result, chosen, place, keep_data=not no_data, advance=lambda: step("")
+                )
+                step(f"{len(problem.split.report)} inputs that were never searched")
     if written is not None:
         note_written("plan", where)
     document = plan_document(result, written, where)
@@ -348,17 +353,19 @@ def export_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     point: Annotated[int, typer.Option(min=1, help="Number of the point on the front.")],
     out: Annotated[Path, typer.Option(help="Directory to write.")],
+    keep: Keep = 1,
+    trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
     from splitpoint.planner.output.documents.show import show_document
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
-    from splitpoint.planner.plandir import writing
+    from splitpoint.planner.plandir.placing import claimed
+    from splitpoint.planner.plandir.writing import export_point
 
-    writing.check_place(out)
-    with StageBars(consoles()[1]).stage("report", None) as step:
-        writing.export_point(directory, point, out, advance=lambda: step(""))
+    with claimed(out, keep=keep) as place, StageBars(consoles()[1]).stage("report", None) as step:
+        export_point(directory, point, place, trust_code=trust_code, advance=lambda: step(""))
         step(f"wrote {out}")
     note_written("plan", out)
     document = show_document(out, None)
@@ -368,6 +375,8 @@ def export_command(
 @app.command("verify")
 def verify_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
+    expect: Annotated[str | None, typer.Option(help="SHA-256 of plan.yaml, as its sender published it.")] = None,
+    trust_code: TrustCode = False,
     strict_latency: Annotated[
         bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")
     ] = False,
@@ -382,6 +391,8 @@ def verify_command(
     stdout, _ = consoles()
     checks = verify(
         directory,
+        expect=expect,
+        trust_code=trust_code,
         strict_latency=strict_latency,
         step=(lambda check: None) if as_json else (lambda check: stdout.print(check_line(check))),
     )

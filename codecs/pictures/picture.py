@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import struct
-import warnings
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -18,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from splitpoint.codecs.contract.protocol import CodecError, PayloadError, Rate
+from splitpoint.codecs.contract.protocol import CodecError, Rate
+from splitpoint.codecs.pictures.files import read_pixels
 from splitpoint.codecs.pictures.jpeg import jpeg_bytes
 
 __all__ = ["PICTURES", "Picture", "PictureCodec"]
@@ -79,26 +78,11 @@ class PictureCodec:
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Picture:
         """Give the picture (H, W, 3) of `size` = (H, W) back, upscaled when it was reduced; raises `PayloadError`."""
-        expected = self._coded_size(*size)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                with Image.open(io.BytesIO(data), formats=[self.format]) as image:
-                    if image.size != expected or image.mode != "RGB" or getattr(image, "n_frames", 1) != 1:
-                        raise PayloadError(
-                            f"{self.name}: expected one RGB picture of {expected[0]}x{expected[1]}, "
-                            f"got {image.mode} {image.size[0]}x{image.size[1]}"
-                        )
-                    image.load()
-                    if image.size != (size[1], size[0]):
-                        return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
-                    return np.asarray(image)
-        except PayloadError:
-            raise
-        except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, RuntimeError) as error:
-            raise PayloadError(f"{self.name}: {error}") from None
-        except (Image.DecompressionBombError, Warning) as error:
-            raise PayloadError(f"{self.name}: {error}") from None
+        width, height = self._coded_size(*size)
+        pixels = read_pixels(data, self.format, (height, width), ("RGB",), name=self.name)
+        if (height, width) == size:
+            return pixels
+        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
     def _coded_size(self, height: int, width: int) -> tuple[int, int]:
         """(width, height) of what is coded."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import io
-import struct
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from splitpoint.codecs.coders.layout import channels, check_tensors, from_channels, join_side, split_side, symbol_spec
-from splitpoint.codecs.contract.protocol import Array, CodecError, FitError, PayloadError, TensorSpec
+from splitpoint.codecs.contract.protocol import Array, CodecError, FitError, TensorSpec
+from splitpoint.codecs.pictures.files import read_pixels
 from splitpoint.codecs.pictures.hevc import decode_grey, encode_grey, missing_hevc
 from splitpoint.codecs.pictures.jpeg import jpeg_bytes
 
@@ -50,6 +49,7 @@ Format = Literal["png", "webp", "jxl", "jpeg", "avif", "hevc"]
 PILLOW: Mapping[str, str] = {"png": "PNG", "webp": "WEBP", "jxl": "JXL", "jpeg": "JPEG", "avif": "AVIF"}
 FEATURE: Mapping[str, str] = {"png": "zlib", "webp": "webp", "jpeg": "jpg", "avif": "avif"}
 LARGEST_SIDE = 16383  # pixels, WebP's limit
+LARGEST_PIXELS = 1 << 27  # Pillow refuses to read a WebP picture above 1.3 times that
 TILE_OVERHEAD_BYTES = 512  # containers, headers and prefix codes around incompressible pixels; + 0.1 % of them
 LOSSLESS_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "png": {"optimize": True},
@@ -94,22 +94,7 @@ def decode_picture(data: bytes, kind: str, size: tuple[int, int]) -> NDArray[np.
     if kind == "hevc":
         return decode_grey(data, size)
     _plugin(kind)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(data), formats=[PILLOW[kind]]) as image:
-                if (image.size[1], image.size[0]) != size or image.mode not in ("L", "RGB"):
-                    raise PayloadError(f"{kind} tiles: expected {size[1]}x{size[0]}, got {image.mode} {image.size}")
-                if getattr(image, "n_frames", 1) != 1:
-                    raise PayloadError(f"{kind} tiles: expected one picture")
-                image.load()
-                pixels = np.asarray(image)
-    except PayloadError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError, KeyError, RuntimeError) as error:
-        raise PayloadError(f"{kind} tiles: {error}") from None
-    except (Image.DecompressionBombError, Warning) as error:
-        raise PayloadError(f"{kind} tiles: {error}") from None
+    pixels = read_pixels(data, PILLOW[kind], size, ("L", "RGB"), name=f"{kind} tiles")
     return np.asarray(pixels[..., 1] if pixels.ndim == 3 else pixels, np.uint8)
 
 
@@ -213,8 +198,12 @@ def check_tiles(spec: TensorSpec) -> None:
     """Raise `FitError` when the tiled picture is larger than the formats allow, or symbols are not bytes."""
     if spec.dtype not in ("uint8", "float32"):
         raise FitError(f"tiles hold bytes, not {spec.dtype}")
-    if max(picture_size(spec)) > LARGEST_SIDE:
-        raise FitError(f"tiles of {spec.shape} make a picture of {picture_size(spec)}, sides up to {LARGEST_SIDE}")
+    height, width = picture_size(spec)
+    if max(height, width) > LARGEST_SIDE or height * width > LARGEST_PIXELS:
+        raise FitError(
+            f"tiles of {spec.shape} make a picture of {height}x{width}, expected sides up to {LARGEST_SIDE} and "
+            f"up to {LARGEST_PIXELS} pixels"
+        )
 
 
 def _plugin(kind: str) -> None:

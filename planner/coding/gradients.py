@@ -7,8 +7,10 @@ that the user gave, or `planner.coding.torch_graph`'s of an ONNX graph.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,24 +62,35 @@ def gradients_torch(
     Raises `ProfileError` when the module's answers are not `answers` (N, ...): then it is another network.
     It runs on one thread: one input at a time gains little from more, and the sums do not depend on the cores.
     """
-    import torch
 
     used = inputs[:count]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with evaluating(module):
-            calls, missing = _find(module, used, targets, answers)
-            rows: dict[str, list[Array]] = {name: [] for name in calls}
-            for x in used:
-                wanted = {n: call for n, call in calls.items() if sum(row.size for row in rows[n]) < MOST_ELEMENTS}
-                if not wanted:
-                    break
-                for name, row in _rows(module, x, wanted, top):
-                    rows[name].append(row)
-    finally:
-        torch.set_num_threads(threads)
+    with _one_thread(), evaluating(module):
+        calls, missing = _find(module, used, targets, answers)
+        rows: dict[str, list[Array]] = {name: [] for name in calls}
+        for x in used:
+            wanted = {n: call for n, call in calls.items() if sum(row.size for row in rows[n]) < MOST_ELEMENTS}
+            if not wanted:
+                break
+            for name, row in _rows(module, x, wanted, top):
+                rows[name].append(row)
     return Gradients(found={name: np.concatenate(made) for name, made in rows.items() if made}, missing=missing)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread; the number is the process's: one caller at a time changes and restores it."""
+    import torch
+
+    with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _rows(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-import warnings
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from splitpoint.planner.deploy.requirements import Requirements
@@ -53,8 +53,7 @@ def search(
     """
     import optuna
 
-    with _quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _quiet():
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=max(10, len(first)))
         study = optuna.create_study(sampler=sampler, directions=["minimize"] * len(objectives))
     places = {
@@ -93,14 +92,18 @@ def search(
     return [point for point in seen.values() if point is not None]
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna's own log at errors only, as it was before afterwards."""
+    """Optuna's own log at errors only; its level is the process's: one thread at a time changes and restores it."""
     import optuna
 
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+    with _ONE_AT_A_TIME:
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(before)

@@ -1,4 +1,4 @@
 """What is measured on this machine: operators of a network, rates, sessions in turn.
 
-Imports of profiles: network, machine.
+Imports of profiles: files, network, machine.
 """

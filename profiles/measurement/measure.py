@@ -11,7 +11,6 @@ import dataclasses
 import datetime
 import re
 import statistics
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 import onnx
 
+from splitpoint.profiles.files.scratch import scratch_folder
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.micro import micro_benchmarks
@@ -68,13 +68,13 @@ def measure_profile(graph: ModelGraph, *, host: Device, threads: int, rounds: in
     """
     plain = open_model(graph.model, level="all", threads=threads, name=graph.name)
     feeds = random_feeds(plain.inputs)
-    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
-        optimized = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        optimized = folder / "optimized.onnx"
         profiled = open_model(
             graph.model,
             level="all",
             threads=threads,
-            profile_to=Path(folder) / "profile",
+            profile_to=folder / "profile",
             optimized_to=optimized,
             name=graph.name,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.scratch import explain_full_folder, make_scratch_folder
 from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
 from splitpoint.profiles.network.layer_names import name_by_module
 from splitpoint.profiles.network.message import normalize_message
@@ -303,12 +303,13 @@ def _optimize(model: ir.Model, *, at: str, large: bool) -> tuple[ir.Model, dict[
     """The model as ORT optimized it, and its outputs for one random input; the weights of `model` are given up.
 
     Weights go to ORT by file or by address, never inside a message, which would hold them three times. Those of a
-    `large` model come back in a file that is removed with the model.
+    `large` model come back in a file that is removed with the model. Raises `ProfileError`, also for a full TMPDIR.
     """
-    folder = Path(tempfile.mkdtemp(prefix="splitpoint-"))
+    folder = make_scratch_folder()
     target = folder / "basic.onnx"
     try:
-        outputs = _run_optimized(model, target, at=at, large=large)
+        with explain_full_folder(folder):
+            outputs = _run_optimized(model, target, at=at, large=large)
         optimized = parse_model(target.read_bytes(), at=at)
         ir.external_data.set_base_dir(optimized.graph, folder)
         if not large:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.scratch import scratch_folder
 
 __all__ = [
     "Array",
@@ -207,8 +207,8 @@ def to_int8(
     proto = onnx.load_model_from_string(model)
     # Shapes are inferred and constants folded already; without this mark ORT logs that somebody should.
     proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
-    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
-        target = Path(folder) / "int8.onnx"
+    with scratch_folder() as folder:
+        target = folder / "int8.onnx"
         try:
             quantization.quantize_static(
                 proto,
@@ -252,14 +252,17 @@ def _load(
     *,
     without: Sequence[str] = (),
 ) -> ort.InferenceSession:
-    ort.set_default_logger_severity(_SILENT)
     if weights:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
     providers: Sequence[str] = [PROVIDER]
     try:
         return ort.InferenceSession(
-            str(model) if isinstance(model, Path) else model, options, providers=providers, disabled_optimizers=without
+            str(model) if isinstance(model, Path) else model,
+            options,
+            providers=providers,
+            disabled_optimizers=without,
+            enable_fallback=0,  # otherwise ORT prints some errors and loads the model a second time
         )
     except _ORT_ERRORS as error:
         raise ProfileError(

@@ -12,6 +12,7 @@ import inspect
 import io
 import itertools
 import logging
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -358,17 +359,25 @@ def _check_inputs(proto: onnx.ModelProto, specs: Sequence[IoSpec], *, at: str) -
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what torch, onnxscript and fvcore print and log away from the user's terminal."""
+    """Keep what torch, onnxscript and fvcore print and log away from the user's terminal.
+
+    Loggers, warnings and standard output belong to the process: one thread at a time, so that each leaves them as they
+    were.
+    """
     names = ("torch", "onnxscript", "onnx_ir", "fvcore")
     loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
     sink = io.StringIO()
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with _ONE_AT_A_TIME:
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+_ONE_AT_A_TIME = threading.RLock()

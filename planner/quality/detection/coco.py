@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,11 +49,14 @@ def coco_precision(matches: Sequence[BoxMatches]) -> list[float]:
     evaluation.evalImgs = [_evaluated(m, name) for name in params.catIds for m in matches]
     if not params.catIds:
         return [float("nan")] * len(THRESHOLDS)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _ONE_AT_A_TIME, contextlib.redirect_stdout(io.StringIO()):  # standard output is the process's
         evaluation.accumulate()
     precision = evaluation.eval["precision"][:, :, :, 0, 0].reshape(len(THRESHOLDS), -1)
     counted = precision[:, precision[0] > -1]
     return counted.mean(axis=1).tolist() if counted.size else [float("nan")] * len(THRESHOLDS)
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _evaluated(matches: BoxMatches, name: int) -> dict[str, Any] | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.scratch import scratch_folder
 from splitpoint.profiles.network.canonical import infer_missing, open_model, random_feeds
 from splitpoint.profiles.network.model import Unsized
 from splitpoint.profiles.network.onnxir import ir
@@ -119,11 +118,9 @@ def _complete(
 def _profile_runs(model: ir.Model, *, at: str) -> list[dict[ir.Node, list[_Event]]]:
     """The events of two runs by node."""
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
-    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder, _numbered(nodes):
+    with scratch_folder() as folder, _numbered(nodes):
         for integers in (True, False):
-            session = open_model(
-                model, level="disabled", threads=1, profile_to=Path(folder) / "runs", name=at, prepack=False
-            )
+            session = open_model(model, level="disabled", threads=1, profile_to=folder / "runs", name=at, prepack=False)
             first = random_feeds(session.inputs)
             try:
                 for feeds in (first, _other(session.inputs, first, integers=integers)):

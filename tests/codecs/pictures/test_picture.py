@@ -99,7 +99,7 @@ def test_faults_are_payload_errors_or_right_sized(name: str) -> None:
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
 def test_another_size_or_format_is_refused_before_decoding(name: str) -> None:
     codec = PICTURES[name]
-    with pytest.raises(PayloadError, match="expected one RGB picture of 67x48, got RGB 68x48"):
+    with pytest.raises(PayloadError, match=r"expected one .*picture of 67x48, got .*68x48"):
         codec.decode(codec.encode(picture(48, 68), 0), (48, 67))
     other = PICTURES["png" if name != "png" else "jpeg"].encode(picture(), 0)
     with pytest.raises(PayloadError):

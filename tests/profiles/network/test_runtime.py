@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from splitpoint.profiles.errors import ProfileError
@@ -88,3 +91,30 @@ def test_profiling_gives_the_events_and_leaves_no_file(model: bytes, tmp_path: P
     nodes = [event for event in session.end_profiling() if event.get("cat") == "Node"]
     assert sorted({event["args"]["op_name"] for event in nodes}) == ["Identity", "Sigmoid", "Tanh"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_oldest_allowed_onnx_runtime_is_one_that_reads_no_weights_outside_the_model() -> None:
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    (oldest,) = re.findall(r'"onnxruntime>=([0-9.]+)"', text)
+    assert tuple(int(part) for part in oldest.split(".")) >= (1, 25)  # 1.24.4 followed links, 1.24.2 also "../.."
+
+
+@pytest.mark.parametrize("location", ["../secret", "link", "folder/secret"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_weights_outside_the_folder_are_not_read(
+    location: str, in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(range(4)))
+    (inside / "link").symlink_to(tmp_path / "secret")
+    (inside / "folder").symlink_to(tmp_path, target_is_directory=True)
+    weight = onnx.TensorProto(name="w", data_type=onnx.TensorProto.UINT8, dims=[4])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g () => (uint8[4] y) { y = Identity (w) }')
+    proto.graph.initializer.append(weight)
+    (inside / "model.onnx").write_bytes(proto.SerializeToString())
+    monkeypatch.chdir(inside)  # where a model in memory has its data
+    with pytest.raises(ProfileError, match="cannot load the model"):
+        open_session(proto.SerializeToString() if in_memory else inside / "model.onnx")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, read_picture, read_picture_file
-from splitpoint.profiles.network.pictures.picture_files import DamagedPictureError, open_picture
+from splitpoint.profiles.network.pictures.picture_files import DamagedPictureError, open_picture, picture_size
 
 FORMATS = ("png", "jpeg", "webp", "bmp", "gif", "tiff", "ppm")
 MODES = ("RGB", "L", "RGBA", "LA", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "RGBX", "La", "RGBa")
@@ -74,6 +75,52 @@ def test_a_picture_is_turned_upright(tmp_path: Path, orientation: int, format_: 
     got = np.asarray(open_picture(tmp_path / "p"), np.int16)
     assert got.shape == upright.shape
     assert np.abs(got - upright).mean() < 8  # JPEG and WebP lose a little at the corner
+
+
+@given(
+    tags=st.lists(st.tuples(st.integers(0, 0xFFFF), st.sampled_from([3, 4]), st.integers(0, 9)), max_size=4),
+    orientation=st.none() | st.integers(0, 9),
+    kind=st.sampled_from([3, 4]),
+    order=st.sampled_from("<>"),
+    format_=st.sampled_from(["jpeg", "png", "webp"]),
+    xmp=st.none() | st.integers(1, 8),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_orientation_is_the_one_that_pillow_reads(
+    tags: list[tuple[int, int, int]],
+    orientation: int | None,
+    kind: int,
+    order: str,
+    format_: str,
+    xmp: int | None,
+    tmp_path: Path,
+) -> None:
+    entries = [entry for entry in tags if entry[0] not in (0x0112, 0x8769, 0x8825, 0xA005)]
+    entries += [] if orientation is None else [(0x0112, kind, orientation)]
+    rows = [struct.pack(f"{order}HHLH2x" if k == 3 else f"{order}HHLL", tag, k, 1, value) for tag, k, value in entries]
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}LH", 8, len(rows))
+    exif = b"Exif\0\0" + head + b"".join(rows) + bytes(4)
+    more = {} if xmp is None or format_ == "png" else {"xmp": f'<x tiff:Orientation="{xmp}"/>'.encode()}
+    Image.fromarray(NOISE).save(tmp_path / "p", format_, exif=exif, **more)
+    with Image.open(tmp_path / "p") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "p")), expected)
+    assert picture_size(tmp_path / "p") == (expected.shape[1], expected.shape[0])
+
+
+def test_odd_metadata_and_large_pictures_do_not_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    odd = exif.tobytes()[:-9]
+    for format_ in ("jpeg", "png", "webp"):
+        Image.fromarray(NOISE).save(tmp_path / "p", format_, exif=odd)
+        assert open_picture(tmp_path / "p").size == (40, 60)
+        with pytest.warns(UserWarning, match=r"Truncated|orrupt"), Image.open(tmp_path / "p") as opened:
+            opened.getexif()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)  # between half of the picture and all of it
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image.open(tmp_path / "p").close()
+    assert open_picture(tmp_path / "p").size == (40, 60)
 
 
 def test_16_bits_keep_the_high_byte_and_floats_are_refused(tmp_path: Path) -> None:
