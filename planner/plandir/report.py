@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
-from splitpoint.codecs.store import npz_bytes
+from splitpoint.codecs.npz import npz_bytes
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import WHOLE, Plan
 from splitpoint.planner.deploy.schema import ModelSource

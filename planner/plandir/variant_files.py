@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
-from splitpoint.codecs.store import npz_bytes
+from splitpoint.codecs.npz import npz_bytes
 from splitpoint.planner.deploy.plan import HEAD, REPORT, WHOLE
 from splitpoint.planner.deploy.schema import IOTensor, ModelSource
 from splitpoint.planner.measuring.network import Network
