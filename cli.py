@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import inspect
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 import typer
 
 from splitpoint import __version__
-from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.deploy.task import TASKS
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.need import Share
 from splitpoint.planner.limits.preferences import PREFERENCES
+from splitpoint.planner.output.ending import OK, UNMET, note_written, run_to_end
+from splitpoint.planner.output.escape import json_text, printable_lines
+from splitpoint.planner.output.streams import occupy_descriptors
 from splitpoint.planner.setup import flags
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
+from splitpoint.planner.setup.config import SEEDS, DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles import units
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine.machine import MOST_THREADS
 
 __all__ = ["app", "entry", "main"]
 
@@ -32,7 +32,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-OK, UNMET, USAGE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3, 130
+T = TypeVar("T", bound=msgspec.Struct)
 
 app = typer.Typer(
     name="splitpoint",
@@ -53,8 +53,10 @@ Constant = Annotated[
     list[str] | None,
     typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
 ]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run code that a plan's own files name.")]
+Keep = Annotated[int, typer.Option(min=0, max=99, help="Plans that are replaced and kept, as DIR.1, DIR.2 and so on.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime threads on this host. [default: all cores]")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="ONNX Runtime threads. [default: cores]")]
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -123,12 +125,12 @@ def plan_command(
     ] = None,
     server_load: Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")] = None,
     evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")] = None,
     profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
-    no_data: Annotated[
-        bool, typer.Option("--no-data", help="Leave the whole model and the report inputs out of the plan directory.")
-    ] = False,
+    keep: Keep = 1,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Write no whole model and no report inputs.")] = False,
+    trust_code: TrustCode = False,
     accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
     skip_damaged: SkipDamaged = False,
     threads: Threads = None,
@@ -174,29 +176,33 @@ def plan_command(
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
-    from splitpoint.planner.plandir.writing import check_place
+    from splitpoint.planner.plandir.placing import claimed
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.planner.setup.trust import check_trusted
 
+    check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
-    check_place(out)
-    if profile is not None:
-        check_profile(profile)
-    problem = load_problem(config, flags=pictures)
-    result = find(problem, stored_profile=profile, progress=bars)
-    chosen, written, where, failure = result.decision.recommended, None, out, None
-    if chosen is not None:
-        with bars.stage("report", len(problem.split.report)) as step:
-            written, where, failure = write_plan_somewhere(
-                result, chosen, out, keep_data=not no_data, advance=lambda: step("")
-            )
-            step(f"{len(problem.split.report)} inputs that were never searched")
+    with claimed(out, keep=keep) as place:
+        if profile is not None:
+            check_profile(profile)
+        problem = load_problem(config, flags=pictures)
+        result = find(problem, stored_profile=profile, progress=bars)
+        chosen, written, where, failure = result.decision.recommended, None, out, None
+        if chosen is not None:
+            with bars.stage("report", len(problem.split.report)) as step:
+                written, where, failure = write_plan_somewhere(
+                    result, chosen, place, keep_data=not no_data, advance=lambda: step("")
+                )
+                step(f"{len(problem.split.report)} inputs that were never searched")
+    if written is not None:
+        note_written("plan", where)
     document = plan_document(result, written, where)
-    _print(document, lambda: plan_view(document, width=stdout.width), as_json=as_json)
+    _print(document, lambda shown: plan_view(shown, width=stdout.width), as_json=as_json)
     if failure is not None:
         raise failure
     raise typer.Exit(UNMET if written is None or document.contradicted is not None else OK)
@@ -263,6 +269,7 @@ def profile_command(
             step(f"{len(graph.nodes)} nodes")
         if out is not None:
             write_yaml(out, measured)
+            note_written("model profile", out)
     if data is not None:
         cuts = tensors.choose(enumerate_cuts(graph).cuts, cut)
         with bars.stage("tensors", len(dataset)) as step:
@@ -274,7 +281,7 @@ def profile_command(
         rows = count_torch_source(model, graph)
         modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
     document = profile_document(graph, measured, modules=modules, data=part)
-    _print(document, lambda: profile_view(document, detail=cut is not None), as_json=as_json)
+    _print(document, lambda shown: profile_view(shown, detail=cut is not None), as_json=as_json)
 
 
 @app.command("calibrate")
@@ -298,8 +305,9 @@ def calibrate_command(
     with StageBars(consoles()[1]).stage("calibrate", None) as step:
         device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
         step(f"{machine.cpu}, {machine.threads} threads")
+    note_written("device profile", out)
     document = calibrate_document(device, spread, cold, out)
-    _print(document, lambda: calibrate_view(document), as_json=as_json)
+    _print(document, lambda shown: calibrate_view(shown), as_json=as_json)
     raise typer.Exit(OK if document.usable else UNMET)
 
 
@@ -322,7 +330,7 @@ def cuts_command(
     check_model_source(model)
     graph = load_source(model, flags.parse_shapes(size), constants=flags.parse_constants(constant))
     document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
-    _print(document, lambda: cuts_view(document, refused=refused), as_json=as_json)
+    _print(document, lambda shown: cuts_view(shown, refused=refused), as_json=as_json)
 
 
 @app.command("show")
@@ -337,7 +345,7 @@ def show_command(
     from splitpoint.planner.output.terminal.show import show_view
 
     document = show_document(directory, point)
-    _print(document, lambda: show_view(document, width=consoles()[0].width), as_json=as_json)
+    _print(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
 
 
 @app.command("export")
@@ -345,25 +353,30 @@ def export_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     point: Annotated[int, typer.Option(min=1, help="Number of the point on the front.")],
     out: Annotated[Path, typer.Option(help="Directory to write.")],
+    keep: Keep = 1,
+    trust_code: TrustCode = False,
     as_json: Json = False,
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
     from splitpoint.planner.output.documents.show import show_document
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
-    from splitpoint.planner.plandir import writing
+    from splitpoint.planner.plandir.placing import claimed
+    from splitpoint.planner.plandir.writing import export_point
 
-    writing.check_place(out)
-    with StageBars(consoles()[1]).stage("report", None) as step:
-        writing.export_point(directory, point, out, advance=lambda: step(""))
+    with claimed(out, keep=keep) as place, StageBars(consoles()[1]).stage("report", None) as step:
+        export_point(directory, point, place, trust_code=trust_code, advance=lambda: step(""))
         step(f"wrote {out}")
+    note_written("plan", out)
     document = show_document(out, None)
-    _print(document, lambda: show_view(document, width=consoles()[0].width), as_json=as_json)
+    _print(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
 
 
 @app.command("verify")
 def verify_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
+    expect: Annotated[str | None, typer.Option(help="SHA-256 of plan.yaml, as its sender published it.")] = None,
+    trust_code: TrustCode = False,
     strict_latency: Annotated[
         bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")
     ] = False,
@@ -378,11 +391,13 @@ def verify_command(
     stdout, _ = consoles()
     checks = verify(
         directory,
+        expect=expect,
+        trust_code=trust_code,
         strict_latency=strict_latency,
         step=(lambda check: None) if as_json else (lambda check: stdout.print(check_line(check))),
     )
     document = verify_document(checks)
-    _print(document, lambda: count_line(document.count), as_json=as_json)
+    _print(document, lambda shown: count_line(shown.count), as_json=as_json)
     raise typer.Exit(UNMET if document.count.failed else OK)
 
 
@@ -393,7 +408,7 @@ def profiles_command(as_json: Json = False) -> None:
     from splitpoint.planner.output.terminal.profiles import profiles_view
 
     document = profiles_document()
-    _print(document, lambda: profiles_view(document), as_json=as_json)
+    _print(document, lambda shown: profiles_view(shown), as_json=as_json)
 
 
 @app.callback(invoke_without_command=True)
@@ -407,41 +422,23 @@ def _root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0 ok, 1 unmet, 2 usage, 3 bad input, 130 interrupted."""
-    try:
-        app(args=None if argv is None else list(argv), prog_name="splitpoint")
-    except SystemExit as done:  # typer's way to end: usage errors are 2, Ctrl-C is 130
-        code = done.code if isinstance(done.code, int) else OK
-        if code == INTERRUPTED:
-            sys.stderr.write("interrupted: nothing was written\n")
-        return code
-    except flags.FlagError as error:
-        sys.stderr.write(f"error: {error.flag}: {error}\n")
-        return USAGE
-    except (ProfileError, CodecError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return BAD_INPUT
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        sys.stderr.write(f"error: {error.strerror}: {error.filename or ''}\n  fix   make room, or set TMPDIR\n")
-        return BAD_INPUT
-    return OK
+    return run_to_end(lambda: app(args=None if argv is None else list(argv), prog_name="splitpoint"))
 
 
 def entry() -> NoReturn:
     """The console script."""
+    occupy_descriptors()
     sys.exit(main())
 
 
-def _print(document: msgspec.Struct, view: Callable[[], Any], *, as_json: bool) -> None:
-    """Write the document to standard output: as JSON, or as `view` shows it."""
+def _print(document: T, view: Callable[[T], Any], *, as_json: bool) -> None:
+    """Write the document to standard output: as JSON, or as `view` shows it with its texts made printable."""
     if as_json:
-        plain = msgspec.to_builtins(document)  # msgspec's own JSON would turn NaN into null
-        sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(msgspec.to_builtins(document)) + "\n")  # msgspec's own JSON turns NaN into null
         return
     from splitpoint.planner.output.terminal.console import consoles
 
-    consoles()[0].print(view())
+    consoles()[0].print(view(printable_lines(document)))
 
 
 if __name__ == "__main__":

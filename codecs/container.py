@@ -4,8 +4,8 @@
     2       magic "sP"
     1       version (high half) and number of tensors (low half)
     1       codec id (registry.CODEC_IDS)
-    1       rate index
-    8       first bytes of the plan's hash
+    1       rate index of this payload: a sender may change it from one payload to the next
+    8       the plan's identity: first bytes of a hash of everything that changes the answer
     1-5     length of each payload: 7 bits a byte, low bits first, top bit set on all but the last byte
     ...     payloads
     4       CRC-32 of everything before, little-endian
@@ -29,7 +29,7 @@ def __dir__() -> list[str]:
 
 
 MAGIC = b"sP"
-VERSION = 1
+VERSION = 2
 MAX_TENSORS = 15
 HASH_BYTES = 8
 FIXED_BYTES = len(MAGIC) + 3 + HASH_BYTES
@@ -42,17 +42,22 @@ class Frame:
     """What both sides of one plan write around payloads and expect to find there."""
 
     codec_id: int
-    rate: int
+    rates: tuple[int, ...]  # those that the plan allows
     plan_hash: bytes
     count: int = 1  # payloads
 
-    def pack(self, payloads: Sequence[bytes]) -> bytes:
-        """As `pack`."""
-        return pack(payloads, codec_id=self.codec_id, rate=self.rate, plan_hash=self.plan_hash)
+    def pack(self, payloads: Sequence[bytes], rate: int) -> bytes:
+        """As `pack`; raises `CodecError` for a rate that the plan does not have."""
+        if rate not in self.rates:
+            raise CodecError(f"rate {rate} is none of this plan's: {', '.join(map(str, self.rates))}")
+        return pack(payloads, codec_id=self.codec_id, rate=rate, plan_hash=self.plan_hash)
 
-    def unpack(self, data: bytes) -> list[bytes]:
-        """As `unpack`."""
-        return unpack(data, codec_id=self.codec_id, rate=self.rate, plan_hash=self.plan_hash, count=self.count)
+    def unpack(self, data: bytes) -> tuple[int, list[bytes]]:
+        """As `unpack`; raises `PayloadError` for a rate that the plan does not have, too."""
+        rate, payloads = unpack(data, codec_id=self.codec_id, plan_hash=self.plan_hash, count=self.count)
+        if rate not in self.rates:
+            raise PayloadError(f"written at rate {rate}, this plan has {', '.join(map(str, self.rates))}")
+        return rate, payloads
 
 
 def pack(payloads: Sequence[bytes], *, codec_id: int, rate: int, plan_hash: bytes) -> bytes:
@@ -66,8 +71,11 @@ def pack(payloads: Sequence[bytes], *, codec_id: int, rate: int, plan_hash: byte
     return body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")
 
 
-def unpack(data: bytes, *, codec_id: int, rate: int, plan_hash: bytes, count: int) -> list[bytes]:
-    """Take the `count` payloads out; raises `PayloadError` that says what was wrong."""
+def unpack(data: bytes, *, codec_id: int, plan_hash: bytes, count: int) -> tuple[int, list[bytes]]:
+    """The rate index and the `count` payloads; raises `PayloadError` that says what was wrong."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise PayloadError(f"expected a payload as bytes, got {type(data).__name__}")
+    data = bytes(data)
     if len(data) < FIXED_BYTES + CRC_BYTES + 1:
         raise PayloadError(f"truncated: {len(data)} bytes, a bitstream has at least {FIXED_BYTES + CRC_BYTES + 1}")
     if data[:2] != MAGIC:
@@ -84,8 +92,8 @@ def unpack(data: bytes, *, codec_id: int, rate: int, plan_hash: bytes, count: in
     if data[5:FIXED_BYTES] != plan_hash:
         got, want = data[5:FIXED_BYTES].hex(), plan_hash.hex()
         raise PayloadError(f"written for another plan: its hash is {got}, expected {want}; use the same plan directory")
-    if (data[3], data[4]) != (codec_id, rate):
-        raise PayloadError(f"written by codec {data[3]} rate {data[4]}, expected codec {codec_id} rate {rate}")
+    if data[3] != codec_id:
+        raise PayloadError(f"written by codec {data[3]}, expected codec {codec_id}")
     if data[2] & 15 != count:
         raise PayloadError(f"{data[2] & 15} tensors, expected {count}")
     if len(data) != whole:
@@ -94,7 +102,7 @@ def unpack(data: bytes, *, codec_id: int, rate: int, plan_hash: bytes, count: in
     for length in lengths:
         payloads.append(data[at : at + length])
         at += length
-    return payloads
+    return data[4], payloads
 
 
 def _varint(value: int) -> bytes:

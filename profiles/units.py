@@ -16,6 +16,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from splitpoint.profiles.errors import shorten
+
 __all__ = [
     "KINDS",
     "BitRate",
@@ -137,25 +139,28 @@ KINDS: Mapping[str, Kind] = {
     "usd": Kind(noun="a price", example="0.0002 USD", units={"USD": 1.0}),
 }
 
-PositiveSeconds = Annotated[float, Meta(gt=0, extra={"kind": "s"})]
-NonNegativeSeconds = Annotated[float, Meta(ge=0, extra={"kind": "s"})]
-BitRate = Annotated[float, Meta(gt=0, extra={"kind": "bit_s"})]
-ByteRate = Annotated[float, Meta(gt=0, extra={"kind": "bytes_s"})]
-ByteCount = Annotated[int, Meta(ge=0, extra={"kind": "bytes"})]
-Hertz = Annotated[float, Meta(gt=0, extra={"kind": "hz"})]
+# What is below or above these bounds is a slip or an attack: quotients and products of accepted numbers stay finite.
+PositiveSeconds = Annotated[float, Meta(gt=1e-15, le=1e9, extra={"kind": "s"})]
+NonNegativeSeconds = Annotated[float, Meta(ge=0, le=1e9, extra={"kind": "s"})]  # 32 years
+BitRate = Annotated[float, Meta(gt=1e-3, le=1e18, extra={"kind": "bit_s"})]
+ByteRate = Annotated[float, Meta(gt=1e-3, le=1e21, extra={"kind": "bytes_s"})]
+ByteCount = Annotated[int, Meta(ge=0, le=2**62, extra={"kind": "bytes"})]
+Hertz = Annotated[float, Meta(gt=1e-3, le=1e18, extra={"kind": "hz"})]
 Decibel = Annotated[float, Meta(ge=-200, le=200, extra={"kind": "db"})]
-Watts = Annotated[float, Meta(ge=0, extra={"kind": "w"})]
-Joules = Annotated[float, Meta(ge=0, extra={"kind": "j"})]
-JoulesPerBit = Annotated[float, Meta(ge=0, extra={"kind": "j_bit"})]
-MacCount = Annotated[float, Meta(gt=0, extra={"kind": "macs"})]
-MacRate = Annotated[float, Meta(gt=0, extra={"kind": "macs_s"})]
+Watts = Annotated[float, Meta(ge=0, le=1e12, extra={"kind": "w"})]
+Joules = Annotated[float, Meta(ge=0, le=1e15, extra={"kind": "j"})]
+JoulesPerBit = Annotated[float, Meta(ge=0, le=1e6, extra={"kind": "j_bit"})]
+MacCount = Annotated[float, Meta(gt=0, le=1e24, extra={"kind": "macs"})]
+MacRate = Annotated[float, Meta(gt=1e-3, le=1e24, extra={"kind": "macs_s"})]
 Fraction = Annotated[float, Meta(ge=0, le=1, extra={"kind": "fraction"})]
-PerSecond = Annotated[float, Meta(ge=0, extra={"kind": "per_s"})]
-UsdPerByte = Annotated[float, Meta(ge=0, extra={"kind": "usd_byte"})]
-UsdPerSecond = Annotated[float, Meta(ge=0, extra={"kind": "usd_s"})]
-UsdPerRequest = Annotated[float, Meta(ge=0, extra={"kind": "usd"})]
+PerSecond = Annotated[float, Meta(ge=0, le=1e12, extra={"kind": "per_s"})]
+UsdPerByte = Annotated[float, Meta(ge=0, le=1e9, extra={"kind": "usd_byte"})]
+UsdPerSecond = Annotated[float, Meta(ge=0, le=1e9, extra={"kind": "usd_s"})]
+UsdPerRequest = Annotated[float, Meta(ge=0, le=1e9, extra={"kind": "usd"})]
 
-_NUMBER = re.compile(r"\s*([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
+LONGEST = 100  # characters of a quantity
+# Three digits of exponent: more are beyond every float, and an exact power of ten of nine digits would take all memory.
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*(.*?)\s*")
 
 
 def parse(
@@ -190,9 +195,16 @@ def parse(
         if not holds:
             meant = f"{value} %" if kind == "fraction" and 1 < number <= 100 else None
             raise UnitError(
-                f'expected {wanted.noun} {word} {bound:g} such as "{wanted.example}", got {shown}', suggestion=meant
+                f'expected {wanted.noun} {word} {_bound_text(bound, wanted)} such as "{wanted.example}", got {shown}',
+                suggestion=meant,
             )
     return number
+
+
+def _bound_text(bound: float | None, wanted: Kind) -> str:
+    """A bound with the kind's SI unit; 0 needs none."""
+    unit = next(name for name, factor in wanted.units.items() if factor == 1.0)
+    return f"{bound:g} {unit}".strip() if bound else "0"
 
 
 def parse_exact(text: str, kind: str) -> fractions.Fraction:
@@ -219,8 +231,8 @@ def spell(number: float, kind: str) -> str:
 
 
 def _from_text(text: str, wanted: Kind) -> float:
-    match = _NUMBER.fullmatch(text)
-    complaint = f'expected {wanted.noun} such as "{wanted.example}", got "{text}"'
+    complaint = f'expected {wanted.noun} such as "{wanted.example}", got {_shown(text)}'
+    match = _NUMBER.fullmatch(text) if len(text) <= LONGEST else None
     if match is None:
         raise UnitError(complaint)
     number, unit = match.groups()
@@ -252,7 +264,7 @@ def _nearest(unit: str, wanted: Kind) -> str | None:
 
 
 def _shown(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else f"{value!r}"
+    return shorten(f'"{value}"' if isinstance(value, str) else f"{value!r}")
 
 
 def format_seconds(seconds: float) -> str:

@@ -187,11 +187,11 @@ class NetworkRuns:
             if codec.encoder is not None:
                 symbols = self._graph_session(codec.encoder).run(symbols)
             parts.append(codec.coder.encode(symbols))
-        return _frame(fitted).pack(parts)
+        return _frame(fitted).pack(parts, fitted[0].rate)
 
     def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
         """What the server makes of those bytes, and nothing else."""
-        parts = _frame(fitted).unpack(payload)
+        _, parts = _frame(fitted).unpack(payload)
         tensors, keys = {}, []
         for name, codec, part in zip(cut.tensors, fitted, parts, strict=True):
             decoded = codec.coder.decode(part)
@@ -258,4 +258,4 @@ def _fitted_bytes(codec: FittedCodec) -> int:
 
 def _frame(fitted: Sequence[FittedCodec]) -> Frame:
     first = next((codec for codec in fitted if codec.codec not in FALLBACKS), fitted[0])
-    return Frame(codec_id=CODEC_IDS[first.codec], rate=first.rate, plan_hash=PLACEHOLDER_HASH, count=len(fitted))
+    return Frame(codec_id=CODEC_IDS[first.codec], rates=(first.rate,), plan_hash=PLACEHOLDER_HASH, count=len(fitted))

@@ -1,13 +1,12 @@
 """Run a plan directory: ``payload = plan.head(x)`` on the device, ``y = plan.tail(payload)`` on the server.
 
 Works with the base install. Each side reads only its own files: the device plan.yaml, head.onnx and codec.npz;
-the server plan.yaml, tail.onnx and codec.npz. The hash of every file is compared with plan.yaml before use.
+the server plan.yaml, tail.onnx and codec.npz. What runs are the bytes that were compared with the hash in plan.yaml.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,65 +17,94 @@ from splitpoint.codecs.contract.protocol import Array, CodecError, Coder
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.store import load_coders
 from splitpoint.planner.deploy.expose import expose
+from splitpoint.planner.deploy.file_names import CODEC, HEAD, TAIL
+from splitpoint.planner.deploy.identity import plan_identity
 from splitpoint.planner.deploy.names import codec_prefix
-from splitpoint.planner.deploy.schema import IOTensor, PlanFile, check_format
+from splitpoint.planner.deploy.once import Once
+from splitpoint.planner.deploy.schema import IOTensor, PlanFile
+from splitpoint.planner.deploy.stored import StoredPlan, open_plan
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.structs import parse_yaml_mapping, read_yaml
+from splitpoint.profiles.machine.machine import MOST_THREADS
+from splitpoint.profiles.network.external import refuse_external_data
 from splitpoint.profiles.network.inputs import preprocess
 from splitpoint.profiles.network.runtime import Session, open_session
 
-__all__ = ["CODEC", "HEAD", "PLAN", "REPORT", "TAIL", "WHOLE", "Plan", "boundary_names", "plan_hash", "sha256_file"]
+__all__ = ["PayloadTooLargeError", "Plan", "boundary_names"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-PLAN, HEAD, TAIL, CODEC = "plan.yaml", "head.onnx", "tail.onnx", "codec.npz"
-WHOLE, REPORT = "whole.onnx", "report-inputs.npz"
+class PayloadTooLargeError(CodecError):
+    """An input whose payload has more bytes than were allowed, at the coarsest rate that the plan has."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"this input takes {size:,} bytes, at most {limit:,} are allowed; nothing was sent")
+        self.size_bytes = size
+        self.limit_bytes = limit
 
 
 class Plan:
-    """A plan directory, opened; sessions and tables are loaded on first use and kept."""
+    """A plan directory, opened; sessions and tables are loaded on first use and kept. Safe to use from threads.
 
-    def __init__(self, directory: Path, file: PlanFile, *, threads: int | None = None) -> None:
+    The folder may be replaced while the plan is in use: what was opened stays what it was.
+    """
+
+    def __init__(self, stored: StoredPlan, *, threads: int | None = None) -> None:
         """Use `Plan.load`."""
-        self.directory = directory
-        self.file = file
+        self.stored = stored
+        self.file: PlanFile = stored.file
         self.threads = threads
+        self._once = Once()
 
     @classmethod
-    def load(cls, directory: str | Path, *, threads: int | None = None) -> Plan:
-        """Read `directory`/plan.yaml; raises `ProfileError` when it is missing, damaged or of another version.
+    def load(cls, directory: str | Path, *, threads: int | None = None, expect: str | None = None) -> Plan:
+        """Open the plan in `directory`; raises `ProfileError` when it is missing, damaged or of another version.
 
-        `threads` is the number of threads for ONNX Runtime (default: its own choice).
+        `threads` is the number of threads for ONNX Runtime (default: its own choice). With `expect` the plan must have
+        this SHA-256 (`Plan.sha256`, as whoever made it published it): hashes inside a folder show only change.
         """
-        folder = Path(directory)
-        path = folder / PLAN
-        if not path.is_file():
-            raise ProfileError(f"no {PLAN} in {folder}", at=str(path), fix="splitpoint plan MODEL --out DIR writes one")
-        check_format(str(parse_yaml_mapping(path).get("format", "missing")), at=str(path))
-        return cls(folder, read_yaml(path, PlanFile), threads=threads)
+        if not isinstance(directory, str | os.PathLike):
+            raise ProfileError(f"expected the path of a plan directory, got {type(directory).__name__}")
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
+            raise ProfileError(f"expected 1 to {MOST_THREADS} threads, got {threads!r}")
+        return cls(open_plan(Path(directory), expect=expect), threads=threads)
 
-    def head(self, x: Array | Mapping[str, Array], *, check: bool = False) -> bytes:
+    @property
+    def directory(self) -> Path:
+        """The folder that was opened; another may have its path now."""
+        return self.stored.folder.path
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of plan.yaml, which has the hashes of all other files."""
+        return self.stored.sha256
+
+    def head(self, x: Array | Mapping[str, Array], *, check: bool = False, max_bytes: int | None = None) -> bytes:
         """The device's half: one input to the payload to send.
 
         `x` is the network's input (its shape in plan.yaml, batch 1) or, for an image model, the resized uint8 picture
         (H, W, C); for a network of several inputs arrays by the names in plan.yaml. A plan without a tail gives the
         packed outputs, which need not be sent. With `check` the tensors at the boundary are tested for NaN and
-        infinity, which integer quantizers would hide. Raises `CodecError`.
+        infinity, which integer quantizers would hide. A payload above `max_bytes` is coded again at the plan's coarser
+        rates, which picture codecs have; where none fits, `PayloadTooLargeError`. Raises `CodecError`.
         """
-        file = self.file
-        if file.codec.boundary == "picture":
-            picture = x if not isinstance(x, Mapping) else next(iter(x.values()))
-            parts = [PICTURES[file.codec.name].encode(self._picture(picture), file.codec.rate)]
+        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
+            raise CodecError(f"max_bytes is a number of bytes, at least 1, got {max_bytes!r}")
+        if self.file.codec.boundary == "picture":
+            picture = self._picture(x)
+            codec = PICTURES[self.file.codec.name]
+            candidates = ((rate, [codec.encode(picture, rate)]) for rate in self._frame.rates)
         else:
-            tensors = self.boundary(x, check=check)
-            parts = [
-                coder.encode({spec.name: tensors[names[spec.name]].reshape(spec.shape) for spec in coder.specs})
-                for coder, names in zip(self._coders, self._names(tensors), strict=True)
-            ]
-        return self._frame.pack(parts)
+            candidates = ((rate, self._code(x, check=check)) for rate in self._frame.rates)
+        size = 0
+        for rate, parts in candidates:
+            payload = self._frame.pack(parts, rate)
+            if max_bytes is None or len(payload) <= max_bytes:
+                return payload
+            size = len(payload)
+        raise PayloadTooLargeError(size, max_bytes or 0)
 
     def boundary(self, x: Array | Mapping[str, Array], *, check: bool = False) -> dict[str, Array]:
         """What leaves head.onnx for the entropy coder, by name: symbols, side information or the tensors themselves."""
@@ -88,7 +116,7 @@ class Plan:
     def symbols(self, payload: bytes) -> dict[str, Array]:
         """What the entropy decoder gives: the tensors that `tail` feeds to tail.onnx; raises `PayloadError`."""
         file = self.file
-        parts = self._frame.unpack(payload)
+        _, parts = self._frame.unpack(payload)
         if file.codec.boundary == "picture":
             size = file.input.height_width
             picture = PICTURES[file.codec.name].decode(parts[0], size)
@@ -111,50 +139,75 @@ class Plan:
         named = {tensor.name: outputs[tensor.name] for tensor in self.file.model.outputs}
         return next(iter(named.values())) if len(named) == 1 else named
 
-    def path(self, name: str) -> Path:
-        """The path of a file of the plan, after checking its hash; raises `ProfileError` that names the file."""
-        path = self.directory / name
-        expected = self.file.files.get(name)
-        if expected is None:
-            raise ProfileError(f"this plan has no {name}", at=str(self.directory / PLAN))
-        if not path.is_file():
-            raise ProfileError(f"{name} is missing", at=str(path), fix="copy it from the plan directory")
-        if (got := sha256_file(path)) != expected:
-            raise ProfileError(
-                f"{name} is not the file this plan was written with",
-                at=f"{path}: expected SHA-256 {expected[:12]}…, got {got[:12]}…",
-                fix="copy it again from the plan directory, or plan again",
-            )
-        return path
+    def model(self, name: str) -> bytes:
+        """A model of the plan, serialized: its hash checked, and without data outside its own bytes.
 
-    @functools.cached_property
+        Raises `ProfileError`.
+        """
+        data = self.stored.read(name)
+        refuse_external_data(data, at=self.stored.at(name))
+        return data
+
+    @property
     def _frame(self) -> Frame:
-        codec = self.file.codec
-        count = 1 if codec.boundary == "picture" else len(self._coders)
-        return Frame(codec_id=codec.id, rate=codec.rate, plan_hash=plan_hash(self.file.files), count=count)
+        return self._once.get("frame", self._make_frame)
 
-    @functools.cached_property
+    @property
     def _head(self) -> Session | None:
-        return open_session(self.path(HEAD), level="all", threads=self.threads) if HEAD in self.file.files else None
+        return self._once.get("head", lambda: self._open(HEAD) if HEAD in self.file.files else None)
 
-    @functools.cached_property
+    @property
     def _tail(self) -> Session:
-        return open_session(self.path(TAIL), level="all", threads=self.threads)
+        return self._once.get("tail", lambda: self._open(TAIL))
 
-    @functools.cached_property
+    @property
     def _tail_inputs(self) -> Mapping[str, object]:
         return {spec.name: spec for spec in self._tail.inputs}
 
-    @functools.cached_property
+    @property
     def _coders(self) -> list[Coder]:
-        return load_coders(self.path(CODEC))
+        return self._once.get("coders", self._load_coders)
 
-    @functools.cached_property
+    @property
     def _check_session(self) -> Session | None:
+        return self._once.get("check", self._open_check)
+
+    def _make_frame(self) -> Frame:
+        codec = self.file.codec
+        picture = codec.boundary == "picture"
+        return Frame(
+            codec_id=codec.id,
+            rates=tuple(range(codec.rate, -1, -1)) if picture else (codec.rate,),  # lower qualities: fewer bytes
+            plan_hash=plan_identity(self.file),
+            count=1 if picture else len(self._coders),
+        )
+
+    def _open(self, name: str) -> Session:
+        return open_session(self.model(name), level="all", threads=self.threads, name=self.stored.at(name))
+
+    def _open_check(self) -> Session | None:
         if self.file.cut is None or HEAD not in self.file.files:
             return None
-        model = expose(self.path(HEAD).read_bytes(), [tensor.name for tensor in self.file.cut.tensors])
-        return open_session(model, level="all", threads=self.threads)
+        model = expose(self.model(HEAD), [tensor.name for tensor in self.file.cut.tensors])
+        return open_session(model, level="all", threads=self.threads, name=self.stored.at(HEAD))
+
+    def _load_coders(self) -> list[Coder]:
+        """The coders of codec.npz, one for each tensor that crosses or, without a tail, each output."""
+        coders = load_coders(self.stored.read(CODEC))
+        file = self.file
+        tensors = file.model.outputs if file.cut is None else file.cut.tensors
+        if len(coders) != len(tensors):
+            raise ProfileError(
+                f"{CODEC} has {len(coders)} coders, the plan has {len(tensors)} tensors", at=self.stored.at(CODEC)
+            )
+        return coders
+
+    def _code(self, x: Array | Mapping[str, Array], *, check: bool) -> list[bytes]:
+        tensors = self.boundary(x, check=check)
+        return [
+            coder.encode({spec.name: tensors[names[spec.name]].reshape(spec.shape) for spec in coder.specs})
+            for coder, names in zip(self._coders, self._names(tensors), strict=True)
+        ]
 
     def _check_finite(self, feeds: Mapping[str, Array]) -> None:
         for name, x in feeds.items():
@@ -165,14 +218,21 @@ class Plan:
                 _refuse_non_finite(tensor.name, tensors[tensor.name], "the boundary")
 
     def _names(self, present: Mapping[str, object]) -> list[dict[str, str]]:
-        if self.file.placement == "device":
-            return [{"x": tensor.name} for tensor in self.file.model.outputs]
+        """For each coder: its tensor -> the graph's; raises `ProfileError` for a graph without it."""
         if self.file.cut is None:
-            raise ProfileError("a split plan needs a cut", at=str(self.directory / PLAN))
-        return [
+            return [{"x": tensor.name} for tensor in self.file.model.outputs]
+        rows = [
             boundary_names(index, tensor.name, coder, present)
             for index, (tensor, coder) in enumerate(zip(self.file.cut.tensors, self._coders, strict=True))
         ]
+        absent = [name for row in rows for name in row.values() if name not in present]
+        if absent:
+            raise ProfileError(
+                f"the model and {CODEC} do not belong together: there is no tensor {absent[0]!r}",
+                at=str(self.directory),
+                fix="copy the plan directory again, or plan again",
+            )
+        return rows
 
     def _feeds(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
         """The network's inputs by name; raises `CodecError` for what they are not."""
@@ -181,14 +241,16 @@ class Plan:
             if len(wanted) > 1:
                 names = ", ".join(tensor.name for tensor in wanted)
                 raise CodecError(
-                    f"the network has {len(wanted)} inputs: expected arrays by name ({names}), got one array"
+                    f"the network has {len(wanted)} inputs: expected arrays by name ({names}), got one {_kind(x)}"
                 )
             return {wanted[0].name: self._network_input(x, wanted[0])}
         if set(x) != {tensor.name for tensor in wanted}:
-            raise CodecError(f"expected the inputs {sorted(tensor.name for tensor in wanted)}, got {sorted(x)}")
+            raise CodecError(f"expected the inputs {sorted(t.name for t in wanted)}, got {sorted(map(str, x))}")
         return {tensor.name: self._network_input(x[tensor.name], tensor) for tensor in wanted}
 
     def _network_input(self, x: Array, wanted: IOTensor) -> Array:
+        if not isinstance(x, np.ndarray):
+            raise CodecError(f"expected the input {wanted.name!r} as a numpy array, got {_kind(x)}")
         if x.shape == wanted.shape and x.dtype == np.dtype(wanted.dtype):
             return x
         if self.file.input.kind == "image" and x.ndim == 3 and x.dtype == np.uint8:
@@ -197,14 +259,18 @@ class Plan:
             f"expected the input {wanted.name!r} as {wanted.dtype}{list(wanted.shape)}, got {x.dtype}{list(x.shape)}"
         )
 
-    def _picture(self, x: Array) -> Array:
-        wanted = (*self.file.input.height_width, self.file.input.channels)
-        if x.shape != wanted or x.dtype != np.uint8:
+    def _picture(self, x: Array | Mapping[str, Array]) -> Array:
+        """The picture to send; raises `CodecError` for anything else."""
+        name = self.file.model.inputs[0].name
+        picture = x.get(name) if isinstance(x, Mapping) else x
+        shape = (*self.file.input.height_width, self.file.input.channels)
+        if not isinstance(picture, np.ndarray) or picture.shape != shape or picture.dtype != np.uint8:
+            got = f"{picture.dtype}{list(picture.shape)}" if isinstance(picture, np.ndarray) else _kind(x)
             raise CodecError(
-                f"this plan sends the picture: expected uint8{list(wanted)}, got {x.dtype}{list(x.shape)}\n"
+                f"this plan sends the picture: expected {name!r} as uint8{list(shape)}, got {got}\n"
                 "  fix   splitpoint.profiles.network.inputs.read_picture(path, plan.file.input)"
             )
-        return x
+        return picture
 
 
 def boundary_names(index: int, tensor: str, coder: Coder, present: Mapping[str, object]) -> dict[str, str]:
@@ -213,16 +279,8 @@ def boundary_names(index: int, tensor: str, coder: Coder, present: Mapping[str, 
     return {spec: name if name in present else tensor for spec, name in joined.items()}
 
 
-def plan_hash(files: Mapping[str, str]) -> bytes:
-    """8 bytes that tie a payload to its plan: SHA-256 over the hashes of head.onnx, tail.onnx and codec.npz."""
-    present = "".join(f"{name}:{files[name]};" for name in (HEAD, TAIL, CODEC) if name in files)
-    return hashlib.sha256(present.encode()).digest()[:8]
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _kind(x: object) -> str:
+    return "array" if isinstance(x, np.ndarray) else type(x).__name__
 
 
 def _refuse_non_finite(name: str, x: Array, where: str) -> None:

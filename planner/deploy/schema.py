@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.deploy.file_names import CODEC, HEAD, RUNNING, TAIL, is_content, is_plan_file
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.profiles.errors import ProfileError
@@ -36,18 +39,30 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "3.0"
+FORMAT = "4.0"
+MOST_ELEMENTS = 1 << 28  # of a tensor
 
 Placement = Literal["split", "device", "server"]
 Kind = Literal["device", "input", "split"]  # what is recommended: all on the device, the input sent, or a split
 
 
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Number = Annotated[int, msgspec.Meta(ge=1, le=99_999)]  # of a point
+DType = Annotated[str, msgspec.Meta(pattern="^(bool|u?int(8|16|32|64)|float(16|32|64))$")]
+
+
 class IOTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tensor at the model's or a partition's edge."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
+    name: Name
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0, le=MOST_ELEMENTS)], ...]
+    dtype: DType
+
+    def __post_init__(self) -> None:
+        """Bound the product of the sides."""
+        if math.prod(self.shape) > MOST_ELEMENTS:
+            raise ValueError(f"a tensor {list(self.shape)} has more than {MOST_ELEMENTS:,} elements")
 
 
 class ModelSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,8 +89,8 @@ class CodecChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How the crossing tensors are coded."""
 
     name: str
-    id: int
-    rate: Annotated[int, msgspec.Meta(ge=0)]
+    id: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    rate: Annotated[int, msgspec.Meta(ge=0, le=255)]
     rate_label: str
     boundary: Literal["symbols", "float32", "channel_symbols", "picture", "none"]
     needs_splitpoint: tuple[Literal["device", "server"], ...]  # sides that cannot do with ONNX Runtime alone
@@ -128,7 +143,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """points/N/point.yaml: one point of the front, enough to export it without searching again."""
 
-    number: Annotated[int, msgspec.Meta(ge=1)]
+    number: Number
     variant: str
     placement: Placement
     cut: CutChoice | None
@@ -137,9 +152,8 @@ class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     search: Accuracy
 
     def __post_init__(self) -> None:
-        """A split has a cut, and nothing else has."""
-        if (self.placement == "split") != (self.cut is not None):
-            raise ValueError(f"placement {self.placement!r} with{'out' if self.cut is None else ''} a cut")
+        """Refuse a placement that the rest contradicts; msgspec adds the place in the file."""
+        _check_placement(self.placement, self.cut, self.codec)
 
 
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,11 +162,11 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: str
     created_by: str
     created: str
-    point: int  # number on the front, 1 first
+    point: Number  # on the front, 1 first
     placement: Placement
     variant: str
-    files: dict[str, str]  # name -> SHA-256, of every file that verify and run read
-    contents: dict[str, str] = {}  # every other file of the directory, by its path -> SHA-256
+    files: dict[str, Sha256]  # name -> SHA-256, of every file that verify and run read
+    contents: dict[str, Sha256] = {}  # every other file of the directory, by its path -> SHA-256
     external: dict[str, str] = {}  # files of `files` that are not stored here (--no-data) -> where they came from
     model: ModelSource
     input: InputSpec
@@ -174,6 +188,59 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     planned_on: Machine
     profiled_on: Machine
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that contradicts itself; msgspec adds the place in the file."""
+        _check_placement(self.placement, self.cut, self.codec)
+        _check_files(self)
+        _check_tensors(self)
+
+
+def _check_placement(placement: Placement, cut: CutChoice | None, codec: CodecChoice) -> None:
+    """A split has a cut, and nothing else has; only a picture that is sent has a picture codec."""
+    if (placement == "split") != (cut is not None):
+        raise ValueError(f"placement {placement!r} with{'out' if cut is None else ''} a cut")
+    kinds = {"device": ("none",), "server": ("picture",), "split": ("symbols", "float32", "channel_symbols")}
+    if codec.boundary not in kinds[placement]:
+        raise ValueError(f"placement {placement!r} with a codec whose boundary is {codec.boundary!r}")
+    if cut is not None and not (cut.tensors and all(0 not in tensor.shape for tensor in cut.tensors)):
+        raise ValueError("a cut where nothing crosses")
+
+
+def _check_files(file: PlanFile) -> None:
+    """Names are those of a plan directory, and the files that run are the placement's."""
+    strange = [name for name in file.files if not is_plan_file(name)]
+    strange += [name for name in file.contents if not is_content(name)]
+    strange += [name for name in file.external if name not in file.files]
+    if strange:
+        raise ValueError(f"{strange[0]!r} is no file of a plan directory")
+    needed = {"device": {HEAD, CODEC}, "server": {TAIL}, "split": {TAIL, CODEC}}[file.placement]
+    allowed = needed | {HEAD} if file.placement == "split" else needed
+    running = {name for name in RUNNING if name in file.files}
+    if not needed <= running <= allowed:
+        raise ValueError(f"placement {file.placement!r} with the files {', '.join(sorted(running)) or 'none'}")
+
+
+def _check_tensors(file: PlanFile) -> None:
+    """Inputs and outputs have different names and values; the task reads outputs that there are."""
+    model = file.model
+    for what, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        names = [tensor.name for tensor in tensors]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a model with {'no' if not names else 'equal names of'} {what}")
+    if any(0 in tensor.shape for tensor in model.inputs):
+        raise ValueError("an input without elements")
+    _check_known(file.task.outputs, model.outputs)
+    if file.input.kind != "tensors" and len(model.inputs) > 1:
+        raise ValueError(f"one input of kind {file.input.kind!r} for a model of {len(model.inputs)}")
+    if file.placement == "server" and file.input.kind != "image":
+        raise ValueError(f"a picture is sent to a model whose input is a {file.input.kind}")
+
+
+def _check_known(names: Sequence[str], outputs: Sequence[IOTensor]) -> None:
+    unknown = [name for name in names if name not in {tensor.name for tensor in outputs}]
+    if unknown:
+        raise ValueError(f"the task reads the output {unknown[0]!r}, which the model does not have")
 
 
 def check_format(found: str, *, at: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.plandir.writing import NotWrittenError, write_plan
+from splitpoint.planner.plandir.placing import NotWrittenError, Place
+from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
@@ -23,18 +24,18 @@ def __dir__() -> list[str]:
 def write_plan_somewhere(
     result: SearchResult,
     point: Evaluated,
-    directory: Path,
+    place: Place,
     *,
     keep_data: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[Plan | None, Path, ProfileError | None]:
-    """The plan, where it was written, and the error to raise after it was shown when that is not `directory`.
+    """The plan, where it was written, and the error to raise after it was shown when that is not the place.
 
     A fallback is a new folder in the system's folder for temporary files, or else in the home folder; when those cannot
     be written either, there is no plan.
     """
     try:
-        return write_plan(result, point, directory, keep_data=keep_data, advance=advance), directory, None
+        return write_plan(result, point, place, keep_data=keep_data, advance=advance), place.directory, None
     except NotWrittenError as error:
         first = error
     for parent in (Path(tempfile.gettempdir()), Path.home()):
@@ -45,8 +46,8 @@ def write_plan_somewhere(
             continue
         elsewhere = ProfileError(
             f"the plan was written to {folder}, because {first.message}",
-            at=str(directory),
+            at=str(place.directory),
             fix=f"mv {folder} DIR, or splitpoint verify {folder}",
         )
         return plan, folder, elsewhere
-    return None, directory, first
+    return None, place.directory, first

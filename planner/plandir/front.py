@@ -6,7 +6,6 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["FrontRow", "front_row", "front_text", "read_front"]
+__all__ = ["FrontRow", "front_row", "front_text", "parse_front"]
 
 
 def __dir__() -> list[str]:
@@ -136,20 +135,19 @@ def front_text(points: Sequence[Evaluated], front: Sequence[Evaluated]) -> str:
     return text.getvalue()
 
 
-def read_front(path: Path) -> list[FrontRow]:
+def parse_front(data: bytes, *, at: str) -> list[FrontRow]:
     """The points of the Pareto front in a front.csv, in the order of their numbers.
 
     Raises `ProfileError` naming the line of a row that is not such a point.
     """
     rows = []
     try:
-        with path.open(newline="", encoding="utf-8") as text:
-            reader = csv.DictReader(text)
-            for cells in reader:
-                if cells.get("number"):
-                    rows.append(_parse_row(cells, at=f"{path}: line {reader.line_num}"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ProfileError(f"cannot be read: {error}", at=str(path)) from error
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8"), newline=""))
+        for cells in reader:
+            if cells.get("number"):
+                rows.append(_parse_row(cells, at=f"{at}: line {reader.line_num}"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ProfileError(f"cannot be read: {error}", at=at) from error
     return rows
 
 

@@ -9,26 +9,27 @@ import numpy as np
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.codecs.npz import npz_bytes
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.deploy.plan import WHOLE, Plan
+from splitpoint.planner.deploy.file_names import REFERENCE, WHOLE
+from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import ModelSource
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Dataset, NetworkInput, Sample, network_input
-from splitpoint.planner.samples.npz import group_name, label_name
+from splitpoint.planner.samples.npz import group_name, label_name, read_arrays
 from splitpoint.planner.samples.truths import pack_truths
+from splitpoint.planner.setup.trust import code_of_task
 from splitpoint.planner.values.outcomes import Outcomes
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.runtime import open_session
 
-__all__ = ["REFERENCE", "declared", "plan_input", "report_bytes", "run_report"]
+__all__ = ["check_trusted", "declared", "plan_input", "report_bytes", "run_report"]
 
 
 def __dir__() -> list[str]:
     return __all__
-
-
-REFERENCE = "reference.npz"  # what the given network gives for the report inputs, where the plan runs another one
 
 
 def report_bytes(dataset: Dataset) -> bytes:
@@ -53,6 +54,17 @@ def declared(model: ModelSource) -> tuple[DeclaredInput, ...]:
     return tuple(DeclaredInput(name=t.name, dims=t.shape, dtype=t.dtype) for t in model.inputs)
 
 
+def check_trusted(task: Task, *, trust_code: bool) -> None:
+    """Raise `ProfileError` when the task of a plan names code or files outside the plan that are not trusted."""
+    outside = code_of_task(task)
+    if outside and not trust_code:
+        raise ProfileError(
+            f"the plan's task uses {', '.join(outside)}, which is not part of the plan",
+            at="task of the plan",
+            fix="--trust-code uses it, if you trust whoever wrote the plan and that file",
+        )
+
+
 def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
     """Every report input through `plan.head`, its bytes through `plan.tail`, compared with the labels or the unsplit
     network's answers; `metric` reads the plan's outputs."""
@@ -74,16 +86,24 @@ def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:
     """The given network's outputs by name for each input: stored, or from whole.onnx when that is the given network."""
     model = plan.file.model
     if REFERENCE in plan.file.files:
-        with np.load(plan.path(REFERENCE), allow_pickle=False) as stored:
-            arrays = [stored[f"out{i}"] for i in range(len(model.outputs))]
+        arrays = _stored_references(plan)
         names = [tensor.name for tensor in model.outputs]
         yield from (dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True))
         return
-    whole = open_session(plan.path(WHOLE), level="all")
+    whole = open_session(plan.model(WHOLE), level="all", name=plan.stored.at(WHOLE))
     for sample in dataset.samples:
         x = network_input(sample, dataset.spec)
         exact = whole.run(x if isinstance(x, Mapping) else {model.inputs[0].name: x})
         yield {tensor.name: exact[tensor.name] for tensor in model.outputs}
+
+
+def _stored_references(plan: Plan) -> list[Array]:
+    """The arrays of reference.npz, (N, ...) each, in the order of the outputs."""
+    arrays = read_arrays(plan.stored.read(REFERENCE), at=plan.stored.at(REFERENCE))
+    names = [f"out{i}" for i in range(len(plan.file.model.outputs))]
+    if set(arrays) != set(names):
+        raise ProfileError(f"expected the arrays {names}, got {sorted(arrays)}", at=plan.stored.at(REFERENCE))
+    return [arrays[name] for name in names]
 
 
 def plan_input(plan: Plan, sample: Sample) -> NetworkInput:

@@ -8,7 +8,7 @@ from splitpoint.codecs.coders.raw import RawCoder
 from splitpoint.codecs.contract.protocol import Coder, TensorSpec
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.cuts.halves import join_decoder, join_encoder, split, whole_bytes
-from splitpoint.planner.deploy.plan import CODEC, HEAD, TAIL
+from splitpoint.planner.deploy.file_names import CODEC, HEAD, TAIL
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.model import ModelGraph
 

@@ -7,28 +7,27 @@ that verify can measure quality against them. A front of several networks keeps 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.codecs.npz import npz_bytes
-from splitpoint.planner.deploy.plan import HEAD, REPORT, WHOLE
+from splitpoint.planner.deploy.file_names import HEAD, REFERENCE, REPORT, VARIANT, VARIANTS, WHOLE
 from splitpoint.planner.deploy.schema import IOTensor, ModelSource
+from splitpoint.planner.deploy.stored import StoredPlan
 from splitpoint.planner.measuring.network import Network
-from splitpoint.planner.plandir.report import REFERENCE, report_bytes
+from splitpoint.planner.plandir.report import report_bytes
 from splitpoint.planner.plandir.running_files import device_files
 from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.structs import dump_yaml, read_yaml
+from splitpoint.profiles.files.structs import dump_yaml
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph, Tensor
 from splitpoint.profiles.network.runtime import open_session
 
 __all__ = [
-    "VARIANTS",
     "VariantFile",
     "io_tensor",
     "model_source",
@@ -41,9 +40,6 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
-
-
-VARIANTS, VARIANT = "variants", "variant.yaml"
 
 
 class VariantFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,13 +95,16 @@ def stored_variants(
     return files
 
 
-def stored_variant(directory: Path, name: str) -> tuple[Path, VariantFile]:
-    """The folder of the variant called `name` and what it says; raises `ProfileError` when there is none."""
-    for folder in sorted((directory / VARIANTS).iterdir()):
-        found = read_yaml(folder / VARIANT, VariantFile)
+def stored_variant(stored: StoredPlan, name: str) -> tuple[str, VariantFile]:
+    """The folder of the variant called `name`, with a slash behind it, and what it says.
+
+    Raises `ProfileError` when there is none.
+    """
+    for path in sorted(path for path in stored.file.contents if path.endswith(f"/{VARIANT}")):
+        found = stored.read_struct(path, VariantFile)
         if found.name == name:
-            return folder, found
-    raise ProfileError(f"no variant {name!r} in this plan", at=str(directory / VARIANTS), fix="plan again")
+            return path.removesuffix(VARIANT), found
+    raise ProfileError(f"no variant {name!r} in this plan", at=stored.at(VARIANTS), fix="plan again")
 
 
 def _stack(rows: Sequence[Array]) -> Array:

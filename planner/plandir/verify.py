@@ -6,9 +6,10 @@ Every check passes, fails or cannot be done, with its reason; what was not check
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, ParamSpec
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from splitpoint.codecs.contract.protocol import Array, CodecError
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.deploy.plan import HEAD, REPORT, TAIL, WHOLE, Plan
+from splitpoint.planner.deploy.file_names import HEAD, PLAN, REPORT, TAIL, WHOLE
+from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
-from splitpoint.planner.plandir.report import declared, plan_input, run_report
+from splitpoint.planner.plandir.placing import listed_files
+from splitpoint.planner.plandir.report import check_trusted, declared, plan_input, run_report
 from splitpoint.planner.quality.detection.coco import INSTALL
 from splitpoint.planner.quality.metrics.registry import make_metric, stored_metric
 from splitpoint.planner.samples.dataset import Dataset, NetworkInput, network_input
@@ -39,6 +42,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+P = ParamSpec("P")
 Status = Literal["passed", "failed", "warning", "not checked"]
 
 PAYLOAD_TOLERANCE = (
@@ -49,6 +53,7 @@ OUTPUT_TOLERANCE = 0.05  # of an output's relative error: a symbol that moves is
 OUTPUT_ROUNDING = 1e-4  # added: float32 sums in another order, where a codec loses nothing
 LATENCY_TOLERANCE = 0.25  # shared hosts move by this much between two runs; both spreads are printed
 LATENCY_ROUNDS = 20
+SHOWN = 5  # names in a line
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,13 +66,19 @@ class Check:
 
 
 def verify(
-    directory: Path, *, strict_latency: bool = False, step: Callable[[Check], None] = lambda check: None
+    directory: Path,
+    *,
+    expect: str | None = None,
+    trust_code: bool = False,
+    strict_latency: bool = False,
+    step: Callable[[Check], None] = lambda check: None,
 ) -> list[Check]:
     """All checks of the plan in `directory`, in order; `step` is called after each.
 
-    Raises `ProfileError` only when plan.yaml itself cannot be read.
+    `expect` is the SHA-256 that plan.yaml must have. Code that the plan names is run only with `trust_code`. Raises
+    `ProfileError` only when plan.yaml itself cannot be read, or is another.
     """
-    plan = Plan.load(directory)
+    plan = Plan.load(directory, expect=expect)
     checks: list[Check] = []
 
     def add(check: Check) -> bool:
@@ -75,6 +86,9 @@ def verify(
         step(check)
         return check.status != "failed"
 
+    unknown = _unknown(plan)
+    if unknown is not None:
+        add(unknown)
     if not add(_hashes(plan)):
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
             add(Check(name=name, status="not checked", text="a file is not the one this plan was written with"))
@@ -84,28 +98,71 @@ def verify(
         for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
             add(Check(name=name, status="not checked", text=f"written with --no-data, not stored: {kept}"))
         return checks
-    dataset = load_npz(plan.path(REPORT), plan.file.input, inputs=declared(plan.file.model))
+    try:
+        inputs = plan.stored.read(REPORT)
+        dataset = load_npz(inputs, plan.file.input, inputs=declared(plan.file.model), at=plan.stored.at(REPORT))
+    except ProfileError as error:
+        add(_failed("report inputs", error))
+        for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
+            add(Check(name=name, status="not checked", text=f"{REPORT} cannot be used"))
+        return checks
     add(_exactness(plan, dataset))
     add(_symbols(plan, dataset))
-    for check in _report(plan, dataset):
+    for check in _report(plan, dataset, trust_code=trust_code):
         add(check)
     add(_latency(plan, strict=strict_latency))
     return checks
 
 
+def _failed(name: str, error: ProfileError | CodecError) -> Check:
+    """A check of files whose hashes are right, and which cannot be used all the same."""
+    place = getattr(error, "at", None)
+    text = error.message if isinstance(error, ProfileError) else str(error)
+    return Check(name=name, status="failed", text=f"{text} ({place})" if place else text)
+
+
+def _or_failed(name: str) -> Callable[[Callable[P, Check]], Callable[P, Check]]:
+    """A check that fails, instead of raising, when the plan's files cannot be used."""
+
+    def decorate(check: Callable[P, Check]) -> Callable[P, Check]:
+        @functools.wraps(check)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> Check:
+            try:
+                return check(*args, **kwargs)
+            except (ProfileError, CodecError) as error:
+                return _failed(name, error)
+
+        return guarded
+
+    return decorate
+
+
+def _unknown(plan: Plan) -> Check | None:
+    """Files in the folder that plan.yaml does not list; None where there are none."""
+    strange = sorted(set(plan.stored.folder.names()) - listed_files(plan.file))
+    if not strange:
+        return None
+    names = ", ".join(strange[:SHOWN]) + (f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else "")
+    return Check(
+        name="other files", status="warning", text=f"{PLAN} does not list {names}: not checked, and nothing reads them"
+    )
+
+
 def _hashes(plan: Plan) -> Check:
-    stored = [name for name in plan.file.files if name not in plan.file.external]
-    for name in stored:
+    """Every file that plan.yaml lists, models without data outside themselves."""
+    listed = [name for name in (*plan.file.files, *plan.file.contents) if name not in plan.file.external]
+    for name in listed:
         try:
-            plan.path(name)
+            plan.model(name) if name.endswith(".onnx") else plan.stored.read(name)
         except ProfileError as error:
             return Check(name="hashes", status="failed", text=f"{error.message} ({error.at})")
-    return Check(name="hashes", status="passed", text=f"{len(stored)} files")
+    return Check(name="hashes", status="passed", text=f"{len(listed)} files; SHA-256 of {PLAN}: {plan.sha256}")
 
 
+@_or_failed("exactness")
 def _exactness(plan: Plan, dataset: Dataset) -> Check:
     """The uncompressed halves against the whole, at ORT_ENABLE_BASIC where nothing but the cut differs."""
-    whole_model = plan.path(WHOLE).read_bytes()
+    whole_model = plan.model(WHOLE)
     graph = load_canonical(whole_model, name=plan.file.model.name)
     if graph.sha256 != plan.file.model.sha256:
         return Check(name="exactness", status="failed", text=f"{WHOLE} is not the canonical model of plan.yaml")
@@ -131,7 +188,7 @@ def _exactness(plan: Plan, dataset: Dataset) -> Check:
 def _halves(plan: Plan, graph: ModelGraph) -> Callable[[NetworkInput], dict[str, Array]]:
     """A function from an input to the outputs, through the two sides without a codec."""
     if plan.file.placement != "split":
-        session = open_session(plan.path(HEAD if plan.file.placement == "device" else TAIL), level="basic")
+        session = open_session(plan.model(HEAD if plan.file.placement == "device" else TAIL), level="basic")
         return lambda x: session.run(graph.feeds(x))
     assert plan.file.cut is not None  # PlanFile: a split has a cut
     cut = cut_of_tensors(graph, [tensor.name for tensor in plan.file.cut.tensors])
@@ -139,6 +196,7 @@ def _halves(plan: Plan, graph: ModelGraph) -> Callable[[NetworkInput], dict[str,
     return lambda x: tail.run(head.run(graph.feeds(x)))
 
 
+@_or_failed("symbols")
 def _symbols(plan: Plan, dataset: Dataset) -> Check:
     """What the decoder gives against what the encoder was given."""
     if plan.file.codec.boundary in ("float32", "picture", "channel_symbols"):
@@ -160,7 +218,7 @@ def _symbols(plan: Plan, dataset: Dataset) -> Check:
     return Check(name="symbols", status="passed", text=f"equal after decode, input finite ({n} of {n})")
 
 
-def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
+def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check]:
     """Size and quality on the stored report inputs."""
     planned = plan.file.report
     metric = plan.file.search.metric
@@ -170,11 +228,17 @@ def _report(plan: Plan, dataset: Dataset) -> Iterator[Check]:
         return
     file, missing, shape = plan.file, None, plan.file.model.inputs[0].shape
     try:
+        check_trusted(file.task, trust_code=trust_code)
         metric_of = stored_metric(file.task, file.model.outputs, file.metric, input_shape=shape)
     except ProfileError as error:  # code or anchors of the user's own; sizes and errors of outputs need no metric
         missing = error
         metric_of = make_metric(Task(name="tensor"), file.model.outputs, "unsplit", input_shape=shape)
-    got = run_report(plan, dataset, metric_of)
+    try:
+        got = run_report(plan, dataset, metric_of)
+    except (ProfileError, CodecError) as error:
+        for name in ("payload", metric):
+            yield _failed(name, error)
+        return
     off = abs(got.payload_bytes - planned.payload_bytes)
     good = off <= PAYLOAD_TOLERANCE * planned.payload_bytes
     yield Check(
@@ -216,7 +280,7 @@ def _quality(file: PlanFile, got: Accuracy, planned: Accuracy) -> Iterator[Check
 def _unchecked(missing: ProfileError, planned: Accuracy) -> Iterator[Check]:
     """The metric and its other figures, which need what is missing."""
     for name in (planned.metric, *(figure.name for figure in planned.also)):
-        yield Check(name=name, status="not checked", text=f"{missing.message} ({missing.at})")
+        yield Check(name=name, status="not checked", text=f"{missing.message} ({missing.fix or missing.at})")
 
 
 def _other_outputs(names: Sequence[str], got: Accuracy, planned: Accuracy) -> Check:
@@ -238,6 +302,7 @@ def _other_outputs(names: Sequence[str], got: Accuracy, planned: Accuracy) -> Ch
     )
 
 
+@_or_failed("latency")
 def _latency(plan: Plan, *, strict: bool) -> Check:
     """Head and tail against the prediction, where this is the machine that was profiled."""
     file = plan.file
@@ -253,8 +318,8 @@ def _latency(plan: Plan, *, strict: bool) -> Check:
             status="not checked",
             text=f"not comparable: profiled on {file.profiled_on.cpu}, this is {here.cpu}",
         )
-    head, tail = (plan.path(name) if name in file.files else None for name in (HEAD, TAIL))
-    timing = measure_pair(head, tail, plan.path(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
+    head, tail = (plan.model(name) if name in file.files else None for name in (HEAD, TAIL))
+    timing = measure_pair(head, tail, plan.model(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
     measured_s = sum(part.min_s for part in (timing.head, timing.tail) if part is not None)
     spread_s = sum(part.mad_s for part in (timing.head, timing.tail) if part is not None)
     predicted_s = file.predicted.head_s + file.predicted.tail_s

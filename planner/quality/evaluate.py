@@ -139,15 +139,15 @@ class Evaluator:
 
     def _pictures(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
         codec, spec = PICTURES[candidate.codec], self._dataset.spec
-        frame = Frame(codec_id=CODEC_IDS[candidate.codec], rate=candidate.rate, plan_hash=PLACEHOLDER_HASH)
+        frame = Frame(codec_id=CODEC_IDS[candidate.codec], rates=(candidate.rate,), plan_hash=PLACEHOLDER_HASH)
 
         def send(index: int) -> tuple[InputOutcome, int]:
             sample: Sample = self._dataset.samples[index]
             if sample.picture is None:
                 raise ValueError(f"{sample.name}: {candidate.codec} needs pictures, the input is a tensor")
             part = codec.encode(sample.picture, candidate.rate)
-            payload = frame.pack([part])
-            (received,) = frame.unpack(payload)
+            payload = frame.pack([part], candidate.rate)
+            _, (received,) = frame.unpack(payload)
             outputs = self._runs.whole(preprocess(codec.decode(received, spec.height_width), spec))
             return self._observe(index, outputs), len(payload)
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections import Counter
 from pathlib import Path
+
+import numpy as np
 
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.codecs.registry import get as get_codec
@@ -11,8 +15,9 @@ from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.limits.need import check_share
 from splitpoint.planner.limits.objectives import OBJECTIVES, find_objective
 from splitpoint.planner.setup.config import PlanConfig
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.library.catalog import load_device, load_link, load_server
+from splitpoint.profiles.network.inputs import LARGEST_TENSOR
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import is_torch_spec
 
@@ -46,6 +51,8 @@ def check_config(config: PlanConfig) -> None:
     check_share(config.need)
     _check_different([other.name for other in config.models], at="$.models")
     _check_sets(config)
+    _check_shapes(config)
+    _check_constants(config)
     if config.prune is not None and not is_torch_spec(config.model):
         raise ProfileError(
             "only a torch module can be pruned", at="$.prune", fix="model: file.py:factory, or remove prune:"
@@ -116,9 +123,35 @@ def _check_sets(config: PlanConfig) -> None:
     """A group is in one set."""
     data = config.data
     groups = [*data.calibration, *data.search, *data.report]
-    twice = sorted({group for group in groups if groups.count(group) > 1})
+    twice = sorted(group for group, count in Counter(groups).items() if count > 1)
     if twice:
         raise ProfileError(f"group {twice[0]!r} is listed twice", at="$.data", fix="list it in one of the three sets")
+
+
+def _check_shapes(config: PlanConfig) -> None:
+    """A tensor of a given shape fits into memory."""
+    shapes = config.shapes if isinstance(config.shapes, dict) else {} if config.shapes is None else {"": config.shapes}
+    for name, shape in shapes.items():
+        if math.prod(shape) > LARGEST_TENSOR:
+            raise ProfileError(
+                f"expected at most {LARGEST_TENSOR:,} elements, got {'x'.join(map(str, shape))}",
+                at=f"$.shapes.{name}" if name else "$.shapes",
+            )
+
+
+def _check_constants(config: PlanConfig) -> None:
+    """An input that is always the same is a number, or nested lists of numbers in the form of an array."""
+    for name, value in config.inputs.items():
+        try:
+            numbers = np.asarray(value).dtype.kind in "biuf"
+        except ValueError:  # lists of different lengths
+            numbers = False
+        if not numbers:
+            raise ProfileError(
+                f"expected a number or lists of numbers of equal lengths, got {shorten(repr(value))}",
+                at=f"$.inputs.{name}",
+                fix=f"inputs: {{{name}: [[1, 2], [3, 4]]}}",
+            )
 
 
 def _near_file(path: Path) -> str | None:

@@ -12,10 +12,12 @@ from splitpoint.planner.deploy.task import Task, TaskName
 from splitpoint.planner.limits.need import Need
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
-from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.machine.machine import Threads
+from splitpoint.profiles.network.inputs import LARGEST_SIDE, LARGEST_TENSOR, InputSpec
 from splitpoint.profiles.units import ByteCount, PerSecond
 
 __all__ = [
+    "SEEDS",
     "DataConfig",
     "OtherModel",
     "PlanConfig",
@@ -30,7 +32,16 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Size = Annotated[int, msgspec.Meta(ge=1)]
+MOST_VARIANTS = 100  # of each kind: every one is a network that is measured and searched
+MOST_NAMES = 10_000  # of groups, cuts and codecs
+MOST_ROUNDS = 1_000_000  # of a search
+SEEDS = 2**32  # the sampler takes a seed of 32 bits
+Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_TENSOR)]
+Shape = Annotated[tuple[Size, ...], msgspec.Meta(max_length=16)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SIDE)]  # pixels
+Names = Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST_NAMES)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+Precision = Literal["fp32", "fp16", "int8"]
 Prefer = Literal["latency", "payload", "energy", "cost", "quality", "knee"]  # `planner.limits.preferences`
 
 
@@ -39,9 +50,9 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     source: str  # a folder, an .npz, or "file.py:function"
     labels: str | None = None  # of pictures: boxes (COCO JSON, a folder of YOLO text) or a folder of masks (PNG)
-    calibration: tuple[str, ...] = ()
-    search: tuple[str, ...] = ()
-    report: tuple[str, ...] = ()
+    calibration: Names = ()
+    search: Names = ()
+    report: Names = ()
     skip_damaged: bool = False  # leave out pictures that cannot be read
 
 
@@ -56,19 +67,19 @@ class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pruned heads of a torch model: this share of the filters before each cut is removed."""
 
-    ratios: tuple[Annotated[float, msgspec.Meta(ge=0, lt=1)], ...] = (0.0, 0.25, 0.5)
-    cuts: tuple[str, ...] = ()  # nodes after which to cut (`splitpoint cuts`); none: three are chosen
+    ratios: Annotated[tuple[Ratio, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = (0.0, 0.25, 0.5)
+    cuts: Names = ()  # nodes after which to cut (`splitpoint cuts`); none: three are chosen
     correct: bool = True  # the layers after the cut by least squares on the calibration set
 
 
 class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much is searched."""
 
-    evaluations: Annotated[int, msgspec.Meta(ge=0)] = 120  # accuracy measurements of split candidates
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
-    max_cuts: Annotated[int, msgspec.Meta(ge=1)] = 10  # cuts on the table's front that are searched
+    evaluations: Annotated[int, msgspec.Meta(ge=0, le=MOST_ROUNDS)] = 120  # accuracy measurements of split candidates
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=SEEDS)] = 0
+    max_cuts: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)] = 10  # cuts on the table's front that are searched
     max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)
-    codecs: tuple[str, ...] = ()  # names; none: all that can be used
+    codecs: Names = ()  # names; none: all that can be used
 
 
 class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,12 +87,13 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
     input: InputSpec | None = None
-    shapes: tuple[Size, ...] | dict[str, tuple[Size, ...]] | None = None  # of free inputs: one shape, or by input
+    shapes: Shape | dict[str, Shape] | None = None  # of free inputs: one shape, or by input
     inputs: dict[str, Any] = {}  # inputs that are always the same: a number, or nested lists of numbers
-    models: tuple[OtherModel, ...] = ()  # searched together with `model`, with which quality is compared
-    sizes: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = ()  # other input sizes (squares) to give the same network
-    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)  # of weights (and int8: activations)
-    precision_cuts: tuple[str, ...] = ()  # convert only the head before each of these; none: the whole network
+    # Searched together with `model`, with which their quality is compared.
+    models: Annotated[tuple[OtherModel, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = ()
+    sizes: Annotated[tuple[Side, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = ()  # other (square) inputs to try
+    precisions: Annotated[tuple[Precision, ...], msgspec.Meta(max_length=3)] = ("fp32",)  # int8: activations, too
+    precision_cuts: Names = ()  # convert only the head before each of these; none: the whole network
     prune: PruneConfig | None = None
     data: DataConfig
     device: str = "host"
@@ -92,10 +104,10 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
     prefer: Prefer = "latency"  # what the answer is to be best in, among points that meet `need`
-    objectives: tuple[str, ...] = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
+    objectives: Names = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
     search: SearchConfig = SearchConfig()
     accept_baseline: bool = False  # plan although the unsplit network is no better than chance on the labels
-    threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of ONNX Runtime on this host; default all cores
+    threads: Threads | None = None  # of ONNX Runtime on this host; default all cores
     cache: ByteCount | None = None  # memory for results to use again; default a quarter of what is free, at most 2 GB
 
     def asked_task(self) -> Task | None:

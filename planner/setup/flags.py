@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import msgspec
 from splitpoint.planner.deploy.task import TASKS, Task
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.profiles import units
+from splitpoint.profiles.network.inputs import LARGEST_TENSOR
 
 if TYPE_CHECKING:
     from splitpoint.planner.setup.inputs import PictureFlags
@@ -82,10 +84,12 @@ def parse_shapes(texts: Sequence[str] | None) -> tuple[int, ...] | dict[str, tup
     named: dict[str, tuple[int, ...]] = {}
     for text in texts or ():
         name, equals, shape = text.rpartition("=")
-        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) or (equals and not name) or name in named:
+        if not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8}){0,15}", shape) or (equals and not name) or name in named:
             expected = "expected a shape such as 1x3x224x224, or NAME=1x512 once for each input"
             raise FlagError(f"{expected}, got {text!r}", flag="--size")
         named[name] = tuple(int(part) for part in shape.split("x"))
+        if math.prod(named[name]) > LARGEST_TENSOR:
+            raise FlagError(f"expected at most {LARGEST_TENSOR:,} elements, got {shape}", flag="--size")
     if "" in named and len(named) > 1:
         raise FlagError("a shape without a name is of the only input: name every shape", flag="--size")
     return named.get("", named) or None
@@ -98,7 +102,7 @@ def parse_constants(texts: Sequence[str] | None) -> dict[str, Any]:
         name, _, value = text.partition("=")
         try:
             constants[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             expected = "expected NAME=VALUE such as sr=16000 or scale=[1,2]"
             raise FlagError(f"{expected}, got {text!r}", flag="--constant") from None
     return constants

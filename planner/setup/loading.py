@@ -22,6 +22,7 @@ from splitpoint.planner.setup.labelled_data import attach_labels, find_pictures
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
+from splitpoint.profiles.machine.machine import MOST_THREADS
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.wire import PROTOBUF_LIMIT
@@ -116,8 +117,9 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
 
 
 def default_threads() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores that this process may use, at most `MOST_THREADS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_THREADS)
 
 
 def _check_size(graph: ModelGraph, *, at: str) -> None:

@@ -21,8 +21,9 @@ import msgspec
 from msgspec import inspect as shapes
 
 from splitpoint.profiles import units
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.files import yaml12
+from splitpoint.profiles.files.regular import read_bytes, read_text
 
 __all__ = [
     "Source",
@@ -104,27 +105,6 @@ def dump_yaml(value: msgspec.Struct) -> str:
     return yaml12.dump(_with_units(msgspec.to_builtins(value), _shape(type(value))))
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """The file as UTF-8 text; raises ProfileError when it is missing, unreadable or not text."""
-    data = read_bytes(path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProfileError(
-            f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x} at {error.start}"
-        ) from error
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes; raises ProfileError when it is missing or unreadable."""
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise ProfileError(f"{path}: no such file") from error
-    except OSError as error:
-        raise ProfileError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text atomically."""
     write_bytes(path, text.encode())
@@ -177,7 +157,7 @@ def _resolve(tree: object, shape: shapes.Type, at: str, where: str, sources: dic
     if isinstance(shape, shapes.LiteralType) and isinstance(tree, str) and tree not in shape.values:
         known = {str(value): None for value in shape.values}
         raise ProfileError(
-            f"{where}: expected one of {', '.join(known)}, got {tree!r} - at `{at}`",
+            f"{where}: expected one of {', '.join(known)}, got {shorten(repr(tree))} - at `{at}`",
             fix=_did_you_mean(tree, known, "one of"),
         )
     if isinstance(shape, shapes.FloatType) and isinstance(tree, float) and not math.isfinite(tree):
@@ -200,7 +180,7 @@ def _resolve_struct(
             out[key] = value
         else:
             raise ProfileError(
-                f"{where}: unknown field '{key}' - at `{at}`", fix=_did_you_mean(key, fields, "the fields are")
+                f"{where}: unknown field '{shorten(key)}' - at `{at}`", fix=_did_you_mean(key, fields, "the fields are")
             )
     for name, field in fields.items():
         if field.required and name not in out:
@@ -264,7 +244,7 @@ def _quantity(tree: object, kind: str, number: shapes.Type, at: str, where: str)
             return tree  # exact beyond 2^53 too
         exact = units.parse_exact(tree, kind) if isinstance(tree, str) else Fraction(value)
         if exact.denominator != 1:
-            raise ProfileError(f"{where}: expected a whole number, got {tree!r} - at `{at}`")
+            raise ProfileError(f"{where}: expected a whole number, got {shorten(repr(tree))} - at `{at}`")
         return exact.numerator
     return value
 
@@ -296,7 +276,8 @@ def _tagged(
     tag = str(tree[field])
     if tag not in by_text:
         raise ProfileError(
-            f"{where}: unknown {field} {tag!r} - at `{at}.{field}`", fix=_did_you_mean(tag, by_text, "one of")
+            f"{where}: unknown {field} {shorten(repr(tag))} - at `{at}.{field}`",
+            fix=_did_you_mean(tag, by_text, "one of"),
         )
     return by_text[tag]
 

@@ -23,9 +23,15 @@ def check_folder_writable(folder: Path) -> None:
 
 
 def check_file_writable(path: Path) -> None:
-    """Raise `ProfileError` unless a file of this name can be written into a folder that exists."""
+    """Raise `ProfileError` unless a file of this name can be written into a folder that exists.
+
+    The new file takes the old one's place, so links and devices (/dev/stdout, /dev/null) are refused.
+    """
     if path.is_dir():
         raise ProfileError("it is a folder, expected the name of a file", at=str(path), fix=f"--out {path}/FILE.yaml")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        kind = "a link" if path.is_symlink() else "a device or a pipe"
+        raise ProfileError(f"it is {kind}, which the new file would replace", at=str(path), fix=FIX)
     if not path.absolute().parent.is_dir():
         raise ProfileError("its folder does not exist", at=str(path), fix=f"mkdir -p {path.parent}")
     _check(path)

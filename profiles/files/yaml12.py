@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.errors import CONTROLS, ProfileError, shorten
 
 __all__ = ["dump", "load"]
 
@@ -16,18 +16,32 @@ def __dir__() -> list[str]:
     return __all__
 
 
+MOST_CHARACTERS = 8 * 2**20  # of a text: PyYAML reads about 2 million a second
+MOST_NODES = 200_000  # scalars and collections: a network of 10,000 operators has 50,000 in its profile
+MOST_ALIASES = 1000
+DEEPEST = 64  # collections inside each other
+LONGEST_SCALAR = 2**16  # characters
+LONGEST_KEY = 1024  # characters: YAML's own bound for keys without a question mark
+
+
 def load(text: str, where: str) -> object:
-    """The text as dicts, lists and scalars; raises ProfileError that names `where` and the line."""
+    """The text as dicts, lists and scalars; raises ProfileError that names `where` and the line or the field.
+
+    Length, depth, nodes and aliases are bounded, so any text is read or refused within seconds. No string in the
+    tree, a key or a value, has a control character other than line feed and tab.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise ProfileError(f"{where}: expected at most {MOST_CHARACTERS:,} characters of YAML, got {len(text):,}")
     try:
-        return yaml.load(text, Loader=_Loader)
+        tree = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
         raise ProfileError(f"{where}{line}: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # "\UFFFFFFFF" in quotes is no character
         raise ProfileError(f"{where}: {error}") from error
-    except RecursionError as error:
-        raise ProfileError(f"{where}: nested too deeply") from error
+    _refuse_controls(tree, "$", where)
+    return tree
 
 
 def dump(tree: object) -> str:
@@ -36,21 +50,61 @@ def dump(tree: object) -> str:
     return text
 
 
+def _refuse_controls(tree: object, at: str, where: str) -> None:
+    """Raise ProfileError for text that a terminal would obey, with its path."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            _refuse_controls(key, at, where)
+            _refuse_controls(value, f"{at}.{key}", where)
+    elif isinstance(tree, list):
+        for i, value in enumerate(tree):
+            _refuse_controls(value, f"{at}[{i}]", where)
+    elif isinstance(tree, str) and CONTROLS.search(tree):
+        raise ProfileError(
+            f"{where}: expected text without control characters, got {shorten(repr(tree))} - at `{at}`",
+            fix="remove them; line feed and tab are allowed",
+        )
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 scalars (20e6 is a float, "on" and dates are text), duplicate keys refused, scalar aliases only."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own class attribute, replaced so that ours do not leak
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.depth = self.nodes = self.aliases = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse tags, and aliases to collections: a few lines of those can unfold to gigabytes."""
-        alias = self.check_event(yaml.AliasEvent)
+        """Refuse tags, too much of anything, and aliases to collections: a few lines of those unfold to gigabytes."""
         event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML has no signature for it
-        if getattr(event, "tag", None) not in (None, "!"):
-            raise yaml.composer.ComposerError(None, None, f"the tag {event.tag} is not allowed", event.start_mark)
+        alias = isinstance(event, yaml.AliasEvent)
+        self.nodes += 1
+        self.aliases += alias
+        problem = self._problem(event)
+        if problem is not None:
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        self.depth += 1
         node = super().compose_node(parent, index)
+        self.depth -= 1
         if alias and not isinstance(node, yaml.ScalarNode):
             raise yaml.composer.ComposerError(None, None, "an alias may stand for a scalar only", event.start_mark)
         return node
+
+    def _problem(self, event: yaml.Event) -> str | None:
+        """Why a node is refused."""
+        if getattr(event, "tag", None) not in (None, "!"):
+            return f"the tag {getattr(event, 'tag', None)} is not allowed"
+        if self.depth >= DEEPEST:
+            return f"nested too deeply, expected at most {DEEPEST} levels"
+        if self.nodes > MOST_NODES:
+            return f"expected at most {MOST_NODES:,} values in the file, got more"
+        if self.aliases > MOST_ALIASES:
+            return f"expected at most {MOST_ALIASES:,} aliases in the file, got more"
+        length = len(getattr(event, "value", ""))
+        if length > LONGEST_SCALAR:
+            return f"expected a value of at most {LONGEST_SCALAR:,} characters, got {length:,}"
+        return None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a repeated key, of which PyYAML would silently keep the last."""
@@ -59,6 +113,9 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
                 raise yaml.constructor.ConstructorError(None, None, "expected text as a key", key_node.start_mark)
             key, line = key_node.value, key_node.start_mark.line + 1
+            if len(key) > LONGEST_KEY:
+                problem = f"expected a key of at most {LONGEST_KEY:,} characters, got {len(key):,}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             if key in seen:
                 problem = f"key {key!r} appears twice, first in line {seen[key]}"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Delay", "adaptive", "draws", "lost", "outage_attempts", "point", "shifted"]
+__all__ = ["BlockRate", "Delay", "adaptive", "draws", "lost", "outage_attempts", "point", "shifted"]
 
 
 def __dir__() -> list[str]:
@@ -119,11 +119,11 @@ def outage_attempts(successes: int, failure: float, slot_s: float, last_s: float
 
     def within(deadline_s: float) -> float:
         # A tolerance of 1e-9 of a step: the quantile's own seconds must count as met.
-        most = math.floor((deadline_s - base_s) / step_s + 1e-9)
+        most = math.floor(min((deadline_s - base_s) / step_s + 1e-9, 1e18))  # a deadline may be without end
         return _negative_binomial(successes, failure, most) if most >= 0 else 0.0
 
     def quantile(p: float) -> float:
-        probability = (1 - failure) ** successes
+        probability = math.exp(successes * math.log1p(-failure))
         total, f = probability, 0
         if probability == 0:
             mean, spread = successes * failure / (1 - failure), math.sqrt(successes * failure) / (1 - failure)
@@ -138,23 +138,32 @@ def outage_attempts(successes: int, failure: float, slot_s: float, last_s: float
     return Delay(mean_s=mean_s, how="exact", within=within, quantile=quantile)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BlockRate:
+    """Bits a second of blocks of `coherence_s` seconds, each drawn anew."""
+
+    reached: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # the rate that this share of the blocks reaches
+    carrying: float  # share of the blocks whose rate is above 0
+    mean_bit_s: float
+    coherence_s: float
+
+
 def adaptive(
     bits: float,
-    rate: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    rate: BlockRate,
     survival: Callable[[float], float],
     inverse: Callable[[float], float],
-    coherence_s: float,
-    ergodic_bit_s: float,
     rng: np.random.Generator,
     n_draws: int,
 ) -> Delay:
-    """Seconds over blocks whose rate follows a fading SNR, a new draw each `coherence_s`.
+    """Seconds over blocks whose rate follows a fading SNR.
 
     Up to the first block's end the distribution is exact: P(seconds <= t) = `survival`(bits / t), the probability
     of a rate of at least bits / t, with `inverse` the rate that a share p reaches. Behind it, and for the mean,
-    blocks are drawn: `rate` maps uniform numbers in (0, 1) to rates.
+    blocks are drawn.
     """
-    behind = _blocks(bits, rate, coherence_s, ergodic_bit_s, rng, n_draws)
+    coherence_s = rate.coherence_s
+    behind = _blocks(bits, rate, rng, n_draws)
     in_first = survival(bits / coherence_s)
 
     def within(deadline_s: float) -> float:
@@ -163,7 +172,11 @@ def adaptive(
         return survival(bits / deadline_s) if deadline_s <= coherence_s else behind.within(deadline_s)
 
     def quantile(p: float) -> float:
-        return bits / inverse(p) if p <= in_first else max(coherence_s, behind.quantile(p))
+        if p <= in_first:
+            return bits / max(
+                inverse(p), bits / coherence_s
+            )  # not below the rate that fills the block, but for rounding
+        return max(coherence_s, behind.quantile(p))
 
     return Delay(mean_s=behind.mean_s, how="drawn", within=within, quantile=quantile)
 
@@ -172,36 +185,37 @@ _MOST_BLOCKS = 20_000  # of a message; the relative spread of a sum of that many
 _MOST_WORK = 20_000_000  # block draws in all
 
 
-def _blocks(
-    bits: float,
-    rate: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    coherence_s: float,
-    ergodic_bit_s: float,
-    rng: np.random.Generator,
-    n_draws: int,
-) -> Delay:
-    expected = bits / (ergodic_bit_s * coherence_s)
+def _blocks(bits: float, rate: BlockRate, rng: np.random.Generator, n_draws: int) -> Delay:
+    expected = rate.carrying * bits / (rate.mean_bit_s * rate.coherence_s)  # blocks that carry something
     if expected > _MOST_BLOCKS:
-        return point(bits / ergodic_bit_s)
+        return point(bits / rate.mean_bit_s)
     n_draws = min(n_draws, max(500, int(_MOST_WORK / (expected + 1))))
     seconds = np.zeros(n_draws)
     missing = np.full(n_draws, float(bits))
     open_ = np.arange(n_draws)
     while len(open_):
-        rates = rate(rng.random(len(open_)))
-        room = rates * coherence_s
+        if rate.carrying < 1:  # blocks that carry nothing, until one does, in one draw: there may be millions
+            seconds[open_] += rate.coherence_s * _failures(rate.carrying, 1 - rng.random(len(open_)))
+        rates = rate.reached(rate.carrying * (1 - rng.random(len(open_))))
+        room = rates * rate.coherence_s
         done = room >= missing[open_]
         ends = open_[done]
         seconds[ends] += missing[ends] / rates[done]
         missing[open_] -= room
         open_ = open_[~done]
-        seconds[open_] += coherence_s
+        seconds[open_] += rate.coherence_s
     return draws(seconds)
+
+
+def _failures(success: float, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numbers of failures before the first success, geometric, by inversion of uniform numbers in (0, 1]."""
+    failures: NDArray[np.float64] = np.floor(np.log(uniform) / math.log1p(-success))
+    return failures
 
 
 def _negative_binomial(successes: int, failure: float, most: int) -> float:
     """P(failures <= most); the normal approximation where the first term underflows."""
-    probability = (1 - failure) ** successes
+    probability = math.exp(successes * math.log1p(-failure))  # a power of 1 - 1e-20 would be 1
     if probability == 0:
         mean, spread = successes * failure / (1 - failure), math.sqrt(successes * failure) / (1 - failure)
         return 0.5 * math.erfc((mean - most) / (spread * math.sqrt(2)))

@@ -63,6 +63,7 @@ def __dir__() -> list[str]:
 
 DRAWS = 4000  # of a Monte Carlo: its 99 % quantile is at 98.7 to 99.3 % of the distribution (two standard errors)
 INITIAL_WINDOW_PACKETS = 10  # TCP's first flight, RFC 6928
+LEAST_BIT_S = 1e-3  # the least rate of a link's file; a channel whose mean rate is not above it carries nothing
 DUTY_WINDOW_S = 3600.0  # duty cycles of radio bands are counted over an hour
 
 
@@ -94,7 +95,7 @@ def infeasible(link: Link, bits: float) -> str | None:
         limit = format_bytes(link.max_payload_bytes)
         return f"a message of {format_bytes(n_bytes)} is over the {limit} that {link.name} carries"
     rate_bit_s = mean_rate_bit_s(link)
-    if rate_bit_s <= 0:
+    if rate_bit_s <= LEAST_BIT_S:
         return f"{link.name} carries nothing: {_why_nothing(link)}"
     air_s = wire_bit(link, bits) / rate_bit_s
     allowed_s = link.duty_cycle * DUTY_WINDOW_S
@@ -207,11 +208,16 @@ def _faded(link: RayleighBlockLink, bits: float, rng: np.random.Generator, n_dra
     def inverse(p: float) -> float:
         return symbols * link_rate.bit_per_symbol(link.coding, -mean_snr * math.log(p))
 
-    def rate(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
-        return symbols * _efficiency(link.coding, -mean_snr * np.log1p(-uniform))
+    def rate(share: NDArray[np.float64]) -> NDArray[np.float64]:
+        return symbols * _efficiency(link.coding, -mean_snr * np.log(share))
 
-    ergodic_bit_s = link_rate.ergodic_bit_s(link)
-    return link_delay.adaptive(bits, rate, survival, inverse, link.coherence_s, ergodic_bit_s, rng, n_draws)
+    blocks_rate = link_delay.BlockRate(
+        reached=rate,
+        carrying=link_rate.carrying_share(link.coding, mean_snr),
+        mean_bit_s=link_rate.ergodic_bit_s(link),
+        coherence_s=link.coherence_s,
+    )
+    return link_delay.adaptive(bits, blocks_rate, survival, inverse, rng, n_draws)
 
 
 def _fails(link: RayleighBlockLink, rate_bit_s: float) -> float:

@@ -27,6 +27,9 @@ def bottleneck(stages_s: Mapping[str, float]) -> str:
     return max(stages_s, key=lambda name: stages_s[name])
 
 
+_EXACT = 100  # service times up to which the distribution of the wait is summed; its tail behind is exponential
+
+
 def md1_mean_wait_s(rate_s: float, service_s: float) -> float:
     """Mean seconds a frame waits before its service begins; inf when the server cannot keep up.
 
@@ -44,6 +47,9 @@ def md1_within(rate_s: float, service_s: float, wait_s: float) -> float:
         return 0.0
     if rho == 0:
         return 1.0
+    if wait_s > _EXACT * service_s:  # the sum has (wait / service)^2 terms
+        beyond = 1 - md1_within(rate_s, service_s, _EXACT * service_s)
+        return 1 - beyond * math.exp(-_decay(rho) * (wait_s / service_s - _EXACT))
     k = math.floor(wait_s / service_s) + 1
     # Franx: for (k - 1) D <= x < k D, exp(-u) sum over j < k of Q(k - 1 - j) u^j / j!, u = rate (k D - x), with
     # Q(m) the probability that at most m frames wait. Every term is positive, so nothing cancels.
@@ -80,6 +86,21 @@ def _load(rate_s: float, service_s: float) -> float:
     if not (rate_s >= 0 and service_s > 0 and math.isfinite(rate_s) and math.isfinite(service_s)):
         raise ValueError(f"expected a rate >= 0 and a service time > 0, got {rate_s!r} /s and {service_s!r} s")
     return rate_s * service_s
+
+
+def _decay(rho: float) -> float:
+    """The z > 0 by which the tail of the wait falls, exp(-z) in a service time: rho (exp(z) - 1) = z.
+
+    The pole of the wait's Laplace transform (Pollaczek-Khinchine) nearest to 0; the next ones are complex and so much
+    further that their terms vanish within a few service times.
+    """
+    low, high = 0.0, 1.0
+    while rho * math.expm1(high) < high:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rho * math.expm1(middle) < middle else (low, middle)
+    return low
 
 
 def _in_system(rho: float, most: int) -> list[float]:

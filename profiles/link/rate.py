@@ -15,6 +15,7 @@ __all__ = [
     "CQI_THRESHOLDS_DB",
     "awgn_bit_s",
     "bit_per_symbol",
+    "carrying_share",
     "describe_coding",
     "ergodic_bit_s",
     "outage_bit_s",
@@ -66,10 +67,16 @@ def snr_needed(coding: Coding, wanted: float) -> float:
         enough = (
             least
             for rate, least in zip(CQI_BIT_PER_SYMBOL, _thresholds(coding), strict=True)
-            if rate * (1 - coding.target_bler) >= wanted
+            if rate * (1 - coding.target_bler)
+            >= wanted * (1 - 1e-12)  # a rate of the table, times and over a bandwidth
         )
         return 0.0 if wanted <= 0 else next(enough, math.inf)
     return math.inf if wanted > 1000 else _linear(coding.gap_db) * math.expm1(wanted * math.log(2))
+
+
+def carrying_share(coding: Coding, mean_snr: float) -> float:
+    """The share of Rayleigh blocks whose rate is above 0, for a mean (linear) SNR: a table begins at its threshold."""
+    return math.exp(-_thresholds(coding)[0] / mean_snr) if isinstance(coding, Cqi) else 1.0
 
 
 def symbols_s(link: RadioLink) -> float:

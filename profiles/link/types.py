@@ -42,12 +42,13 @@ def __dir__() -> list[str]:
     return __all__
 
 
-LossFraction = Annotated[float, msgspec.Meta(ge=0, lt=1, extra={"kind": "fraction"})]
-ShareFraction = Annotated[float, msgspec.Meta(gt=0, le=1, extra={"kind": "fraction"})]
-OpenFraction = Annotated[float, msgspec.Meta(gt=0, lt=1, extra={"kind": "fraction"})]
-PacketBytes = Annotated[int, msgspec.Meta(gt=0, extra={"kind": "bytes"})]
+# The sums behind a link have about 1 / (1 - fraction) terms, and its seconds that factor: both stay small below 0.95.
+LossFraction = Annotated[float, msgspec.Meta(ge=0, le=0.95, extra={"kind": "fraction"})]
+ShareFraction = Annotated[float, msgspec.Meta(gt=1e-9, le=1, extra={"kind": "fraction"})]
+OpenFraction = Annotated[float, msgspec.Meta(gt=1e-9, le=0.95, extra={"kind": "fraction"})]
+PacketBytes = Annotated[int, msgspec.Meta(gt=0, le=2**30, extra={"kind": "bytes"})]
 GapDecibel = Annotated[float, msgspec.Meta(ge=0, le=200, extra={"kind": "db"})]
-MaybeZeroRate = Annotated[float, msgspec.Meta(ge=0, extra={"kind": "bit_s"})]
+MaybeZeroRate = Annotated[float, msgspec.Meta(ge=0, le=1e18, extra={"kind": "bit_s"})]
 
 
 class Radio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.machine.machine import Machine
+from splitpoint.profiles.machine.machine import Machine, Threads
 from splitpoint.profiles.units import (
     ByteCount,
     ByteRate,
@@ -62,11 +62,8 @@ THREAD_ERROR = 3.0  # of serial code scaled by one thread's multiply-adds: betwe
 OpClass = Literal[
     "dense", "pointwise", "depthwise", "matmul", "other"
 ]  # the same words as profiles.network.model.OpClass
-Threads = Annotated[int, msgspec.Meta(ge=1)]
-Factor = Annotated[float, msgspec.Meta(ge=1)]
-
-
-Spread = Annotated[float, msgspec.Meta(ge=0)]  # relative difference of the two best of several measurements
+Factor = Annotated[float, msgspec.Meta(ge=1, le=1e9)]
+Spread = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # relative difference of the two best of several measurements
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["Machine", "check_settings", "differences", "this_machine"]
+__all__ = ["MOST_THREADS", "Machine", "Threads", "check_settings", "differences", "this_machine"]
 
 
 def __dir__() -> list[str]:
@@ -31,22 +31,24 @@ _COMPARED = {
     "precision": "precision",
 }
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+MOST_THREADS = 1024  # of ONNX Runtime: more than any host has cores; with 100,000 its pool of threads crashes
+Threads = Annotated[int, msgspec.Meta(ge=1, le=MOST_THREADS)]
+Cores = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hardware, system and runtime settings of a measurement."""
 
     cpu: str
-    physical_cores: Count
-    logical_cpus: Count
+    physical_cores: Cores
+    logical_cpus: Cores
     arch: str
     os: str
     python: str
     numpy: str
     onnxruntime: str
     provider: str
-    threads: Count
+    threads: Threads
     precision: str
     optimization: str  # ORT graph optimization level
 

@@ -31,6 +31,8 @@ from splitpoint.profiles.network.pictures.picture_files import (
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "LARGEST_SIDE",
+    "LARGEST_TENSOR",
     "RESAMPLING",
     "InputSpec",
     "Picture",
@@ -62,6 +64,7 @@ RESAMPLING = {
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's, in units of 0..1
 LARGEST_SIDE = 16384  # pixels, of the network's input
+LARGEST_TENSOR = 2**28  # elements of one: 1 GiB of float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +115,10 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         height, width = self.height_width
         if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
             raise ProfileError(f"size must be 1 to {LARGEST_SIDE} pixels a side, got {self.size}")
+        if height * width * self.channels > LARGEST_TENSOR:
+            raise ProfileError(f"an input has at most {LARGEST_TENSOR} elements, got {_by(self.shape)}")
+        if isinstance(self.resize, int) and self.resize > LARGEST_SIDE:
+            raise ProfileError(f"resize must be at most {LARGEST_SIDE} pixels, got {self.resize}")
         if isinstance(self.resize, int) and self.letterbox is None and self.resize < min(height, width):
             raise ProfileError(f"resize {self.resize} is smaller than the size {height}x{width} that is cut out of it")
         self._check_numbers()
@@ -150,6 +157,9 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ProfileError(f"{name} must be finite{' and above 0' if name == 'std' else ''}, got {value}")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ProfileError(f"scale must be finite and above 0, got {self.scale}")
+        with np.errstate(all="ignore"):
+            if not np.isfinite(_levels(self)).all():
+                raise ProfileError(f"scale, mean and std make levels that {self.dtype} does not have", fix="larger std")
         means = self.mean if isinstance(self.mean, tuple) else (self.mean,)
         plain = self.scale == 1.0 and self.std == 1.0 and all(m == 0 for m in means)
         if self.dtype == "uint8" and not plain:
@@ -331,6 +341,12 @@ def _fit(image: Image.Image, spec: InputSpec, at: str) -> Image.Image:
     height, width = spec.height_width
     filter_ = RESAMPLING[spec.resample]
     placed = place_picture(image.width, image.height, spec)
+    if math.prod(placed.resized) > LARGEST_TENSOR:
+        raise ProfileError(
+            f"{_by(image.size)} is resized to {_by(placed.resized)} pixels (width x height), at most {LARGEST_TENSOR}",
+            at=at,
+            fix="leave this picture out, or resize: exact or letterbox: 114 in the input block",
+        )
     if spec.letterbox is None and spec.crop == "none" and placed.resized != (width, height):
         raise ProfileError(
             f"resized to {placed.resized[0]}x{placed.resized[1]} (width x height), the network takes {width}x{height}",

@@ -216,7 +216,7 @@ class TestEveryCodec:
         number = CODEC_IDS[codec]
 
         def unpack(data: bytes) -> list[bytes]:
-            return container.unpack(data, codec_id=number, rate=0, plan_hash=PLAN, count=1)
+            return container.unpack(data, codec_id=number, plan_hash=PLAN, count=1)[1]
 
         stream = container.pack([payload], codec_id=number, rate=0, plan_hash=PLAN)
         assert unpack(stream) == [payload]
@@ -249,7 +249,7 @@ class TestEveryCodec:
                     broken += generator.bytes(int(generator.integers(1, 64)))
             stream = container.pack([bytes(broken)], codec_id=1, rate=0, plan_hash=PLAN)
             assert zlib.crc32(stream[:-4]) == int.from_bytes(stream[-4:], "little")
-            [data] = container.unpack(stream, codec_id=1, rate=0, plan_hash=PLAN, count=1)
+            _, [data] = container.unpack(stream, codec_id=1, plan_hash=PLAN, count=1)
             try:
                 decoded = fit.coder.decode(data)
             except PayloadError:

@@ -7,6 +7,7 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.huffman import Huffman
 from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
-from splitpoint.codecs.container import MAX_TENSORS, pack, unpack
+from splitpoint.codecs.container import MAX_TENSORS, Frame, pack, unpack
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, PayloadError, TensorSpec
 from splitpoint.codecs.npz import npz_bytes
 from splitpoint.codecs.registry import CODEC_IDS
@@ -41,7 +42,7 @@ def edited(stream: bytes, at: int, value: int) -> bytes:
 @settings(max_examples=60, deadline=None)
 def test_payloads_come_back(payloads: list[bytes], codec_id: int, rate: int) -> None:
     stream = pack(payloads, codec_id=codec_id, rate=rate, plan_hash=PLAN)
-    assert unpack(stream, codec_id=codec_id, rate=rate, plan_hash=PLAN, count=len(payloads)) == payloads
+    assert unpack(stream, codec_id=codec_id, plan_hash=PLAN, count=len(payloads)) == (rate, payloads)
 
 
 @pytest.mark.parametrize(
@@ -52,21 +53,22 @@ def test_at_most_twenty_bytes_surround_one_payload(size: int, overhead: int) -> 
 
 
 def test_each_fault_has_its_own_sentence() -> None:
-    def read(stream: bytes, **changes: int | bytes) -> list[bytes]:
-        about = {"codec_id": 7, "rate": 3, "plan_hash": PLAN, "count": 2, **changes}
-        return unpack(stream, **about)  # type: ignore[arg-type]  # each value has its keyword's type
+    frame = Frame(codec_id=7, rates=(3, 2), plan_hash=PLAN, count=2)
+    read = frame.unpack
 
     stream = pack([b"first", b"second"], codec_id=7, rate=3, plan_hash=PLAN)
-    assert read(stream) == [b"first", b"second"]
+    assert read(stream) == (3, [b"first", b"second"])
+    assert read(edited(stream, 4, 2))[0] == 2
     for broken, sentence in (
         (b"", "truncated: 0 bytes"),
         (stream[:-3], f"truncated: {len(stream) - 3} of {len(stream)} bytes"),
         (b"PK" + stream[2:], "not a splitpoint bitstream"),
         (stream[:20] + b"?" + stream[21:], "damaged: the checksum"),
-        (edited(stream, 2, 0x92), "bitstream version 9, expected 1"),
-        (edited(stream, 2, 0x13), "3 tensors, expected 2"),
-        (edited(stream, 3, 8), "written by codec 8 rate 3, expected codec 7 rate 3"),
-        (edited(stream, 4, 9), "written by codec 7 rate 9"),
+        (edited(stream, 2, 0x92), "bitstream version 9, expected 2"),
+        (edited(stream, 2, 0x12), "bitstream version 1, expected 2"),
+        (edited(stream, 2, 0x23), "3 tensors, expected 2"),
+        (edited(stream, 3, 8), "written by codec 8, expected codec 7"),
+        (edited(stream, 4, 9), "written at rate 9, this plan has 3, 2"),
         (edited(stream, 7, 99), "written for another plan"),
         (edited(stream, 13, 6), "the lengths inside say"),
     ):
@@ -74,6 +76,20 @@ def test_each_fault_has_its_own_sentence() -> None:
             read(broken)
     with pytest.raises(PayloadError, match="does not end"):
         read(reseal(stream[:13] + b"\xff" * 9 + stream[13:]))
+    with pytest.raises(CodecError, match="rate 4 is none of this plan's"):
+        frame.pack([b"first", b"second"], 4)
+
+
+@pytest.mark.parametrize("data", [None, "text", [1, 2], np.zeros(40, np.uint8)])
+def test_what_is_no_bytes_is_refused(data: Any) -> None:
+    with pytest.raises(PayloadError, match="expected a payload as bytes"):
+        unpack(data, codec_id=7, plan_hash=PLAN, count=1)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_other_kinds_of_bytes_are_read(kind: Any) -> None:
+    stream = pack([b"first"], codec_id=7, rate=3, plan_hash=PLAN)
+    assert unpack(kind(stream), codec_id=7, plan_hash=PLAN, count=1) == (3, [b"first"])
 
 
 def test_what_the_header_cannot_hold_is_refused() -> None:

@@ -18,6 +18,7 @@ from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.documents.profile import RETEST_WARNING
+from splitpoint.planner.output.escape import printable_line
 from splitpoint.planner.output.plurals import count_text, uncounted_text
 from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.front import front_row
@@ -162,10 +163,11 @@ def _header(result: SearchResult) -> str:
     shapes = {tensor.name: "x".join(map(str, tensor.shape)) for tensor in graph.inputs}
     shape = ", ".join(f"{name} {text}" if len(shapes) > 1 else text for name, text in shapes.items())
     device, server = result.device, result.server
-    return (
-        f"{graph.name} ({graph.parameters / 1e6:.1f} M parameters, {format_flops(graph.macs)}) · {shape}\n"
-        f"{device.name} ({count_text(device.runtime.threads, 'thread')}) ──{describe(problem.link)}──> {server.name}"
+    lines = (
+        f"{graph.name} ({graph.parameters / 1e6:.1f} M parameters, {format_flops(graph.macs)}) · {shape}",
+        f"{device.name} ({count_text(device.runtime.threads, 'thread')}) ──{describe(problem.link)}──> {server.name}",
     )
+    return "\n".join(map(printable_line, lines))
 
 
 def _warnings(result: SearchResult) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import How
+from splitpoint.planner.deploy.file_names import FRONT, POINT, POINTS
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import Answer, PlanFile, PointFile
 from splitpoint.planner.deploy.task import MetricUse, Task
@@ -13,10 +14,9 @@ from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
+from splitpoint.planner.output.escape import printable_line
 from splitpoint.planner.output.plurals import count_text
-from splitpoint.planner.plandir.contents import FRONT, POINT, POINTS
-from splitpoint.planner.plandir.front import read_front
-from splitpoint.profiles.files.structs import read_yaml
+from splitpoint.planner.plandir.front import parse_front
 
 __all__ = ["ShowDocument", "show_document"]
 
@@ -36,6 +36,7 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     created: str
+    sha256: str  # of plan.yaml, which has the hashes of all other files
     point: int  # on the front, from 1
     variant: str
     cut: str  # where, in words: "after blocks.3"
@@ -56,18 +57,20 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
 
 def show_document(directory: Path, number: int | None) -> ShowDocument:
     """A stored plan: its own point, or point `number` of its front. Raises `ProfileError` for a bad file."""
-    file = Plan.load(directory).file
+    plan = Plan.load(directory)
+    file, stored = plan.file, plan.stored
     chosen: PlanFile | PointFile = file
     if number is not None and number != file.point:
-        chosen = read_yaml(directory / POINTS / str(number) / POINT, PointFile)
+        chosen = stored.read_struct(f"{POINTS}/{number}/{POINT}", PointFile)
     recommended = file.point if file.answer is None else file.answer.number
     return ShowDocument(
-        header=f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}",
+        header=printable_line(f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}"),
         task=file.task,
         metric=file.metric,
         need=needs_text(file.requirements, file.search.metric),
         created=f"{file.created} by {file.created_by}"
         + (f" · {count_text(file.skipped, 'damaged picture')} left out" if file.skipped else ""),
+        sha256=plan.sha256,
         point=number or file.point,
         variant=chosen.variant,
         cut=_place_text(chosen),
@@ -83,7 +86,7 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         answer=file.answer,
         front=tuple(
             point_row(row, notes=["recommended"] if row.number == recommended else [])
-            for row in read_front(directory / FRONT)
+            for row in parse_front(stored.read(FRONT), at=stored.at(FRONT))
         ),
         deadline_s=file.requirements.value("latency"),
         deadline_share=file.requirements.deadline_share,

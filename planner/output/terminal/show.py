@@ -27,6 +27,7 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
         f"task     {metric_text(document.task, document.metric)}",
         f"need     {document.need}",
         f"created  {document.created}",
+        f"sha256   {document.sha256}",
         f"point    {document.point}: {network}{document.cut} · {document.codec} ·"
         f" {format_bytes(document.payload_bytes)} · {format_seconds(document.parts.latency_s)} {document.how}",
         latency_text(document.parts, document.halves),

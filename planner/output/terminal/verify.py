@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from splitpoint.planner.output.documents.verify import CheckCount
+from splitpoint.planner.output.escape import printable_line
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.plandir.verify import Check
 
@@ -21,7 +22,7 @@ MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "warning": ("!", 
 def check_line(check: Check) -> Text:
     """One check of `planner.plandir.verify`."""
     mark, style = MARKS[check.status]
-    return Text.assemble((f"{mark} ", style), f"{check.name:<13} ", check.text)
+    return Text.assemble((f"{mark} ", style), f"{printable_line(check.name):<13} ", printable_line(check.text))
 
 
 def count_line(count: CheckCount) -> Text:

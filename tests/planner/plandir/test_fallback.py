@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.plandir import writing
+from splitpoint.planner.plandir import placing, writing
 from splitpoint.planner.plandir.report import run_report
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.writable import check_file_writable, check_folder_writable
@@ -142,5 +142,5 @@ def test_a_removed_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(writing.NotWrittenError, match="cannot be written"):
-        writing.check_replaceable(Path("plan"))
+    with pytest.raises(placing.NotWrittenError, match="cannot be written"):
+        placing.check_replaceable(Path("plan"))

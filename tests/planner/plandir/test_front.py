@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from splitpoint.planner.plandir.front import front_row, front_text, read_front
+from splitpoint.planner.plandir.front import front_row, front_text, parse_front
 from splitpoint.profiles.errors import ProfileError
 
 Make = Callable[..., Any]
@@ -44,7 +44,10 @@ def test_the_front_is_read_back_whole(make_point: Make, tmp_path: Path) -> None:
     alone = make_point(placement="device", cut="", payload=0.0, variant="int8")
     never = make_point(cut="x", infeasible="too long", latency=math.inf)
     (tmp_path / "front.csv").write_text(front_text([never, alone, split], [alone, split]))
-    assert read_front(tmp_path / "front.csv") == [front_row(alone, number=1), front_row(split, number=2)]
+    assert parse_front((tmp_path / "front.csv").read_bytes(), at=str(tmp_path / "front.csv")) == [
+        front_row(alone, number=1),
+        front_row(split, number=2),
+    ]
 
 
 def test_a_point_that_never_arrives_has_no_seconds(make_point: Make) -> None:
@@ -64,13 +67,10 @@ def test_a_bad_row_is_refused_with_its_line(make_point: Make, tmp_path: Path, ol
     point = make_point(payload=82.5)
     (tmp_path / "front.csv").write_text(front_text([point], [point]).replace(old, new, 1))
     with pytest.raises(ProfileError, match=message) as caught:
-        read_front(tmp_path / "front.csv")
+        parse_front((tmp_path / "front.csv").read_bytes(), at=str(tmp_path / "front.csv"))
     assert str(caught.value.at).endswith("front.csv: line 2")
 
 
-def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(ProfileError, match="cannot be read"):
-        read_front(tmp_path / "front.csv")
-    (tmp_path / "front.csv").write_bytes(b"number\n\xff\n")
-    with pytest.raises(ProfileError, match="cannot be read"):
-        read_front(tmp_path / "front.csv")
+        parse_front(b"number\n\xff\n", at="front.csv")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -107,9 +108,9 @@ def test_an_input_with_nan_is_refused_by_name_when_checked(split_plan: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("format: '3.0'", "format: '3.9'"), "written by a newer splitpoint"),
-        (lambda text: text.replace("format: '3.0'", "format: '4.0'"), "written by a newer splitpoint"),
-        (lambda text: text.replace("format: '3.0'", "format: '2.0'"), "written by an older splitpoint"),
+        (lambda text: text.replace("format: '4.0'", "format: '4.9'"), "written by a newer splitpoint"),
+        (lambda text: text.replace("format: '4.0'", "format: '5.0'"), "written by a newer splitpoint"),
+        (lambda text: text.replace("format: '4.0'", "format: '3.0'"), "written by an older splitpoint"),
         (lambda text: text + "surprise: 1\n", "surprise"),
         (lambda text: re.sub(r"\n  rate: \d+", "\n  rate: -1", text), "$.codec.rate"),
         (lambda text: text[: len(text) // 2], ""),
@@ -237,9 +238,9 @@ def test_a_file_put_there_while_planning_is_not_lost(
 ) -> None:
     finish = splitpoint.planner.plandir.writing._finish
 
-    def slow(*args: object) -> None:
+    def slow(*args: Any) -> Any:
         (copied / "notes.txt").write_text("mine")
-        finish(*args)  # type: ignore[arg-type]
+        return finish(*args)
 
     monkeypatch.setattr(splitpoint.planner.plandir.writing, "_finish", slow)
     code, _, _ = run("plan", home / "labelled.yaml", "--profile", home / "profile.yaml", "--out", copied)

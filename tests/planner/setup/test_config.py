@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from splitpoint.planner.setup.config import PlanConfig, read_config
+from splitpoint.planner.setup.checks import check_config
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles.errors import ProfileError
 
 
@@ -27,3 +28,65 @@ def test_the_memory_for_caches(tmp_path: Path, line: str, n_bytes: int | None) -
 def test_what_is_no_memory_for_caches_is_an_error_with_its_place(tmp_path: Path, value: str) -> None:
     with pytest.raises(ProfileError, match=r"plan\.yaml: expected .*`\$\.cache`"):
         read(tmp_path, f"cache: {value}")
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("threads: 100000", "$.threads"),
+        ("threads: 1025", "$.threads"),
+        ("threads: 0", "$.threads"),
+        ("search: {evaluations: 1000001}", "$.search.evaluations"),
+        ("search: {seed: 4294967296}", "$.search.seed"),
+        ("search: {max_cuts: 1000001}", "$.search.max_cuts"),
+        ("sizes: [16385]", "$.sizes[0]"),
+        (f"sizes: {[8] * 101}", "$.sizes"),
+        (f"shapes: {[1] * 17}", "$.shapes"),
+        ("shapes: {x: [1, 268435457]}", "$.shapes[...][1]"),
+        ("precisions: [int8, int8, int8, int8]", "$.precisions"),
+        (f"prune: {{ratios: {[0.5] * 101}}}", "$.prune.ratios"),
+        (f"objectives: {['latency'] * 10001}", "$.objectives"),
+        ("input: {size: 20000}", "$.input"),
+        ("input: {size: [16384, 16384]}", "$.input"),
+        ("input: {size: 224, resize: 1000000000}", "$.input"),
+        ("cache: 5e18 B", "$.cache"),
+        ("cache: 1e-999999999 B", "$.cache"),
+    ],
+)
+def test_counts_have_bounds(tmp_path: Path, line: str, place: str) -> None:
+    with pytest.raises(ProfileError) as caught:
+        read(tmp_path, line)
+    assert caught.value.message.endswith(f"`{place}`")
+
+
+def test_counts_at_their_bounds_are_read(tmp_path: Path) -> None:
+    assert read(tmp_path, "threads: 1024\nsizes: [16384]\nsearch: {seed: 4294967295}").threads == 1024
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("shapes: [100000, 100000]", "$.shapes"),
+        ("shapes: {ids: [1, 2], x: [100000, 100000]}", "$.shapes.x"),
+        ("inputs: {sr: [1, [2]]}", "$.inputs.sr"),
+        ("inputs: {sr: fast}", "$.inputs.sr"),
+        (f"inputs: {{sr: {'9' * 3999}}}", "$.inputs.sr"),
+        ("inputs: {sr: {a: 1}}", "$.inputs.sr"),
+    ],
+)
+def test_tensors_that_cannot_be_are_refused_before_the_model_is_loaded(tmp_path: Path, line: str, place: str) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(ProfileError) as caught:
+        check_config(read(tmp_path, line))
+    assert caught.value.at == place
+    check_config(read(tmp_path, "inputs: {sr: 16000, scale: [[1, 2.5], [0, 3]], on: true}"))
+
+
+def test_many_groups_are_compared_in_one_pass(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "pictures").mkdir()
+    lists = [[f"g{i}" for i in range(start, start + 9000)] for start in (0, 9000, 17_999)]
+    data = DataConfig(source=str(tmp_path), calibration=tuple(lists[0]), search=tuple(lists[1]), report=tuple(lists[2]))
+    with pytest.raises(ProfileError, match="group 'g17999' is listed twice"):
+        check_config(override(read(tmp_path, ""), data=data))

@@ -147,7 +147,10 @@ def test_any_text_is_a_value_or_a_profile_error(text: str) -> None:
         assert isinstance(value, Outer)
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
+OVERRIDES = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # of the writing direction
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters=OVERRIDES), max_size=20
+)
 
 
 @given(
@@ -155,9 +158,9 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), m
         Outer,
         link=st.builds(
             Inner,
-            uplink_bit_s=st.floats(min_value=1e-300, allow_infinity=False),
-            delay=st.none() | st.floats(min_value=0, allow_infinity=False),
-            rtt_s=st.floats(min_value=0, allow_infinity=False),
+            uplink_bit_s=st.floats(min_value=1.1e-3, max_value=1e18),
+            delay=st.none() | st.floats(min_value=0, max_value=1e9),
+            rtt_s=st.floats(min_value=0, max_value=1e9),
             room=st.integers(min_value=0, max_value=2**62),
         ),
         name=names | st.sampled_from(["20e6", "on", "null", "1:30", "010", "~", ".5", "- x", "a: b", "2026-11-22"]),
@@ -204,6 +207,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_numbers_without_end_are_not_finite() -> None:
-    with pytest.raises(ProfileError, match="not finite"):
-        read("link: {uplink_bit_s: " + "9" * 5000 + "}")
-    assert math.isfinite(read("link: {uplink_bit_s: " + "9" * 300 + "}").link.uplink_bit_s)
+    for digits in (400, 5000):
+        with pytest.raises(ProfileError, match="not finite"):
+            read("link: {uplink_bit_s: " + "9" * digits + "}")
+    assert math.isfinite(read("link: {uplink_bit_s: " + "9" * 18 + "}").link.uplink_bit_s)

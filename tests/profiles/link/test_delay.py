@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from splitpoint.profiles.link import rate as link_rate
+from splitpoint.profiles.link.delay import outage_attempts
 from splitpoint.profiles.link.link import (
     AwgnLink,
     Cqi,
@@ -75,6 +77,37 @@ def faded_by_hand(link: RayleighBlockLink, bits: float, n: int, seed: int) -> ND
             missing -= rate * link.coherence_s
             out[i] += link.coherence_s
     return out
+
+
+def test_blocks_that_carry_nothing_are_passed_in_one_draw() -> None:
+    """A table of rates whose threshold one block in a million reaches; its block carries the whole message."""
+    share = 1e-6
+    mean_db = -7.0 - 10 * math.log10(-math.log(share))  # exp(-threshold / mean) = share
+    link = msgspec.structs.replace(FADING, coding=Cqi(), mean_snr_db=mean_db, bandwidth_hz=1e9)
+    delay = uplink_delay(link, 8.0)
+    # Geometric: the mean is 1 / share blocks before it, and P(none in n blocks) = (1 - share)^n.
+    mean_s = link.coherence_s / share
+    assert delay.mean_s == pytest.approx(mean_s, rel=5 / math.sqrt(DRAWS))  # five standard errors
+    assert delay.quantile_s(0.5) == pytest.approx(mean_s * math.log(2), rel=0.1)
+
+
+def test_failures_too_rare_for_a_power_of_their_complement() -> None:
+    """1 - 1e-19 is 1 in floating point, and 1e28 blocks still fail a billion times."""
+    delay = outage_attempts(10**28, 1e-19, 1e-15, 1e-15, 1.0)
+    assert delay.mean_s == pytest.approx(1e28 * 1e-15 + 1e9, rel=1e-9)
+    assert delay.quantile_s(0.5) == pytest.approx(delay.mean_s, rel=1e-9)
+    assert delay.probability(math.inf) == 1
+
+
+@pytest.mark.parametrize("thresholds", ["raplat", "lte-sim", "shannon"])
+def test_a_rate_of_the_table_is_reached_whatever_the_bandwidth(thresholds: Any) -> None:
+    """Rate times and over a bandwidth may be an ulp above the table's."""
+    coding = Cqi(thresholds=thresholds, target_bler=0.53)
+    for bandwidth_hz in np.linspace(1e5, 1e9, 200):
+        link = msgspec.structs.replace(
+            FADING, coding=coding, bandwidth_hz=float(bandwidth_hz), policy="outage", outage=0.5, mean_snr_db=200.0
+        )
+        assert math.isfinite(uplink_delay(link, 1e4).mean_s)
 
 
 def outage_by_hand(link: RayleighBlockLink, bits: float, n: int, seed: int) -> NDArray[np.float64]:

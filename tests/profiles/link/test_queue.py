@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from splitpoint.profiles.link import queue
 from splitpoint.profiles.link.queue import bottleneck, md1_mean_wait_s, md1_wait_quantile_s, md1_within, throughput_s
 
 
@@ -44,6 +45,17 @@ def test_the_wait_integrates_to_its_mean() -> None:
     grid = np.linspace(0, 30 * service_s, 1501)  # the survival has kinks at multiples of the service time
     survival = [1 - md1_within(rate_s, service_s, float(t)) for t in grid]
     assert np.trapezoid(survival, grid) == pytest.approx(md1_mean_wait_s(rate_s, service_s), rel=1e-3)
+
+
+@pytest.mark.parametrize("rho", [1e-20, 0.01, 0.5, 0.95, 0.999, 1 - 1e-9])
+def test_behind_a_hundred_service_times_the_tail_goes_on_as_the_sum_would(
+    rho: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = [100.5, 117.0, 150.3]
+    by_tail = [md1_within(rho, 1.0, wait) for wait in waits]
+    assert md1_within(rho, 1.0, 1e12) <= 1  # in no time; the sum would have 1e24 terms
+    monkeypatch.setattr(queue, "_EXACT", 1000)
+    assert by_tail == pytest.approx([md1_within(rho, 1.0, wait) for wait in waits], abs=1e-12)
 
 
 def test_limits() -> None:

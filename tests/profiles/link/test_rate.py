@@ -129,7 +129,7 @@ def test_outage_rate_fails_as_often_as_it_says() -> None:
             "expected one of lte-sim, raplat, shannon, got 'vienna' - at `$.coding.thresholds`",
         ),
         ("coding: {kind: turbo}", "unknown kind 'turbo' - at `$.coding.kind`"),
-        ("overhead: 1", "less than 1"),
+        ("overhead: 1", "at most 0.95"),
     ],
 )
 def test_bad_radio_numbers_are_refused_with_their_place(change: str, message: str) -> None:

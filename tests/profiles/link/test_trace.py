@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
+from splitpoint.profiles.link import trace
 from splitpoint.profiles.link.link import TraceLink, mean_rate_bit_s, uplink_delay
 from splitpoint.profiles.link.trace import read_trace, trace_seconds
 
@@ -68,6 +69,25 @@ def test_json(tmp_path: Path) -> None:
         ("json", '[{"duration_ms": 0, "bandwidth_kbps": 1}]', "more than 0 - at `$[0].duration_ms`"),
         ("json", '[{"duration_ms": 1, "bandwidth_kbps": "fast"}]', "got 'fast' - at `$[0].bandwidth_kbps`"),
         ("json", '[{"duration_ms": 1, "bandwidth_kbps": NaN}]', "got nan"),
+        ("mahimahi", "0\n1000000000000000000\n", "line 2: expected at most 100000000 ms since the start, got '1000"),
+        ("mahimahi", "0\n" + "9" * 400 + "\n", "line 2: expected an integer number of milliseconds"),
+        ("mahimahi", "1e300\n", "line 1: expected an integer number of milliseconds up to 1e+18"),
+        ("two-column", "0 1e308\n1 1\n", "line 1: expected Mbit/s up to 1e+18, got '1e308'"),
+        ("two-column", "0 1\n1 2e12\n", "expected 0 to 1e+18 bit/s in a segment, got 2e+18 in number 2"),
+        ("two-column", "0 1\n1e10 1\n", "expected 1e-15 to 1e+09 s in a segment, got 1e+10 in number 1"),
+        ("two-column", "-1e308 1\n1e308 1\n", "line 1: expected seconds up to 1e+18, got '-1e308'"),
+        ("two-column", "0 1e-12\n1 1e-12\n", "expected a mean of more than 0.001 bit/s, got 1e-06"),
+        ("two-column", "0 " + "1" * 2000, "line 1: expected at most 1000 characters, got 2,002"),
+        ("two-column", "0 \x1b[31m\n1 1\n", "got '\\x1b[31m'"),
+        ("ghent", "1 0 51 3 1e18 1000\n", "expected 0 to 1e+18 bit/s in a segment, got 8e+18"),
+        ("ghent", "1 0 51 3 1 1e-320\n", "expected 1e-15 to 1e+09 s in a segment, got 9"),
+        ("json", "[" * 100_000, "not JSON"),
+        ("json", '[{"a": ' * 100_000, "not JSON"),
+        ("json", "[" + "1" * 5000 + "]", "not JSON"),
+        ("json", '[{"duration_ms": ' + "9" * 400 + ', "bandwidth_kbps": 1}]', "got 999"),
+        ("json", '[{"duration_ms": 1, "bandwidth_kbps": 1e400}]', "expected 0 to 1e+18, got inf"),
+        ("json", '[{"duration_ms": 1, "bandwidth_kbps": 1e17}]', "in a segment, got 1e+20 in number 1"),
+        ("json", '[{"duration_ms": 1e18, "bandwidth_kbps": 1}]', "in a segment, got 1e+15 in number 1"),
     ],
 )
 def test_bad_traces_are_refused_with_their_place(tmp_path: Path, form: str, text: str, message: str) -> None:
@@ -77,6 +97,25 @@ def test_bad_traces_are_refused_with_their_place(tmp_path: Path, form: str, text
         read_trace(path, form)
     assert str(path) in caught.value.message
     assert message in caught.value.message
+
+
+def test_recordings_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trace"
+    monkeypatch.setattr(trace, "MOST_LINES", 100)
+    monkeypatch.setattr(trace, "JSON_LIMIT_BYTES", 1000)
+    path.write_text("\n" * 101)
+    with pytest.raises(ProfileError, match="expected at most 100 lines, got more"):
+        read_trace(path, "mahimahi")
+    path.write_text("[" + " " * 1000 + "]")
+    with pytest.raises(ProfileError, match="expected at most 1,000 bytes"):
+        read_trace(path, "json")
+
+
+def test_rates_that_a_sum_swallows_give_finite_seconds() -> None:
+    link = dict(durations_s=[1.0, 1.0, 1.0], rates_bit_s=[1e18, 1e-300, 0.0])
+    seconds = trace_seconds(**link, bits=8e12, start_s=np.linspace(0, 3, 50))
+    assert np.isfinite(seconds).all()
+    assert seconds.max() <= 3
 
 
 HEAD = "kind: trace\nname: t\ndescription: d\ndownlink_bit_s: 1 Mbit/s\nrtt_s: 10 ms\n"
@@ -100,7 +139,7 @@ def test_a_trace_link_reads_its_file_beside_the_yaml(tmp_path: Path) -> None:
         ("file: c.txt\nformat: pcap\n", "expected one of ghent, json, mahimahi, two-column, got 'pcap'"),
         ("durations_s: [1]\nrates_bit_s: [1, 2]\n", "as many durations as rates, got 1 and 2"),
         ("durations_s: [1]\nrates_bit_s: [0]\n", "never carries a bit"),
-        ("durations_s: [0]\nrates_bit_s: [1]\n", "more than 0"),
+        ("durations_s: [0]\nrates_bit_s: [1]\n", "more than 1e-15 s"),
         ("rates_bit_s: [-1]\n", "at least 0"),
         ("file: c.txt\nformat: json\ndurations_s: [1]\nrates_bit_s: [1]\n", "got both"),
         ("", "never carries a bit"),

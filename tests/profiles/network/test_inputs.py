@@ -187,3 +187,11 @@ def test_each_guess_fits_the_model_and_is_said(shape: tuple[int, ...], dtype: st
 def test_no_guess_for_an_unknown_type() -> None:
     with pytest.raises(ProfileError, match="complex64"):
         guess_spec((1, 4), "complex64")
+
+
+def test_a_picture_that_resizing_would_blow_up_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (1, 6000)).save(tmp_path / "line.png")  # 224 wide it would be 1,344,000 high
+    with pytest.raises(ProfileError, match=r"1x6000 is resized to 224x1344000 pixels .* at most 268435456"):
+        read_picture(tmp_path / "line.png", InputSpec(size=224))
+    picture = read_picture(tmp_path / "line.png", InputSpec(size=224, letterbox=0))
+    assert picture.shape == (224, 224, 3)

@@ -9,7 +9,7 @@ import pytest
 
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.output.documents.show import show_document
-from splitpoint.planner.plandir.front import read_front
+from splitpoint.planner.plandir.front import parse_front
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_yaml
 
@@ -32,7 +32,7 @@ def test_the_plans_own_point(split_plan: Path) -> None:
 def test_another_point_of_the_front_has_no_figures_of_the_report_set(split_plan: Path) -> None:
     file = Plan.load(split_plan).file
     own = file.point
-    rows = {row.number: row for row in read_front(split_plan / "front.csv")}
+    rows = {row.number: row for row in parse_front((split_plan / "front.csv").read_bytes(), at="front.csv")}
     other = next(number for number in rows if number != own and number is not None)
     document = show_document(split_plan, other)
     assert (document.point, document.report) == (other, None)
@@ -44,18 +44,32 @@ def test_another_point_of_the_front_has_no_figures_of_the_report_set(split_plan:
     assert len(document.front) == len(rows)
 
 
-def test_a_damaged_front_is_refused_by_its_line(copied: Path) -> None:
-    path = copied / "front.csv"
-    path.write_text(path.read_text().replace(",measured,", ",guessed,", 1))
+def test_a_damaged_front_is_refused_by_its_line(split_plan: Path) -> None:
+    damaged = (split_plan / "front.csv").read_bytes().replace(b",measured,", b",guessed,", 1)
     with pytest.raises(ProfileError, match="payload_how") as caught:
-        show_document(copied, None)
-    assert str(caught.value.at).endswith("front.csv: line 2")
+        parse_front(damaged, at="front.csv")
+    assert caught.value.at == "front.csv: line 2"
+
+
+@pytest.mark.parametrize("name", ["front.csv", "points/1/point.yaml"])
+def test_a_file_that_was_changed_is_not_shown(copied: Path, name: str) -> None:
+    (copied / name).write_bytes((copied / name).read_bytes() + b"\n")
+    number = next(n for n in (1, 2) if n != Plan.load(copied).file.point) if name != "front.csv" else None
+    if name != "front.csv" and number != 1:
+        name = f"points/{number}/point.yaml"
+        (copied / name).write_bytes((copied / name).read_bytes() + b"\n")
+    with pytest.raises(ProfileError, match="is not the file this plan was written with"):
+        show_document(copied, number)
 
 
 def test_the_recommended_point_is_marked_and_no_other_that_was_written(copied: Path) -> None:
     file = Plan.load(copied).file
     assert file.answer is not None
-    other = next(row.number for row in read_front(copied / "front.csv") if row.number != file.answer.number)
+    other = next(
+        row.number
+        for row in parse_front((copied / "front.csv").read_bytes(), at="front.csv")
+        if row.number != file.answer.number
+    )
     write_yaml(copied / "plan.yaml", msgspec.structs.replace(file, point=other))
     document = show_document(copied, None)
     assert document.point == other

@@ -298,6 +298,7 @@ def test_a_stored_plan(make_point: Make) -> None:
         task=Task(name="classify"),
         metric=USE,
         need="latency <= 55 ms",
+        sha256="0" * 64,
         created="2026-11-27T18:00:00+00:00 by splitpoint 0.1.0",
         point=1,
         variant="int8",

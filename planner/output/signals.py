@@ -1,0 +1,50 @@
+"""Signals that end a command raise `KeyboardInterrupt`, so that what is unfinished is removed as after Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+__all__ = ["stop_on_signals"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+USUAL = (signal.SIG_DFL, signal.default_int_handler)
+PAUSE_S = 2.0  # repeated signals in it do not interrupt the removal of what is unfinished
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise `KeyboardInterrupt` within the block.
+
+    A signal that is ignored (nohup, a job in the background) or that somebody else handles keeps its handler. Other
+    threads than the main one cannot handle signals: nothing happens there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    last_s = -PAUSE_S
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= PAUSE_S:
+            last_s = time.monotonic()
+            raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) in USUAL}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
