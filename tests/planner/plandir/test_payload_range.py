@@ -64,7 +64,12 @@ def test_inputs_are_spread_over_the_data_and_no_more_than_asked(
 ) -> None:
     plan, dataset = opened
     seen: list[object] = []
-    monkeypatch.setattr(Plan, "head", lambda self, x: seen.append(x) or b"12345")
+
+    def head(self: Plan, x: object) -> bytes:
+        seen.append(x)
+        return b"12345"
+
+    monkeypatch.setattr(Plan, "head", head)
     measured = measure_payload_range(plan, dataset, inputs=3)
     assert (measured.n, len(seen)) == (3, 3 * (1 + len(CORRUPTIONS["picture"])))
     assert [x is dataset.samples[i].picture for i, x in zip((0, len(dataset) // 3), seen, strict=False)] == [True, True]
