@@ -65,6 +65,8 @@ def save_fitted(fitted: Sequence[FittedCodec]) -> bytes:
 
 def load_fitted(data: bytes) -> tuple[FittedCodec, ...]:
     """The codecs that `save_fitted` wrote; raises `CodecError` for anything else."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise CodecError(f"fitted codecs: expected bytes, got {type(data).__name__}")
     try:
         file = msgspec.msgpack.decode(data, type=_File)
         if file.format != FORMAT:
@@ -72,7 +74,7 @@ def load_fitted(data: bytes) -> tuple[FittedCodec, ...]:
         if hashlib.sha256(file.codecs).digest() != file.sha256:
             raise CodecError("fitted codecs: damaged, the hash does not match")
         rows = msgspec.msgpack.decode(file.codecs, type=list[_Stored])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"fitted codecs cannot be read: {error}") from None
     return tuple(_fitted(row) for row in rows)
 

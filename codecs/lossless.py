@@ -34,15 +34,19 @@ LOSSLESS: Mapping[str, Any] = {
 }
 
 
-def rebuild(name: str, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> Coder:
-    """A coder from its stored arrays; raises `CodecError` for an unknown name or bad arrays."""
-    kind = LOSSLESS.get(name)
+def rebuild(
+    kinds: Mapping[str, Any], name: object, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]
+) -> Coder:
+    """The coder `name` of `kinds` from its stored arrays; raises `CodecError` for an unknown name or bad arrays."""
+    kind = kinds.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise CodecError(f"unknown coder {name!r}; known: {', '.join(sorted(LOSSLESS))}")
+        raise CodecError(f"unknown coder {str(name)[:64]!r}; known: {', '.join(sorted(kinds))}")
     try:
         coder: Coder = kind.from_arrays(specs, arrays)
     except KeyError as error:
         raise CodecError(f"coder {name!r} has no array {error}") from None
     if coder.name != name:
         raise CodecError(f"the stored coder is {coder.name!r}, its description says {name!r}")
+    if unknown := sorted(set(arrays) - set(coder.arrays())):
+        raise CodecError(f"coder {name!r} has no use for the array {unknown[0]!r}")
     return coder

@@ -133,6 +133,8 @@ CODEC_IDS: Mapping[str, int] = {
 
 def get(name: str) -> Codec:
     """The tensor codec of that name; raises `CodecError` with the nearest names."""
+    if not isinstance(name, str):
+        raise CodecError(f"a codec's name is text, got {type(name).__name__}; known: {', '.join(sorted(REGISTRY))}")
     codec = REGISTRY.get(name)
     if codec is not None:
         return codec

@@ -1,12 +1,10 @@
-"""Coders to codec.npz and back: plain arrays in a zip with fixed dates, no pickles, every field checked."""
+"""Coders to codec.npz and back: plain arrays, no pickles, every field and every size checked."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import zipfile
-import zlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, TensorSpec
-from splitpoint.codecs.lossless import LOSSLESS
+from splitpoint.codecs.lossless import LOSSLESS, rebuild
 from splitpoint.codecs.lossy.tiles import LossyTileCoder
 from splitpoint.codecs.lossy.trellis import TrellisCoder
+from splitpoint.codecs.npz import npz_bytes, read_npz
 
-__all__ = ["CODERS", "load_coders", "npz_bytes", "save_coders"]
+__all__ = ["CODERS", "load_coders", "save_coders"]
 
 
 def __dir__() -> list[str]:
@@ -26,9 +25,12 @@ def __dir__() -> list[str]:
 
 
 FORMAT = 1
-DATE = (1980, 1, 1, 0, 0, 0)  # the first date a zip can hold: the same coders give the same bytes
-MAX_ENTRY_BYTES = 1 << 28
-MAX_ELEMENTS = 1 << 30
+MAX_BYTES = 1 << 28  # of codec.npz, and of all arrays in it together
+MAX_ABOUT_BYTES = 1 << 20  # of the description of a coder
+MAX_SPECS = 64  # tensors of a coder
+MAX_ELEMENTS = 1 << 28  # of a coder's tensors together
+MAX_AXES = 32  # that every numpy takes
+FIELD = re.compile(r"(0|[1-9][0-9]{0,3})\.([\w.]{1,64})", re.ASCII)
 DTYPES = frozenset(
     {"bool", "uint8", "int8", "uint16", "int16", "int32", "int64", "uint32", "float16", "float32", "float64"}
 )
@@ -44,20 +46,6 @@ CODERS: Mapping[str, Any] = {
 }
 
 
-def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """The bytes of an npz file; the same arrays give the same bytes (np.savez writes the time of day)."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", DATE)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-            archive.writestr(entry, content.getvalue())
-    return buffer.getvalue()
-
-
 def save_coders(coders: Sequence[Coder]) -> bytes:
     """The bytes of codec.npz: for each coder its name and specs as JSON, and its arrays."""
     entries: dict[str, Array] = {}
@@ -71,59 +59,58 @@ def save_coders(coders: Sequence[Coder]) -> bytes:
 
 def load_coders(source: bytes | Path) -> list[Coder]:
     """Rebuild the coders of a codec.npz; raises `CodecError` for anything that is not one."""
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-        entries = _read(data)
-    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise CodecError(f"codec file cannot be read: {error}") from None
+    entries = read_npz(_bytes_of(source), limit_bytes=MAX_BYTES)
     groups: dict[int, dict[str, Array]] = {}
     for name, array in entries.items():
-        place, _, field = name.removesuffix(".npy").partition(".")
-        if not place.isdigit() or not field:
+        found = FIELD.fullmatch(name)
+        if found is None:
             raise CodecError(f"codec file: unexpected entry {name!r}")
-        groups.setdefault(int(place), {})[field] = array
+        groups.setdefault(int(found[1]), {})[found[2]] = array
     if sorted(groups) != list(range(len(groups))) or not groups:
         raise CodecError(f"codec file: coders 0..n expected, got {sorted(groups)}")
     return [_coder(groups[place]) for place in range(len(groups))]
 
 
-def _read(data: bytes) -> dict[str, Array]:
-    entries: dict[str, Array] = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for info in archive.infolist():
-            if info.file_size > MAX_ENTRY_BYTES or info.filename in entries:
-                raise CodecError(f"codec file: entry {info.filename!r} is too large or there twice")
-            with archive.open(info) as stream:
-                content = stream.read(MAX_ENTRY_BYTES)
-            entries[info.filename] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return entries
+def _bytes_of(source: object) -> bytes:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if not isinstance(source, Path):
+        raise CodecError(f"codec file: expected bytes or a Path, got {type(source).__name__}")
+    try:
+        with source.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise CodecError(f"codec file cannot be read: {error}") from None
+    if len(data) > MAX_BYTES:
+        raise CodecError(f"codec file: more than {MAX_BYTES} bytes: {source}")
+    return data
 
 
 def _coder(arrays: dict[str, Array]) -> Coder:
     about = arrays.pop("about", None)
-    if about is None or about.dtype != np.uint8 or about.ndim != 1:
+    if about is None or about.dtype != np.uint8 or about.ndim != 1 or len(about) > MAX_ABOUT_BYTES:
         raise CodecError("codec file: a coder has no description")
     try:
         description = json.loads(about.tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CodecError(f"codec file: {error}") from None
     if not isinstance(description, dict) or set(description) != {"format", "coder", "specs"}:
         raise CodecError("codec file: a description has format, coder and specs")
     if description["format"] != FORMAT:
         raise CodecError(f"codec file: format {description['format']}, expected {FORMAT}")
-    kind = CODERS.get(description["coder"]) if isinstance(description["coder"], str) else None
-    if kind is None:
-        raise CodecError(f"codec file: unknown coder {description['coder']!r}; known: {', '.join(sorted(CODERS))}")
-    if not isinstance(description["specs"], list) or not description["specs"]:
-        raise CodecError("codec file: specs must be a list")
-    specs = tuple(_spec(item) for item in description["specs"])
-    try:
-        coder: Coder = kind.from_arrays(specs, arrays)
-    except KeyError as error:
-        raise CodecError(f"codec file: coder {description['coder']!r} has no array {error}") from None
-    if coder.name != description["coder"]:
-        raise CodecError(f"codec file: coder {coder.name!r} under the name {description['coder']!r}")
-    return coder
+    specs = _specs(description["specs"])
+    return rebuild(CODERS, description["coder"], specs, arrays)
+
+
+def _specs(items: object) -> tuple[TensorSpec, ...]:
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_SPECS:
+        raise CodecError(f"codec file: specs must be a list of 1 to {MAX_SPECS} tensors")
+    specs = tuple(_spec(item) for item in items)
+    if len({spec.name for spec in specs}) != len(specs):
+        raise CodecError("codec file: two tensors of a coder have one name")
+    if sum(spec.elements for spec in specs) > MAX_ELEMENTS:
+        raise CodecError(f"codec file: the tensors of a coder have more than {MAX_ELEMENTS} elements")
+    return specs
 
 
 def _spec(item: object) -> TensorSpec:
@@ -131,11 +118,15 @@ def _spec(item: object) -> TensorSpec:
     if not isinstance(item, dict) or set(item) != fields:
         raise CodecError(f"codec file: a tensor has the fields {sorted(fields)}")
     shape, axis = item["shape"], item["channel_axis"]
-    if not isinstance(shape, list) or not shape or not all(_whole(n, 1, MAX_ELEMENTS) for n in shape):
+    if not isinstance(shape, list) or not 1 <= len(shape) <= MAX_AXES:
+        raise CodecError(f"codec file: expected a shape of 1 to {MAX_AXES} numbers")
+    if not all(_whole(n, 1, MAX_ELEMENTS) for n in shape):
         raise CodecError(f"codec file: shape {shape!r}")
     if float(np.prod([float(n) for n in shape])) > MAX_ELEMENTS:
         raise CodecError(f"codec file: shape {shape} has more than {MAX_ELEMENTS} elements")
-    if not isinstance(item["name"], str) or not isinstance(item["side"], bool) or item["dtype"] not in DTYPES:
+    if not isinstance(item["name"], str) or not isinstance(item["side"], bool):
+        raise CodecError(f"codec file: tensor {item['name']!r}, side {item['side']!r}")
+    if not isinstance(item["dtype"], str) or item["dtype"] not in DTYPES:
         raise CodecError(f"codec file: tensor {item['name']!r} of type {item['dtype']!r}")
     bounds = item["low"], item["high"]
     if bounds != (None, None):

@@ -28,7 +28,7 @@ ORDER = {
     "profiles": ("errors", "units", "files", "network", "machine", "link", "measurement", "library"),
     "codecs": (
         *("contract", "coders", "pictures", "transforms", "quantizers", "lossless", "lossy"),
-        *("store", "fitted", "container", "registry", "speed"),
+        *("npz", "store", "fitted", "container", "registry", "speed"),
     ),
     "planner": (
         *("deploy", "values", "limits", "samples", "cuts", "cost", "choice", "coding", "quality", "setup", "networks"),

@@ -37,6 +37,7 @@ FIRST_WEIGHT = (1 << 16) * 3 // 10  # of each of the five predictions
 TRAINING_SYMBOLS = 3_000_000  # about half a second
 MOST_BYTES_A_SYMBOL = 36  # 20 questions at up to 12 bits, 36 plain bits, a sign at up to 6
 SLACK_BYTES = 64
+WIDEST = (1 << kernel.MAX_EXPONENT) - 1  # difference of two symbols: the kernel's Exp-Golomb number holds more
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ class ContextCoder:
     def __init__(self, *, specs: tuple[TensorSpec, ...], model: Model) -> None:
         self.specs = specs
         self.model = model
-        self._spec = symbol_spec(specs)
+        self._spec = _check_range(symbol_spec(specs))
 
     def encode(self, tensors: Mapping[str, Array]) -> bytes:
         """Code the tensors."""
@@ -93,7 +94,7 @@ class ContextCoder:
     @classmethod
     def from_arrays(cls, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> ContextCoder:
         """Rebuild; raises `CodecError`."""
-        spec = symbol_spec(specs)
+        spec = _check_range(symbol_spec(specs))
         count, _ = channels(spec)
         expected = {
             "centers": ((count,), "int32", spec.low, spec.high),
@@ -107,9 +108,7 @@ class ContextCoder:
             x = arrays[name]
             if x.shape != shape or x.dtype != np.dtype(dtype):
                 raise CodecError(f"context coder: {name!r} must be {dtype}{shape}, got {x.dtype}{x.shape}")
-            assert low is not None
-            assert high is not None
-            if int(x.min()) < low or int(x.max()) > high:
+            if low is None or high is None or int(x.min()) < low or int(x.max()) > high:
                 raise CodecError(f"context coder: {name!r} leaves {low}..{high}")
         return cls(specs=specs, model=Model(**{name: arrays[name] for name in expected}))
 
@@ -144,6 +143,13 @@ class ContextCode:
             centred = symbols - centers[:, None]
             _run(kernel.TRAIN, centred, spec, model, model.state, model.seen, model.weights, np.zeros(1, np.uint8))
         return ContextCoder(specs=tuple(specs), model=model)
+
+
+def _check_range(spec: TensorSpec) -> TensorSpec:
+    """The spec, when every symbol has a code; raises `CodecError`."""
+    if spec.low is None or spec.high is None or spec.high - spec.low > WIDEST:
+        raise CodecError(f"context coder: expected a range of up to {WIDEST}, got {spec.low}..{spec.high}")
+    return spec
 
 
 def _run(

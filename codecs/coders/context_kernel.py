@@ -21,6 +21,7 @@ __all__ = [
     "ENCODE",
     "HEAVIEST",
     "INPUTS",
+    "MAX_EXPONENT",
     "NODES",
     "TRAIN",
     "code",

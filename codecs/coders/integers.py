@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.codecs.coders.layout import check_tensors
+from splitpoint.codecs.coders.layout import as_bytes, check_tensors
 from splitpoint.codecs.coders.rans import RansCoder, frequencies
 from splitpoint.codecs.contract.protocol import Array, CodecError, PayloadError, TensorSpec
 
@@ -95,9 +95,11 @@ class IntegerCoder:
     def decode(self, payload: bytes) -> dict[str, Array]:
         """Give the tensor back; raises `PayloadError`."""
         (spec,) = self.specs
+        payload = as_bytes(payload)
         if not payload or payload[0] > DIFFERENCES:
             raise PayloadError("integers: the first byte must be 0, 1 or 2")
         if payload[0] == PLAIN:
+            _check_length(payload[1:], spec.elements * self.width)
             offset = _unpack_bits(payload[1:], np.full(spec.elements, self.width, np.int64))
             values = (offset + np.int64(self.low).view(np.uint64)).view(np.int64)
         else:
@@ -258,8 +260,7 @@ def _unpack_bits(data: bytes, width: NDArray[np.int64]) -> Words:
     """The inverse of `_pack_bits`; raises `PayloadError` for another length or bits set behind the last one."""
     start = np.concatenate([[0], np.cumsum(width)])
     total = int(start[-1])
-    if len(data) != (total + 7) // 8:
-        raise PayloadError(f"integers: expected {(total + 7) // 8} bytes of plain bits, got {len(data)}")
+    _check_length(data, total)
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     if bits[total:].any():
         raise PayloadError("integers: bits are set behind the last number")
@@ -268,6 +269,11 @@ def _unpack_bits(data: bytes, width: NDArray[np.int64]) -> Words:
         has = width > place
         words[has] |= bits[(start[1:] - 1 - place)[has]].astype(np.uint64) << np.uint64(place)
     return words
+
+
+def _check_length(data: bytes, bits: int) -> None:
+    if len(data) != (bits + 7) // 8:
+        raise PayloadError(f"integers: expected {(bits + 7) // 8} bytes of plain bits, got {len(data)}")
 
 
 def _length_bytes(length: int) -> bytes:

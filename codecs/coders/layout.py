@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from splitpoint.codecs.contract.protocol import Array, CodecError, PayloadError, TensorSpec
 
 __all__ = [
+    "as_bytes",
     "channels",
     "check_tensors",
     "from_channels",
@@ -19,6 +20,7 @@ __all__ = [
     "side_bytes",
     "split_side",
     "symbol_spec",
+    "text_of",
     "to_channels",
 ]
 
@@ -27,20 +29,46 @@ def __dir__() -> list[str]:
     return __all__
 
 
+INT32 = np.iinfo(np.int32)  # symbols are coded as these
+
+
+def as_bytes(payload: object) -> bytes:
+    """A payload as bytes, also where it is a bytearray or a memoryview; raises `PayloadError` for anything else."""
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise PayloadError(f"a payload is bytes, got {type(payload).__name__}")
+    return bytes(payload)
+
+
+def text_of(array: Array) -> str:
+    """A name that is stored as bytes; "" for what is none."""
+    short = array.dtype == np.uint8 and array.size <= LONGEST_NAME
+    return array.tobytes().decode("ascii", "replace") if short else ""
+
+
+LONGEST_NAME = 64
+
+
 def symbol_spec(specs: Sequence[TensorSpec]) -> TensorSpec:
     """The one tensor of bounded integers that an entropy coder codes; `CodecError` when there is not exactly one."""
     found = [spec for spec in specs if not spec.side]
     if len(found) != 1 or found[0].low is None or found[0].high is None:
         raise CodecError(f"an entropy coder needs one bounded symbol tensor, got {[spec.name for spec in found]}")
+    low, high = found[0].low, found[0].high
+    if low < INT32.min or high > INT32.max or high - low > INT32.max:
+        raise CodecError(f"an entropy coder codes symbols of 31 bits, got {low}..{high} in {found[0].name!r}")
     return found[0]
 
 
 def check_tensors(specs: Sequence[TensorSpec], tensors: Mapping[str, Array]) -> None:
     """Raise `CodecError` unless every tensor of `specs` is there with its shape, type and range."""
+    if not isinstance(tensors, Mapping):
+        raise CodecError(f"expected arrays by name ({[spec.name for spec in specs]}), got {type(tensors).__name__}")
     for spec in specs:
         if spec.name not in tensors:
-            raise CodecError(f"tensor {spec.name!r} is missing, got {sorted(tensors)}")
+            raise CodecError(f"tensor {spec.name!r} is missing, got {sorted(map(str, tensors))}")
         x = tensors[spec.name]
+        if not isinstance(x, np.ndarray):
+            raise CodecError(f"tensor {spec.name!r}: expected an array, got {type(x).__name__}")
         if x.shape != spec.shape or x.dtype != np.dtype(spec.dtype):
             raise CodecError(f"tensor {spec.name!r}: expected {spec.dtype}{spec.shape}, got {x.dtype}{x.shape}")
         if spec.low is not None and spec.high is not None and x.size:
@@ -81,6 +109,7 @@ def join_side(specs: Sequence[TensorSpec], tensors: Mapping[str, Array]) -> byte
 
 def split_side(specs: Sequence[TensorSpec], payload: bytes) -> tuple[dict[str, Array], bytes]:
     """Side tensors and the rest of the payload; raises `PayloadError`."""
+    payload = as_bytes(payload)
     need = side_bytes(specs)
     if len(payload) < need:
         raise PayloadError(f"truncated: {need} bytes of side information expected, got {len(payload)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from splitpoint.codecs.coders.layout import check_tensors, raw_from_bytes, raw_to_bytes
+from splitpoint.codecs.coders.layout import as_bytes, check_tensors, raw_from_bytes, raw_to_bytes
 from splitpoint.codecs.contract.protocol import Array, PayloadError, TensorSpec
 
 __all__ = ["Raw", "RawCoder"]
@@ -31,6 +31,7 @@ class RawCoder:
 
     def decode(self, payload: bytes) -> dict[str, Array]:
         """Give the tensors back; raises `PayloadError`."""
+        payload = as_bytes(payload)
         sizes = [spec.elements * np.dtype(spec.dtype).itemsize for spec in self.specs]
         if len(payload) != sum(sizes):
             raise PayloadError(f"raw payload: expected {sum(sizes)} bytes, got {len(payload)}")

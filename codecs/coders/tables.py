@@ -78,14 +78,17 @@ def check_counts(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], table
         values.dtype != np.dtype(dtype)
         or values.ndim != 2
         or not 2 <= values.shape[1] <= MAX_COLUMNS
-        or not len(values)
+        or not 1 <= len(values) <= MAX_TABLES + 1
     ):
-        raise CodecError(f"coder table: expected {dtype} (tables, 2..{MAX_COLUMNS}), got {values.dtype}{values.shape}")
+        raise CodecError(
+            f"coder table: expected {dtype} (1..{MAX_TABLES + 1} tables, 2..{MAX_COLUMNS} columns), "
+            f"got {values.dtype}{values.shape}"
+        )
     count, _ = channels(spec)
     if rows.shape != (count,) or rows.dtype != np.uint16 or int(rows.max()) >= len(values):
         raise CodecError(f"coder table: expected a table below {len(values)} for each of {count} channels")
     assert spec.low is not None
-    assert spec.high is not None
+    assert spec.high is not None  # symbol_spec gave it for having both
     start = int(first[0])
     if start < spec.low or start + values.shape[1] - 2 > spec.high:
         raise CodecError(f"coder table: symbols {start}.. leave the tensor's range {spec.low}..{spec.high}")

@@ -297,18 +297,20 @@ def per_channel_shape(values: Array, ndim: int, axis: int | None) -> Array:
 
 def check_request(codec: Codec, activations: Array, rate: int) -> tuple[int, ...]:
     """The shape of one input; raises `FitError` for what the codec refuses, `CodecError` for an unknown rate."""
-    shape = (1, *activations.shape[1:])
     check_activations(activations, codec.name)
+    shape = (1, *activations.shape[1:])
     refusal = codec.refuses(shape, str(activations.dtype))
     if refusal is not None:
         raise FitError(refusal)
-    if not 0 <= rate < len(codec.rates):
-        raise CodecError(f"{codec.name} has rates 0..{len(codec.rates) - 1}, not {rate}")
+    if not isinstance(rate, int | np.integer) or not 0 <= rate < len(codec.rates):
+        raise CodecError(f"{codec.name} has rates 0..{len(codec.rates) - 1}, not {rate!r}")
     return shape
 
 
 def check_activations(activations: Array, name: str) -> None:
     """Raise `FitError` for no inputs, NaN, infinity, or magnitudes whose differences overflow float32."""
+    if not isinstance(activations, np.ndarray):
+        raise FitError(f"{name}: activations (N, ...) expected as an array, got {type(activations).__name__}")
     if activations.ndim < 2 or len(activations) == 0 or activations.size == 0:
         raise FitError(f"{name}: activations (N, ...) with N >= 1 expected, got {activations.shape}")
     if activations.dtype.kind != "f":

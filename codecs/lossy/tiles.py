@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.codecs.coders.layout import channels, check_tensors
+from splitpoint.codecs.coders.layout import as_bytes, channels, check_tensors, text_of
 from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import (
     Array,
@@ -91,6 +91,7 @@ class LossyTileCoder:
     def decode(self, payload: bytes) -> dict[str, Array]:
         """Give the coded tensor; raises `PayloadError`."""
         [spec] = self.specs
+        payload = as_bytes(payload)
         count, _ = channels(spec)
         if len(payload) < 4 * count:
             raise PayloadError(f"truncated: {4 * count} bytes of ranges expected, got {len(payload)}")
@@ -114,7 +115,7 @@ class LossyTileCoder:
     def from_arrays(cls, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> LossyTileCoder:
         """Rebuild; raises `CodecError`."""
         kind, quality = arrays["kind"], arrays["quality"]
-        text = kind.tobytes().decode("ascii", "replace") if kind.dtype == np.uint8 else ""
+        text = text_of(kind)
         if text not in OPTIONS or quality.shape != (1,) or quality.dtype != np.int64 or not 0 <= quality[0] <= 100:
             raise CodecError(f"lossy tile coder: unknown format {text!r} or quality")
         if len(specs) != 1 or specs[0].dtype != "float32":

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.coders.jit import Kernel
-from splitpoint.codecs.coders.layout import check_tensors
+from splitpoint.codecs.coders.layout import check_tensors, text_of
 from splitpoint.codecs.contract.preset import CoderFit, Layout
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, Context, PayloadError, Rate, TensorSpec
-from splitpoint.codecs.lossless import rebuild
+from splitpoint.codecs.lossless import LOSSLESS, rebuild
 from splitpoint.codecs.quantizers.lloyd import lloyd_levels, training_samples
 from splitpoint.codecs.quantizers.uniform import bit_rates
 
@@ -131,7 +131,7 @@ class TrellisCoder:
             raise CodecError("trellis coder: one float32 tensor expected")
         levels = check_levels(arrays["levels"])
         inside = {name.removeprefix("inner_"): x for name, x in arrays.items() if name.startswith("inner_")}
-        inner = rebuild(arrays["coder"].tobytes().decode("ascii", "replace"), _index_specs(specs, levels), inside)
+        inner = rebuild(LOSSLESS, text_of(arrays["coder"]), _index_specs(specs, levels), inside)
         return cls(specs=specs, levels=levels, inner=inner)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from splitpoint.codecs.coders.layout import as_bytes
 from splitpoint.codecs.contract.protocol import CodecError, Rate
 from splitpoint.codecs.pictures.files import read_pixels
 from splitpoint.codecs.pictures.jpeg import jpeg_bytes
@@ -57,12 +58,16 @@ class PictureCodec:
         return None
 
     def encode(self, picture: Picture, rate: int) -> bytes:
-        """Code a picture (H, W, 3) at rate index `rate`."""
+        """Code a picture (H, W, 3) at rate index `rate`; raises `CodecError`."""
+        if not isinstance(picture, np.ndarray):
+            raise CodecError(f"{self.name}: expected a uint8 picture (H, W, 3), got {type(picture).__name__}")
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
             raise CodecError(f"{self.name}: expected a uint8 picture (H, W, 3), got {picture.dtype}{picture.shape}")
         refusal = self.refuses((picture.shape[0], picture.shape[1]))
         if refusal is not None:
             raise CodecError(refusal)
+        if not isinstance(rate, int | np.integer) or not 0 <= rate < len(self.rates):
+            raise CodecError(f"{self.name} has rates 0..{len(self.rates) - 1}, not {rate!r}")
         image = Image.fromarray(np.ascontiguousarray(picture))
         size = self._coded_size(picture.shape[0], picture.shape[1])
         if size != image.size:
@@ -78,6 +83,9 @@ class PictureCodec:
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Picture:
         """Give the picture (H, W, 3) of `size` = (H, W) back, upscaled when it was reduced; raises `PayloadError`."""
+        data = as_bytes(data)
+        if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+            raise CodecError(f"{self.name}: expected the size (height, width) of a picture, got {size!r}")
         width, height = self._coded_size(*size)
         pixels = read_pixels(data, self.format, (height, width), ("RGB",), name=self.name)
         if (height, width) == size:

@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from splitpoint.codecs.coders.layout import channels, check_tensors, from_channels, join_side, split_side, symbol_spec
+from splitpoint.codecs.coders.layout import (
+    channels,
+    check_tensors,
+    from_channels,
+    join_side,
+    split_side,
+    symbol_spec,
+    text_of,
+)
 from splitpoint.codecs.contract.protocol import Array, CodecError, FitError, TensorSpec
 from splitpoint.codecs.pictures.files import read_pixels
 from splitpoint.codecs.pictures.hevc import decode_grey, encode_grey, missing_hevc
@@ -155,7 +163,7 @@ class TileCoder:
     def from_arrays(cls, specs: tuple[TensorSpec, ...], arrays: Mapping[str, Array]) -> TileCoder:
         """Rebuild; raises `CodecError`."""
         kind = arrays["kind"]
-        text = kind.tobytes().decode("ascii", "replace") if kind.dtype == np.uint8 else ""
+        text = text_of(kind)
         known: tuple[Format, ...] = ("png", "webp", "jxl")
         for name in known:
             if text == name:

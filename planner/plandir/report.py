@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
-from splitpoint.codecs.store import npz_bytes
+from splitpoint.codecs.npz import npz_bytes
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.file_names import REFERENCE, WHOLE
 from splitpoint.planner.deploy.plan import Plan

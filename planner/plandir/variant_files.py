@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
-from splitpoint.codecs.store import npz_bytes
+from splitpoint.codecs.npz import npz_bytes
 from splitpoint.planner.deploy.file_names import HEAD, REFERENCE, REPORT, VARIANT, VARIANTS, WHOLE
 from splitpoint.planner.deploy.schema import IOTensor, ModelSource
 from splitpoint.planner.deploy.stored import StoredPlan

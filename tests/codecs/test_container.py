@@ -20,8 +20,9 @@ from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.container import MAX_TENSORS, Frame, pack, unpack
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, PayloadError, TensorSpec
+from splitpoint.codecs.npz import npz_bytes
 from splitpoint.codecs.registry import CODEC_IDS
-from splitpoint.codecs.store import CODERS, load_coders, npz_bytes, save_coders
+from splitpoint.codecs.store import CODERS, load_coders, save_coders
 
 PLAN = bytes(range(8))
 SPEC = TensorSpec(name="symbols", shape=(1, 3, 4, 4), dtype="int16", low=-32767, high=32767, channel_axis=1, group=3)
