@@ -130,7 +130,7 @@ def run_targets(
 
 def _run_slice(target: Target, tally: Tally, cases: int, until: float) -> None:
     end = min(time.monotonic() + SLICE_S, until)
-    faulthandler.dump_traceback_later(HANG_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(HANG_S, exit=True, file=2)  # standard error
     try:
         while tally.next < cases and time.monotonic() < end:
             tally.run(target)
