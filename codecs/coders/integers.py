@@ -199,6 +199,9 @@ def _check_specs(specs: Sequence[TensorSpec]) -> None:
 
 
 def _limits(spec: TensorSpec) -> tuple[int, int]:
+    """The least and the largest number of the tensor: those that are given, else those of its type."""
+    if spec.low is not None and spec.high is not None:
+        return spec.low, spec.high
     if spec.dtype == "bool":
         return 0, 1
     limits = np.iinfo(spec.dtype)

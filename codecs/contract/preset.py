@@ -222,9 +222,9 @@ class Preset:
         return self.coder
 
     def _fit_tensor(self, activations: Array, rates: Sequence[int], context: Context) -> tuple[FittedCodec, ...]:
-        shape = (1, *activations.shape[1:])
         for rate in rates:
             check_request(self, activations, rate)
+        shape = (1, *activations.shape[1:])
         transform, coefficients = _transformed(self.transform, activations, context)
         return tuple(self._fit_rate(rate, shape, transform, coefficients, context) for rate in rates)
 

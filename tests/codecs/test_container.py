@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -227,3 +228,58 @@ def test_an_entry_that_unpacks_to_too_much_is_refused() -> None:
             entry.write(bytes(1 << 26))
     with pytest.raises(CodecError, match="too large"):
         load_coders(buffer.getvalue())
+
+
+HOSTILE = {
+    "shape of too many elements": about(shape=[1, 3, 1 << 14, 1 << 14]),
+    "shape of too many axes": about(shape=[1] * 33),
+    "shape that is text": about(shape="1, 3"),
+    "type that is a list": about(dtype=["int16"]),
+    "range of 33 bits": about(dtype="int64", low=-(2**33), high=2**33),
+    "deep": np.frombuffer(b"[" * 100_000, np.uint8),
+    "long": np.frombuffer(b'"' + b" " * (2 << 20) + b'"', np.uint8),
+    "number of 400 digits": about(low=-(10**400)),
+    "no number": about(low=float("nan")),
+    "coder that is null": about(coder=None),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_description_is_refused(name: str) -> None:
+    with pytest.raises(CodecError):
+        load_coders(changed("2.about", HOSTILE[name]))
+
+
+def test_tensors_of_one_name_and_too_many_of_them_are_refused() -> None:
+    with np.load(io.BytesIO(save_coders(coders()))) as arrays:
+        (spec,) = json.loads(arrays["2.about"].tobytes())["specs"]
+    for specs, reason in (([spec, spec], "one name"), ([spec] * 65, "1 to 64")):
+        with pytest.raises(CodecError, match=reason):
+            load_coders(changed("2.about", about(specs=specs)))
+
+
+@pytest.mark.parametrize("name", ["2.more", "0.table", "2.table2"])
+def test_an_array_that_the_coder_does_not_need_is_refused(name: str) -> None:
+    with pytest.raises(CodecError, match="has no use for the array"):
+        load_coders(changed(name, np.zeros(3, np.uint8)))
+
+
+@pytest.mark.parametrize("name", ["0.", ".about", "²", "²..about", "00.about", "99999.about", "0.a b", "0." + "a" * 65])
+def test_names_of_entries_are_strict(name: str) -> None:
+    with pytest.raises(CodecError, match="unexpected entry"):
+        load_coders(changed(name, np.zeros(3, np.uint8)))
+
+
+def test_small_files_do_not_make_large_tables() -> None:
+    """Zeros pack to a thousandth, and the tables that decoding needs are 16 times as large as what is stored."""
+    many = np.zeros((20_000, 1025), np.uint8)
+    many[:, -2:] = 1  # a complete prefix code with an escape
+    wide = changed("1.lengths", many)
+    tracemalloc.start()
+    with pytest.raises(CodecError, match="257 tables"):
+        load_coders(wide)
+    assert tracemalloc.get_traced_memory()[1] < 4 * many.nbytes
+    tracemalloc.stop()
+    zeros = np.zeros(40 << 20, np.uint8)
+    with pytest.raises(CodecError, match="its arrays are too large: 293"):
+        load_coders(npz_bytes({f"{i}.about": zeros for i in range(7)}))

@@ -105,8 +105,11 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
 
 @contextlib.contextmanager
 def opened_picture(path: Path) -> Iterator[ImageFile]:
-    """The picture's file as `Image.open` gives it, not yet decoded; raises what Pillow raises."""
-    with path.open("rb") as stream, _identify(stream) as image:
+    """The picture of a file, which may be named by text, as `Image.open` gives it: not decoded yet.
+
+    Raises what Pillow raises.
+    """
+    with Path(path).open("rb") as stream, _identify(stream) as image:
         yield image
 
 

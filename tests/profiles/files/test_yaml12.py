@@ -95,7 +95,7 @@ def test_errors_escape_what_they_quote_and_quote_its_beginning() -> None:
     [
         pytest.param("1_ s", id="float() does not take it"),
         pytest.param("1__0 s", id="nor this"),
-        pytest.param("1" * 100_000 + "\nx", id="splits of the digits"),
+        pytest.param("1" * 100_000 + "x\ny", id="splits of the digits"),
         pytest.param("1e-999999999 s", id="a power of ten of gigabytes"),
         pytest.param("0e999999999 s", id="the same for zero"),
         pytest.param("x" * 1_000_000, id="long"),
@@ -103,7 +103,7 @@ def test_errors_escape_what_they_quote_and_quote_its_beginning() -> None:
 )
 def test_text_that_is_no_quantity_is_one_short_error(text: str) -> None:
     with pytest.raises(UnitError) as caught:
-        parse(text, "s", gt=0)
+        parse(text, "s", ge=0)
     assert len(str(caught.value)) < 1000
 
 

@@ -160,6 +160,11 @@ def test_what_is_no_picture_is_damaged(tmp_path: Path, content: bytes) -> None:
     assert caught.value.at == str(tmp_path / "x.png")
 
 
+def test_a_picture_may_be_named_by_text(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(FILES["RGB.png"])
+    assert open_picture(str(tmp_path / "x.png")).size == (60, 40)  # type: ignore[arg-type]  # as README.md does
+
+
 def test_what_is_missing_or_a_folder_is_not_damaged(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.png", tmp_path):
         with pytest.raises(ProfileError) as caught:
