@@ -1,4 +1,4 @@
-"""Signals that end a command raise `KeyboardInterrupt`, so that what is unfinished is removed as after Ctrl-C."""
+"""Signals that end a command raise a `KeyboardInterrupt`, so that what is unfinished is removed as after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["stop_on_signals"]
+__all__ = ["SignalError", "stop_on_signals"]
 
 
 def __dir__() -> list[str]:
@@ -21,9 +21,17 @@ USUAL = (signal.SIG_DFL, signal.default_int_handler)
 PAUSE_S = 2.0  # repeated signals in it do not interrupt the removal of what is unfinished
 
 
+class SignalError(KeyboardInterrupt):
+    """A signal asked the command to end.
+
+    No plain `KeyboardInterrupt`: where that passes through ``exec`` of a text, as when a module with dataclasses is
+    imported, ``python -m`` ends itself by SIGINT at last, in place of the exit code that `sys.exit` got.
+    """
+
+
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise `KeyboardInterrupt` within the block.
+    """SIGINT, SIGTERM and SIGHUP raise `SignalError` within the block.
 
     A signal that is ignored (nohup, a job in the background) or that somebody else handles keeps its handler. Other
     threads than the main one cannot handle signals: nothing happens there.
@@ -37,7 +45,7 @@ def stop_on_signals() -> Iterator[None]:
         nonlocal last_s
         if time.monotonic() - last_s >= PAUSE_S:
             last_s = time.monotonic()
-            raise KeyboardInterrupt
+            raise SignalError
 
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) in USUAL}

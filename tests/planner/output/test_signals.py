@@ -149,6 +149,15 @@ def test_a_second_signal_does_not_interrupt_the_removal(number: signal.Signals) 
     assert signal.getsignal(number) == before
 
 
+def test_a_signal_while_a_module_is_imported(tmp_path: Path) -> None:
+    text = "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"  # as dataclasses are made
+    code = f"import sys, splitpoint.planner.output.ending as e; sys.exit(e.run_to_end(lambda: exec({text!r})))"
+    (tmp_path / "command.py").write_text(code)
+    command = [sys.executable, "-m", "command"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted: nothing was written\n")
+
+
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None], ids=["ignored", "handled"])
 def test_what_ignores_or_handles_a_signal_already_keeps_it(handler: signal.Handlers) -> None:
     before = signal.signal(signal.SIGHUP, handler)
