@@ -19,8 +19,9 @@ from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.file_names import HEAD, PLAN, REPORT, TAIL, WHOLE
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import PlanFile
+from splitpoint.planner.deploy.schema import PayloadRange, PlanFile
 from splitpoint.planner.deploy.task import Task
+from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import listed_files
 from splitpoint.planner.plandir.report import check_trusted, declared, plan_input, run_report
 from splitpoint.planner.quality.detection.coco import INSTALL
@@ -53,6 +54,8 @@ OUTPUT_TOLERANCE = 0.05  # of an output's relative error: a symbol that moves is
 OUTPUT_ROUNDING = 1e-4  # added: float32 sums in another order, where a codec loses nothing
 LATENCY_TOLERANCE = 0.25  # shared hosts move by this much between two runs; both spreads are printed
 LATENCY_ROUNDS = 20
+LENGTHS = ("clean_p95_bytes", "clean_max_bytes", "corrupted_p95_bytes", "corrupted_max_bytes")
+LENGTH_ROUNDING = 4  # bytes, of a single payload
 SHOWN = 5  # names in a line
 
 
@@ -234,7 +237,9 @@ def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check
         missing = error
         metric_of = make_metric(Task(name="tensor"), file.model.outputs, "unsplit", input_shape=shape)
     try:
-        got = run_report(plan, dataset, metric_of)
+        lengths: list[int] = []
+        got = run_report(plan, dataset, metric_of, sent=lengths.append)
+        measured = measure_payload_range(plan, dataset, lengths)
     except (ProfileError, CodecError) as error:
         for name in ("payload", metric):
             yield _failed(name, error)
@@ -247,11 +252,26 @@ def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check
         text=f"{format_bytes(got.payload_bytes)} measured, {format_bytes(planned.payload_bytes)} planned"
         f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
+    if file.payload_range is not None:
+        yield _payload_range(measured, file.payload_range)
     yield from _quality(file, got, planned) if missing is None else _unchecked(missing, planned)
     reads = metric_of.reads if missing is None else file.task.outputs
     others = [other.name for other in planned.output_errors if reads and other.name not in reads]
     if others:
         yield _other_outputs(others, got, planned)
+
+
+def _payload_range(got: PayloadRange, planned: PayloadRange) -> Check:
+    """The longest payloads, of clean and of corrupted inputs."""
+    pairs = [(getattr(got, name), getattr(planned, name)) for name in LENGTHS]
+    good = all(abs(a - b) <= PAYLOAD_TOLERANCE * b + LENGTH_ROUNDING for a, b in pairs)
+    measured, expected = (", ".join(format_bytes(pair[i]) for pair in pairs) for i in (0, 1))
+    return Check(
+        name="payload range",
+        status="passed" if good else "failed",
+        text=f"95 % and most of clean, of corrupted inputs: {measured} measured, {expected} planned (tolerance"
+        f" {100 * PAYLOAD_TOLERANCE:.0f} %)",
+    )
 
 
 def _quality(file: PlanFile, got: Accuracy, planned: Accuracy) -> Iterator[Check]:

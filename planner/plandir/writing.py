@@ -33,6 +33,7 @@ from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import CodecChoice, CutChoice, PlanFile, PointFile
 from splitpoint.planner.plandir.describe import describe_plan, now
 from splitpoint.planner.plandir.front import front_text
+from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import Place, claimed, placed
 from splitpoint.planner.plandir.report import check_trusted, declared, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
@@ -146,6 +147,7 @@ def export_point(
             predicted=chosen.predicted,
             search=chosen.search,
             report=None,
+            payload_range=None,
         )
 
     with claimed(directory) as place:
@@ -177,7 +179,14 @@ def _finish(
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
     metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.inputs[0].shape)
-    return msgspec.structs.replace(file, report=run_report(plan, dataset, metric, advance=advance))
+    lengths: list[int] = []
+
+    def sent(length: int) -> None:
+        lengths.append(length)
+        advance()
+
+    report = run_report(plan, dataset, metric, sent=sent)
+    return msgspec.structs.replace(file, report=report, payload_range=measure_payload_range(plan, dataset, lengths))
 
 
 def _write_description(folder: Path, file: PlanFile) -> None:
