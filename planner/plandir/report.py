@@ -93,7 +93,7 @@ def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:
         names = [tensor.name for tensor in model.outputs]
         yield from (dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True))
         return
-    whole = open_session(plan.model(WHOLE), level="all", name=plan.stored.at(WHOLE))
+    whole = open_session(plan.read(WHOLE), level="all", name=plan.stored.at(WHOLE))
     for sample in dataset.samples:
         x = network_input(sample, dataset.spec)
         exact = whole.run(x if isinstance(x, Mapping) else {model.inputs[0].name: x})
@@ -102,7 +102,7 @@ def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:
 
 def _stored_references(plan: Plan) -> list[Array]:
     """The arrays of reference.npz, (N, ...) each, in the order of the outputs."""
-    arrays = read_arrays(plan.stored.read(REFERENCE), at=plan.stored.at(REFERENCE))
+    arrays = read_arrays(plan.read(REFERENCE), at=plan.stored.at(REFERENCE))
     names = [f"out{i}" for i in range(len(plan.file.model.outputs))]
     if set(arrays) != set(names):
         raise ProfileError(f"expected the arrays {names}, got {sorted(arrays)}", at=plan.stored.at(REFERENCE))

@@ -116,7 +116,8 @@ def export_point(
             fix="plan again without --no-data",
         )
     prefix = f"{POINTS}/{number}/"
-    point = {name.removeprefix(prefix): stored.read(name) for name in plan.file.contents if name.startswith(prefix)}
+    names = [name for name in plan.file.contents if name.startswith(prefix)]
+    point = {name.removeprefix(prefix): plan.read(name) for name in names}
     if POINT not in point:
         known = sorted(int(name.split("/")[1]) for name in plan.file.contents if name.endswith(f"/{POINT}"))
         points = f"points: {known[0]} to {known[-1]}" if known else "plan again"
@@ -128,7 +129,7 @@ def export_point(
         template = msgspec.structs.replace(template, model=found.model, input=found.input)
     elif variant != plan.file.variant:
         raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
-    whole = plan.model(origin + WHOLE)
+    whole = plan.read(origin + WHOLE)
     graph = load_canonical(whole, name=template.model.name, source=template.model.source)
     if graph.sha256 != template.model.sha256:
         raise ProfileError("the canonical form of whole.onnx changed", at=stored.at(origin + WHOLE), fix="plan again")
@@ -152,10 +153,10 @@ def export_point(
 
     with claimed(directory) as place:
         with placed(place) as folder:
-            _write_all(folder, {name: stored.read(name) for name in plan.file.contents})
+            _write_all(folder, {name: plan.read(name) for name in plan.file.contents})
             listed = {**plan.file.files, **plan.file.contents}
             kept = [name for name in (WHOLE, REPORT, REFERENCE) if origin + name in listed]
-            _write_all(folder, {name: stored.read(origin + name) for name in kept})
+            _write_all(folder, {name: plan.read(origin + name) for name in kept})
             _write_description(folder, _finish(folder, graph, point, describe, advance))
         return Plan.load(place.target)
 

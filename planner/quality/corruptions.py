@@ -74,8 +74,8 @@ def _random_pixels(picture: Array, rng: np.random.Generator) -> Array:
 
 def _checkerboard(picture: Array, rng: np.random.Generator) -> Array:
     """Black and white in fields of one pixel; which of the two comes first is drawn."""
-    rows, columns = np.indices(picture.shape[:2])
-    fields = np.asarray((rows + columns + rng.integers(2)) % 2 * (LEVELS - 1))
+    diagonal: Array = np.indices(picture.shape[:2]).sum(axis=0)  # (H, W)
+    fields = (diagonal + int(rng.integers(2))) % 2 * (LEVELS - 1)
     return np.broadcast_to(fields[:, :, None], picture.shape).astype(np.uint8)
 
 

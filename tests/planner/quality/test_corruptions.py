@@ -90,7 +90,7 @@ def test_tensors() -> None:
 
 
 def test_several_tensors_each_by_its_kind() -> None:
-    arrays: dict[str, NDArray[Any]] = {"ids": TOKENS, "x": FLOATS}
+    arrays: dict[str, Array] = {"ids": TOKENS, "x": FLOATS}
     assert corruption_names(arrays) == ("gaussian noise", "shuffled", "scaled by 2", "uniform")
     noisy, uniform = corrupt(arrays, "gaussian noise", 1), corrupt(arrays, "uniform", 1)
     np.testing.assert_array_equal(noisy["ids"], TOKENS)
