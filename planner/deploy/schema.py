@@ -164,8 +164,9 @@ class PayloadRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     clean_max_bytes: Annotated[int, msgspec.Meta(ge=0)]
     corrupted_p95_bytes: Annotated[int, msgspec.Meta(ge=0)]
     corrupted_max_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    corruptions: tuple[str, ...]  # each was applied to every input
-    n: Annotated[int, msgspec.Meta(ge=1)]  # inputs
+    n: Annotated[int, msgspec.Meta(ge=1)]  # clean inputs
+    corruptions: tuple[str, ...]
+    corrupted_n: Annotated[int, msgspec.Meta(ge=1)]  # inputs to which each corruption was applied
     refused: Annotated[int, msgspec.Meta(ge=0)] = 0  # corrupted inputs, counted, for which the head gives no payload
 
     def __post_init__(self) -> None:
@@ -197,6 +198,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     predicted: Cost
     search: Accuracy
     report: Accuracy | None
+    payload_range: PayloadRange | None = None  # on the report inputs
     skipped: Annotated[int, msgspec.Meta(ge=0)] = 0  # damaged pictures that were left out of the data
     answer: Answer | None = None  # None: a plan that was written without a choice
     requirements: Requirements

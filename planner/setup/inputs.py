@@ -10,7 +10,6 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from splitpoint.planner.samples.archive import read_arrays
 from splitpoint.planner.samples.dataset import Dataset
@@ -29,6 +28,7 @@ from splitpoint.profiles.network.inputs import (
     has_image_layout,
 )
 from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.pictures.picture_files import opened_picture
 from splitpoint.profiles.network.torch_model import (
     ONE_INPUT,
     export_torch,
@@ -297,7 +297,7 @@ def _own_sides(folder: Path) -> int | None:
     sizes = set()
     for path in [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PICTURES][:LOOKED_AT]:
         try:
-            with Image.open(path) as picture:
+            with opened_picture(path) as picture:
                 sizes.add(picture.size)
         except (OSError, ValueError, SyntaxError):
             return None  # reading the data says what is wrong with it

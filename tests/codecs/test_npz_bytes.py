@@ -50,7 +50,7 @@ def test_what_numpy_writes_comes_back(names: set[str], data: st.DataObject, comp
     }
     given_ |= {"f": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
     buffer = io.BytesIO()
-    (np.savez_compressed if compress else np.savez)(buffer, **given_)  # type: ignore[arg-type]
+    (np.savez_compressed if compress else np.savez)(buffer, **given_)  # type: ignore[arg-type]  # numpy types the keywords after its options
     for found in (read_npz(buffer.getvalue(), limit_bytes=LIMIT), read_npz(npz_bytes(given_), limit_bytes=LIMIT)):
         assert set(found) == set(given_)
         for name, x in given_.items():
@@ -125,7 +125,7 @@ def test_entries_that_share_their_bytes_are_refused() -> None:
 def peak_of(data: bytes, **limits: int) -> int:
     tracemalloc.start()
     with pytest.raises(CodecError, match=r"too large|should have|damaged|entries"):
-        read_npz(data, **limits)  # type: ignore[arg-type]
+        read_npz(data, **limits)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak

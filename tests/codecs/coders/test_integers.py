@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +114,14 @@ def test_damaged_tables_are_refused() -> None:
     for dtype in ("float32", "uint64"):
         with pytest.raises(CodecError, match="takes one tensor of integers"):
             Integers().fit((TensorSpec(name="x", shape=(1, 2), dtype=dtype),), {"x": np.zeros((3, 2), dtype)})
+
+
+def test_numbers_outside_a_given_range_are_refused() -> None:
+    wide = TensorSpec(name="x", shape=(1, 6), dtype="int64")
+    numbers = np.arange(60).reshape(10, 6)
+    payload = Integers().fit((wide,), {"x": numbers}).encode({"x": numbers[:1]})
+    narrow = dataclasses.replace(wide, low=0, high=4)
+    with pytest.raises(PayloadError, match=r"outside 0\.\.4"):
+        Integers().fit((narrow,), {"x": numbers}).decode(payload)
+    exact = dataclasses.replace(wide, low=0, high=5)
+    assert Integers().fit((exact,), {"x": numbers}).decode(payload)["x"].tolist() == numbers[:1].tolist()

@@ -164,7 +164,7 @@ def test_a_disk_that_is_full_in_the_middle(mounted: Mounted, home: Path, tmp_pat
 
 def test_a_plan_for_a_full_disk_goes_elsewhere(mounted: Mounted, home: Path, tmp_path: Path) -> None:
     stored = ("--profile", home / "fixed.yaml", "--evaluations", 2)
-    done = mounted("size=32k", tmp_path / "disk", "plan", home / "labelled.yaml", *stored, "--out", tmp_path / "disk/p")
+    done = mounted("size=64k", tmp_path / "disk", "plan", home / "labelled.yaml", *stored, "--out", tmp_path / "disk/p")
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     written = Path(sentence.removeprefix("error: the plan was written to ").partition(", because")[0])
     assert (done.returncode, done.stdout.splitlines()[-1]) == (BAD_INPUT, "left: ")

@@ -68,6 +68,14 @@ def test_bytes_that_are_no_model(data: bytes, capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_error_that_is_no_text_is_not_printed(nets: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime's Python layer prints errors that it cannot decode, and loads the model again."""
+    data = nets.from_text('<ir_version: 8, opset_import: ["": 17]> g (float[4] x) => (float[4] y) { y = Relu(x) }')
+    with pytest.raises(ProfileError, match="cannot load the model"):
+        open_session(data.replace(b"Relu", b"Re\xff\xff"), name="broken.onnx")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"absent\.onnx"):
         open_session(tmp_path / "absent.onnx")
