@@ -160,14 +160,13 @@ def test_a_signal_while_a_module_is_imported(tmp_path: Path) -> None:
 
 
 def test_a_signal_in_a_callback_of_c_code_is_not_lost() -> None:
-    @ctypes.CFUNCTYPE(None)
-    def callback() -> None:  # as numba has while it compiles
+    def interrupted() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
 
     def command() -> None:
         with stop_on_signals():
-            callback()
+            ctypes.CFUNCTYPE(None)(interrupted)()  # numba has such callbacks while it compiles
             time.sleep(PATIENCE_S)
 
     hook, begin = sys.unraisablehook, time.monotonic()
