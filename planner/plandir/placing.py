@@ -292,8 +292,7 @@ def _written(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = str(error.filename or directory)
-        raise NotWrittenError(f"it cannot be written: {error.strerror}", at=where, fix=OTHER_PLACE) from error
+        raise NotWrittenError(f"it cannot be written: {error.strerror}", at=str(directory), fix=OTHER_PLACE) from error
 
 
 def _check_unchanged(stored: StoredPlan, name: str, target: Path) -> None:
