@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -134,7 +135,11 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
-    """The array; the archive compares its checksum."""
+    """The array; the archive compares its checksum. Raises `UnicodeError` for text of no characters."""
     with archive.open(entry) as stream:
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    if array.dtype.kind == "U":
+        codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.str[0]}u4")
+        if (codes > sys.maxunicode).any() or ((codes >= 0xD800) & (codes < 0xE000)).any():
+            raise UnicodeError(f"{entry.filename} has text with codes that are no characters")
     return array

@@ -161,6 +161,20 @@ def test_too_many_arrays_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         load_npz(saved(x=np.zeros((4, 2), np.float32)), TENSOR)
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_text_of_no_characters(code: int) -> None:
+    for order in "<>":
+        text = np.array([ord("a"), code], f"{order}u4").view(f"{order}U1")
+        with pytest.raises(ProfileError, match=r"group\.npy has text with codes that are no characters"):
+            read_arrays(saved(x=np.zeros((2, 1)), group=text))
+
+
+def test_groups_that_a_terminal_would_obey() -> None:
+    data = saved(x=np.zeros((2, 1), np.float32), group=np.array(["a", "\x1b[2J"]))
+    with pytest.raises(ProfileError, match=r"groups without control characters, got '\\x1b\[2J'"):
+        load_npz(data, TENSOR)
+
+
 def test_arrays_that_are_ignored_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def only_b(archived: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
         assert entry.filename == "b.npy"
