@@ -161,6 +161,17 @@ def test_too_many_arrays_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         load_npz(saved(x=np.zeros((4, 2), np.float32)), TENSOR)
 
 
+@pytest.mark.parametrize("long_offsets", [False, True])
+def test_a_directory_of_millions_of_entries_is_not_parsed(long_offsets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_DIRECTORY_BYTES", 200)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3 if long_offsets else 2**16)
+    monkeypatch.setattr(archive, "_entries", lambda *arguments: pytest.fail("the directory was read"))
+    data = packed(*((f"array-{i:020}.npy", b"") for i in range(4)))
+    assert (b"PK\6\6" in data) == long_offsets
+    with pytest.raises(ProfileError, match="expected at most 1000 arrays, got 304 bytes of names"):
+        read_arrays(data)
+
+
 @pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
 def test_text_of_no_characters(code: int) -> None:
     for order in "<>":
