@@ -236,7 +236,7 @@ def profile_command(
     from splitpoint.planner.setup.checks import check_data_source, check_model_source
     from splitpoint.planner.setup.inputs import load_source
     from splitpoint.planner.setup.loading import default_threads
-    from splitpoint.profiles.files.structs import write_yaml
+    from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
     from splitpoint.profiles.files.writable import check_file_writable
     from splitpoint.profiles.network.torch_model import is_torch_spec
 
@@ -266,7 +266,7 @@ def profile_command(
             measured = obtain_profile(graph, stored=None, threads=used)
             step(f"{len(graph.nodes)} nodes")
         if out is not None:
-            write_yaml(out, measured)
+            write_yaml_somewhere(out, measured)
             note_written("model profile", out)
     if data is not None:
         cuts = tensors.choose(enumerate_cuts(graph).cuts, cut)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from splitpoint.planner.profiling.host import measure_host
-from splitpoint.profiles.files.structs import write_yaml
+from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
 from splitpoint.profiles.machine.device import Device, Memory
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.measurement.micro import cold_s, micro_benchmarks
@@ -44,7 +44,7 @@ def calibrate(
     compute = msgspec.structs.replace(device.compute, **rates)
     device = msgspec.structs.replace(device, compute=compute, spread=worst_spread(spread))
     cold = cold_s(threads=machine.threads)
-    write_yaml(out, device)
+    write_yaml_somewhere(out, device)
     return device, spread, cold
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import pty
@@ -16,7 +17,7 @@ import pytest
 from rich.live import Live
 
 from splitpoint.planner.output.ending import note_written, run_to_end
-from splitpoint.planner.output.signals import stop_on_signals
+from splitpoint.planner.output.signals import SignalError, stop_on_signals
 from splitpoint.planner.output.terminal.console import PlainConsole, StageBars
 
 INTERRUPTED = 130
@@ -147,6 +148,33 @@ def test_a_second_signal_does_not_interrupt_the_removal(number: signal.Signals) 
         stopped_by(number, removed)
     assert removed == [True]
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_while_a_module_is_imported(tmp_path: Path) -> None:
+    text = "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"  # as dataclasses are made
+    code = f"import sys, splitpoint.planner.output.ending as e; sys.exit(e.run_to_end(lambda: exec({text!r})))"
+    (tmp_path / "command.py").write_text(code)
+    command = [sys.executable, "-m", "command"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "interrupted: nothing was written\n")
+
+
+def test_a_signal_in_a_callback_of_c_code_is_not_lost() -> None:
+    @ctypes.CFUNCTYPE(None)
+    def callback() -> None:  # as numba has while it compiles
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+    def command() -> None:
+        with stop_on_signals():
+            callback()
+            time.sleep(PATIENCE_S)
+
+    hook, begin = sys.unraisablehook, time.monotonic()
+    with pytest.raises(SignalError):
+        command()
+    assert time.monotonic() - begin < PATIENCE_S / 2
+    assert sys.unraisablehook is hook
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None], ids=["ignored", "handled"])
