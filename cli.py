@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 import typer
@@ -31,8 +31,6 @@ __all__ = ["app", "entry", "main"]
 def __dir__() -> list[str]:
     return __all__
 
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 app = typer.Typer(
     name="splitpoint",
@@ -431,7 +429,7 @@ def entry() -> NoReturn:
     sys.exit(main())
 
 
-def _print(document: T, view: Callable[[T], Any], *, as_json: bool) -> None:
+def _print(document: msgspec.Struct, view: Callable[[Any], Any], *, as_json: bool) -> None:
     """Write the document to standard output: as JSON, or as `view` shows it with its texts made printable."""
     if as_json:
         sys.stdout.write(json_text(msgspec.to_builtins(document)) + "\n")  # msgspec's own JSON turns NaN into null

@@ -187,7 +187,8 @@ class NetworkRuns:
             if codec.encoder is not None:
                 symbols = self._graph_session(codec.encoder).run(symbols)
             parts.append(codec.coder.encode(symbols))
-        return _frame(fitted).pack(parts, fitted[0].rate)
+        frame = _frame(fitted)
+        return frame.pack(parts, frame.rates[0])
 
     def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
         """What the server makes of those bytes, and nothing else."""

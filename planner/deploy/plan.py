@@ -139,13 +139,14 @@ class Plan:
         named = {tensor.name: outputs[tensor.name] for tensor in self.file.model.outputs}
         return next(iter(named.values())) if len(named) == 1 else named
 
-    def model(self, name: str) -> bytes:
-        """A model of the plan, serialized: its hash checked, and without data outside its own bytes.
+    def read(self, name: str) -> bytes:
+        """A file of the plan by its path with slashes: its hash checked, a model without data outside its own bytes.
 
         Raises `ProfileError`.
         """
         data = self.stored.read(name)
-        refuse_external_data(data, at=self.stored.at(name))
+        if name.endswith(".onnx"):
+            refuse_external_data(data, at=self.stored.at(name))
         return data
 
     @property
@@ -183,17 +184,17 @@ class Plan:
         )
 
     def _open(self, name: str) -> Session:
-        return open_session(self.model(name), level="all", threads=self.threads, name=self.stored.at(name))
+        return open_session(self.read(name), level="all", threads=self.threads, name=self.stored.at(name))
 
     def _open_check(self) -> Session | None:
         if self.file.cut is None or HEAD not in self.file.files:
             return None
-        model = expose(self.model(HEAD), [tensor.name for tensor in self.file.cut.tensors])
+        model = expose(self.read(HEAD), [tensor.name for tensor in self.file.cut.tensors])
         return open_session(model, level="all", threads=self.threads, name=self.stored.at(HEAD))
 
     def _load_coders(self) -> list[Coder]:
         """The coders of codec.npz, one for each tensor that crosses or, without a tail, each output."""
-        coders = load_coders(self.stored.read(CODEC))
+        coders = load_coders(self.read(CODEC))
         file = self.file
         tensors = file.model.outputs if file.cut is None else file.cut.tensors
         if len(coders) != len(tensors):

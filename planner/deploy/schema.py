@@ -26,6 +26,7 @@ __all__ = [
     "IOTensor",
     "Kind",
     "ModelSource",
+    "PayloadRange",
     "Placement",
     "PlanFile",
     "PointFile",
@@ -156,6 +157,26 @@ class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _check_placement(self.placement, self.cut, self.codec)
 
 
+class PayloadRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Lengths of payloads in bytes: what 95 % of them do not exceed (nearest rank), and the longest that was seen."""
+
+    clean_p95_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    clean_max_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    corrupted_p95_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    corrupted_max_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    n: Annotated[int, msgspec.Meta(ge=1)]  # clean inputs
+    corruptions: tuple[str, ...]
+    corrupted_n: Annotated[int, msgspec.Meta(ge=1)]  # inputs to which each corruption was applied
+    refused: Annotated[int, msgspec.Meta(ge=0)] = 0  # corrupted inputs, counted, for which the head gives no payload
+
+    def __post_init__(self) -> None:
+        """95 % of the lengths are at most the longest."""
+        for kind in ("clean", "corrupted"):
+            p95, longest = (getattr(self, f"{kind}_{name}_bytes") for name in ("p95", "max"))
+            if p95 > longest:
+                raise ValueError(f"{kind}_p95_bytes {p95} is above {kind}_max_bytes {longest}")
+
+
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of plan.yaml."""
 
@@ -177,6 +198,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     predicted: Cost
     search: Accuracy
     report: Accuracy | None
+    payload_range: PayloadRange | None = None  # on the report inputs
     skipped: Annotated[int, msgspec.Meta(ge=0)] = 0  # damaged pictures that were left out of the data
     answer: Answer | None = None  # None: a plan that was written without a choice
     requirements: Requirements

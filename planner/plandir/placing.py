@@ -290,7 +290,7 @@ def _written(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = str(error.filename or directory)
-        raise NotWrittenError(f"cannot be written: {error.strerror}", at=where, fix=OTHER_PLACE) from error
+        raise NotWrittenError(f"it cannot be written: {error.strerror}", at=where, fix=OTHER_PLACE) from error
 
 
 def _check_unchanged(stored: StoredPlan, name: str, target: Path) -> None:
@@ -321,4 +321,4 @@ def _resolved(directory: Path) -> Path:
     try:
         return directory.resolve()
     except OSError as error:  # the folder of this process was removed
-        raise NotWrittenError(f"cannot be written: {error.strerror}", at=str(directory), fix=OTHER_PLACE) from error
+        raise NotWrittenError(f"it cannot be written: {error.strerror}", at=str(directory), fix=OTHER_PLACE) from error

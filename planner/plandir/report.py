@@ -16,8 +16,9 @@ from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe
+from splitpoint.planner.samples.archive import read_arrays
 from splitpoint.planner.samples.dataset import Dataset, NetworkInput, Sample, network_input
-from splitpoint.planner.samples.npz import group_name, label_name, read_arrays
+from splitpoint.planner.samples.npz import group_name, label_name
 from splitpoint.planner.samples.truths import pack_truths
 from splitpoint.planner.setup.trust import code_of_task
 from splitpoint.planner.values.outcomes import Outcomes
@@ -65,9 +66,11 @@ def check_trusted(task: Task, *, trust_code: bool) -> None:
         )
 
 
-def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callable[[], None] = lambda: None) -> Accuracy:
+def run_report(
+    plan: Plan, dataset: Dataset, metric: Metric, *, sent: Callable[[int], None] = lambda length: None
+) -> Accuracy:
     """Every report input through `plan.head`, its bytes through `plan.tail`, compared with the labels or the unsplit
-    network's answers; `metric` reads the plan's outputs."""
+    network's answers; `metric` reads the plan's outputs. `sent` is told the length of each payload."""
     references = zip(dataset.samples, _references(plan, dataset), strict=True)
     metric = metric.prepare(metric.truth_of(sample, metric.answer(reference)) for sample, reference in references)
     rows, sizes = [], []
@@ -77,7 +80,7 @@ def run_report(plan: Plan, dataset: Dataset, metric: Metric, *, advance: Callabl
         outputs = y if isinstance(y, dict) else {name: y for name in reference}
         rows.append(observe(metric, outputs, reference, sample))
         sizes.append(0 if plan.file.placement == "device" else len(payload))
-        advance()
+        sent(sizes[-1])
     outcomes = Outcomes(subset="report", inputs=tuple(rows), payload_bytes=tuple(sizes))
     return judge(outcomes, metric, output_names=[tensor.name for tensor in plan.file.model.outputs], shown=True)
 
@@ -90,7 +93,7 @@ def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:
         names = [tensor.name for tensor in model.outputs]
         yield from (dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True))
         return
-    whole = open_session(plan.model(WHOLE), level="all", name=plan.stored.at(WHOLE))
+    whole = open_session(plan.read(WHOLE), level="all", name=plan.stored.at(WHOLE))
     for sample in dataset.samples:
         x = network_input(sample, dataset.spec)
         exact = whole.run(x if isinstance(x, Mapping) else {model.inputs[0].name: x})
@@ -99,7 +102,7 @@ def _references(plan: Plan, dataset: Dataset) -> Iterator[dict[str, Array]]:
 
 def _stored_references(plan: Plan) -> list[Array]:
     """The arrays of reference.npz, (N, ...) each, in the order of the outputs."""
-    arrays = read_arrays(plan.stored.read(REFERENCE), at=plan.stored.at(REFERENCE))
+    arrays = read_arrays(plan.read(REFERENCE), at=plan.stored.at(REFERENCE))
     names = [f"out{i}" for i in range(len(plan.file.model.outputs))]
     if set(arrays) != set(names):
         raise ProfileError(f"expected the arrays {names}, got {sorted(arrays)}", at=plan.stored.at(REFERENCE))

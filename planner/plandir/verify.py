@@ -21,6 +21,7 @@ from splitpoint.planner.deploy.file_names import HEAD, PLAN, REPORT, TAIL, WHOLE
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
+from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import listed_files
 from splitpoint.planner.plandir.report import check_trusted, declared, plan_input, run_report
 from splitpoint.planner.quality.detection.coco import INSTALL
@@ -53,6 +54,8 @@ OUTPUT_TOLERANCE = 0.05  # of an output's relative error: a symbol that moves is
 OUTPUT_ROUNDING = 1e-4  # added: float32 sums in another order, where a codec loses nothing
 LATENCY_TOLERANCE = 0.25  # shared hosts move by this much between two runs; both spreads are printed
 LATENCY_ROUNDS = 20
+LENGTHS = ("clean_p95_bytes", "clean_max_bytes", "corrupted_p95_bytes", "corrupted_max_bytes")
+LENGTH_ROUNDING = 4  # bytes, of a single payload
 SHOWN = 5  # names in a line
 
 
@@ -90,20 +93,20 @@ def verify(
     if unknown is not None:
         add(unknown)
     if not add(_hashes(plan)):
-        for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
+        for name in _following(plan):
             add(Check(name=name, status="not checked", text="a file is not the one this plan was written with"))
         return checks
     if plan.file.external:
         kept = ", ".join(f"{name} (from {origin})" for name, origin in plan.file.external.items())
-        for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
+        for name in _following(plan):
             add(Check(name=name, status="not checked", text=f"written with --no-data, not stored: {kept}"))
         return checks
     try:
-        inputs = plan.stored.read(REPORT)
+        inputs = plan.read(REPORT)
         dataset = load_npz(inputs, plan.file.input, inputs=declared(plan.file.model), at=plan.stored.at(REPORT))
     except ProfileError as error:
         add(_failed("report inputs", error))
-        for name in ("exactness", "symbols", "payload", plan.file.search.metric, "latency"):
+        for name in _following(plan):
             add(Check(name=name, status="not checked", text=f"{REPORT} cannot be used"))
         return checks
     add(_exactness(plan, dataset))
@@ -112,6 +115,11 @@ def verify(
         add(check)
     add(_latency(plan, strict=strict_latency))
     return checks
+
+
+def _following(plan: Plan) -> tuple[str, ...]:
+    """The checks that follow those of the files."""
+    return ("exactness", "symbols", "payload", "payload range", plan.file.search.metric, "latency")
 
 
 def _failed(name: str, error: ProfileError | CodecError) -> Check:
@@ -153,7 +161,7 @@ def _hashes(plan: Plan) -> Check:
     listed = [name for name in (*plan.file.files, *plan.file.contents) if name not in plan.file.external]
     for name in listed:
         try:
-            plan.model(name) if name.endswith(".onnx") else plan.stored.read(name)
+            plan.read(name)
         except ProfileError as error:
             return Check(name="hashes", status="failed", text=f"{error.message} ({error.at})")
     return Check(name="hashes", status="passed", text=f"{len(listed)} files; SHA-256 of {PLAN}: {plan.sha256}")
@@ -162,7 +170,7 @@ def _hashes(plan: Plan) -> Check:
 @_or_failed("exactness")
 def _exactness(plan: Plan, dataset: Dataset) -> Check:
     """The uncompressed halves against the whole, at ORT_ENABLE_BASIC where nothing but the cut differs."""
-    whole_model = plan.model(WHOLE)
+    whole_model = plan.read(WHOLE)
     graph = load_canonical(whole_model, name=plan.file.model.name)
     if graph.sha256 != plan.file.model.sha256:
         return Check(name="exactness", status="failed", text=f"{WHOLE} is not the canonical model of plan.yaml")
@@ -188,7 +196,7 @@ def _exactness(plan: Plan, dataset: Dataset) -> Check:
 def _halves(plan: Plan, graph: ModelGraph) -> Callable[[NetworkInput], dict[str, Array]]:
     """A function from an input to the outputs, through the two sides without a codec."""
     if plan.file.placement != "split":
-        session = open_session(plan.model(HEAD if plan.file.placement == "device" else TAIL), level="basic")
+        session = open_session(plan.read(HEAD if plan.file.placement == "device" else TAIL), level="basic")
         return lambda x: session.run(graph.feeds(x))
     assert plan.file.cut is not None  # PlanFile: a split has a cut
     cut = cut_of_tensors(graph, [tensor.name for tensor in plan.file.cut.tensors])
@@ -223,7 +231,7 @@ def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check
     planned = plan.file.report
     metric = plan.file.search.metric
     if planned is None:
-        for name in ("payload", metric):
+        for name in ("payload", "payload range", metric):
             yield Check(name=name, status="not checked", text="plan.yaml has no figures of the report set")
         return
     file, missing, shape = plan.file, None, plan.file.model.inputs[0].shape
@@ -234,9 +242,10 @@ def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check
         missing = error
         metric_of = make_metric(Task(name="tensor"), file.model.outputs, "unsplit", input_shape=shape)
     try:
-        got = run_report(plan, dataset, metric_of)
+        lengths: list[int] = []
+        got = run_report(plan, dataset, metric_of, sent=lengths.append)
     except (ProfileError, CodecError) as error:
-        for name in ("payload", metric):
+        for name in ("payload", "payload range", metric):
             yield _failed(name, error)
         return
     off = abs(got.payload_bytes - planned.payload_bytes)
@@ -247,11 +256,30 @@ def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check
         text=f"{format_bytes(got.payload_bytes)} measured, {format_bytes(planned.payload_bytes)} planned"
         f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
+    yield _payload_range(plan, dataset, lengths)
     yield from _quality(file, got, planned) if missing is None else _unchecked(missing, planned)
     reads = metric_of.reads if missing is None else file.task.outputs
     others = [other.name for other in planned.output_errors if reads and other.name not in reads]
     if others:
         yield _other_outputs(others, got, planned)
+
+
+@_or_failed("payload range")
+def _payload_range(plan: Plan, dataset: Dataset, lengths: Sequence[int]) -> Check:
+    """The longest payloads, of clean and of corrupted inputs; `lengths` are those of the clean ones."""
+    planned = plan.file.payload_range
+    if planned is None:
+        return Check(name="payload range", status="not checked", text="plan.yaml has no range")
+    got = measure_payload_range(plan, dataset, lengths, inputs=planned.corrupted_n)
+    pairs = [(getattr(got, name), getattr(planned, name)) for name in LENGTHS]
+    good = all(abs(a - b) <= PAYLOAD_TOLERANCE * b + LENGTH_ROUNDING for a, b in pairs)
+    measured, expected = (", ".join(format_bytes(pair[i]) for pair in pairs) for i in (0, 1))
+    return Check(
+        name="payload range",
+        status="passed" if good else "failed",
+        text=f"95 % and most of clean, of corrupted inputs: {measured} measured, {expected} planned (tolerance"
+        f" {100 * PAYLOAD_TOLERANCE:.0f} %)",
+    )
 
 
 def _quality(file: PlanFile, got: Accuracy, planned: Accuracy) -> Iterator[Check]:
@@ -318,8 +346,8 @@ def _latency(plan: Plan, *, strict: bool) -> Check:
             status="not checked",
             text=f"not comparable: profiled on {file.profiled_on.cpu}, this is {here.cpu}",
         )
-    head, tail = (plan.model(name) if name in file.files else None for name in (HEAD, TAIL))
-    timing = measure_pair(head, tail, plan.model(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
+    head, tail = (plan.read(name) if name in file.files else None for name in (HEAD, TAIL))
+    timing = measure_pair(head, tail, plan.read(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
     measured_s = sum(part.min_s for part in (timing.head, timing.tail) if part is not None)
     spread_s = sum(part.mad_s for part in (timing.head, timing.tail) if part is not None)
     predicted_s = file.predicted.head_s + file.predicted.tail_s

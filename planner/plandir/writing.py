@@ -33,6 +33,7 @@ from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import CodecChoice, CutChoice, PlanFile, PointFile
 from splitpoint.planner.plandir.describe import describe_plan, now
 from splitpoint.planner.plandir.front import front_text
+from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import Place, claimed, placed
 from splitpoint.planner.plandir.report import check_trusted, declared, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
@@ -115,7 +116,8 @@ def export_point(
             fix="plan again without --no-data",
         )
     prefix = f"{POINTS}/{number}/"
-    point = {name.removeprefix(prefix): stored.read(name) for name in plan.file.contents if name.startswith(prefix)}
+    names = [name for name in plan.file.contents if name.startswith(prefix)]
+    point = {name.removeprefix(prefix): plan.read(name) for name in names}
     if POINT not in point:
         known = sorted(int(name.split("/")[1]) for name in plan.file.contents if name.endswith(f"/{POINT}"))
         points = f"points: {known[0]} to {known[-1]}" if known else "plan again"
@@ -127,7 +129,7 @@ def export_point(
         template = msgspec.structs.replace(template, model=found.model, input=found.input)
     elif variant != plan.file.variant:
         raise ProfileError(f"the network of point {number} ({variant}) is not in this plan", at=str(source))
-    whole = plan.model(origin + WHOLE)
+    whole = plan.read(origin + WHOLE)
     graph = load_canonical(whole, name=template.model.name, source=template.model.source)
     if graph.sha256 != template.model.sha256:
         raise ProfileError("the canonical form of whole.onnx changed", at=stored.at(origin + WHOLE), fix="plan again")
@@ -146,14 +148,15 @@ def export_point(
             predicted=chosen.predicted,
             search=chosen.search,
             report=None,
+            payload_range=None,
         )
 
     with claimed(directory) as place:
         with placed(place) as folder:
-            _write_all(folder, {name: stored.read(name) for name in plan.file.contents})
+            _write_all(folder, {name: plan.read(name) for name in plan.file.contents})
             listed = {**plan.file.files, **plan.file.contents}
             kept = [name for name in (WHOLE, REPORT, REFERENCE) if origin + name in listed]
-            _write_all(folder, {name: stored.read(origin + name) for name in kept})
+            _write_all(folder, {name: plan.read(origin + name) for name in kept})
             _write_description(folder, _finish(folder, graph, point, describe, advance))
         return Plan.load(place.target)
 
@@ -177,7 +180,14 @@ def _finish(
     plan = Plan.load(folder)
     dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
     metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.inputs[0].shape)
-    return msgspec.structs.replace(file, report=run_report(plan, dataset, metric, advance=advance))
+    lengths: list[int] = []
+
+    def sent(length: int) -> None:
+        lengths.append(length)
+        advance()
+
+    report = run_report(plan, dataset, metric, sent=sent)
+    return msgspec.structs.replace(file, report=report, payload_range=measure_payload_range(plan, dataset, lengths))
 
 
 def _write_description(folder: Path, file: PlanFile) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from splitpoint.planner.samples.archive import LIMIT_BYTES, read_arrays
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.samples.truths import TRUTHS, unpack_truths
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec
 
-__all__ = ["array_of_input", "group_name", "label_name", "load_npz", "read_arrays"]
+__all__ = ["array_of_input", "group_name", "label_name", "load_npz"]
 
 
 def __dir__() -> list[str]:
@@ -25,14 +24,19 @@ def __dir__() -> list[str]:
 
 
 Array = NDArray[Any]
-# What numpy, zipfile and zlib raise for a damaged or foreign archive; RuntimeError: it claims to be encrypted.
-UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 ONLY = "x"  # the array of the one input
+MOST_SAMPLES = 2_000_000  # each is an object of its own
 LABELS, GROUPS = ("y", "labels"), ("group", "groups")  # either name, but not that of an input
 
 
 def load_npz(
-    path: Path, spec: InputSpec, *, inputs: Sequence[DeclaredInput] = (), ignored: Collection[str] = ()
+    source: Path | bytes,
+    spec: InputSpec,
+    *,
+    at: str | None = None,
+    inputs: Sequence[DeclaredInput] = (),
+    ignored: Collection[str] = (),
+    limit_bytes: int = LIMIT_BYTES,
 ) -> Dataset:
     """The samples of an .npz file: x or one array for each input, and optionally labels y and group; no pickles.
 
@@ -42,9 +46,11 @@ def load_npz(
     The first axis of every array counts the samples. For an image x is uint8 pictures (N, H, W, C), or (N, H, W) for
     gray, of the network's size; for a tensor the network's inputs without their batch axis, or with it where an input
     has no batch axis of 1. Types are changed only where no value changes, but float64 is rounded. Arrays that are
-    `ignored` (of inputs that are constant or that nothing reads) are not looked at. Raises `ProfileError`.
+    `ignored` (of inputs that are constant or that nothing reads) are not read. `source` is a file or the bytes of one,
+    which errors call `at`; its arrays have at most `limit_bytes` together. Raises `ProfileError`.
     """
-    arrays = {name: array for name, array in read_arrays(path).items() if name not in ignored}
+    path = Path(at or (source if isinstance(source, Path) else "arrays.npz"))
+    arrays = read_arrays(source, at=str(path), ignored=ignored, limit_bytes=limit_bytes)
     several = spec.kind == "tensors"
     names = [declared.name for declared in inputs] if several else [array_of_input(arrays, inputs)]
     label, group = label_name(names), group_name(names)
@@ -58,6 +64,8 @@ def load_npz(
         )
     values = {name: arrays[name] for name in names}
     count = len(next(iter(values.values()))) if all(array.ndim for array in values.values()) else 0
+    if count > MOST_SAMPLES:
+        raise ProfileError(f"expected at most {MOST_SAMPLES:,} samples, got {count:,}", at=str(path))
     for name, array in (*values.items(), (label[0], labels), (group[0], groups)):
         free = name in values or name == label[0]  # a label may be an array
         expected = (count, *(array.shape[1:] if free and array is not None else ()))
@@ -88,17 +96,6 @@ def load_npz(
         for i in range(count)
     )
     return Dataset(spec=spec, samples=samples, source=str(path))
-
-
-def read_arrays(path: Path) -> dict[str, Array]:
-    """All arrays of an .npz file; raises `ProfileError` when it is damaged or none."""
-    try:
-        with zipfile.ZipFile(path):  # np.load takes a single array (.npy) under this name too
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except UNREADABLE as error:
-        raise ProfileError(f"this .npz file cannot be read: {error}", at=str(path)) from error
 
 
 def array_of_input(arrays: Collection[str], inputs: Sequence[DeclaredInput]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from splitpoint.planner.deploy.task import Task, TaskName
 from splitpoint.planner.limits.need import Need
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.machine.machine import Threads
 from splitpoint.profiles.network.inputs import LARGEST_SIDE, LARGEST_TENSOR, InputSpec
@@ -139,10 +139,17 @@ class _Paths:
     base: Path
 
     def resolve(self, text: str) -> str:
-        """`text` with its file part as an absolute path when that file exists relative to the configuration."""
+        """`text` with its file part as an absolute path when that file exists relative to the configuration.
+
+        Raises `ProfileError` for what no file system takes as a name.
+        """
         name, colon, member = text.partition(":")
         path = self.base / name
-        return f"{path.resolve()}{colon}{member}" if path.exists() else text
+        try:
+            Path(text).exists()  # what others will look for, with the member
+            return f"{path.resolve()}{colon}{member}" if path.exists() else text
+        except OSError as error:
+            raise ProfileError(f"this is no name of a file: {error.strerror}", at=shorten(repr(text))) from error
 
 
 def read_config(path: Path) -> PlanConfig:

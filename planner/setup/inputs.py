@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from splitpoint.planner.samples.archive import read_arrays
 from splitpoint.planner.samples.dataset import Dataset
-from splitpoint.planner.samples.npz import array_of_input, read_arrays
+from splitpoint.planner.samples.npz import array_of_input
 from splitpoint.planner.samples.readers import PICTURES, load_data
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.canonical import read_model

@@ -16,8 +16,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-MOST_CHARACTERS = 8 * 2**20  # of a text: PyYAML reads about 2 million a second
-MOST_NODES = 200_000  # scalars and collections: a network of 10,000 operators has 50,000 in its profile
+MOST_CHARACTERS = 2 * 2**20  # of a text: PyYAML reads 1 to 5 million a second
+MOST_NODES = 100_000  # scalars and collections, 2 s to read: the profile of a network of 10,000 operators has 50,000
 MOST_ALIASES = 1000
 DEEPEST = 64  # collections inside each other
 LONGEST_SCALAR = 2**16  # characters

@@ -50,7 +50,7 @@ def test_what_numpy_writes_comes_back(names: set[str], data: st.DataObject, comp
     }
     given_ |= {"f": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
     buffer = io.BytesIO()
-    (np.savez_compressed if compress else np.savez)(buffer, **given_)  # type: ignore[arg-type]
+    (np.savez_compressed if compress else np.savez)(buffer, **given_)  # type: ignore[arg-type]  # numpy types the keywords after its options
     for found in (read_npz(buffer.getvalue(), limit_bytes=LIMIT), read_npz(npz_bytes(given_), limit_bytes=LIMIT)):
         assert set(found) == set(given_)
         for name, x in given_.items():

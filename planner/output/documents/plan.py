@@ -11,7 +11,7 @@ from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.requirements import Requirements
-from splitpoint.planner.deploy.schema import Alternative, Kind
+from splitpoint.planner.deploy.schema import Alternative, Kind, PayloadRange
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
@@ -84,12 +84,14 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     nearest: tuple[PointRow, ...]  # when nothing fits: least missed first
     would_fit: tuple[str, ...]  # requirements, each relaxed alone, under which something fits
     report: Accuracy | None
+    payload_range: PayloadRange | None  # on the report inputs
     contradicted: str | None  # how the report set misses the quality floor that the search set met
     safer: SaferPoint | None
     evaluated: int
     tail_runs: int
     tail_reused: int
     directory: str | None  # where the plan was written
+    sha256: str | None  # of its plan.yaml, which has the hashes of all other files
 
 
 def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> PlanDocument:
@@ -129,6 +131,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         ),
         would_fit=decision.would_fit,
         report=None if report is None else msgspec.structs.replace(report, groups=problem.split.report.group_count),
+        payload_range=None if plan is None else plan.file.payload_range,
         contradicted=None
         if report is None or decision.recommended is None
         else contradiction(decision.recommended, report, problem.needs),
@@ -137,6 +140,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         tail_runs=result.tail_runs,
         tail_reused=result.tail_reused,
         directory=None if plan is None else str(directory),
+        sha256=None if plan is None else plan.sha256,
     )
 
 

@@ -8,7 +8,7 @@ from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.file_names import FRONT, POINT, POINTS
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import Answer, PlanFile, PointFile
+from splitpoint.planner.deploy.schema import Answer, PayloadRange, PlanFile, PointFile
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
@@ -49,6 +49,7 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     payload_bytes: float
     search: Accuracy
     report: Accuracy | None  # of the plan's own point only
+    payload_range: PayloadRange | None  # of the plan's own point only
     answer: Answer | None  # what was recommended, why, and what the other kinds would cost
     front: tuple[PointRow, ...]
     deadline_s: float | None
@@ -83,6 +84,7 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         payload_bytes=chosen.predicted.payload_bytes,
         search=chosen.search,
         report=file.report if chosen is file else None,
+        payload_range=file.payload_range if chosen is file else None,
         answer=file.answer,
         front=tuple(
             point_row(row, notes=["recommended"] if row.number == recommended else [])

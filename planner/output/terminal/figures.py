@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
+from splitpoint.planner.deploy.schema import PayloadRange
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_seconds
 
-__all__ = ["latency_text", "metric_text", "quality_text"]
+__all__ = ["latency_text", "metric_text", "payload_range_text", "quality_text"]
 
 
 def __dir__() -> list[str]:
@@ -41,6 +42,16 @@ def quality_text(accuracy: Accuracy) -> str:
         f"{accuracy.metric} {accuracy.value:.3f} [{accuracy.low:.2f}, {accuracy.high:.2f}]"
         f" · drop {100 * accuracy.drop:.1f} %{others} · relative error of the outputs {accuracy.relative_error:.3f}"
         f" · payload {format_bytes(accuracy.payload_bytes)} (n = {accuracy.n} in {groups})"
+    )
+
+
+def payload_range_text(payload: PayloadRange) -> str:
+    """How many bytes the head emits, on the report inputs and on corrupted ones."""
+    refused = f" ({payload.refused} refused)" if payload.refused else ""
+    return (
+        f"payload: 95 % of {count_text(payload.n, 'input')} up to {format_bytes(payload.clean_p95_bytes)},"
+        f" at most {format_bytes(payload.clean_max_bytes)};"
+        f" corrupted inputs at most {format_bytes(payload.corrupted_max_bytes)}{refused}"
     )
 
 

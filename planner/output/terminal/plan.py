@@ -13,7 +13,7 @@ from splitpoint.planner.output.documents.plan import PlanDocument, Recommendatio
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
-from splitpoint.planner.output.terminal.figures import latency_text, metric_text, quality_text
+from splitpoint.planner.output.terminal.figures import latency_text, metric_text, payload_range_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.search.what_if import RateRange
 from splitpoint.profiles.units import format_rate
@@ -98,6 +98,8 @@ def _report(document: PlanDocument) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if document.report is not None:
         parts.append(Text(f"\nReport set (not used in the search): {quality_text(document.report)}"))
+    if document.payload_range is not None:
+        parts.append(Text(payload_range_text(document.payload_range)))
     where = document.directory
     if document.contradicted is not None:
         parts.append(Text(f"CONTRADICTED: {document.contradicted}. The recommended point stays as it is.", style="red"))

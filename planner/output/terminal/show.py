@@ -7,7 +7,7 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
-from splitpoint.planner.output.terminal.figures import latency_text, metric_text, quality_text
+from splitpoint.planner.output.terminal.figures import latency_text, metric_text, payload_range_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.profiles.units import format_bytes, format_seconds
@@ -35,6 +35,8 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     ]
     if document.report is not None:
         texts.append(f"report set: {quality_text(document.report)}")
+    if document.payload_range is not None:
+        texts.append(payload_range_text(document.payload_range))
     share = document.deadline_share
     return Group(
         Text("\n".join(texts)),

@@ -102,7 +102,7 @@ def test_a_terminal_gets_its_cursor_back(home: Path, tmp_path: Path) -> None:
 
 def read_all(descriptor: int) -> str:
     """Everything that a terminal got."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             part = os.read(descriptor, 65536)

@@ -31,7 +31,10 @@ def no_reader() -> Iterator[int]:
 def shell(redirection: str, descriptor: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """`splitpoint ARGUMENTS` with a redirection of the shell's, in which `descriptor` is 0."""
     command = ["sh", "-c", f'"$@" {redirection}', "sh", *SPLITPOINT, *map(str, arguments)]
-    return subprocess.run(command, stdin=descriptor, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        command, stdin=descriptor, capture_output=True, text=True, check=False, timeout=PATIENCE_S, env=usual
+    )
 
 
 @pytest.mark.parametrize("output", REASONS)
@@ -81,6 +84,14 @@ def test_standard_error_may_fail(redirection: str, home: Path, tmp_path: Path, n
     assert Plan.load(tmp_path / "plan").file.report is not None
     assert shell(redirection, no_reader, "show", tmp_path / "none").returncode == BAD_INPUT
     assert shell(f"{redirection} >&-", no_reader, "profiles").returncode == BAD_INPUT
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", ""])
+def test_a_file_never_gets_a_standard_descriptor(closed: str, tmp_path: Path) -> None:
+    code = "import os, splitpoint.cli as cli; cli.main = lambda: os.open('file', os.O_CREAT); cli.entry()"
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=tmp_path, check=False, timeout=PATIENCE_S)
+    assert done.returncode >= 3  # the descriptor: what is printed to 1 or 2 would go into the file
 
 
 def test_an_encoding_without_the_characters(split_plan: Path) -> None:
@@ -152,7 +163,7 @@ def test_a_disk_that_is_full_in_the_middle(mounted: Mounted, home: Path, tmp_pat
 
 def test_a_plan_for_a_full_disk_goes_elsewhere(mounted: Mounted, home: Path, tmp_path: Path) -> None:
     stored = ("--profile", home / "fixed.yaml", "--evaluations", 2)
-    done = mounted("size=4k", tmp_path / "disk", "plan", home / "labelled.yaml", *stored, "--out", tmp_path / "disk/p")
+    done = mounted("size=64k", tmp_path / "disk", "plan", home / "labelled.yaml", *stored, "--out", tmp_path / "disk/p")
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     written = Path(sentence.removeprefix("error: the plan was written to ").partition(", because")[0])
     assert (done.returncode, done.stdout.splitlines()[-1]) == (BAD_INPUT, "left: ")

@@ -118,11 +118,10 @@ def test_a_file_that_comes_to_the_old_plan_at_the_last_moment_is_kept(
     fixed_plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "plan", fixed_plan, FIRST)
-    honest = placing.exchange
 
     def late(first: Path, second: Path) -> bool:
         (second / "notes.txt").write_text("mine")
-        return honest(first, second)
+        return exchange(first, second)
 
     monkeypatch.setattr(placing, "exchange", late)
     write(tmp_path / "plan", fixed_plan, SECOND)
@@ -343,8 +342,12 @@ def test_everything_is_on_disk_before_it_takes_the_place(
     write(tmp_path / "plan", fixed_plan, FIRST)
     monkeypatch.setattr(os, "fsync", sync)
     seen: list[set[tuple[int, int]]] = []
-    swap = placing.exchange
-    monkeypatch.setattr(placing, "exchange", lambda first, second: (seen.append(set(synced)), swap(first, second))[1])
+
+    def swap(first: Path, second: Path) -> bool:
+        seen.append(set(synced))
+        return exchange(first, second)
+
+    monkeypatch.setattr(placing, "exchange", swap)
     write(tmp_path / "plan", fixed_plan, SECOND)
     inside = [tmp_path / "plan", *(tmp_path / "plan").rglob("*")]
     assert {(path.stat().st_dev, path.stat().st_ino) for path in inside} <= seen[0]

@@ -31,7 +31,7 @@ from splitpoint.profiles.measurement.measure import PairTiming
 from splitpoint.profiles.measurement.model_profile import Samples
 
 Run = Callable[..., tuple[int, str, str]]
-NAMES = ["hashes", "exactness", "symbols", "payload", "top1", "latency"]
+NAMES = ["hashes", "exactness", "symbols", "payload", "payload range", "top1", "latency"]
 
 
 def change(folder: Path, **fields: Any) -> None:
@@ -68,6 +68,12 @@ def placed(result: SearchResult, placement: str, folder: Path) -> Path:
     return folder
 
 
+def give_report(monkeypatch: pytest.MonkeyPatch, report: Any) -> None:
+    """Let the report set give these figures, without running."""
+    monkeypatch.setattr(module, "run_report", lambda *args, **kwargs: report)
+    monkeypatch.setattr(module, "measure_payload_range", lambda plan, *args, **kwargs: plan.file.payload_range)
+
+
 def report_of(folder: Path) -> Any:
     return Plan.load(folder).file.report
 
@@ -76,7 +82,7 @@ def test_a_sound_plan_passes_in_order_and_each_check_is_shown(fixed_plan: Path) 
     shown: list[Check] = []
     checks = verify(fixed_plan, step=shown.append)
     assert [check.name for check in checks] == NAMES
-    assert [check.status for check in checks] == ["passed"] * 5 + ["not checked"]
+    assert [check.status for check in checks] == ["passed"] * 6 + ["not checked"]
     assert shown == checks
     n = report_of(fixed_plan).n
     plan = Plan.load(fixed_plan)
@@ -108,7 +114,7 @@ def test_payload_at_the_tolerance(fixed_copy: Path, monkeypatch: pytest.MonkeyPa
     change_report(fixed_copy, payload_bytes=100.0)
     for measured, status in ((102.0, "passed"), (98.0, "passed"), (102.001, "failed"), (97.999, "failed")):
         got = msgspec.structs.replace(honest, payload_bytes=measured)
-        monkeypatch.setattr(module, "run_report", lambda *args, got=got: got)
+        give_report(monkeypatch, got)
         assert statuses(fixed_copy)["payload"] == status, measured
 
 
@@ -234,7 +240,7 @@ def test_a_decoder_that_refuses_its_own_bytes(fixed_copy: Path, monkeypatch: pyt
         raise PayloadError("the checksum is wrong")
 
     monkeypatch.setattr(Plan, "symbols", refuse)
-    monkeypatch.setattr(module, "run_report", lambda plan, *args: plan.file.report)
+    give_report(monkeypatch, report_of(fixed_copy))
     checks = {check.name: check for check in verify(fixed_copy)}
     assert checks["symbols"].status == "failed"
     assert checks["symbols"].text.endswith("the checksum is wrong")
@@ -270,7 +276,7 @@ def test_symbols_are_compared_where_the_coder_is_lossless(
 ) -> None:
     codec = Plan.load(fixed_copy).file.codec
     change(fixed_copy, codec=msgspec.structs.replace(codec, boundary=boundary))
-    monkeypatch.setattr(module, "run_report", lambda plan, *args: plan.file.report)
+    give_report(monkeypatch, report_of(fixed_copy))
     lossy = boundary != "symbols"
     assert statuses(fixed_copy)["symbols"] == ("not checked" if lossy else "passed")
     if lossy:
@@ -391,3 +397,17 @@ def test_a_plan_without_its_data(fixed_result: SearchResult, tmp_path: Path, tim
     assert {check.text for check in checks[1:]} == {f"written with --no-data, not stored: {kept}"}
     (tmp_path / "plan" / "codec.npz").write_bytes(b"")
     assert statuses(tmp_path / "plan")["hashes"] == "failed"
+
+
+@pytest.mark.parametrize("field", ["clean_max_bytes", "corrupted_max_bytes", "clean_p95_bytes", "corrupted_p95_bytes"])
+def test_the_range_of_payloads_within_two_percent(fixed_copy: Path, field: str) -> None:
+    honest = Plan.load(fixed_copy).file.payload_range
+    assert honest is not None
+    assert honest.corrupted_max_bytes > 0
+    planned = getattr(honest, field)
+    for factor, status in ((0.95, "failed"), (0.985, "passed")):
+        shrunk = {name: int(factor * getattr(honest, name)) for name in (field, field.replace("max", "p95"))}
+        change(fixed_copy, payload_range=msgspec.structs.replace(honest, **shrunk))
+        assert statuses(fixed_copy)["payload range"] == (status if 0.03 * planned > 4 else "passed"), (factor, planned)
+    change(fixed_copy, payload_range=None)
+    assert statuses(fixed_copy)["payload range"] == "not checked"

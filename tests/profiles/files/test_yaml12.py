@@ -17,18 +17,18 @@ HANG_S = 30  # far above what any of these takes, and far below what they took w
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 1_000_000, "line 1: nested too deeply, expected at most 64 levels"),
-        ("{a: " * 1_000_000, "line 1: nested too deeply"),
-        ("[{a: " * 1_000_000, "line 1: nested too deeply"),
-        ("- " * 1_000_000, "line 1: nested too deeply"),
-        ("? " * 1_000_000, "line 1: nested too deeply"),
+        ("[" * 100_000, "line 1: nested too deeply, expected at most 64 levels"),
+        ("{a: " * 100_000, "line 1: nested too deeply"),
+        ("[{a: " * 100_000, "line 1: nested too deeply"),
+        ("- " * 100_000, "line 1: nested too deeply"),
+        ("? " * 100_000, "line 1: nested too deeply"),
         ("\n".join(" " * i + "a:" for i in range(2000)), "line 64: nested too deeply"),
         ("a: &a x\nb: [" + "*a ," * 200_000 + "]", "line 2: expected at most 1,000 aliases in the file, got more"),
         ("a: &a x\nb:\n" + "- *a\n" * 200_000, "line 1003: expected at most 1,000 aliases"),
         ("a: " + "x" * 70_000, "line 1: expected a value of at most 65,536 characters, got 70,000"),
         ("a: |\n" + " x\n" * 100_000, "expected a value of at most 65,536 characters"),
         ("? " + "x" * 2000 + "\n: 1", "line 1: expected a key of at most 1,024 characters, got 2,000"),
-        ("#" * (8 * 2**20 + 1), "expected at most 8,388,608 characters of YAML, got 8,388,609"),
+        ("#" * (2 * 2**20 + 1), "expected at most 2,097,152 characters of YAML, got 2,097,153"),
         ('"\\UFFFFFFFF"', "f.yaml: "),
         ('"\\U00110000"', "f.yaml: "),
         ("%YAML 1." + "9" * 5000 + "\n--- 1", "f.yaml"),
@@ -95,7 +95,7 @@ def test_errors_escape_what_they_quote_and_quote_its_beginning() -> None:
     [
         pytest.param("1_ s", id="float() does not take it"),
         pytest.param("1__0 s", id="nor this"),
-        pytest.param("1" * 100_000 + "\nx", id="splits of the digits"),
+        pytest.param("1" * 100_000 + "x\ny", id="splits of the digits"),
         pytest.param("1e-999999999 s", id="a power of ten of gigabytes"),
         pytest.param("0e999999999 s", id="the same for zero"),
         pytest.param("x" * 1_000_000, id="long"),
@@ -103,7 +103,7 @@ def test_errors_escape_what_they_quote_and_quote_its_beginning() -> None:
 )
 def test_text_that_is_no_quantity_is_one_short_error(text: str) -> None:
     with pytest.raises(UnitError) as caught:
-        parse(text, "s", gt=0)
+        parse(text, "s", ge=0)
     assert len(str(caught.value)) < 1000
 
 

@@ -24,6 +24,7 @@ from splitpoint.profiles.link.link import (
     Shannon,
     TraceLink,
     describe,
+    mean_rate_bit_s,
     mean_rounds,
     uplink_delay,
 )
@@ -248,3 +249,11 @@ def test_a_message_that_cannot_be_sent_says_why() -> None:
         with pytest.raises(ValueError, match="between 0 and 1"):
             delay.quantile_s(p)
     assert uplink_delay(LOSSY, 0).mean_s == 0
+
+
+def test_a_channel_without_a_rate_to_speak_of_carries_nothing() -> None:
+    link = msgspec.structs.replace(FADING, coding=Cqi(), mean_snr_db=-24.0)  # exp(-50) of the blocks reach the table
+    assert 0 < mean_rate_bit_s(link) < 1e-3
+    delay = uplink_delay(link, 8.0)
+    assert delay.infeasible is not None
+    assert "carries nothing" in delay.infeasible

@@ -195,3 +195,9 @@ def test_a_picture_that_resizing_would_blow_up_is_refused(tmp_path: Path) -> Non
         read_picture(tmp_path / "line.png", InputSpec(size=224))
     picture = read_picture(tmp_path / "line.png", InputSpec(size=224, letterbox=0))
     assert picture.shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("numbers", [{"scale": 1e-300}, {"std": 1e-300}, {"dtype": "float16", "std": 0.001}])
+def test_levels_beyond_the_inputs_type_are_refused(numbers: dict[str, Any]) -> None:
+    with pytest.raises(ProfileError, match="make levels that float"):
+        InputSpec(size=8, **numbers)

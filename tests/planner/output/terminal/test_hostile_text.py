@@ -177,6 +177,13 @@ def hostile_plan(folder: Path, text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_plan_is_shown_as_text_and_as_json(copied: Path, run: Run, text: str) -> None:
     hostile_plan(copied, text)
+    if NOT_TEXT.search(text):  # refused where the file is read
+        for command in ("show", "verify"):
+            code, out, err = run(command, copied)
+            assert (code, out) == (3, "")
+            assert "not allowed" in err or "control character" in err
+            assert NOT_TEXT.findall(err) == []
+        return
     for command in ("show", "verify"):
         code, out, err = run(command, copied)
         assert (code, err) == (0, "")

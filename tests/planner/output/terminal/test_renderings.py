@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
-from splitpoint.planner.deploy.schema import Alternative, Answer
+from splitpoint.planner.deploy.schema import Alternative, Answer, PayloadRange
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument, MeasuredRate
 from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument, RefusedPlace
@@ -100,6 +100,15 @@ PARTS = LatencySum(
     wait_s=0.0,
     decode_s=0.00186,
     tail_s=0.00567,
+)
+RANGE = PayloadRange(
+    clean_p95_bytes=50_000,
+    clean_max_bytes=52_000,
+    n=36,
+    corrupted_p95_bytes=70_000,
+    corrupted_max_bytes=81_000,
+    corruptions=("inverted",),
+    corrupted_n=32,
 )
 USE = MetricUse(
     name="top1",
@@ -205,7 +214,9 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
         "evaluated": 120,
         "tail_runs": 7,
         "tail_reused": 5,
+        "payload_range": RANGE,
         "directory": "plan",
+        "sha256": "0" * 64,
     }
     return PlanDocument(**{**values, **changes})
 
@@ -299,6 +310,7 @@ def test_a_stored_plan(make_point: Make) -> None:
         metric=USE,
         need="latency <= 55 ms",
         sha256="0" * 64,
+        payload_range=RANGE,
         created="2026-11-27T18:00:00+00:00 by splitpoint 0.1.0",
         point=1,
         variant="int8",
