@@ -90,8 +90,8 @@ def _check_entries(data: bytes, entries: Sequence[zipfile.ZipInfo], *, limit_byt
     if len(names) != len(entries) or not all(name.endswith(".npy") for name in names):
         raise CodecError("npz file: expected entries NAME.npy, each once")
     for info in entries:
-        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise CodecError(f"npz file: {info.filename!r} is encrypted, or packed in another way than by numpy")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise CodecError(f"npz file: {info.filename!r} is packed in another way than by numpy")
         if info.file_size > entry_bytes:
             raise CodecError(
                 f"npz file: {info.filename!r} is too large: {info.file_size} bytes, expected up to {entry_bytes}"

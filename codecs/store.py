@@ -109,7 +109,7 @@ def _specs(items: object) -> tuple[TensorSpec, ...]:
     if len({spec.name for spec in specs}) != len(specs):
         raise CodecError("codec file: two tensors of a coder have one name")
     if sum(spec.elements for spec in specs) > MAX_ELEMENTS:
-        raise CodecError(f"codec file: the tensors of a coder have more than {MAX_ELEMENTS} elements")
+        raise CodecError(f"codec file: the tensors of a coder together have more than {MAX_ELEMENTS} elements")
     return specs
 
 

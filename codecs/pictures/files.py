@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
+from PIL import Image
 
 from splitpoint.codecs.contract.protocol import PayloadError
 
@@ -56,9 +56,7 @@ def read_pixels(
 
 
 def _reader(format_name: str) -> Callable[[io.BytesIO, str], Any]:
-    """What opens a file of the format. JPEG's usual one looks for further pictures in it, and warns of damaged ones."""
-    if format_name == "JPEG":
-        return JpegImagePlugin.JpegImageFile
+    """What opens a file of the format."""
     if format_name not in Image.OPEN:
         Image.init()
     return Image.OPEN[format_name][0]

@@ -60,6 +60,9 @@ def claimed(directory: Path | Place, *, keep: int = 1) -> Iterator[Place]:
         return
     place = Place(directory=directory, target=_resolved(directory), keep=keep)
     missing = [parent for parent in place.target.parents if not parent.exists()]  # the innermost first
+    there = next(parent for parent in place.target.parents if parent.exists())
+    if not there.is_dir():
+        raise NotWrittenError(f"{there} is a file, expected a folder", at=str(directory), fix=OTHER_PLACE)
     with _written(directory):
         place.target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -289,8 +292,7 @@ def _written(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = str(error.filename or directory)
-        raise NotWrittenError(f"it cannot be written: {error.strerror}", at=where, fix=OTHER_PLACE) from error
+        raise NotWrittenError(f"it cannot be written: {error.strerror}", at=str(directory), fix=OTHER_PLACE) from error
 
 
 def _check_unchanged(stored: StoredPlan, name: str, target: Path) -> None:

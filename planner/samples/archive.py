@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -31,6 +32,8 @@ def __dir__() -> list[str]:
 Array = NDArray[Any]
 LIMIT_BYTES = 8 * 2**30  # of all arrays together: a user's own data
 MOST_ARRAYS = 1000
+MOST_DIRECTORY_BYTES = 2**20  # of entries' names and sizes
+LONGEST_END_BYTES = 76 + 22 + 2**16  # the end records of a zip archive with the longest comment
 MOST_DIMENSIONS = 32
 LONGEST_EMPTY = 2**20  # sides of an array without elements, whose bytes bound nothing
 KINDS = "biufcSU"  # of types: numbers and text; no objects, which are pickles, and no structures
@@ -52,7 +55,11 @@ def read_arrays(
     size than the archive, and when the arrays have more than `limit_bytes` together, before any of them is read.
     """
     at = at or (str(source) if isinstance(source, Path) else "arrays.npz")
-    with _unreadable(at), _opened(source) as file, zipfile.ZipFile(file) as archive:
+    with _unreadable(at), _opened(source) as file:
+        directory_bytes = _directory_bytes(file)
+        if directory_bytes > MOST_DIRECTORY_BYTES:
+            raise ProfileError(f"expected at most {MOST_ARRAYS} arrays, got {directory_bytes:,} bytes of names", at=at)
+        archive = zipfile.ZipFile(file)
         entries = _entries(archive, limit_bytes, at)
         for name, entry in entries.items():
             _check_header(archive, entry, f"{at}: {name}")
@@ -61,6 +68,19 @@ def read_arrays(
 
 def _opened(source: Path | bytes) -> BinaryIO:
     return open_regular(source) if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _directory_bytes(file: BinaryIO) -> int:
+    """The length of the archive's directory, which zipfile reads whole, as its end record says; 0 without one."""
+    length = file.seek(0, io.SEEK_END)
+    file.seek(max(0, length - LONGEST_END_BYTES))
+    end = file.read()
+    plain = end[-22:-18] == b"PK\5\6" and end.endswith(b"\0\0")  # without a comment; zipfile looks here first
+    at = len(end) - 22 if plain else end.rfind(b"PK\5\6")
+    # Of an archive with long offsets a record of 56 bytes and a locator of 20 bytes come before it.
+    if at >= 76 and end[at - 20 : at - 16] == b"PK\6\7" and end[at - 76 : at - 72] == b"PK\6\6":
+        return int.from_bytes(end[at - 36 : at - 28], "little")
+    return int.from_bytes(end[at + 12 : at + 16], "little") if at >= 0 else 0
 
 
 @contextlib.contextmanager
@@ -134,7 +154,11 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
-    """The array; the archive compares its checksum."""
+    """The array; the archive compares its checksum. Raises `UnicodeError` for text of no characters."""
     with archive.open(entry) as stream:
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    if array.dtype.kind == "U":
+        codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.str[0]}u4")
+        if (codes > sys.maxunicode).any() or ((codes >= 0xD800) & (codes < 0xE000)).any():
+            raise UnicodeError(f"{entry.filename} has text with codes that are no characters")
     return array

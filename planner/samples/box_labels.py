@@ -13,6 +13,7 @@ from PIL import Image
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.regular import read_bytes, read_text
 from splitpoint.profiles.network.pictures.geometry import Placement, place_picture
 
 __all__ = ["find_labels", "with_boxes"]
@@ -25,6 +26,7 @@ def __dir__() -> list[str]:
 Boxes = NDArray[np.float64]  # (M, 6): x0 y0 x1 y1 class iscrowd
 
 CLASSES = "classes.txt"
+COCO_LIMIT_BYTES = 2**30  # of labels: those of COCO itself have 450 MB
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the picture is turned by a quarter
 OUTSIDE = 0.01  # share of a side by which a box may end outside its picture: rounding of labelling tools
 
@@ -111,7 +113,7 @@ def _class_names(labels: Path) -> tuple[str, ...] | None:
     path = next((f / CLASSES for f in (folder, folder.parent) if (f / CLASSES).is_file()), None)
     if path is None:
         return None
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    names = tuple(line.strip() for line in read_text(path).splitlines())
     if "" in names or len(set(names)) != len(names):
         raise ProfileError("a class name is empty or is listed twice", at=str(path))
     return names
@@ -214,14 +216,14 @@ def _from_coco(
 
 
 def _read_coco(file: Path) -> _Coco:
-    data = file.read_bytes()
+    data = read_bytes(file, limit=COCO_LIMIT_BYTES)
     try:
         return msgspec.json.decode(data, type=_Coco)
     except msgspec.ValidationError as error:
         raise ProfileError(
             f"not COCO's JSON: {error}", at=str(file), fix="images, annotations and categories"
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         position = "".join(c for c in str(error).rpartition("byte ")[2] if c.isdigit())
         line = data[: int(position)].count(b"\n") + 1 if position else 1 + data.count(b"\n")
         raise ProfileError(f"not JSON: {error}", at=f"{file}:{line}") from error

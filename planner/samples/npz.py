@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from splitpoint.planner.samples.archive import LIMIT_BYTES, read_arrays
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.samples.truths import TRUTHS, unpack_truths
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.errors import CONTROLS, ProfileError, shorten
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec
 
@@ -73,6 +73,9 @@ def load_npz(
             raise ProfileError(f"{name} has shape {array.shape}, expected ({count},)", at=str(path))
     if labels is not None and labels.dtype.kind not in "iuf":
         raise ProfileError(f"{label[0]} must be numbers, got {labels.dtype}", at=str(path))
+    foreign = () if groups is None else (str(group) for group in groups if CONTROLS.search(str(group)))
+    for group_text in foreign:
+        raise ProfileError(f"expected groups without control characters, got {shorten(repr(group_text))}", at=str(path))
     classes = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
     truths = unpack_truths(arrays, count, at=str(path))
     if truths is None and labels is not None and not classes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.regular import read_text
 from splitpoint.profiles.files.user_code import call_user_code, import_named
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec, read_picture_file
@@ -74,7 +75,7 @@ def load_folder(
     pictures = [p for p in top if p.is_file()]
     folders = [p for p in top if p.is_dir()]
     names = _class_names(folder)
-    if (folder / LABELS).exists():
+    if (folder / LABELS).is_file():
         rows, names = _from_csv(folder, names)
     elif folders and pictures:
         raise ProfileError(
@@ -167,9 +168,9 @@ def _listing(folder: Path) -> list[Path]:
 
 def _class_names(folder: Path) -> Names:
     path = folder / CLASSES
-    if not path.exists():
+    if not path.is_file():
         return None
-    names = tuple(path.read_text(encoding="utf-8").split("\n"))
+    names = tuple(read_text(path).split("\n"))
     names = tuple(name.strip() for name in (names[:-1] if names[-1] == "" else names))
     if "" in names or len(set(names)) != len(names):
         raise ProfileError("a class name is empty or is listed twice", at=str(path))

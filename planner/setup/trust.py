@@ -32,9 +32,9 @@ def check_trusted(target: str, config: PlanConfig, *, trust_code: bool) -> None:
     path = Path(target)
     if trust_code or not target.endswith((".yaml", ".yml")) or not comes_with_plan(path):
         return
-    foreign = set(code_of_config(read_config(path)))
+    foreign = {code for _, code in code_of_config(read_config(path))}
     for field, code in code_of_config(config):
-        if (field, code) in foreign:
+        if code in foreign:
             raise ProfileError(
                 f"{field} runs code, {code}, and this configuration came with a plan",
                 at=target,

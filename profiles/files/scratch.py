@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import tempfile
@@ -19,7 +18,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 TRIAL_BYTES = 1 << 16  # a folder that does not take these is full: what ran out of room before left less than a page
 
 
@@ -48,8 +46,7 @@ def explain_full_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # ProfileError and broken JSON are ValueErrors
-        reason = error if isinstance(error, OSError) and error.errno in FULL else _try_to_write(folder)
-        if reason is None:
+        if (reason := _try_to_write(folder)) is None:
             raise
         raise _no_folder(reason, folder.parent) from error
 

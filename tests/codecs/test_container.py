@@ -253,7 +253,10 @@ def test_a_hostile_description_is_refused(name: str) -> None:
 def test_tensors_of_one_name_and_too_many_of_them_are_refused() -> None:
     with np.load(io.BytesIO(save_coders(coders()))) as arrays:
         (spec,) = json.loads(arrays["2.about"].tobytes())["specs"]
-    for specs, reason in (([spec, spec], "one name"), ([spec] * 65, "1 to 64")):
+    large = {**spec, "name": "side", "side": True, "shape": [1, 3, 4, 20 << 20], "dtype": "uint8", "low": 0, "high": 9}
+    more = {**large, "name": "more", "shape": [1, 20 << 20]}
+    cases = (([spec, spec], "one name"), ([spec] * 65, "1 to 64"), ([spec, large, more], "together have more than"))
+    for specs, reason in cases:
         with pytest.raises(CodecError, match=reason):
             load_coders(changed("2.about", about(specs=specs)))
 

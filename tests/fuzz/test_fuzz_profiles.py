@@ -146,7 +146,16 @@ def test_odd_links_are_used(name: str) -> None:
 
 
 numbers = st.floats(allow_nan=True) | st.integers(-(10**20), 10**20) | st.sampled_from([0, 0.5, 1, 0.95, 1e-9])
-FIELDS = ("uplink_bit_s", "downlink_bit_s", "rtt_s", "loss", "duty_cycle", "bandwidth_hz", "snr_db", "mean_snr_db")
+FIELDS: tuple[str, ...] = (
+    "uplink_bit_s",
+    "downlink_bit_s",
+    "rtt_s",
+    "loss",
+    "duty_cycle",
+    "bandwidth_hz",
+    "snr_db",
+    "mean_snr_db",
+)
 FIELDS += ("coherence_s", "outage", "overhead", "mtu_bytes", "per_packet_overhead_bytes", "usd_byte", "usd_message")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.detection.boxes import LEAST_SCORE, Boxes, Frame, corners, in_pixels, suppress
 from splitpoint.planner.quality.detection.contract import Decoder, misfit
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.regular import read_bytes
 
 __all__ = ["make_ssd"]
 
@@ -65,9 +66,9 @@ def _roles(task: Task, outputs: Sequence[IOTensor]) -> tuple[IOTensor, IOTensor]
 
 def _read_anchors(path: str, count: int) -> Array:
     try:
-        with Path(path).open("rb") as file:
-            anchors = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        data = io.BytesIO(read_bytes(path))
+        anchors = np.lib.format.read_array(data, allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, RecursionError) as error:  # memory: a header that claims too much
         raise ProfileError(
             f"the anchors cannot be read: {error}", at=path, fix="numpy.save of an array (N, 4)"
         ) from error

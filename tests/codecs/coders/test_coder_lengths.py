@@ -237,3 +237,24 @@ def test_side_information_must_be_finite() -> None:
     broken = np.array([np.inf], np.float16).astype("<f2").tobytes() + payload[2:]
     with pytest.raises(PayloadError, match="not finite"):
         coder.decode(broken)
+
+
+def test_the_context_coder_takes_ranges_that_its_escape_can_code() -> None:
+    most = (1 << 17) - 1
+    widest = spec(-most // 2, most + -most // 2, "int32", (1, 2, 2, 2))
+    assert widest.low is not None
+    assert widest.high is not None
+    coder = ContextCode().fit((widest,), {"symbols": np.zeros((3, 2, 2, 2), np.int32)})
+    ends = np.array([widest.low, widest.high] * 4, np.int32).reshape(1, 2, 2, 2)
+    assert np.array_equal(coder.decode(coder.encode({"symbols": ends}))["symbols"], ends)
+    wider = spec(widest.low, widest.high + 1, "int32", (1, 2, 2, 2))
+    with pytest.raises(CodecError, match=f"expected a range of up to {most}"):
+        type(coder).from_arrays((wider,), coder.arrays())
+    with pytest.raises(CodecError, match=f"expected a range of up to {most}"):
+        ContextCode().fit((wider,), {"symbols": np.zeros((3, 2, 2, 2), np.int32)})
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16383, 8193), (1, 4, 10, 8192), (1, 1, 1, 16384)])
+def test_tiles_that_make_too_large_a_picture_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CodecError, match="expected sides up to 16383 and up to 134217728 pixels"):
+        Tiles(kind="webp").fit((spec(0, 255, "uint8", shape),), {})

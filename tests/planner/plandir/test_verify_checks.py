@@ -153,7 +153,7 @@ def test_a_file_that_is_not_the_plans_stops_everything(fixed_copy: Path, name: s
     shown: list[Check] = []
     checks = verify(fixed_copy, step=shown.append)
     assert [check.name for check in checks] == NAMES
-    assert [check.status for check in checks] == ["failed"] + ["not checked"] * 5
+    assert [check.status for check in checks] == ["failed"] + ["not checked"] * 6
     assert name in checks[0].text
     assert shown == checks
 
@@ -373,7 +373,7 @@ def test_exit_codes(fixed_copy: Path, timing: Timing, run: Run) -> None:
     assert run("verify", fixed_copy)[0] == 0  # latency not made
     profiled_here(fixed_copy, head_s=1.0, tail_s=9.0)
     code, out, _ = run("verify", fixed_copy, "--json")
-    assert (code, json.loads(out)["count"]) == (0, {"passed": 5, "failed": 0, "warning": 1, "not checked": 0})
+    assert (code, json.loads(out)["count"]) == (0, {"passed": 6, "failed": 0, "warning": 1, "not checked": 0})
     assert run("verify", fixed_copy, "--strict-latency")[0] == 1
     change_report(fixed_copy, payload_bytes=1.0)
     assert run("verify", fixed_copy)[0] == 1

@@ -161,6 +161,31 @@ def test_too_many_arrays_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         load_npz(saved(x=np.zeros((4, 2), np.float32)), TENSOR)
 
 
+@pytest.mark.parametrize("long_offsets", [False, True])
+def test_a_directory_of_millions_of_entries_is_not_parsed(long_offsets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_DIRECTORY_BYTES", 200)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3 if long_offsets else 2**16)
+    monkeypatch.setattr(archive, "_entries", lambda *arguments: pytest.fail("the directory was read"))
+    data = packed(*((f"array-{i:020}.npy", b"") for i in range(4)))
+    assert (b"PK\6\6" in data) == long_offsets
+    with pytest.raises(ProfileError, match="expected at most 1000 arrays, got 304 bytes of names"):
+        read_arrays(data)
+
+
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
+def test_text_of_no_characters(code: int) -> None:
+    for order in "<>":
+        text = np.array([ord("a"), code], f"{order}u4").view(f"{order}U1")
+        with pytest.raises(ProfileError, match=r"group\.npy has text with codes that are no characters"):
+            read_arrays(saved(x=np.zeros((2, 1)), group=text))
+
+
+def test_groups_that_a_terminal_would_obey() -> None:
+    data = saved(x=np.zeros((2, 1), np.float32), group=np.array(["a", "\x1b[2J"]))
+    with pytest.raises(ProfileError, match=r"groups without control characters, got '\\x1b\[2J'"):
+        load_npz(data, TENSOR)
+
+
 def test_arrays_that_are_ignored_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def only_b(archived: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
         assert entry.filename == "b.npy"

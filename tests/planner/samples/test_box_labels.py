@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,18 @@ def test_broken_json_has_a_line(folder: Path) -> None:
     with pytest.raises(ProfileError, match="not JSON") as caught:
         loaded(folder, "boxes.json")
     assert str(caught.value.at).endswith("boxes.json:2")
+
+
+def test_json_without_end_is_one_error(folder: Path) -> None:
+    (folder / "boxes.json").write_text('{"images": [], "more": ' + "[" * 200_000)
+    with pytest.raises(ProfileError, match="not JSON"):
+        loaded(folder, "boxes.json")
+
+
+def test_pipes_beside_pictures_are_not_waited_for(folder: Path) -> None:
+    for name in ("classes.txt", "labels.csv"):
+        os.mkfifo(folder / "images" / name)
+    assert len(load_folder(folder / "images", SPEC)) == 3
 
 
 def test_a_category_that_classes_txt_lacks_is_refused(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from splitpoint.planner.setup.checks import check_config
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
 from splitpoint.profiles.errors import ProfileError
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def read(folder: Path, line: str) -> PlanConfig:
@@ -90,3 +93,18 @@ def test_many_groups_are_compared_in_one_pass(tmp_path: Path) -> None:
     data = DataConfig(source=str(tmp_path), calibration=tuple(lists[0]), search=tuple(lists[1]), report=tuple(lists[2]))
     with pytest.raises(ProfileError, match="group 'g17999' is listed twice"):
         check_config(override(read(tmp_path, ""), data=data))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--threads", "100000"], "--threads"),
+        (["--size", "100000x100000"], "--size: expected at most 268,435,456 elements, got 100000x100000"),
+        (["--size", "9" * 5000], "--size"),
+        (["--constant", "a=" + "[" * 100_000], "--constant"),
+    ],
+)
+def test_flags_have_the_same_bounds(run: Run, tmp_path: Path, flags: list[str], message: str) -> None:
+    code, _, error = run("plan", tmp_path / "net.onnx", "--data", tmp_path, *flags)
+    assert code == 2
+    assert message in error.replace("\n", " ")

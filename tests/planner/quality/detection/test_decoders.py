@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -219,6 +220,13 @@ def test_ssd_offsets_from_anchors(tmp_path: Path) -> None:
     assert got == pytest.approx(WANTED, abs=0.01)
 
 
+def claims(rows: int) -> bytes:
+    """The header of an .npy file of so many anchors, and none of them."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (rows, 4)})
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -226,6 +234,7 @@ def test_ssd_offsets_from_anchors(tmp_path: Path) -> None:
         (np.full((50, 4), -1.0), "above 0"),
         (None, "cannot be read"),
         (b"PK\x03\x04 cut short", "cannot be read"),  # numpy.load takes it for an .npz
+        (claims(10**15), "cannot be read"),
     ],
 )
 def test_bad_anchors_are_refused(content: Array | bytes | None, message: str, tmp_path: Path) -> None:
