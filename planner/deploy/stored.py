@@ -12,7 +12,7 @@ from splitpoint.planner.deploy.file_names import CODEC, PLAN, RUNNING, is_plan_f
 from splitpoint.planner.deploy.folder import Folder, StoredFile
 from splitpoint.planner.deploy.schema import PlanFile, check_format
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.structs import decode_yaml
+from splitpoint.profiles.files.structs import decode_tree, decode_yaml
 from splitpoint.profiles.files.yaml12 import load as load_yaml
 
 __all__ = ["StoredPlan", "check_hash", "open_plan"]
@@ -122,7 +122,7 @@ def _parse(data: bytes, at: str) -> PlanFile:
     if not isinstance(tree, dict):
         raise ProfileError(f"{at}: expected a mapping of fields, got {type(tree).__name__}")
     check_format(str(tree.get("format", "missing")), at=at)
-    return decode_yaml(text, PlanFile, where=at)
+    return decode_tree(tree, PlanFile, where=at)
 
 
 def _text(data: bytes, at: str) -> str:

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.held import hold, remove_if_dead
 
-__all__ = ["explain_full_folder", "make_scratch_folder", "scratch_folder"]
+__all__ = ["explain_full_folder", "make_scratch_folder", "remove_scratch_folder", "scratch_folder"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+PREFIX = "splitpoint-scratch-"
 TRIAL_BYTES = 1 << 16  # a folder that does not take these is full: what ran out of room before left less than a page
+_descriptors: dict[Path, int] = {}  # of the folders that this process holds
 
 
 @contextlib.contextmanager
@@ -29,15 +32,29 @@ def scratch_folder() -> Iterator[Path]:
         with explain_full_folder(folder):
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_scratch_folder(folder)
 
 
 def make_scratch_folder() -> Path:
-    """A new temporary folder, which the caller removes; raises `ProfileError` that names TMPDIR."""
+    """A new temporary folder, until `remove_scratch_folder`; raises `ProfileError` that names TMPDIR.
+
+    Those of processes that died are removed.
+    """
     try:
-        return Path(tempfile.mkdtemp(prefix="splitpoint-"))
+        for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            remove_if_dead(left)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        _descriptors[folder] = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        hold(_descriptors[folder])
+        return folder
     except OSError as error:
         raise _no_folder(error, os.environ.get("TMPDIR") or tempfile.tempdir or "/tmp") from error
+
+
+def remove_scratch_folder(folder: Path) -> None:
+    """Remove a folder of `make_scratch_folder`, and what is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(_descriptors.pop(folder))
 
 
 @contextlib.contextmanager

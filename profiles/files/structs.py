@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import glob
 import math
 import os
 import secrets
@@ -23,11 +24,13 @@ from msgspec import inspect as shapes
 from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.files import yaml12
+from splitpoint.profiles.files.held import hold, remove_if_dead
 from splitpoint.profiles.files.regular import read_bytes, read_text
 
 __all__ = [
     "Source",
     "decode_sources",
+    "decode_tree",
     "decode_yaml",
     "dump_yaml",
     "parse_yaml_mapping",
@@ -69,7 +72,11 @@ def read_yaml(path: str | os.PathLike[str], kind: type[T]) -> T:
 
 def decode_yaml(text: str, kind: type[T], *, where: str) -> T:
     """YAML text as a value of `kind`; `where` is what errors call the text."""
-    tree = yaml12.load(text, where)
+    return decode_tree(yaml12.load(text, where), kind, where=where)
+
+
+def decode_tree(tree: object, kind: type[T], *, where: str) -> T:
+    """What `yaml12.load` gave as a value of `kind`; for a look at one field before the whole is typed."""
     resolved = _resolve(tree, _shape(kind), "$", where, {})
     try:
         return msgspec.convert(resolved, kind)
@@ -111,11 +118,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write bytes atomically: a temporary file in the same folder, then `os.replace`."""
+    """Write bytes atomically: a temporary file in the same folder, then `os.replace`.
+
+    Temporary files of processes that died while they wrote to the same path are removed.
+    """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
+        for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.tmp"):
+            remove_if_dead(left)
         with temporary.open("xb") as file:
+            hold(file.fileno())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

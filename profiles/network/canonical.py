@@ -7,7 +7,6 @@ fusible pair inside, so head and tail cut from it give the same bits as the whol
 from __future__ import annotations
 
 import hashlib
-import shutil
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.scratch import explain_full_folder, make_scratch_folder
+from splitpoint.profiles.files.scratch import explain_full_folder, make_scratch_folder, remove_scratch_folder
 from splitpoint.profiles.network.input_shapes import Shapes, fix_inputs
 from splitpoint.profiles.network.layer_names import name_by_module
 from splitpoint.profiles.network.message import normalize_message
@@ -314,12 +313,13 @@ def _optimize(model: ir.Model, *, at: str, large: bool) -> tuple[ir.Model, dict[
         ir.external_data.set_base_dir(optimized.graph, folder)
         if not large:
             _read_weights(optimized)
-            shutil.rmtree(folder)
+            remove_scratch_folder(folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            remove_scratch_folder(folder)
         raise
     if large:
-        weakref.finalize(optimized, shutil.rmtree, folder)
+        weakref.finalize(optimized, remove_scratch_folder, folder)
     return optimized, outputs
 
 
