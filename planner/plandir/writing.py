@@ -211,6 +211,8 @@ def _drop_data(folder: Path, file: PlanFile, result: SearchResult) -> PlanFile:
 def _running_files(graph: ModelGraph, chosen: PointFile, point: Mapping[str, bytes]) -> dict[str, bytes]:
     if chosen.cut is None:
         return device_files(graph) if chosen.placement == "device" else picture_files(graph)
+    if CODEC not in point:
+        raise ProfileError(f"a split without {CODEC}", at=f"{POINTS}/{chosen.number}", fix="plan again")
     cut = cut_of_tensors(graph, [tensor.name for tensor in chosen.cut.tensors], at=POINT)
 
     def graphs(side: str) -> list[bytes | None]:

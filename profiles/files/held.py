@@ -13,7 +13,7 @@ import shutil
 import time
 from pathlib import Path
 
-__all__ = ["hold", "remove_if_dead"]
+__all__ = ["YOUNG_S", "hold", "remove_if_dead"]
 
 
 def __dir__() -> list[str]:

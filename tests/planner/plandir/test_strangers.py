@@ -103,6 +103,14 @@ def test_files_that_are_not_listed_are_named_and_not_copied(fixed_copy: Path, tm
     assert "secret" not in "".join(path.name for path in (tmp_path / "out").rglob("*"))
 
 
+def test_a_point_without_its_coder_is_not_exported(fixed_copy: Path, tmp_path: Path) -> None:
+    file = Plan.load(fixed_copy).file
+    contents = {name: value for name, value in file.contents.items() if not name.endswith("codec.npz")}
+    (fixed_copy / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, contents=contents)))
+    with pytest.raises(ProfileError, match=r"a split without codec\.npz"):
+        export_point(fixed_copy, int(decoder_of(fixed_copy).split("/")[1]), tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "device"])
 def test_a_file_that_is_no_file_is_not_read(fixed_copy: Path, tmp_path: Path, kind: str) -> None:
     path = fixed_copy / "front.csv"
