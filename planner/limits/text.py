@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.units import format_fraction
 
 __all__ = ["bound_text", "needs_text"]
@@ -14,8 +15,10 @@ def __dir__() -> list[str]:
 
 
 def bound_text(limit: str, value: float, metric: str) -> str:
-    """A bound with its sign and unit: "latency <= 55 ms"."""
-    row = LIMITS[limit]
+    """A bound with its sign and unit: "latency <= 55 ms"; raises `ProfileError` for a limit that is none."""
+    row = LIMITS.get(limit)
+    if row is None:
+        raise ProfileError(f"unknown limit {limit!r}", fix=f"one of {', '.join(LIMITS)}")
     return f"{row.title(metric)} {'<=' if row.best == 'least' else '>='} {row.show(value)}"
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.regular import read_bytes, read_text
 from splitpoint.profiles.network.pictures.geometry import Placement, place_picture
+from splitpoint.profiles.network.pictures.picture_files import picture_size
 
 __all__ = ["find_labels", "with_boxes"]
 
@@ -27,7 +27,6 @@ Boxes = NDArray[np.float64]  # (M, 6): x0 y0 x1 y1 class iscrowd
 
 CLASSES = "classes.txt"
 COCO_LIMIT_BYTES = 2**30  # of labels: those of COCO itself have 450 MB
-ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the picture is turned by a quarter
 OUTSIDE = 0.01  # share of a side by which a box may end outside its picture: rounding of labelling tools
 
 
@@ -78,7 +77,7 @@ def with_boxes(dataset: Dataset, labels: Path) -> Dataset:
             at=dataset.source or str(missing),
             fix="data.source: a folder; or put the boxes into the .npz (docs/detection.md)",
         )
-    placements = [place_picture(*_size(path), dataset.spec) for path in names]
+    placements = [place_picture(*picture_size(path), dataset.spec) for path in names]
     classes = _class_names(labels)
     if labels.is_dir():
         boxes = _from_text(labels, names, placements, classes)
@@ -98,13 +97,6 @@ def _placed(sample: Sample, boxes: Boxes, placement: Placement) -> Sample:
     moved = placement.to_network(boxes)
     moved = moved[(moved[:, 2] > moved[:, 0]) & (moved[:, 3] > moved[:, 1])]
     return dataclasses.replace(sample, label=None, truth=moved)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from its header."""
-    with Image.open(path) as picture:  # it was read before
-        turned = picture.getexif().get(ORIENTATION) in SIDEWAYS
-        return (picture.height, picture.width) if turned else picture.size
 
 
 def _class_names(labels: Path) -> tuple[str, ...] | None:
