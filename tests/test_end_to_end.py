@@ -48,6 +48,7 @@ def test_verify_passes_and_says_what_it_did_not_check(split_plan: Path, run: Run
         "exactness": "passed",
         "symbols": "passed",
         "payload": "passed",
+        "payload range": "passed",
         "top1": "passed",
         "latency": "not checked",
     }
@@ -143,7 +144,7 @@ def test_a_plan_without_data_runs_and_says_what_cannot_be_checked(
     assert np.asarray(mine.tail(mine.head(pictures[0]))).shape == (1, CLASSES)
     code, text, _ = run("verify", out, "--json")
     answer = json.loads(text)
-    assert (code, answer["count"]) == (0, {"passed": 1, "failed": 0, "warning": 0, "not checked": 5})
+    assert (code, answer["count"]) == (0, {"passed": 1, "failed": 0, "warning": 0, "not checked": 6})
     assert "plain.npz" in answer["checks"][1]["text"]
     assert run("export", out, "--point", 1, "--out", tmp_path / "other")[0] == 3
 

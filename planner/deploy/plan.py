@@ -6,6 +6,7 @@ the server plan.yaml, tail.onnx and codec.npz. What runs are the bytes that were
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,7 +128,7 @@ class Plan:
         names = self._names(self._tail_inputs)
         tensors = {name: decoded[i][spec] for i, row in enumerate(names) for spec, name in row.items()}
         shapes = {tensor.name: tensor.shape for tensor in file.cut.tensors} if file.cut is not None else {}
-        return {name: values.reshape(shapes.get(name, values.shape)) for name, values in tensors.items()}
+        return {name: self._shaped(values, shapes.get(name, values.shape), name) for name, values in tensors.items()}
 
     def tail(self, payload: bytes) -> Array | dict[str, Array]:
         """The server's half: the payload to the network's output (a dict by name where it has several).
@@ -136,6 +137,9 @@ class Plan:
         """
         tensors = self.symbols(payload)
         outputs = tensors if self.file.placement == "device" else self._tail.run(tensors)
+        absent = [tensor.name for tensor in self.file.model.outputs if tensor.name not in outputs]
+        if absent:
+            raise self._strangers(f"{TAIL} has no output {absent[0]!r}")
         named = {tensor.name: outputs[tensor.name] for tensor in self.file.model.outputs}
         return next(iter(named.values())) if len(named) == 1 else named
 
@@ -198,17 +202,34 @@ class Plan:
         file = self.file
         tensors = file.model.outputs if file.cut is None else file.cut.tensors
         if len(coders) != len(tensors):
-            raise ProfileError(
-                f"{CODEC} has {len(coders)} coders, the plan has {len(tensors)} tensors", at=self.stored.at(CODEC)
-            )
+            raise self._strangers(f"{CODEC} has {len(coders)} coders, the plan has {len(tensors)} tensors")
+        if file.cut is None:
+            specs = [[(spec.name, spec.shape, spec.dtype) for spec in coder.specs] for coder in coders]
+            if specs != [[("x", tensor.shape, tensor.dtype)] for tensor in tensors]:
+                raise self._strangers(f"{CODEC} is not for the network's outputs")
         return coders
 
     def _code(self, x: Array | Mapping[str, Array], *, check: bool) -> list[bytes]:
         tensors = self.boundary(x, check=check)
         return [
-            coder.encode({spec.name: tensors[names[spec.name]].reshape(spec.shape) for spec in coder.specs})
+            coder.encode(
+                {spec.name: self._shaped(tensors[names[spec.name]], spec.shape, spec.name) for spec in coder.specs}
+            )
             for coder, names in zip(self._coders, self._names(tensors), strict=True)
         ]
+
+    def _shaped(self, values: Array, shape: tuple[int, ...], name: str) -> Array:
+        """The values in that shape; raises `ProfileError` where they do not fill it."""
+        if values.size != math.prod(shape):
+            raise self._strangers(f"tensor {name!r} is {list(values.shape)} here and {list(shape)} there")
+        return values.reshape(shape)
+
+    def _strangers(self, what: str) -> ProfileError:
+        return ProfileError(
+            f"the models, {CODEC} and plan.yaml do not belong together: {what}",
+            at=str(self.directory),
+            fix="copy the plan directory again, or plan again",
+        )
 
     def _check_finite(self, feeds: Mapping[str, Array]) -> None:
         for name, x in feeds.items():
@@ -228,11 +249,7 @@ class Plan:
         ]
         absent = [name for row in rows for name in row.values() if name not in present]
         if absent:
-            raise ProfileError(
-                f"the model and {CODEC} do not belong together: there is no tensor {absent[0]!r}",
-                at=str(self.directory),
-                fix="copy the plan directory again, or plan again",
-            )
+            raise self._strangers(f"there is no tensor {absent[0]!r}")
         return rows
 
     def _feeds(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.file_names import CODEC, HEAD, RUNNING, TAIL, is_content, is_plan_file
@@ -41,6 +42,7 @@ def __dir__() -> list[str]:
 
 
 FORMAT = "4.0"
+_PICTURE_RATES = {name: codec.rates for name, codec in PICTURES.items()}
 MOST_ELEMENTS = 1 << 28  # of a tensor
 
 Placement = Literal["split", "device", "server"]
@@ -225,6 +227,8 @@ def _check_placement(placement: Placement, cut: CutChoice | None, codec: CodecCh
     kinds = {"device": ("none",), "server": ("picture",), "split": ("symbols", "float32", "channel_symbols")}
     if codec.boundary not in kinds[placement]:
         raise ValueError(f"placement {placement!r} with a codec whose boundary is {codec.boundary!r}")
+    if placement == "server" and codec.rate >= len(_PICTURE_RATES.get(codec.name, ())):
+        raise ValueError(f"no picture codec {codec.name!r} with a rate {codec.rate}")
     if cut is not None and not (cut.tensors and all(0 not in tensor.shape for tensor in cut.tensors)):
         raise ValueError("a cut where nothing crosses")
 

@@ -19,7 +19,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from splitpoint.planner.deploy.file_names import PLAN
+from splitpoint.planner.deploy.file_names import PLAN, is_content, is_plan_file
+from splitpoint.planner.deploy.folder import Folder
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.stored import StoredPlan, open_plan
 from splitpoint.planner.plandir.exchange import exchange
@@ -59,11 +60,11 @@ def claimed(directory: Path | Place, *, keep: int = 1) -> Iterator[Place]:
         yield directory
         return
     place = Place(directory=directory, target=_resolved(directory), keep=keep)
-    missing = [parent for parent in place.target.parents if not parent.exists()]  # the innermost first
-    there = next(parent for parent in place.target.parents if parent.exists())
-    if not there.is_dir():
-        raise NotWrittenError(f"{there} is a file, expected a folder", at=str(directory), fix=OTHER_PLACE)
     with _written(directory):
+        missing = [parent for parent in place.target.parents if not parent.exists()]  # the innermost first
+        there = next(parent for parent in place.target.parents if parent.exists())
+        if not there.is_dir():
+            raise NotWrittenError(f"{there} is a file, expected a folder", at=str(directory), fix=OTHER_PLACE)
         place.target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _lock(place):
@@ -148,17 +149,19 @@ def recover(place: Place) -> None:
     """Put right what a process that died while it wrote there left; only while the place is held.
 
     Of whole plans under hidden names the newest takes the place when nothing is there; one that is older than what is
-    there was replaced last, and is kept. All else under such a name was never a plan.
+    there was replaced last, and is kept. All else under such a name was never a plan, and is removed unless it holds a
+    file that no plan has.
     """
     pattern = re.compile(rf"\.{re.escape(place.target.name)}\.[0-9a-f]{{8}}\.new")
-    left = [path for path in place.target.parent.iterdir() if pattern.fullmatch(path.name) and not path.is_symlink()]
+    beside = [path for path in place.target.parent.iterdir() if pattern.fullmatch(path.name)]
+    left = [path for path in beside if path.is_dir() and not path.is_symlink()]
     for folder in sorted(left, key=lambda path: _created(path) or "", reverse=True):
         created = _created(folder)
         if created is not None and not place.target.exists():
             folder.rename(place.target)
         elif created is not None and created <= (_created(place.target) or ""):
             _keep(folder, place)
-        else:
+        elif all(name == PLAN or is_plan_file(name) or is_content(name) for name in Folder(folder).names()):
             shutil.rmtree(folder)
 
 

@@ -314,11 +314,12 @@ def _unchecked(missing: ProfileError, planned: Accuracy) -> Iterator[Check]:
 def _other_outputs(names: Sequence[str], got: Accuracy, planned: Accuracy) -> Check:
     """Outputs that the metric does not read: their relative errors against those of the stored report."""
     texts, good = [], True
+    errors = {other.name: other.relative_error for other in got.output_errors}
+    expected = {other.name: other.relative_error for other in planned.output_errors}
     for name in names:
-        error, before = (
-            next(other.relative_error for other in accuracy.output_errors if other.name == name)
-            for accuracy in (got, planned)
-        )
+        if name not in errors:
+            return Check(name="other outputs", status="failed", text=f"the network has no output {name!r}")
+        error, before = errors[name], expected[name]
         close = error == before or abs(error - before) <= OUTPUT_TOLERANCE * before + OUTPUT_ROUNDING
         good &= close
         texts.append(f"{name} {error:.3g} measured, {before:.3g} planned{'' if close else ' (!)'}")

@@ -150,7 +150,7 @@ def _cached_shape(kind: Hashable) -> shapes.Type:
 
 def _resolve(tree: object, shape: shapes.Type, at: str, where: str, sources: dict[str, Source]) -> object:
     """`tree` with every quantity as an SI number and every sourced leaf as its value."""
-    if isinstance(tree, dict) and "value" in tree and tree.keys() <= _SOURCE_KEYS and not _has_field(shape, "value"):
+    if isinstance(tree, dict) and _is_sourced(tree, shape):
         texts = {key: None if tree.get(key) is None else str(tree[key]) for key in ("source", "quote", "date")}
         sources[at] = Source(value=tree["value"], **texts)
         tree = tree["value"]
@@ -176,6 +176,14 @@ def _resolve(tree: object, shape: shapes.Type, at: str, where: str, sources: dic
     if isinstance(shape, shapes.FloatType) and isinstance(tree, float) and not math.isfinite(tree):
         raise ProfileError(f"{where}: expected a finite number, got {tree} - at `{at}`")
     return tree
+
+
+def _is_sourced(tree: dict[str, object], shape: shapes.Type) -> bool:
+    """Whether a mapping is a leaf with its source; a mapping of the user's may have a key "value" of its own."""
+    if "value" not in tree or not tree.keys() <= _SOURCE_KEYS or _has_field(shape, "value"):
+        return False
+    members = shape.types if isinstance(shape, shapes.UnionType) else (shape,)
+    return len(tree) > 1 or not any(isinstance(member, shapes.DictType) for member in members)
 
 
 def _resolve_struct(

@@ -33,7 +33,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.tests import small_plan
 from splitpoint.tests.fuzz.target import Target
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60")) // 2
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400")) // 10  # a case takes a tenth of a second
 VERIFY_EVERY, EXPORT_EVERY = 20, 50  # they take a second
 HOSTILE: tuple[Any, ...] = (
     None,

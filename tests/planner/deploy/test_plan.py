@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 
 from splitpoint import Plan
-from splitpoint.codecs.contract.protocol import CodecError, PayloadError
+from splitpoint.codecs.coders.raw import RawCoder
+from splitpoint.codecs.contract.protocol import CodecError, PayloadError, TensorSpec
+from splitpoint.codecs.store import save_coders
 from splitpoint.planner.deploy import stored
 from splitpoint.planner.deploy.plan import PayloadTooLargeError
 from splitpoint.planner.plandir.writing import write_plan
@@ -232,3 +235,45 @@ def make() -> Callable[[Path, str], None]:
             path.mkdir()
 
     return replace
+
+
+def change(folder: Path, **fields: Any) -> None:
+    (folder / "plan.yaml").write_text(dump_yaml(msgspec.structs.replace(Plan.load(folder).file, **fields)))
+
+
+def test_files_with_right_hashes_that_do_not_belong_together(fixed_copy: Path) -> None:
+    """Somebody else's hashes are right, so only the tensors show it."""
+    file = Plan.load(fixed_copy).file
+    payload = Plan.load(fixed_copy).head(picture())
+    raw = save_coders([RawCoder(specs=(TensorSpec(name="x", shape=(1, 5), dtype="float32"),))])
+    (fixed_copy / "codec.npz").write_bytes(raw)
+    change(fixed_copy, files=file.files | {"codec.npz": hashlib.sha256(raw).hexdigest()})
+    with pytest.raises(ProfileError, match="do not belong together"):
+        Plan.load(fixed_copy).head(picture())
+    many = save_coders([RawCoder(specs=(TensorSpec(name="x", shape=(1, 5), dtype="float32"),))] * 2)
+    (fixed_copy / "codec.npz").write_bytes(many)
+    change(fixed_copy, files=file.files | {"codec.npz": hashlib.sha256(many).hexdigest()})
+    with pytest.raises(ProfileError, match=r"codec\.npz has 2 coders, the plan has 1 tensors"):
+        Plan.load(fixed_copy).tail(payload)
+
+
+def test_an_output_that_the_tail_does_not_have(fixed_copy: Path) -> None:
+    file = Plan.load(fixed_copy).file
+    outputs = (msgspec.structs.replace(file.model.outputs[0], name="other"),)
+    task = msgspec.structs.replace(file.task, outputs=())
+    change(fixed_copy, model=msgspec.structs.replace(file.model, outputs=outputs), task=task)
+    plan = Plan.load(fixed_copy)
+    with pytest.raises(ProfileError, match=r"tail\.onnx has no output 'other'"):
+        plan.tail(plan.head(picture()))
+
+
+@pytest.mark.parametrize("codec", [{"name": "gif"}, {"rate": 99}])
+def test_a_picture_codec_that_there_is_not(jpeg_plan: Path, tmp_path: Path, codec: dict[str, Any]) -> None:
+    text = (jpeg_plan / "plan.yaml").read_text()
+    (tmp_path / "plan.yaml").write_text(
+        re.sub(r"\n  name: jpeg\S*\n", f"\n  name: {codec['name']}\n", text)
+        if "name" in codec
+        else text.replace("\n  rate: 5\n", f"\n  rate: {codec['rate']}\n")
+    )
+    with pytest.raises(ProfileError, match="no picture codec"):
+        Plan.load(tmp_path)

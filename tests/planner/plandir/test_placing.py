@@ -185,10 +185,14 @@ def test_what_a_dead_process_left_is_put_right(
         if what == "half":
             (folder / "plan.yaml").unlink()
     (tmp_path / ".plan.notes.new").mkdir()  # not a name of ours
+    (tmp_path / ".plan.abcdef01.new").mkdir()  # not a content of ours
+    (tmp_path / ".plan.abcdef01.new" / "thesis.tex").write_text("years of work")
+    (tmp_path / ".plan.abcdef02.new").write_text("a file")
     (tmp_path / ".planner.00000000.new").mkdir()  # of another place
     with claimed(tmp_path / "plan"):
         pass
-    assert names(tmp_path) == sorted([".plan.notes.new", ".planner.00000000.new", *expected])
+    others = [".plan.notes.new", ".planner.00000000.new", ".plan.abcdef01.new", ".plan.abcdef02.new"]
+    assert names(tmp_path) == sorted([*others, *expected])
     assert {name: created(tmp_path / name) for name in expected} == expected
 
 

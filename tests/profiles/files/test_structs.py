@@ -153,6 +153,11 @@ names = st.text(
 )
 
 
+def test_a_mapping_may_have_a_key_called_value() -> None:
+    outer = Outer(link=Inner(uplink_bit_s=1.0), rates={"value": 1.0})
+    assert read(structs.dump_yaml(outer)) == outer
+
+
 @given(
     st.builds(
         Outer,
