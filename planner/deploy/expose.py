@@ -19,7 +19,7 @@ def expose(model: bytes, tensors: Iterable[str]) -> bytes:
     Raises `ProfileError` when the bytes are no model.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
     try:
         proto = onnx.load_model_from_string(model)
