@@ -21,7 +21,7 @@ from splitpoint.planner.output.signals import SignalError, stop_on_signals
 from splitpoint.planner.output.terminal.console import PlainConsole, StageBars
 
 INTERRUPTED = 130
-PATIENCE_S = 120.0  # for a process to reach a stage, or to end: only a hang takes longer
+PATIENCE_S = 400.0  # for a process to reach a stage, or to end: only a hang takes longer
 
 # Where a stage waits for the signal, once it has made what must not be left behind.
 STAGES = {
