@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_networks import cifar100, efficientnet_lite0, imagenet500, vgg16_half
@@ -116,7 +117,7 @@ def record(
 
     `part` (i, n) takes every n-th unit from the i-th on. A file holds arrays (rates, inputs): `right` and
     `right_unsplit`, `divergence` (nat), `margin_change`, `relative_error`, `payload_bytes`; and `rates`, those that
-    could be fitted.
+    could be fitted. unsplit.npz has the unsplit network's `outputs` (inputs, classes) and the `labels`.
     """
     work.mkdir(parents=True, exist_ok=True)
     inputs = {"calibration": NetworkInputs(landscape.calibration), "search": NetworkInputs(landscape.measured)}
@@ -130,6 +131,9 @@ def record(
         names = [tensor.name for tensor in landscape.graph.outputs]
         evaluator = Evaluator(runs, landscape.measured, metric, by_name.__getitem__, names)
         places = list(by_name)
+        if not (work / "unsplit.npz").is_file():
+            rows = [evaluator.whole(index)[0].ravel() for index in range(len(landscape.measured))]
+            _write(work / "unsplit.npz", {"outputs": np.stack(rows), "labels": np.asarray(landscape.measured.labels)})
         for number, (cut, codec) in enumerate(everything):
             path = work / f"{places.index(cut.name):02}-{codec.name}.npz"
             if number % part[1] != part[0] or path.is_file():
@@ -139,9 +143,7 @@ def record(
                 continue
             begin = time.monotonic()
             arrays = _measure(evaluator, cut, codec)
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, allow_pickle=False, **arrays)
-            write_bytes(path, buffer.getvalue())
+            _write(path, arrays)
             count = len(arrays["rates"])
             say(f"{number + 1}/{len(everything)} {cut.layer or cut.after} {codec.name}: {count} rates,"
                 f" {time.monotonic() - begin:.0f} s")  # fmt: skip
@@ -170,10 +172,14 @@ def _measure(evaluator: Evaluator, cut: Cut, codec: Codec) -> Arrays:
     }
 
 
-def _graph(stages: tuple[object, ...], shape: tuple[int, ...], name: str) -> ModelGraph:
-    import torch
+def _write(path: Path, arrays: Arrays) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
 
-    module = torch.nn.Sequential(*stages).eval()  # type: ignore[arg-type]  # modules
+
+def _graph(stages: tuple[torch.nn.Module, ...], shape: tuple[int, ...], name: str) -> ModelGraph:
+    module = torch.nn.Sequential(*stages).eval()
     return load_graph(export_module(module, shape), name=name)
 
 
