@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 100  # at a folder that is replaced each time before its files are open
 PLAN_BYTES = 1 << 20
+PLAN_NODES = 10_000  # scalars and collections: a plan with 700 points
 MODEL_BYTES = (1 << 31) - 1  # a protobuf message holds less than 2 GiB
 CODER_BYTES = 1 << 28
 SMALL_BYTES = 1 << 26  # of any other file
@@ -118,7 +119,7 @@ def _check_expected(got: str, expect: str, *, at: str) -> None:
 
 def _parse(data: bytes, at: str) -> PlanFile:
     text = _text(data, at)
-    tree = load_yaml(text, at)
+    tree = load_yaml(text, at, most_nodes=PLAN_NODES)
     if not isinstance(tree, dict):
         raise ProfileError(f"{at}: expected a mapping of fields, got {type(tree).__name__}")
     check_format(str(tree.get("format", "missing")), at=at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -24,16 +25,17 @@ LONGEST_SCALAR = 2**16  # characters
 LONGEST_KEY = 1024  # characters: YAML's own bound for keys without a question mark
 
 
-def load(text: str, where: str) -> object:
+def load(text: str, where: str, *, most_nodes: int | None = None) -> object:
     """The text as dicts, lists and scalars; raises ProfileError that names `where` and the line or the field.
 
-    Length, depth, nodes and aliases are bounded, so any text is read or refused within seconds. No string in the
-    tree, a key or a value, has a control character other than line feed and tab.
+    Length, depth, nodes (scalars and collections, `most_nodes`) and aliases are bounded, so any text is read or refused
+    within seconds. No string in the tree, a key or a value, has a control character other than line feed and tab.
     """
     if len(text) > MOST_CHARACTERS:
         raise ProfileError(f"{where}: expected at most {MOST_CHARACTERS:,} characters of YAML, got {len(text):,}")
     try:
-        tree = yaml.load(text, Loader=_Loader)
+        loader: Any = functools.partial(_Loader, most_nodes=most_nodes or MOST_NODES)
+        tree = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
@@ -71,8 +73,9 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own class attribute, replaced so that ours do not leak
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, most_nodes: int) -> None:
         super().__init__(stream)
+        self.most_nodes = most_nodes
         self.depth = self.nodes = self.aliases = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -97,8 +100,8 @@ class _Loader(yaml.SafeLoader):
             return f"the tag {getattr(event, 'tag', None)} is not allowed"
         if self.depth >= DEEPEST:
             return f"nested too deeply, expected at most {DEEPEST} levels"
-        if self.nodes > MOST_NODES:
-            return f"expected at most {MOST_NODES:,} values in the file, got more"
+        if self.nodes > self.most_nodes:
+            return f"expected at most {self.most_nodes:,} values in the file, got more"
         if self.aliases > MOST_ALIASES:
             return f"expected at most {MOST_ALIASES:,} aliases in the file, got more"
         length = len(getattr(event, "value", ""))

@@ -115,6 +115,13 @@ def test_a_plan_file_has_a_bounded_size(fixed_copy: Path) -> None:
         Plan.load(fixed_copy)
 
 
+def test_a_plan_file_has_a_bounded_number_of_values(fixed_copy: Path) -> None:
+    path = fixed_copy / "plan.yaml"
+    path.write_text(path.read_text() + "more: [" + "1, " * 10_000 + "1]\n")
+    with pytest.raises(ProfileError, match="expected at most 10,000 values"):
+        Plan.load(fixed_copy)
+
+
 def test_names_of_a_plan_directory() -> None:
     assert all(map(is_plan_file, ("head.onnx", "tail.onnx", "codec.npz", "whole.onnx", "report-inputs.npz")))
     for name in ("config.yaml", "front.csv", "points/12/point.yaml", "points/1/encoder0.onnx", "variants/2/whole.onnx"):
