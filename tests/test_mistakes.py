@@ -130,6 +130,11 @@ def one():
 """
 
 
+def contents(place: Path) -> list[str]:
+    """Names of all files but what Python keeps of a module that it imported."""
+    return sorted(path.name for path in place.rglob("*") if path.name != "__pycache__" and path.suffix != ".pyc")
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.typed)
 def test_a_mistake_is_refused_at_once_with_what_to_type_next(
     mistake: Mistake,
@@ -140,15 +145,13 @@ def test_a_mistake_is_refused_at_once_with_what_to_type_next(
     stages: list[str] = []
     monkeypatch.setattr(StageBars, "stage", lambda self, name, total: stages.append(name))
     monkeypatch.chdir(place)
-    before = sorted(path.name for path in place.rglob("*"))
+    before = contents(place)
     code, out, err = run(*mistake.typed.split())
     assert (code, out, stages) == (mistake.code, "", [])
     assert [part for part in mistake.says if part not in err] == [], err
     assert "Traceback" not in err
     assert "\x1b" not in err
-    assert (
-        sorted(path.name for path in place.rglob("*") if path.name != "__pycache__" and path.suffix != ".pyc") == before
-    )
+    assert contents(place) == before
 
 
 def test_there_are_thirty_mistakes_and_more() -> None:
