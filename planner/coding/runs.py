@@ -19,6 +19,7 @@ import numpy as np
 
 from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec
+from splitpoint.codecs.fitted import load_fitted, save_fitted
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
@@ -26,11 +27,14 @@ from splitpoint.planner.coding.crossing import FALLBACKS, codec_of, coded_shape
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.samples.dataset import NetworkInput
+from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import activations_key, fitted_key
+from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import Session, open_session
 
-__all__ = ["PLACEHOLDER_HASH", "Coded", "NetworkRuns"]
+__all__ = ["PLACEHOLDER_HASH", "Coded", "KeptFits", "NetworkRuns"]
 
 
 def __dir__() -> list[str]:
@@ -56,6 +60,15 @@ class Coded:
     key: bytes  # equal keys at one cut mean equal reconstructions
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class KeptFits:
+    """Where fitted codecs are kept between runs, and what says which calibration set they were fitted to."""
+
+    results: Results
+    input_block: InputSpec
+    data_sha256: str  # of the calibration set
+
+
 class NetworkRuns:
     """Heads, tails, activations and fitted codecs of one canonical model over named sets of inputs.
 
@@ -72,14 +85,16 @@ class NetworkRuns:
         seed: int = 0,
         name: str = "given",
         cache: ByteCache | None = None,
+        kept: KeptFits | None = None,
     ) -> None:
         """`inputs` maps a set's name ("calibration", "search", "report") to what `ModelGraph.feeds` takes.
 
-        `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names.
+        `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names. Fitted
+        codecs are looked up in `kept` and kept there.
         """
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache
-        self._inputs = inputs
+        self._inputs, self._kept = inputs, kept
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
@@ -164,7 +179,7 @@ class NetworkRuns:
         def compute() -> tuple[FittedCodec, ...]:
             chosen, stacked = self._calibration(cut)
             fitted: dict[str, FittedCodec] = {}
-            own = {name: codec_of(REGISTRY[codec], self.graph.tensors[name]) for name in cut.tensors}
+            own = self._codecs_of(cut, codec)
             for used in dict.fromkeys(own.values()):
                 names = [name for name in cut.tensors if own[name] is used]
                 tensors = [
@@ -175,9 +190,44 @@ class NetworkRuns:
                 fitted |= {name: row[0] for name, row in zip(names, rows, strict=True)}
             return tuple(fitted[name] for name in cut.tensors)
 
+        def look() -> tuple[FittedCodec, ...]:
+            if self._kept is None:
+                return compute()
+            key = self.fitted_key(cut, codec, rate)
+            return self._kept.results.get("fitted-codec", key, compute, encode=save_fitted, decode=load_fitted)[0]
+
         return self.cache.get(
-            ("fitted", self.name, cut.tensors, codec, rate), compute, lambda fitted: sum(map(_fitted_bytes, fitted))
+            ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
         )
+
+    def fitted_key(self, cut: Cut, codec: str, rate: int) -> str:
+        """The content key of what `fit` gives; once `prepare` has run. Raises `ValueError` where nothing is kept."""
+        if self._kept is None:
+            raise ValueError("fitted codecs of these runs are not kept")
+        results, own, rows = self._kept.results, self._codecs_of(cut, codec), self._rows(cut)
+        activations = activations_key(
+            model_sha256=self.graph.sha256,
+            input_block=self._kept.input_block,
+            data_sha256=self._kept.data_sha256,
+            tensors=cut.tensors,
+            runtime=results.runtime,
+        )
+        return fitted_key(
+            activations=activations,
+            rows=rows,
+            codec=REGISTRY[codec],
+            rates=[rate],
+            contexts=[self._contexts(own[name], cut, name, rows) for name in cut.tensors],
+            runtime=results.runtime,
+        )
+
+    def _codecs_of(self, cut: Cut, codec: str) -> dict[str, Codec]:
+        """Which codec each crossing tensor has."""
+        return {name: codec_of(REGISTRY[codec], self.graph.tensors[name]) for name in cut.tensors}
+
+    def _rows(self, cut: Cut) -> list[int]:
+        """Which calibration inputs are used at the cut."""
+        return spread(len(self._inputs["calibration"]), max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements))
 
     def encode(self, cut: Cut, fitted: Sequence[FittedCodec], tensors: Mapping[str, Array]) -> bytes:
         """One input's crossing tensors as one container: the bytes that would be sent."""
@@ -212,8 +262,7 @@ class NetworkRuns:
         """Which calibration inputs are used, and activations (N, ...) by tensor."""
 
         def compute() -> tuple[list[int], dict[str, Array]]:
-            enough = max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements)
-            chosen = spread(len(self._inputs["calibration"]), enough)
+            chosen = self._rows(cut)
             rows = self.map(lambda i: self.activation(cut, "calibration", i), chosen)
             return chosen, {
                 name: np.concatenate([row[name].reshape(coded_shape(row[name].shape)) for row in rows])
