@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import itertools
 import threading
@@ -19,22 +20,19 @@ import numpy as np
 
 from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec
-from splitpoint.codecs.fitted import load_fitted, save_fitted
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
 from splitpoint.planner.coding.crossing import FALLBACKS, codec_of, coded_shape
+from splitpoint.planner.coding.kept import KeptFits
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.samples.dataset import NetworkInput
-from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.cut import Cut
-from splitpoint.planner.values.keys import activations_key, fitted_key
-from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import Session, open_session
 
-__all__ = ["PLACEHOLDER_HASH", "Coded", "KeptFits", "NetworkRuns"]
+__all__ = ["PLACEHOLDER_HASH", "Coded", "NetworkRuns"]
 
 
 def __dir__() -> list[str]:
@@ -58,15 +56,6 @@ class Coded:
     payload: bytes
     tensors: Mapping[str, Array]  # crossing tensor -> reconstruction
     key: bytes  # equal keys at one cut mean equal reconstructions
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class KeptFits:
-    """Where fitted codecs are kept between runs, and what says which calibration set they were fitted to."""
-
-    results: Results
-    input_block: InputSpec
-    data_sha256: str  # of the calibration set
 
 
 class NetworkRuns:
@@ -99,7 +88,14 @@ class NetworkRuns:
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
         self._lock = threading.RLock()
-        self._contexts = Contexts(graph, inputs.get("calibration", ()), labels=labels, seed=seed, threads=threads)
+        self._contexts = Contexts(
+            graph,
+            inputs.get("calibration", ()),
+            labels=labels,
+            seed=seed,
+            threads=threads,
+            keep=None if kept is None else functools.partial(kept.sensitivities, graph),
+        )
 
     def __enter__(self) -> NetworkRuns:
         return self
@@ -193,8 +189,7 @@ class NetworkRuns:
         def look() -> tuple[FittedCodec, ...]:
             if self._kept is None:
                 return compute()
-            key = self.fitted_key(cut, codec, rate)
-            return self._kept.results.get("fitted-codec", key, compute, encode=save_fitted, decode=load_fitted)[0]
+            return self._kept.fitted(self.fitted_key(cut, codec, rate), compute)
 
         return self.cache.get(
             ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
@@ -204,22 +199,9 @@ class NetworkRuns:
         """The content key of what `fit` gives; once `prepare` has run. Raises `ValueError` where nothing is kept."""
         if self._kept is None:
             raise ValueError("fitted codecs of these runs are not kept")
-        results, own, rows = self._kept.results, self._codecs_of(cut, codec), self._rows(cut)
-        activations = activations_key(
-            model_sha256=self.graph.sha256,
-            input_block=self._kept.input_block,
-            data_sha256=self._kept.data_sha256,
-            tensors=cut.tensors,
-            runtime=results.runtime,
-        )
-        return fitted_key(
-            activations=activations,
-            rows=rows,
-            codec=REGISTRY[codec],
-            rates=[rate],
-            contexts=[self._contexts(own[name], cut, name, rows) for name in cut.tensors],
-            runtime=results.runtime,
-        )
+        own, rows = self._codecs_of(cut, codec), self._rows(cut)
+        contexts = [self._contexts(own[name], cut, name, rows) for name in cut.tensors]
+        return self._kept.fitted_key(self.graph, cut, REGISTRY[codec], rate, rows, contexts)
 
     def _codecs_of(self, cut: Cut, codec: str) -> dict[str, Codec]:
         """Which codec each crossing tensor has."""

@@ -9,7 +9,8 @@ import msgspec
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.cache import ByteCache
-from splitpoint.planner.coding.runs import KeptFits, NetworkRuns
+from splitpoint.planner.coding.kept import KeptFits
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cost.price import CodingWork, work_of
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.measuring.pricing import Pricer, host_times
@@ -48,7 +49,9 @@ class Measurer:
         split, spec = network.variant.split, network.variant.spec
         fits = outcomes = None
         if results is not None:
-            fits = KeptFits(results=results, input_block=spec, data_sha256=split.calibration.sha256())
+            calibration_sha256 = split.calibration.sha256()
+            seed = problem.config.search.seed
+            fits = KeptFits(results=results, input_block=spec, data_sha256=calibration_sha256, seed=seed)
             outcomes = KeptOutcomes(
                 results=results,
                 model_sha256=network.graph.sha256,

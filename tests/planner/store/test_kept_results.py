@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from splitpoint.planner.coding.context import Contexts
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.quality.evaluate import Evaluator
@@ -44,6 +45,7 @@ def test_the_second_run_measures_nothing_and_finds_the_same(
     assert first.recalled == 0
     assert figures(first) == figures(alone)
     monkeypatch.setattr(Evaluator, "_run", lambda *args: pytest.fail("measured again"))
+    monkeypatch.setattr(Contexts, "_have_sensitivities", lambda *args: pytest.fail("sensitivities again"))
     second = run(config, fixed_home, Store(tmp_path))
     assert figures(second) == figures(alone)
     assert second.recalled == len(second.points)
@@ -78,7 +80,7 @@ def test_fresh_measures_everything_again(config: PlanConfig, fixed_home: Path, t
 def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
     first = run(config, fixed_home, Store(tmp_path))
     entries = list(Store(tmp_path).entries())
-    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec"}
+    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities"}
     for number, entry in enumerate(entries):
         path = tmp_path / entry.kind / entry.key[:2] / entry.key
         path.write_bytes(path.read_bytes()[: -1 - number % 5] if number % 2 else b"")
