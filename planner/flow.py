@@ -60,6 +60,8 @@ def plan(
     config, needs = problem.config, problem.needs
     if stored_profile is not None:
         check_profile(stored_profile, problem.graph, threads=problem.threads)
+    runtime = runtime_on(this_machine(threads=problem.threads))
+    results = None if store is None else Results(store=store, runtime=runtime, fresh=fresh)
     count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
     with progress.stage("unsplit", count) as step:
         remarks = check_unsplit(problem, lambda: step(""))
@@ -68,7 +70,7 @@ def plan(
         variants, notes = make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
     with progress.stage("profile", None) as step:
-        profile, profiles = obtain_profiles(variants, stored=stored_profile, threads=problem.threads)
+        profile, profiles = obtain_profiles(variants, stored=stored_profile, threads=problem.threads, results=results)
         networks: list[Network] = []
         for variant, measured in zip(variants, profiles, strict=True):
             given = networks[0] if networks else None
@@ -76,8 +78,6 @@ def plan(
         step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts")
     aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
     cache = ByteCache(default_budget() if config.cache is None else config.cache)
-    runtime = runtime_on(this_machine(threads=problem.threads))
-    results = None if store is None else Results(store=store, runtime=runtime, fresh=fresh)
     with contextlib.ExitStack() as stack:
         measurers: dict[str, Measurer] = {}
         for network in networks:

@@ -83,7 +83,7 @@ class NetworkRuns:
         """
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache
-        self._inputs, self._kept = inputs, kept
+        self._inputs, self.kept = inputs, kept
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
@@ -187,9 +187,9 @@ class NetworkRuns:
             return tuple(fitted[name] for name in cut.tensors)
 
         def look() -> tuple[FittedCodec, ...]:
-            if self._kept is None:
+            if self.kept is None:
                 return compute()
-            return self._kept.fitted(self.fitted_key(cut, codec, rate), compute)
+            return self.kept.fitted(self.fitted_key(cut, codec, rate), compute)
 
         return self.cache.get(
             ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
@@ -197,11 +197,11 @@ class NetworkRuns:
 
     def fitted_key(self, cut: Cut, codec: str, rate: int) -> str:
         """The content key of what `fit` gives; once `prepare` has run. Raises `ValueError` where nothing is kept."""
-        if self._kept is None:
+        if self.kept is None:
             raise ValueError("fitted codecs of these runs are not kept")
         own, rows = self._codecs_of(cut, codec), self._rows(cut)
         contexts = [self._contexts(own[name], cut, name, rows) for name in cut.tensors]
-        return self._kept.fitted_key(self.graph, cut, REGISTRY[codec], rate, rows, contexts)
+        return self.kept.fitted_key(self.graph, cut, REGISTRY[codec], rate, rows, contexts)
 
     def _codecs_of(self, cut: Cut, codec: str) -> dict[str, Codec]:
         """Which codec each crossing tensor has."""

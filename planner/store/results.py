@@ -36,8 +36,12 @@ class Results:
         *,
         encode: Callable[[T], bytes],
         decode: Callable[[bytes], T],
+        keep: Callable[[T], bool] = lambda result: True,
     ) -> tuple[T, bool]:
-        """The result under `key`, and whether it was there; what cannot be decoded is computed again."""
+        """The result under `key`, and whether it was there; what cannot be decoded is computed again.
+
+        A computed result is kept where `keep` says so.
+        """
         content = None if self.fresh else self.store.get(kind, key)
         if content is not None:
             try:
@@ -45,5 +49,6 @@ class Results:
             except (CodecError, ValueError):  # msgspec's errors are ValueErrors
                 pass
         result = compute()
-        self.store.put(kind, key, encode(result))
+        if keep(result):
+            self.store.put(kind, key, encode(result))
         return result, False

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from splitpoint.planner.coding.context import Contexts
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.quality.evaluate import Evaluator
@@ -45,6 +46,7 @@ def test_the_second_run_measures_nothing_and_finds_the_same(
     assert first.recalled == 0
     assert figures(first) == figures(alone)
     monkeypatch.setattr(Evaluator, "_run", lambda *args: pytest.fail("measured again"))
+    monkeypatch.setattr(NetworkRuns, "tail", lambda *args: pytest.fail("a tail ran"))
     monkeypatch.setattr(Contexts, "_have_sensitivities", lambda *args: pytest.fail("sensitivities again"))
     second = run(config, fixed_home, Store(tmp_path))
     assert figures(second) == figures(alone)
@@ -80,7 +82,7 @@ def test_fresh_measures_everything_again(config: PlanConfig, fixed_home: Path, t
 def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
     first = run(config, fixed_home, Store(tmp_path))
     entries = list(Store(tmp_path).entries())
-    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities"}
+    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities", "probe"}
     for number, entry in enumerate(entries):
         path = tmp_path / entry.kind / entry.key[:2] / entry.key
         path.write_bytes(path.read_bytes()[: -1 - number % 5] if number % 2 else b"")
