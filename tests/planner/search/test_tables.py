@@ -132,8 +132,10 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         return cuts[:-1]
 
     def tabulate(
-        runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], distance: Any
+        runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], **scale: Any
     ) -> Iterator[list[Entry]]:
+        distance = scale["distance"]
+        assert len(scale["distance_key"]) == 64
         asked.append(("tabulate", runs.name, variant, price, distance, [codec.name for codec in codecs]))
         for cut in cuts:
             for codec in codecs:
