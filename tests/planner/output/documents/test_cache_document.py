@@ -35,7 +35,7 @@ def test_it_counts_by_kind(run: Run) -> None:
     code, out, _ = run("cache")
     assert code == 0
     assert "3 results" in out
-    assert "8.13 kB of at most" in out.replace("\n", "")
+    assert "8.13 kB of at most" in " ".join(out.split())
 
 
 def test_an_empty_folder_is_no_error(run: Run) -> None:
