@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -127,6 +126,7 @@ def plan_command(
     profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
     keep: Keep = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what earlier runs measured.")] = False,
     no_data: Annotated[bool, typer.Option("--no-data", help="Write no whole model and no report inputs.")] = False,
     trust_code: TrustCode = False,
     accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
@@ -179,6 +179,7 @@ def plan_command(
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
     from splitpoint.planner.setup.trust import check_trusted
+    from splitpoint.planner.store.store import Store, default_folder
 
     check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
@@ -189,7 +190,7 @@ def plan_command(
         if profile is not None:
             check_profile(profile)
         problem = load_problem(config, flags=pictures)
-        result = find(problem, stored_profile=profile, progress=bars)
+        result = find(problem, stored_profile=profile, progress=bars, store=Store(default_folder()), fresh=fresh)
         chosen, written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with bars.stage("report", len(problem.split.report)) as step:
@@ -225,60 +226,27 @@ def profile_command(
     as_json: Json = False,
 ) -> None:
     """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
-    from splitpoint.planner.cuts.enumeration import enumerate_cuts
-    from splitpoint.planner.output.documents.profile import ModuleRow, profile_document
-    from splitpoint.planner.output.documents.tensors import tensors_part
+    from splitpoint.planner.output.profile_run import profile_model
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.profile import profile_view
-    from splitpoint.planner.profiling import tensors
-    from splitpoint.planner.profiling.model_profile import obtain_profile
-    from splitpoint.planner.profiling.module_counts import count_torch_source
-    from splitpoint.planner.setup.checks import check_data_source, check_model_source
-    from splitpoint.planner.setup.inputs import load_source
     from splitpoint.planner.setup.loading import default_threads
-    from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
-    from splitpoint.profiles.files.writable import check_file_writable
-    from splitpoint.profiles.network.torch_model import is_torch_spec
 
     if cut is not None and data is None:
         raise typer.BadParameter("a cut's tensors need sample inputs: --data DIR", param_hint="--cut")
-    if out is not None:
-        check_file_writable(out)
-    check_model_source(model)
-    if data is not None:
-        check_data_source(data)
-    used = threads or default_threads()
-    bars = StageBars(consoles()[1])
-    if data is None:
-        graph = load_source(model, flags.parse_shapes(size), constants=flags.parse_constants(constant))
-    else:
-        graph, dataset, assumed = tensors.load_with_data(
-            model,
-            data,
-            flags.parse_shapes(size),
-            constants=flags.parse_constants(constant),
-            limit=count,
-            skip_damaged=skip_damaged,
-        )
-    measured, part = None, None
-    if cut is None or out is not None:
-        with bars.stage("profile", None) as step:
-            measured = obtain_profile(graph, stored=None, threads=used)
-            step(f"{len(graph.nodes)} nodes")
-        if out is not None:
-            write_yaml_somewhere(out, measured)
-            note_written("model profile", out)
-    if data is not None:
-        cuts = tensors.choose(enumerate_cuts(graph).cuts, cut)
-        with bars.stage("tensors", len(dataset)) as step:
-            found = tensors.measure_cuts(graph, cuts, dataset, threads=used, step=lambda: step(""))
-            step(f"{len(found)} tensors, {len(dataset)} inputs")
-        part = tensors_part(cuts, found, target_db=sqnr, assumed=assumed)
-    modules = None
-    if measured is not None and is_torch_spec(model):
-        rows = count_torch_source(model, graph)
-        modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
-    document = profile_document(graph, measured, modules=modules, data=part)
+    document = profile_model(
+        model,
+        data,
+        cut=cut,
+        target_db=sqnr,
+        limit=count,
+        out=out,
+        shapes=flags.parse_shapes(size),
+        constants=flags.parse_constants(constant),
+        skip_damaged=skip_damaged,
+        threads=threads or default_threads(),
+        progress=StageBars(consoles()[1]),
+        written=note_written,
+    )
     _print(document, lambda shown: profile_view(shown, detail=cut is not None), as_json=as_json)
 
 
@@ -397,6 +365,22 @@ def verify_command(
     document = verify_document(checks)
     _print(document, lambda shown: count_line(shown.count), as_json=as_json)
     raise typer.Exit(UNMET if document.count.failed else OK)
+
+
+@app.command("cache")
+def cache_command(
+    verify: Annotated[bool, typer.Option("--verify", help="Read every entry, remove what is damaged.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove every entry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what earlier runs measured and kept (in SPLITPOINT_CACHE, or the user's cache folder)."""
+    from splitpoint.planner.output.documents.cache import cache_document
+    from splitpoint.planner.output.terminal.cache import cache_view
+    from splitpoint.planner.store.store import Store, default_folder
+
+    document = cache_document(Store(default_folder()), verify=verify, clear=clear)
+    _print(document, cache_view, as_json=as_json)
+    raise typer.Exit(UNMET if document.damaged else OK)
 
 
 @app.command("profiles")

@@ -28,8 +28,12 @@ from splitpoint.planner.search.several_tensors import missed
 from splitpoint.planner.search.tables import fit_tables
 from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.store.store import Store
 from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.keys import runtime_on
 from splitpoint.planner.values.progress import Progress, Silent
+from splitpoint.profiles.machine.machine import this_machine
 
 __all__ = ["plan"]
 
@@ -43,16 +47,21 @@ def plan(
     *,
     stored_profile: Path | None = None,
     progress: Progress | None = None,
+    store: Store | None = None,
+    fresh: bool = False,
 ) -> SearchResult:
     """Find the front and the recommended point.
 
-    The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same result.
+    The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same result. What
+    was measured is kept in `store`, and used when another run asks for the same; with `fresh` it is measured again.
     """
     require_optuna()
     progress = progress or Silent()
     config, needs = problem.config, problem.needs
     if stored_profile is not None:
         check_profile(stored_profile, problem.graph, threads=problem.threads)
+    runtime = runtime_on(this_machine(threads=problem.threads))
+    results = None if store is None else Results(store=store, runtime=runtime, fresh=fresh)
     count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
     with progress.stage("unsplit", count) as step:
         remarks = check_unsplit(problem, lambda: step(""))
@@ -61,7 +70,7 @@ def plan(
         variants, notes = make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
     with progress.stage("profile", None) as step:
-        profile, profiles = obtain_profiles(variants, stored=stored_profile, threads=problem.threads)
+        profile, profiles = obtain_profiles(variants, stored=stored_profile, threads=problem.threads, results=results)
         networks: list[Network] = []
         for variant, measured in zip(variants, profiles, strict=True):
             given = networks[0] if networks else None
@@ -73,7 +82,7 @@ def plan(
         measurers: dict[str, Measurer] = {}
         for network in networks:
             first = next(iter(measurers.values()), None)
-            measurer = Measurer(problem, network, host=profile.host, cache=cache, given=first)
+            measurer = Measurer(problem, network, host=profile.host, cache=cache, given=first, results=results)
             measurers[network.name] = stack.enter_context(measurer)
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
@@ -100,7 +109,8 @@ def plan(
                 evaluations=config.search.evaluations,
             )
             points = _distinct([*points, *found])
-            step(f"{len(found)} candidates measured")
+            recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
+            step(f"{len(found)} candidates" + (f", {recalled} of all known from earlier runs" if recalled else ""))
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
                 points, timed = time_leading_cuts(problem, measurers, points, aim)
@@ -133,6 +143,7 @@ def plan(
         codecs=codecs,
         tail_runs=sum(evaluator.tail_runs for evaluator in evaluators),
         tail_reused=sum(evaluator.tail_reused for evaluator in evaluators),
+        recalled=sum(len(evaluator.recalled) for evaluator in evaluators),
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +33,22 @@ def pytest_configure(config: pytest.Config) -> None:
     """Leave slow tests out unless -m asks for them."""
     if not config.option.markexpr:
         config.option.markexpr = "not slow"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees what runs outside of the tests kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPLITPOINT_CACHE", str(tmp_path_factory.mktemp("cache") / "session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _own_cache: None) -> None:
+    """Nor what another test kept: some replace a decoder by one that lies."""
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
+    folder = Path(os.environ["SPLITPOINT_CACHE"]).with_name(name)
+    monkeypatch.setenv("SPLITPOINT_CACHE", str(folder))
 
 
 @pytest.fixture(scope="session")

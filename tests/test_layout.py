@@ -31,7 +31,20 @@ ORDER = {
         *("npz", "store", "fitted", "container", "registry", "speed"),
     ),
     "planner": (
-        *("deploy", "values", "limits", "samples", "cuts", "cost", "choice", "coding", "quality", "setup", "networks"),
+        *(
+            "deploy",
+            "values",
+            "store",
+            "limits",
+            "samples",
+            "cuts",
+            "cost",
+            "choice",
+            "coding",
+            "quality",
+            "setup",
+            "networks",
+        ),
         *("profiling", "measuring", "search", "plandir", "output", "flow"),
     ),
 }

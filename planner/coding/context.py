@@ -31,7 +31,7 @@ from splitpoint.profiles.network.torch_model import is_torch_spec, load_module
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Contexts", "Layer", "activation_range", "layer_of", "spread"]
+__all__ = ["Contexts", "Layer", "Sensitivities", "activation_range", "layer_of", "spread"]
 
 
 def __dir__() -> list[str]:
@@ -70,6 +70,20 @@ class Layer:
     weights: Mapping[str, Array]  # "weight" (out, in, kh, kw) and "bias" (out,), where it has them
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sensitivities:
+    """How the outputs depend on cut tensors, by tensor."""
+
+    gradients: dict[str, Array] = dataclasses.field(default_factory=dict)  # (TOP * N, ...) of the largest outputs
+    diagonals: dict[str, Array] = dataclasses.field(default_factory=dict)
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)  # why there is none
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was asked for yet."""
+        return not (self.gradients or self.diagonals or self.missing)
+
+
 class Contexts:
     """Contexts of one network's cut tensors, for `NetworkRuns`; give `prepare` the cuts before the first is fitted."""
 
@@ -81,13 +95,15 @@ class Contexts:
         labels: Array | None = None,
         seed: int = 0,
         threads: int = 1,
+        keep: Callable[[Sequence[Cut], Callable[[], Sensitivities]], Sensitivities] | None = None,
     ) -> None:
-        """`calibration` holds the inputs (of `ModelGraph.feeds`) that codecs are fitted to, `labels` (N,) theirs."""
+        """`calibration` holds the inputs (of `ModelGraph.feeds`) that codecs are fitted to, `labels` (N,) theirs.
+
+        `keep` gives the sensitivities of cuts that an earlier run computed, or computes and keeps them.
+        """
         self._graph, self._calibration, self._labels = graph, calibration, labels
-        self._seed, self._threads = seed, threads
-        self._gradients: dict[str, Array] = {}
-        self._diagonals: dict[str, Array] = {}
-        self._missing: dict[str, str] = {}  # tensor -> why it has no sensitivity
+        self._seed, self._threads, self._keep = seed, threads, keep
+        self._found = Sensitivities()
         self._layer_input: tuple[str, tuple[int, ...], Array] | None = None  # of the last cut
 
     def __call__(self, codec: Codec, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
@@ -102,7 +118,7 @@ class Contexts:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
         if "gradients" in codec.needs | codec.wants:
             context = dataclasses.replace(
-                context, gradients=self._gradients.get(tensor), sensitivity=self._diagonals.get(tensor)
+                context, gradients=self._found.gradients.get(tensor), sensitivity=self._found.diagonals.get(tensor)
             )
         return context
 
@@ -112,7 +128,10 @@ class Contexts:
         A key is "NAME at CUT, CUT" or "NAME at every cut".
         """
         if any("gradients" in codec.needs | codec.wants for codec in codecs):
-            self._have_sensitivities(cuts)
+            if self._keep is None or not self._found.empty:  # all cuts are one result
+                self._have_sensitivities(cuts)
+            else:
+                self._found = self._keep(cuts, lambda: self._have_sensitivities(cuts))
         left_out = {}
         for codec in codecs:
             lacking: dict[str, list[str]] = {}
@@ -134,16 +153,16 @@ class Contexts:
                 continue  # sent without loss, by a codec that needs nothing
             if "layer" in codec.needs and isinstance(reason := layer_of(self._graph, tensor), str):
                 return f"needs the layer that makes the tensor: {reason}"
-            if "gradients" in codec.needs and tensor not in self._gradients:
-                return f"needs gradients: {self._missing.get(tensor, 'none were asked for here')}"
+            if "gradients" in codec.needs and tensor not in self._found.gradients:
+                return f"needs gradients: {self._found.missing.get(tensor, 'none were asked for here')}"
         return None
 
     def does_without(self, codec: Codec, cut: Cut) -> str | None:
         """Why `codec` is fitted at `cut` without a sensitivity that it wants, or None; known once prepared."""
         if "gradients" not in codec.wants:
             return None
-        known = self._gradients.keys() | self._diagonals.keys()
-        return next((self._missing[t] for t in cut.tensors if t in self._missing and t not in known), None)
+        known = self._found.gradients.keys() | self._found.diagonals.keys()
+        return next((self._found.missing[t] for t in cut.tensors if t in self._found.missing and t not in known), None)
 
     def _values(self, tensor: str, rows: Sequence[int]) -> Array:
         """(N, ...): `tensor` for the calibration inputs `rows`."""
@@ -165,7 +184,7 @@ class Contexts:
                 made.append([values[name] for name in tensors])
         return {name: np.concatenate(parts) for name, parts in zip(tensors, zip(*made, strict=True), strict=True)}
 
-    def _have_sensitivities(self, cuts: Sequence[Cut]) -> None:
+    def _have_sensitivities(self, cuts: Sequence[Cut]) -> Sensitivities:
         """Gradients through the user's module, else through the graph in torch, else the diagonal, else nothing."""
         graph = self._graph
         ways: list[Callable[[], nn.Module]] = [lambda: torch_graph(graph)]
@@ -179,19 +198,19 @@ class Contexts:
             if known[name].dtype == "float32"
             and len(known[name].shape) in (3, 4)
             and known[name].shape[0] == 1
-            and name not in self._gradients
+            and name not in self._found.gradients
         }
         if not targets:
-            return
+            return self._found
         count = _affordable((1 + 2 * TOP) * self._graph.macs, GRADIENT_MACS, least=LEAST_INPUTS)
         rows = spread(len(self._calibration), count)
         feeds = [self._graph.feeds(self._calibration[i]) for i in rows]
         inputs = [tuple(row[tensor.name] for tensor in graph.inputs) for row in feeds]
         (result, *_) = self._graph.outputs
         values = self._exposed([*targets, result.name], rows)
-        self._missing |= dict.fromkeys(targets, "there is no torch")
+        self._found.missing.update(dict.fromkeys(targets, "there is no torch"))
         for make in ways:
-            left = {name: values[name] for name in targets if name not in self._gradients}
+            left = {name: values[name] for name in targets if name not in self._found.gradients}
             if not left:
                 break
             try:
@@ -199,11 +218,12 @@ class Contexts:
             except ModuleNotFoundError:
                 break
             except (ProfileError, RuntimeError, TypeError) as error:  # of torch; of a forward that takes other inputs
-                self._missing |= dict.fromkeys(left, str(error))
+                self._found.missing.update(dict.fromkeys(left, str(error)))
                 continue
-            self._gradients |= gradients.found
-            self._missing |= gradients.missing
-        self._have_diagonals({name: cut for name, cut in targets.items() if name not in self._gradients}, values)
+            self._found.gradients.update(gradients.found)
+            self._found.missing.update(gradients.missing)
+        self._have_diagonals({name: cut for name, cut in targets.items() if name not in self._found.gradients}, values)
+        return self._found
 
     def _have_diagonals(self, targets: Mapping[str, Cut], values: Mapping[str, Array]) -> None:
         budget = DIAGONAL_MACS
@@ -215,12 +235,12 @@ class Contexts:
         for name in sorted(targets, key=an_input):  # the cheapest first: they are the deepest, where it counts most
             count = _affordable(an_input(name), budget)
             if len(targets[name].tensors) > 1:
-                self._missing[name] += "; the diagonal needs a cut of one tensor"
+                self._found.missing[name] += "; the diagonal needs a cut of one tensor"
             elif count < min(LEAST_INPUTS, len(values[name])):
-                self._missing[name] += "; the diagonal would take too many runs of the tail"
+                self._found.missing[name] += "; the diagonal would take too many runs of the tail"
             else:
                 budget -= count * an_input(name)
-                self._diagonals[name] = sensitivity_diagonal(
+                self._found.diagonals[name] = sensitivity_diagonal(
                     split(self._graph, targets[name])[1],
                     values[name],
                     axis=2 if values[name].ndim == 3 else 1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import itertools
 import threading
@@ -23,6 +24,7 @@ from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
 from splitpoint.planner.coding.crossing import FALLBACKS, codec_of, coded_shape
+from splitpoint.planner.coding.kept import KeptFits
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.samples.dataset import NetworkInput
@@ -72,19 +74,28 @@ class NetworkRuns:
         seed: int = 0,
         name: str = "given",
         cache: ByteCache | None = None,
+        kept: KeptFits | None = None,
     ) -> None:
         """`inputs` maps a set's name ("calibration", "search", "report") to what `ModelGraph.feeds` takes.
 
-        `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names.
+        `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names. Fitted
+        codecs are looked up in `kept` and kept there.
         """
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache
-        self._inputs = inputs
+        self._inputs, self.kept = inputs, kept
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
         self._lock = threading.RLock()
-        self._contexts = Contexts(graph, inputs.get("calibration", ()), labels=labels, seed=seed, threads=threads)
+        self._contexts = Contexts(
+            graph,
+            inputs.get("calibration", ()),
+            labels=labels,
+            seed=seed,
+            threads=threads,
+            keep=None if kept is None else functools.partial(kept.sensitivities, graph),
+        )
 
     def __enter__(self) -> NetworkRuns:
         return self
@@ -164,7 +175,7 @@ class NetworkRuns:
         def compute() -> tuple[FittedCodec, ...]:
             chosen, stacked = self._calibration(cut)
             fitted: dict[str, FittedCodec] = {}
-            own = {name: codec_of(REGISTRY[codec], self.graph.tensors[name]) for name in cut.tensors}
+            own = self._codecs_of(cut, codec)
             for used in dict.fromkeys(own.values()):
                 names = [name for name in cut.tensors if own[name] is used]
                 tensors = [
@@ -175,9 +186,30 @@ class NetworkRuns:
                 fitted |= {name: row[0] for name, row in zip(names, rows, strict=True)}
             return tuple(fitted[name] for name in cut.tensors)
 
+        def look() -> tuple[FittedCodec, ...]:
+            if self.kept is None:
+                return compute()
+            return self.kept.fitted(self.fitted_key(cut, codec, rate), compute)
+
         return self.cache.get(
-            ("fitted", self.name, cut.tensors, codec, rate), compute, lambda fitted: sum(map(_fitted_bytes, fitted))
+            ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
         )
+
+    def fitted_key(self, cut: Cut, codec: str, rate: int) -> str:
+        """The content key of what `fit` gives; once `prepare` has run. Raises `ValueError` where nothing is kept."""
+        if self.kept is None:
+            raise ValueError("fitted codecs of these runs are not kept")
+        own, rows = self._codecs_of(cut, codec), self._rows(cut)
+        contexts = [self._contexts(own[name], cut, name, rows) for name in cut.tensors]
+        return self.kept.fitted_key(self.graph, cut, REGISTRY[codec], rate, rows, contexts)
+
+    def _codecs_of(self, cut: Cut, codec: str) -> dict[str, Codec]:
+        """Which codec each crossing tensor has."""
+        return {name: codec_of(REGISTRY[codec], self.graph.tensors[name]) for name in cut.tensors}
+
+    def _rows(self, cut: Cut) -> list[int]:
+        """Which calibration inputs are used at the cut."""
+        return spread(len(self._inputs["calibration"]), max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements))
 
     def encode(self, cut: Cut, fitted: Sequence[FittedCodec], tensors: Mapping[str, Array]) -> bytes:
         """One input's crossing tensors as one container: the bytes that would be sent."""
@@ -212,8 +244,7 @@ class NetworkRuns:
         """Which calibration inputs are used, and activations (N, ...) by tensor."""
 
         def compute() -> tuple[list[int], dict[str, Array]]:
-            enough = max(LEAST_CALIBRATION, CALIBRATION_ELEMENTS // cut.elements)
-            chosen = spread(len(self._inputs["calibration"]), enough)
+            chosen = self._rows(cut)
             rows = self.map(lambda i: self.activation(cut, "calibration", i), chosen)
             return chosen, {
                 name: np.concatenate([row[name].reshape(coded_shape(row[name].shape)) for row in rows])

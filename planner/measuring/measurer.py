@@ -9,13 +9,16 @@ import msgspec
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.cache import ByteCache
+from splitpoint.planner.coding.kept import KeptFits
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cost.price import CodingWork, work_of
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.measuring.pricing import Pricer, host_times
 from splitpoint.planner.quality.evaluate import Evaluator
+from splitpoint.planner.quality.kept import KeptOutcomes
 from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.machine.device import Device
 
@@ -30,10 +33,36 @@ class Measurer:
     """A context manager that measures candidates of one network on the search set."""
 
     def __init__(
-        self, problem: Problem, network: Network, *, host: Device, cache: ByteCache, given: Measurer | None
+        self,
+        problem: Problem,
+        network: Network,
+        *,
+        host: Device,
+        cache: ByteCache,
+        given: Measurer | None,
+        results: Results | None = None,
     ) -> None:
-        """Agreement and drop are against the `given` network's measurer; None: this is the given network."""
-        split = network.variant.split
+        """Agreement and drop are against the `given` network's measurer; None: this is the given network.
+
+        Fitted codecs and outcomes are looked up in `results` and kept there.
+        """
+        split, spec = network.variant.split, network.variant.spec
+        fits = outcomes = None
+        if results is not None:
+            calibration_sha256 = split.calibration.sha256()
+            seed = problem.config.search.seed
+            fits = KeptFits(results=results, input_block=spec, data_sha256=calibration_sha256, seed=seed)
+            outcomes = KeptOutcomes(
+                results=results,
+                model_sha256=network.graph.sha256,
+                reference_sha256=problem.graph.sha256,
+                input_block=spec,
+                data_sha256=split.search.sha256(),
+                subset="search",
+                task=problem.metric.task,
+                against=problem.metric.against,
+                metric_sha256=problem.metric.use.sha256,
+            )
         self.network = network
         self.runs = NetworkRuns(
             network.graph,
@@ -43,6 +72,7 @@ class Measurer:
             labels=split.calibration.labels,
             name=network.name,
             cache=cache,
+            kept=fits,
         )
         self.evaluator: Evaluator = Evaluator(
             self.runs,
@@ -52,6 +82,7 @@ class Measurer:
             [tensor.name for tensor in problem.graph.outputs],
             reference=None if given is None else given.evaluator.whole,
             shown=problem.needs.confident,
+            kept=outcomes,
         )
         times = host_times(network, threads=problem.threads)
         self.pricer = Pricer(problem, network, host=host, work_of=self._work_of, times=times)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from splitpoint.planner.output.documents.cache import CacheDocument
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument
 from splitpoint.planner.output.documents.cuts import CutsDocument
 from splitpoint.planner.output.documents.document import Document
@@ -31,6 +32,7 @@ def __dir__() -> list[str]:
 
 FOLDER = Path("docs") / "schema"
 DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the document of `show`
+    "cache": CacheDocument,
     "calibrate": CalibrateDocument,
     "cuts": CutsDocument,
     "plan": PlanDocument,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from splitpoint.planner.cost.timing import with_anchors
 from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.profiling.host import measure_host
+from splitpoint.planner.profiling.noise import largest_spread
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.values.keys import code_sha256, model_profile_key
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.machine.machine import check_settings, this_machine
 from splitpoint.profiles.measurement.measure import measure_profile
 from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.measurement.steady import STEADY
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["check_profile", "obtain_profile", "obtain_profiles"]
@@ -39,23 +46,29 @@ def check_profile(stored: Path, graph: ModelGraph | None = None, *, threads: int
 
 
 def obtain_profiles(
-    variants: Sequence[Variant], *, stored: Path | None, threads: int
+    variants: Sequence[Variant], *, stored: Path | None, threads: int, results: Results | None = None
 ) -> tuple[ModelProfile, list[ModelProfile | None]]:
     """The given network's profile and one for each variant, the given first.
 
     `stored` is the given network's profile, or a folder of profiles that are told apart by their model's hash. With
     it nothing is measured, so that the plan depends on files alone: a variant without a stored profile gets None.
+    Without it steady profiles of this very machine are looked up in `results` and kept there.
     """
     given = variants[0].graph
-    if stored is None or not stored.is_dir():
-        first = obtain_profile(given, stored=stored, threads=threads)
+    if stored is None:
+        first = _measured(given, lambda: obtain_profile(given, stored=None, threads=threads), threads, results)
+
+        def measure(graph: ModelGraph) -> ModelProfile:
+            return with_anchors(graph, measure_profile(graph, host=first.host, threads=threads))
+
         others = [
-            None
-            if stored is not None
-            else with_anchors(variant.graph, measure_profile(variant.graph, host=first.host, threads=threads))
+            _measured(variant.graph, functools.partial(measure, variant.graph), threads, results)
             for variant in variants[1:]
         ]
         return first, [first, *others]
+    if not stored.is_dir():
+        first = obtain_profile(given, stored=stored, threads=threads)
+        return first, [first, *(None for _ in variants[1:])]
     profiles = _read_folder(stored)
     return _find(profiles, given, stored), [profiles.get(variant.graph.sha256) for variant in variants]
 
@@ -74,6 +87,25 @@ def obtain_profile(graph: ModelGraph, *, stored: Path | None, threads: int) -> M
             fix="splitpoint profile MODEL --out FILE",
         )
     check_settings(profile.machine, this_machine(threads=threads), what="the model profile", at=f"{stored}: $.machine")
+    return profile
+
+
+def _measured(
+    graph: ModelGraph, measure: Callable[[], ModelProfile], threads: int, results: Results | None
+) -> ModelProfile:
+    """The profile that an earlier run measured on this machine, or one measured now; a busy machine's is not kept."""
+    if results is None:
+        return measure()
+    key = model_profile_key(model_sha256=graph.sha256, machine=this_machine(threads=threads), code=code_sha256())
+    profile: ModelProfile
+    profile, _ = results.get(
+        "model-profile",
+        key,
+        measure,
+        encode=msgspec.msgpack.encode,
+        decode=lambda content: msgspec.msgpack.decode(content, type=ModelProfile),
+        keep=lambda profile: largest_spread(profile.host) <= STEADY,
+    )
     return profile
 
 

@@ -14,6 +14,7 @@ from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, Coded, NetworkRuns
 from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.kept import KeptOutcomes
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe, relative_error
 from splitpoint.planner.samples.dataset import Dataset, Sample
@@ -50,38 +51,50 @@ class Evaluator:
         subset: Literal["search", "report"] = "search",
         reference: Reference | None = None,
         shown: bool = False,
+        kept: KeptOutcomes | None = None,
     ) -> None:
         """`cut_of` gives the cut of a name that a candidate has.
 
         `output_names` are those of the given network, which the metric knows; another network's outputs are the same
         by position. `reference` gives the outputs of the given network for the same inputs; None: this is that one.
-        `shown`: every figure needs its interval (`planner.quality.accuracy.judge`).
+        `shown`: every figure needs its interval (`planner.quality.accuracy.judge`). Outcomes are looked up in `kept`
+        and kept there.
         """
         self._runs, self._dataset, self._cut_of = runs, dataset, cut_of
         self._given_metric, self._names = metric, tuple(output_names)
-        self._shown = shown
+        self._shown, self._kept = shown, kept
         self._subset: Literal["search", "report"] = subset
         self._reference = reference or self.whole
         self.tail_runs = 0  # inputs that went through a tail
         self.tail_reused = 0  # inputs whose reconstruction had run before
+        self._measured: set[Candidate] = set()  # by this run
+        self.recalled: set[Candidate] = set()  # whose outcomes were kept by an earlier run
 
     def measure(self, candidate: Candidate) -> Measured | None:
         """The measured candidate; None when its codec cannot be fitted to this cut."""
+        try:
+            if self._kept is None:
+                outcomes = self._run(candidate)
+            else:
+                outcomes, recalled = self._kept.get(self._runs, self._cut_of, candidate, lambda: self._run(candidate))
+                if recalled and candidate not in self._measured:
+                    self.recalled.add(candidate)
+        except FitError:
+            return None
+        accuracy = judge(outcomes, self._metric, output_names=self._names, shown=self._shown)
+        return Measured(candidate=candidate, label=_label(candidate), outcomes=outcomes, accuracy=accuracy)
+
+    def _run(self, candidate: Candidate) -> Outcomes:
+        """What becomes of every input; raises `FitError`."""
+        self._measured.add(candidate)
         if candidate.placement == "device":
             rows = self._runs.map(lambda i: self._observe(i, self.whole(i)), range(len(self._dataset)))
-            sizes, label = [0] * len(rows), "-"
+            sizes = [0] * len(rows)
         elif candidate.placement == "server":
             rows, sizes = self._pictures(candidate)
-            label = PICTURES[candidate.codec].rates[candidate.rate].label
         else:
-            try:
-                rows, sizes = self._split(candidate)
-            except FitError:
-                return None
-            label = REGISTRY[candidate.codec].rates[candidate.rate].label
-        outcomes = Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
-        accuracy = judge(outcomes, self._metric, output_names=self._names, shown=self._shown)
-        return Measured(candidate=candidate, label=label, outcomes=outcomes, accuracy=accuracy)
+            rows, sizes = self._split(candidate)
+        return Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
 
     def show(self, point: Evaluated) -> Evaluated:
         """`point` with its other figures as they are shown (`planner.quality.metrics.protocol.Metric.report`)."""
@@ -154,6 +167,14 @@ class Evaluator:
         sent = self._runs.map(send, range(len(self._dataset)))
         self.tail_runs += len(sent)
         return [outcome for outcome, _ in sent], [size for _, size in sent]
+
+
+def _label(candidate: Candidate) -> str:
+    """What tables print of the candidate's rate."""
+    if candidate.placement == "device":
+        return "-"
+    codec = PICTURES[candidate.codec] if candidate.placement == "server" else REGISTRY[candidate.codec]
+    return codec.rates[candidate.rate].label
 
 
 def _outcome_bytes(outcome: InputOutcome) -> int:

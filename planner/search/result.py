@@ -38,6 +38,7 @@ class SearchResult:
     codecs: Mapping[Candidate, tuple[FittedCodec, ...]]  # of every measured split that may be written
     tail_runs: int  # inputs that went through a tail
     tail_reused: int  # inputs whose reconstruction had been seen
+    recalled: int = 0  # candidates whose outcomes were kept by an earlier run
 
     @property
     def given(self) -> Network:

@@ -8,10 +8,12 @@ order the search and are never shown: what is shown was measured by `planner.qua
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, Codec, FitError
@@ -22,6 +24,7 @@ from splitpoint.planner.quality.observe import relative_error
 from splitpoint.planner.search.pareto import pareto
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 
 __all__ = ["PROBE_INPUTS", "Entry", "promising", "starting_points", "tabulate"]
@@ -101,14 +104,17 @@ def tabulate(
     variant: str,
     left_out: dict[str, str],
     distance: Distance = relative_error,
+    distance_key: str = "relative error",
 ) -> Iterator[list[Entry]]:
     """The table, one (cut, codec) at a time; `distance` of the outputs from the exact ones is a candidate's error.
+
+    `distance_key` is another text for another distance: what is kept of an earlier run is looked up by it.
 
     What is left out goes to `left_out` with the reason: a codec whose seconds nobody has measured (a profile stored by
     an older version), and "codec after node" where it cannot be fitted at some or all rates.
     """
     for cut in cuts:
-        probe = _Probe(runs, cut, distance)
+        probe = _Probe(runs, cut, distance, distance_key)
         for codec in codecs:
             if codec.name not in left_out:
                 try:
@@ -144,14 +150,37 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
 class _Probe:
     """The probe inputs at one cut: payload sizes and output errors, each distinct reconstruction run once."""
 
-    def __init__(self, runs: NetworkRuns, cut: Cut, distance: Distance) -> None:
-        self.runs, self.cut, self._distance = runs, cut, distance
-        self._rows = [runs.activation(cut, "calibration", i) for i in range(PROBE_INPUTS)]
-        self._exact = [runs.tail(cut, row) for row in self._rows]
+    def __init__(self, runs: NetworkRuns, cut: Cut, distance: Distance, distance_key: str) -> None:
+        self.runs, self.cut, self._distance, self._distance_key = runs, cut, distance, distance_key
         self._errors: dict[tuple[int, bytes], float] = {}
 
     def look(self, codec: str, rate: int) -> tuple[float, float]:
-        """Mean payload bytes and mean distance of the outputs; raises `FitError`."""
+        """Mean payload bytes and mean distance of the outputs; raises `FitError`. An earlier run may have looked."""
+        kept = self.runs.kept
+        if kept is None:
+            return self._run(codec, rate)
+        key = content_key(
+            "probe",
+            fitted=self.runs.fitted_key(self.cut, codec, rate),
+            inputs=PROBE_INPUTS,
+            distance=self._distance_key,
+            runtime=kept.results.runtime,
+        )
+        seen: tuple[float, float]
+        seen, _ = kept.results.get(
+            "probe", key, lambda: self._run(codec, rate), encode=msgspec.msgpack.encode, decode=_decode_look
+        )
+        return seen
+
+    @functools.cached_property
+    def _rows(self) -> list[dict[str, Array]]:
+        return [self.runs.activation(self.cut, "calibration", i) for i in range(PROBE_INPUTS)]
+
+    @functools.cached_property
+    def _exact(self) -> list[list[Array]]:
+        return [self.runs.tail(self.cut, row) for row in self._rows]
+
+    def _run(self, codec: str, rate: int) -> tuple[float, float]:
         runs, cut = self.runs, self.cut
         fitted = runs.fit(cut, codec, rate)
 
@@ -163,6 +192,10 @@ class _Probe:
 
         sizes, errors = zip(*runs.map(one, range(len(self._rows))), strict=True)
         return float(np.mean(sizes)), float(np.mean(errors))
+
+
+def _decode_look(content: bytes) -> tuple[float, float]:
+    return msgspec.msgpack.decode(content, type=tuple[float, float])
 
 
 def _entries(

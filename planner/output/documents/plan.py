@@ -90,6 +90,7 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     evaluated: int
     tail_runs: int
     tail_reused: int
+    recalled: int  # candidates that an earlier run had measured
     directory: str | None  # where the plan was written
     sha256: str | None  # of its plan.yaml, which has the hashes of all other files
 
@@ -139,6 +140,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         evaluated=len(result.points),
         tail_runs=result.tail_runs,
         tail_reused=result.tail_reused,
+        recalled=result.recalled,
         directory=None if plan is None else str(directory),
         sha256=None if plan is None else plan.sha256,
     )

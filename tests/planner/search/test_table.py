@@ -112,6 +112,7 @@ class FakeBench:
         tensor = types.SimpleNamespace(shape=(1, 4), dtype="float32")
         self.graph = types.SimpleNamespace(tensors={"t": tensor})
         self.unfit, self.looks, self.tails = unfit, 0, 0
+        self.kept = None
 
     def activation(self, cut: Cut, subset: str, index: int) -> dict[str, Array]:
         assert subset == "calibration"

@@ -86,6 +86,7 @@ class FakeRuns:
     """Input i has 100 x 3^i bytes; its reconstruction is off by `off[i]`, at every rate."""
 
     def __init__(self, *off: float) -> None:
+        self.kept = None
         sizes = {"small": 4, "large": 400}
         self.graph = types.SimpleNamespace(
             tensors={name: types.SimpleNamespace(shape=(1, size), dtype="float32") for name, size in sizes.items()}

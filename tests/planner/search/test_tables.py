@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.search import table, tables
 from splitpoint.planner.search.table import Entry
 from splitpoint.planner.search.tables import Tables, fit_tables
@@ -131,8 +132,10 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         return cuts[:-1]
 
     def tabulate(
-        runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], distance: Any
+        runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], **scale: Any
     ) -> Iterator[list[Entry]]:
+        distance = scale["distance"]
+        assert len(scale["distance_key"]) == 64
         asked.append(("tabulate", runs.name, variant, price, distance, [codec.name for codec in codecs]))
         for cut in cuts:
             for codec in codecs:
@@ -148,7 +151,8 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 
     def call(codecs: tuple[str, ...] | None) -> tuple[Tables, list[Any], Steps]:
         search = types.SimpleNamespace(codecs=codecs, max_cuts=5)
-        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search))
+        metric = types.SimpleNamespace(task=Task(name="classify"), use=types.SimpleNamespace(sha256=""))
+        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search), metric=metric)
         measurers = [
             fake_measurer("given", ["a", "b", "c"], {"k after a": "too wide"}),
             fake_measurer("half", ["a", "b"], {"k after a": "too narrow"}),

@@ -74,6 +74,7 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
         server=load_server("cloud-8core"),
         tail_runs=7,
         tail_reused=5,
+        recalled=0,
     )
 
 

@@ -23,6 +23,7 @@ from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.escape import printable_line, printable_lines
 from splitpoint.planner.output.schema import DOCUMENTS
+from splitpoint.planner.output.terminal.cache import cache_view
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.console import PlainConsole, StageBars
 from splitpoint.planner.output.terminal.cuts import cuts_view
@@ -105,6 +106,7 @@ def show_views(shown: ShowDocument) -> list[Any]:
 
 
 VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
+    "cache": lambda shown: [cache_view(shown)],
     "calibrate": lambda shown: [calibrate_view(shown)],
     "cuts": cuts_views,
     "plan": plan_views,

@@ -214,6 +214,7 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
         "evaluated": 120,
         "tail_runs": 7,
         "tail_reused": 5,
+        "recalled": 0,
         "payload_range": RANGE,
         "directory": "plan",
         "sha256": "0" * 64,

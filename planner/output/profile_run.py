@@ -1,0 +1,77 @@
+"""``splitpoint profile``: a model measured on this host, and with data the tensors at its cuts, as one document."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.output.documents.profile import ModuleRow, ProfileDocument, profile_document
+from splitpoint.planner.output.documents.tensors import tensors_part
+from splitpoint.planner.profiling import tensors
+from splitpoint.planner.profiling.model_profile import obtain_profile
+from splitpoint.planner.profiling.module_counts import count_torch_source
+from splitpoint.planner.setup.checks import check_data_source, check_model_source
+from splitpoint.planner.setup.inputs import load_source
+from splitpoint.planner.values.progress import Progress
+from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
+from splitpoint.profiles.files.writable import check_file_writable
+from splitpoint.profiles.network.torch_model import is_torch_spec
+
+__all__ = ["profile_model"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def profile_model(
+    model: str,
+    data: str | None,
+    *,
+    cut: int | None,
+    target_db: float,
+    limit: int,
+    out: Path | None,
+    shapes: tuple[int, ...] | dict[str, tuple[int, ...]] | None,
+    constants: Mapping[str, Any],
+    skip_damaged: bool,
+    threads: int,
+    progress: Progress,
+    written: Callable[[str, Path], None],
+) -> ProfileDocument:
+    """Measure `model`, write its profile to `out`, and with `data` measure the tensors at every cut, or at `cut`.
+
+    `written` is told of a file that was written. Raises `ProfileError`.
+    """
+    if out is not None:
+        check_file_writable(out)
+    check_model_source(model)
+    if data is None:
+        graph = load_source(model, shapes, constants=constants)
+    else:
+        check_data_source(data)
+        graph, dataset, assumed = tensors.load_with_data(
+            model, data, shapes, constants=constants, limit=limit, skip_damaged=skip_damaged
+        )
+    measured, part = None, None
+    if cut is None or out is not None:
+        with progress.stage("profile", None) as step:
+            measured = obtain_profile(graph, stored=None, threads=threads)
+            step(f"{len(graph.nodes)} nodes")
+        if out is not None:
+            write_yaml_somewhere(out, measured)
+            written("model profile", out)
+    if data is not None:
+        cuts = tensors.choose(enumerate_cuts(graph).cuts, cut)
+        with progress.stage("tensors", len(dataset)) as step:
+            found = tensors.measure_cuts(graph, cuts, dataset, threads=threads, step=lambda: step(""))
+            step(f"{len(found)} tensors, {len(dataset)} inputs")
+        part = tensors_part(cuts, found, target_db=target_db, assumed=assumed)
+    modules = None
+    if measured is not None and is_torch_spec(model):
+        rows = count_torch_source(model, graph)
+        modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
+    return profile_document(graph, measured, modules=modules, data=part)

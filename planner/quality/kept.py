@@ -1,0 +1,74 @@
+"""What became of every input under a candidate, kept between runs by everything that it depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.deploy.task import Task
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.values.candidate import Candidate
+from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import outcomes_key, picture_key
+from splitpoint.planner.values.outcomes import Outcomes
+from splitpoint.profiles.network.inputs import InputSpec
+
+__all__ = ["KeptOutcomes"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class KeptOutcomes:
+    """Where outcomes are kept, and what they depend on beside the candidate (`planner.values.keys.outcomes_key`)."""
+
+    results: Results
+    model_sha256: str
+    reference_sha256: str  # of the given network
+    input_block: InputSpec
+    data_sha256: str
+    subset: Literal["search", "report"]
+    task: Task
+    against: Literal["labels", "unsplit"]
+    metric_sha256: str
+
+    def get(
+        self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate, run: Callable[[], Outcomes]
+    ) -> tuple[Outcomes, bool]:
+        """The candidate's outcomes, and whether they were kept; what `run` raises is raised."""
+        return self.results.get(
+            "outcomes", self._key(runs, cut_of, candidate), run, encode=msgspec.msgpack.encode, decode=_decode
+        )
+
+    def _key(self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate) -> str:
+        coding, rate, runtime = None, None, self.results.runtime
+        if candidate.placement == "server":
+            rate = candidate.rate
+            coding = picture_key(codec=PICTURES[candidate.codec], rate=rate, runtime=runtime)
+        elif candidate.placement == "split":
+            rate = candidate.rate
+            coding = runs.fitted_key(cut_of(candidate.cut), candidate.codec, rate)
+        return outcomes_key(
+            model_sha256=self.model_sha256,
+            reference_sha256=self.reference_sha256,
+            coding=coding,
+            rate=rate,
+            input_block=self.input_block,
+            data_sha256=self.data_sha256,
+            subset=self.subset,
+            task=self.task,
+            against=self.against,
+            metric_sha256=self.metric_sha256,
+            runtime=runtime,
+        )
+
+
+def _decode(content: bytes) -> Outcomes:
+    return msgspec.msgpack.decode(content, type=Outcomes)

@@ -1,0 +1,54 @@
+"""Results of one runtime: looked up by content, else computed and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.planner.store.store import Store
+from splitpoint.planner.values.keys import Runtime
+
+__all__ = ["Results"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """A store, and the runtime whose results are asked for."""
+
+    store: Store
+    runtime: Runtime
+    fresh: bool = False  # compute everything, and keep it
+
+    def get(
+        self,
+        kind: str,
+        key: str,
+        compute: Callable[[], T],
+        *,
+        encode: Callable[[T], bytes],
+        decode: Callable[[bytes], T],
+        keep: Callable[[T], bool] = lambda result: True,
+    ) -> tuple[T, bool]:
+        """The result under `key`, and whether it was there; what cannot be decoded is computed again.
+
+        A computed result is kept where `keep` says so.
+        """
+        content = None if self.fresh else self.store.get(kind, key)
+        if content is not None:
+            try:
+                return decode(content), True
+            except (CodecError, ValueError):  # msgspec's errors are ValueErrors
+                pass
+        result = compute()
+        if keep(result):
+            self.store.put(kind, key, encode(result))
+        return result, False

@@ -1,0 +1,118 @@
+"""A second run measures only what the first did not: the same answers, by content, and nothing when asked for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from splitpoint.planner.coding.context import Contexts
+from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.flow import plan
+from splitpoint.planner.limits.need import Need
+from splitpoint.planner.quality.evaluate import Evaluator
+from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
+from splitpoint.planner.setup.loading import load_problem
+from splitpoint.planner.store.store import Store
+from splitpoint.planner.values.candidate import Evaluated
+
+
+@pytest.fixture
+def config(fixed_home: Path) -> PlanConfig:
+    return msgspec.structs.replace(
+        read_config(fixed_home / "labelled.yaml"),
+        device=str(fixed_home / "slow.yaml"),
+        search=SearchConfig(evaluations=10, codecs=("raw", "fast", "kltq-ctx"), max_cuts=2),
+    )
+
+
+def run(config: PlanConfig, home: Path, store: Store | None, *, fresh: bool = False) -> SearchResult:
+    return plan(load_problem(config), stored_profile=home / "fixed.yaml", store=store, fresh=fresh)
+
+
+def figures(result: SearchResult) -> list[Evaluated]:
+    return sorted(result.points, key=lambda point: point.candidate)
+
+
+def test_the_second_run_measures_nothing_and_finds_the_same(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = run(config, fixed_home, None)
+    first = run(config, fixed_home, Store(tmp_path))
+    assert first.recalled == 0
+    assert figures(first) == figures(alone)
+    monkeypatch.setattr(Evaluator, "_run", lambda *args: pytest.fail("measured again"))
+    monkeypatch.setattr(NetworkRuns, "tail", lambda *args: pytest.fail("a tail ran"))
+    monkeypatch.setattr(Contexts, "_have_sensitivities", lambda *args: pytest.fail("sensitivities again"))
+    second = run(config, fixed_home, Store(tmp_path))
+    assert figures(second) == figures(alone)
+    assert second.recalled == len(second.points)
+    assert (second.tail_runs, second.tail_reused) == (0, 0)
+    assert second.decision.recommended == alone.decision.recommended
+
+
+def test_another_link_and_limit_use_what_was_measured(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
+    run(config, fixed_home, Store(tmp_path))
+    other = msgspec.structs.replace(config, link="lte-cat1", need=Need(max_drop=0.2))
+    again = run(other, fixed_home, Store(tmp_path))
+    alone = run(other, fixed_home, None)
+    assert figures(again) == figures(alone)
+    assert 0 < again.recalled <= len(again.points)
+
+
+def test_what_changes_the_outcomes_is_measured_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
+    run(config, fixed_home, Store(tmp_path))
+    other = msgspec.structs.replace(config, search=msgspec.structs.replace(config.search, seed=7))  # other inputs
+    again = run(other, fixed_home, Store(tmp_path))
+    assert again.recalled == 0
+    assert figures(again) == figures(run(other, fixed_home, None))
+
+
+def test_fresh_measures_everything_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
+    first = run(config, fixed_home, Store(tmp_path))
+    again = run(config, fixed_home, Store(tmp_path), fresh=True)
+    assert again.recalled == 0
+    assert figures(again) == figures(first)
+
+
+def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
+    first = run(config, fixed_home, Store(tmp_path))
+    entries = list(Store(tmp_path).entries())
+    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities", "probe"}
+    for number, entry in enumerate(entries):
+        path = tmp_path / entry.kind / entry.key[:2] / entry.key
+        path.write_bytes(path.read_bytes()[: -1 - number % 5] if number % 2 else b"")
+    store = Store(tmp_path)
+    again = run(config, fixed_home, store)
+    assert (again.recalled, store.damaged > 0) == (0, True)
+    assert figures(again) == figures(first)
+    assert run(config, fixed_home, Store(tmp_path)).recalled == len(again.points)
+
+
+def test_a_killed_run_loses_the_work_in_flight_only(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; import msgspec\n"
+        "from splitpoint.planner.quality.evaluate import Evaluator\n"
+        "from splitpoint.planner.flow import plan\n"
+        "from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config\n"
+        "from splitpoint.planner.setup.loading import load_problem\n"
+        "from splitpoint.planner.store.store import Store\n"
+        "home, folder = Path(sys.argv[1]), Path(sys.argv[2]); honest, left = Evaluator._run, [5]\n"
+        "def run(self, candidate):\n"
+        "    left[0] -= 1\n"
+        "    if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return honest(self, candidate)\n"
+        "Evaluator._run = run\n"
+        "config = msgspec.structs.replace(read_config(home / 'labelled.yaml'), device=str(home / 'slow.yaml'),\n"
+        "    search=SearchConfig(evaluations=10, codecs=('raw', 'fast', 'kltq-ctx'), max_cuts=2))\n"
+        "plan(load_problem(config), stored_profile=home / 'fixed.yaml', store=Store(folder))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(fixed_home), str(tmp_path)], check=False, timeout=200)
+    assert done.returncode == -9
+    again = run(config, fixed_home, Store(tmp_path))
+    assert again.recalled == 4
+    assert figures(again) == figures(run(config, fixed_home, None))
