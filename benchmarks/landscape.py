@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_networks import cifar100, efficientnet_lite0, imagenet500, vgg16_half
 from splitpoint.codecs.contract.protocol import Codec
+from splitpoint.codecs.npz import npz_bytes
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.coding.runs import NetworkRuns
@@ -173,9 +173,7 @@ def _measure(evaluator: Evaluator, cut: Cut, codec: Codec) -> Arrays:
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, npz_bytes(arrays))
 
 
 def _graph(stages: tuple[torch.nn.Module, ...], shape: tuple[int, ...], name: str) -> ModelGraph:

@@ -38,9 +38,9 @@ def read_pixels(
     `size` = (H, W) and the modes that are expected are compared with the header before anything is decoded. Raises
     `PayloadError`, which begins with `name`.
     """
+    if refusal := _CHECKS.get(format_name, _check_nothing)(data, size):
+        raise PayloadError(f"{name}: {refusal}")
     try:
-        if refusal := _CHECKS.get(format_name, _check_nothing)(data, size):
-            raise PayloadError(f"{name}: {refusal}")
         with _reader(format_name)(io.BytesIO(data), "") as image:
             if (image.size[1], image.size[0]) != size or image.mode not in modes or getattr(image, "n_frames", 1) != 1:
                 raise PayloadError(

@@ -17,6 +17,7 @@ from splitpoint.codecs.contract.protocol import Array, CodecError, Context, FitE
 from splitpoint.codecs.pictures.tiles import missing
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
 from splitpoint.codecs.store import load_coders, save_coders
+from splitpoint.tests.decoded import check_tensors
 
 SHAPE = (208, 8, 8, 8)  # enough for 50 vectors of 2 for each of 1,024 codewords
 PLAN = b"planhash"
@@ -255,15 +256,7 @@ class TestEveryCodec:
             except PayloadError:
                 seen += 1
                 continue
-            for spec in fit.coder.specs:
-                values = decoded[spec.name]
-                assert values.shape == spec.shape
-                assert values.dtype == spec.dtype
-                if spec.low is not None and spec.high is not None:
-                    assert spec.low <= values.min()
-                    assert values.max() <= spec.high
-                else:
-                    assert np.isfinite(values).all()
+            check_tensors(fit.coder.specs, decoded)
         assert seen > 0  # at least the truncated ones
 
 

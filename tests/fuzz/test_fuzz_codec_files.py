@@ -18,9 +18,10 @@ import pytest
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, PayloadError
 from splitpoint.codecs.npz import npz_bytes, read_npz
 from splitpoint.codecs.store import MAX_BYTES, load_coders, save_coders
+from splitpoint.tests.decoded import check_tensors
 from splitpoint.tests.fuzz.mutations import mutate
 from splitpoint.tests.fuzz.target import Target
-from splitpoint.tests.fuzz.test_fuzz_presets import check_tensors, fitted
+from splitpoint.tests.fuzz.test_fuzz_presets import fitted
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60")) // 4
 PRESETS = {  # a preset of each coder

@@ -25,6 +25,7 @@ from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.store import CODERS
+from splitpoint.tests.decoded import check_tensors
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 SPECS = (
@@ -71,15 +72,7 @@ def check(coder: Coder, payload: bytes) -> None:
         decoded = coder.decode(payload)
     except PayloadError:
         return
-    for spec in coder.specs:
-        values = decoded[spec.name]
-        assert values.shape == spec.shape
-        assert values.dtype == spec.dtype
-        if spec.low is not None and spec.high is not None:
-            assert spec.low <= values.min()
-            assert values.max() <= spec.high
-        else:
-            assert np.isfinite(values).all()
+    check_tensors(coder.specs, decoded)
 
 
 @pytest.mark.parametrize("name", sorted(fitted()))

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from splitpoint.codecs.container import Frame
-from splitpoint.codecs.contract.protocol import Array, Context, FitError, FittedCodec, PayloadError, TensorSpec, fit_one
+from splitpoint.codecs.contract.protocol import Array, Context, FitError, FittedCodec, PayloadError, fit_one
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.pictures.tiles import missing
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.profiles.network.runtime import open_session
+from splitpoint.tests.decoded import check_tensors
 from splitpoint.tests.fuzz.mutations import change_length, mutate, seal
 from splitpoint.tests.fuzz.target import Target
 
@@ -89,20 +90,6 @@ def fitted(name: str) -> tuple[FittedCodec, Array]:
         return fit_one(codec, x, len(codec.rates) // 2, context), x[:1]
     except FitError:
         return fit_one(codec, x, 0, context), x[:1]
-
-
-def check_tensors(specs: tuple[TensorSpec, ...], decoded: Mapping[str, Array]) -> None:
-    """Shapes, types, ranges, and no number that is not finite."""
-    assert set(decoded) == {spec.name for spec in specs}
-    for spec in specs:
-        values = decoded[spec.name]
-        assert values.shape == spec.shape
-        assert values.dtype == spec.dtype
-        if spec.low is not None and spec.high is not None:
-            assert spec.low <= values.min()
-            assert values.max() <= spec.high
-        else:
-            assert np.isfinite(values).all()
 
 
 def _run(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
