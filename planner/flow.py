@@ -75,7 +75,8 @@ def plan(
         for variant, measured in zip(variants, profiles, strict=True):
             given = networks[0] if networks else None
             networks.append(describe_network(problem, variant, measured, host=profile.host, given=given))
-        step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts")
+        when = f"; seconds measured on {profile.measured}" if results and results.recalled["model-profile"] else ""
+        step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts{when}")
     aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
     cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
@@ -110,7 +111,8 @@ def plan(
             )
             points = _distinct([*points, *found])
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            step(f"{len(found)} candidates" + (f", {recalled} of all known from earlier runs" if recalled else ""))
+            known = f"; {recalled} of {len(points)} points known from earlier runs" if recalled else ""
+            step(f"{len(found)} candidates{known}")
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
                 points, timed = time_leading_cuts(problem, measurers, points, aim)

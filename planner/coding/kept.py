@@ -14,6 +14,7 @@ from splitpoint.planner.coding.context import Sensitivities
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.keys import activations_key, fitted_key, sensitivities_key
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_hash import module_sha256
@@ -61,17 +62,32 @@ class KeptFits:
     def sensitivities(
         self, graph: ModelGraph, cuts: Sequence[Cut], compute: Callable[[], Sensitivities]
     ) -> Sensitivities:
-        """Gradients and diagonals at all `cuts`, which are one result: they share a budget of MACs."""
+        """Gradients and diagonals at all `cuts`, which are one result: they share a budget of MACs.
+
+        Those that failed are not kept, since the next run may have more memory, nor those of a module without a source
+        file, whose code nobody can compare.
+        """
+        try:
+            module = module_sha256(load_module(graph.source)) if is_torch_spec(graph.source) else ""
+        except (ProfileError, RuntimeError, TypeError):  # as `Contexts` has it: then it goes without the module
+            return compute()
         key = sensitivities_key(
             model_sha256=graph.sha256,
-            module_sha256=module_sha256(load_module(graph.source)) if is_torch_spec(graph.source) else "",
+            module_sha256=module,
             input_block=self.input_block,
             data_sha256=self.data_sha256,
             cuts=[cut.tensors for cut in cuts],
             seed=self.seed,
             runtime=self.results.runtime,
         )
-        return self.results.get("sensitivities", key, compute, encode=_encode, decode=_decode)[0]
+        return self.results.get(
+            "sensitivities",
+            key,
+            compute,
+            encode=_encode,
+            decode=_decode,
+            keep=lambda found: found.missing.keys() <= found.gradients.keys(),
+        )[0]
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

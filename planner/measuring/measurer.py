@@ -18,8 +18,10 @@ from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.quality.kept import KeptOutcomes
 from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.setup.trust import code_of_task
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.machine.device import Device
 
 __all__ = ["Measurer"]
@@ -44,14 +46,17 @@ class Measurer:
     ) -> None:
         """Agreement and drop are against the `given` network's measurer; None: this is the given network.
 
-        Fitted codecs and outcomes are looked up in `results` and kept there.
+        Fitted codecs and outcomes are looked up in `results` and kept there. Outcomes that code or files of the user's
+        judge are not: what that code imports is not known, so its hash would not say when it changes.
         """
-        split, spec = network.variant.split, network.variant.spec
+        split, spec, task = network.variant.split, network.variant.spec, problem.metric.task
         fits = outcomes = None
+        by_content = not code_of_task(task)
         if results is not None:
             calibration_sha256 = split.calibration.sha256()
             seed = problem.config.search.seed
             fits = KeptFits(results=results, input_block=spec, data_sha256=calibration_sha256, seed=seed)
+        if results is not None and by_content:
             outcomes = KeptOutcomes(
                 results=results,
                 model_sha256=network.graph.sha256,
@@ -59,10 +64,10 @@ class Measurer:
                 input_block=spec,
                 data_sha256=split.search.sha256(),
                 subset="search",
-                task=problem.metric.task,
+                task=task,
                 against=problem.metric.against,
-                metric_sha256=problem.metric.use.sha256,
             )
+        self.distance_key = content_key("distance", task=task) if by_content else None  # of `evaluator.distance`
         self.network = network
         self.runs = NetworkRuns(
             network.graph,

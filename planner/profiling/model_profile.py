@@ -11,7 +11,7 @@ import msgspec
 from splitpoint.planner.cost.timing import with_anchors
 from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.profiling.host import measure_host
-from splitpoint.planner.profiling.noise import largest_spread
+from splitpoint.planner.profiling.noise import RETEST_WARNING, largest_spread
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.keys import code_sha256, model_profile_key
 from splitpoint.profiles.errors import ProfileError
@@ -104,7 +104,7 @@ def _measured(
         measure,
         encode=msgspec.msgpack.encode,
         decode=lambda content: msgspec.msgpack.decode(content, type=ModelProfile),
-        keep=lambda profile: largest_spread(profile.host) <= STEADY,
+        keep=lambda profile: largest_spread(profile.host) <= STEADY and profile.retest_error <= RETEST_WARNING,
     )
     return profile
 

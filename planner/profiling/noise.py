@@ -8,13 +8,14 @@ from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.measurement.steady import STEADY, UNUSABLE
 from splitpoint.profiles.units import format_fraction
 
-__all__ = ["advise", "describe_noise", "largest_spread"]
+__all__ = ["RETEST_WARNING", "advise", "describe_noise", "largest_spread"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+RETEST_WARNING = 0.05  # of the latency between two halves of one run (DESIGN: warn above 5 %)
 NAMED = 3  # coders that a line names
 
 

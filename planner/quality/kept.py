@@ -37,7 +37,6 @@ class KeptOutcomes:
     subset: Literal["search", "report"]
     task: Task
     against: Literal["labels", "unsplit"]
-    metric_sha256: str
 
     def get(
         self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate, run: Callable[[], Outcomes]
@@ -65,7 +64,7 @@ class KeptOutcomes:
             subset=self.subset,
             task=self.task,
             against=self.against,
-            metric_sha256=self.metric_sha256,
+            metric_sha256="",  # no code of the user's: `planner.measuring.measurer` sees to it
             runtime=runtime,
         )
 

@@ -104,11 +104,11 @@ def tabulate(
     variant: str,
     left_out: dict[str, str],
     distance: Distance = relative_error,
-    distance_key: str = "relative error",
+    distance_key: str | None = "relative error",
 ) -> Iterator[list[Entry]]:
     """The table, one (cut, codec) at a time; `distance` of the outputs from the exact ones is a candidate's error.
 
-    `distance_key` is another text for another distance: what is kept of an earlier run is looked up by it.
+    `distance_key` is another text for another distance: what an earlier run kept is looked up by it; None: nothing is.
 
     What is left out goes to `left_out` with the reason: a codec whose seconds nobody has measured (a profile stored by
     an older version), and "codec after node" where it cannot be fitted at some or all rates.
@@ -150,14 +150,14 @@ def _spread(entries: Sequence[Entry], count: int) -> list[Entry]:
 class _Probe:
     """The probe inputs at one cut: payload sizes and output errors, each distinct reconstruction run once."""
 
-    def __init__(self, runs: NetworkRuns, cut: Cut, distance: Distance, distance_key: str) -> None:
+    def __init__(self, runs: NetworkRuns, cut: Cut, distance: Distance, distance_key: str | None) -> None:
         self.runs, self.cut, self._distance, self._distance_key = runs, cut, distance, distance_key
         self._errors: dict[tuple[int, bytes], float] = {}
 
     def look(self, codec: str, rate: int) -> tuple[float, float]:
         """Mean payload bytes and mean distance of the outputs; raises `FitError`. An earlier run may have looked."""
         kept = self.runs.kept
-        if kept is None:
+        if kept is None or self._distance_key is None:
             return self._run(codec, rate)
         key = content_key(
             "probe",

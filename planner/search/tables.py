@@ -16,7 +16,6 @@ from splitpoint.planner.search.usable_cuts import Unusable, choose_usable
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.cut import Cut
-from splitpoint.planner.values.keys import content_key
 from splitpoint.planner.values.progress import Progress
 
 __all__ = ["Tables", "fit_tables"]
@@ -85,7 +84,7 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
                 variant=name,
                 left_out=tables.left_out,
                 distance=measurer.evaluator.distance,
-                distance_key=content_key("distance", task=problem.metric.task, metric=problem.metric.use.sha256),
+                distance_key=measurer.distance_key,
             )
             tables.entries.append([])
             for row in rows:

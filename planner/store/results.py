@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ class Results:
     store: Store
     runtime: Runtime
     fresh: bool = False  # compute everything, and keep it
+    recalled: Counter[str] = dataclasses.field(default_factory=Counter)  # results that were there, by kind
 
     def get(
         self,
@@ -45,9 +47,12 @@ class Results:
         content = None if self.fresh else self.store.get(kind, key)
         if content is not None:
             try:
-                return decode(content), True
+                result = decode(content)
             except (CodecError, ValueError):  # msgspec's errors are ValueErrors
                 pass
+            else:
+                self.recalled[kind] += 1
+                return result, True
         result = compute()
         if keep(result):
             self.store.put(kind, key, encode(result))

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.held import remove_if_dead
 from splitpoint.profiles.files.structs import write_bytes
 
 __all__ = ["Entry", "Store", "default_folder"]
@@ -30,6 +31,7 @@ LIMIT_BYTES = 5 << 30  # of all entries, unless the user says otherwise
 HASH_BYTES = 32
 EVICTED_SHARE = 0.1  # of the limit is freed at once, so that not every new entry looks for an old one
 CHECKED_EVERY = 64  # entries written between two looks at the sum
+_HALF_WRITTEN = f".{'[0-9a-f]' * 64}.{'[0-9a-f]' * 8}.tmp"  # as `write_bytes` names it
 _KIND, _KEY = re.compile(r"[a-z][a-z-]{0,31}"), re.compile(r"[0-9a-f]{64}")
 
 
@@ -98,7 +100,12 @@ class Store:
                             yield Entry(kind=kind.name, key=path.name, size_bytes=about.st_size, used_s=about.st_mtime)
 
     def evict(self) -> int:
-        """Remove what was not used for longest until the sum is well within the limit; gives the bytes removed."""
+        """Remove what was not used for longest until the sum is well within the limit; gives the bytes removed.
+
+        What a process that died left half-written goes, too.
+        """
+        for left in self.folder.glob(f"*/??/{_HALF_WRITTEN}"):
+            remove_if_dead(left)
         entries = sorted(self.entries(), key=lambda entry: entry.used_s)
         total, removed = sum(entry.size_bytes for entry in entries), 0
         if total <= self.limit_bytes:
@@ -124,6 +131,7 @@ class Store:
         entries = [entry for entry in self.entries() if kind is None or entry.kind == kind]
         for entry in entries:
             self._remove(entry)
+        self.evict()
         return len(entries)
 
     def _remove(self, entry: Entry) -> int:

@@ -17,12 +17,11 @@ from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
-from splitpoint.planner.output.documents.profile import RETEST_WARNING
 from splitpoint.planner.output.escape import printable_line
 from splitpoint.planner.output.plurals import count_text, uncounted_text
 from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.front import front_row
-from splitpoint.planner.profiling.noise import describe_noise
+from splitpoint.planner.profiling.noise import RETEST_WARNING, describe_noise
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.result import SearchResult

@@ -8,11 +8,12 @@ from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.tensors import TensorsPart
 from splitpoint.planner.output.plurals import count_text, uncounted_text
+from splitpoint.planner.profiling.noise import RETEST_WARNING
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.units import format_flops, format_fraction, format_macs, format_seconds
 
-__all__ = ["RETEST_WARNING", "ModuleRow", "OperatorTime", "ProfileDocument", "profile_document"]
+__all__ = ["ModuleRow", "OperatorTime", "ProfileDocument", "profile_document"]
 
 
 def __dir__() -> list[str]:
@@ -20,7 +21,6 @@ def __dir__() -> list[str]:
 
 
 SLOWEST = 8  # operators that a profile names
-RETEST_WARNING = 0.05  # of the latency between two halves of one run (DESIGN: warn above 5 %)
 
 
 class OperatorTime(Value, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from splitpoint.planner.profiling import model_profile
+from splitpoint.planner.profiling.noise import RETEST_WARNING
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.values.keys import runtime_on
@@ -19,18 +20,24 @@ from splitpoint.profiles.measurement.steady import STEADY
 from splitpoint.profiles.network.graph import load_graph
 
 
-@pytest.mark.parametrize(("spread", "measurements"), [(0.5 * STEADY, 1), (2 * STEADY, 2)], ids=["steady", "busy"])
+@pytest.mark.parametrize(
+    ("spread", "retest_error", "measurements"),
+    [(0.5 * STEADY, 0.0, 1), (2 * STEADY, 0.0, 2), (0.0, 2 * RETEST_WARNING, 2)],
+    ids=["steady", "busy", "noisy"],
+)
 def test_a_steady_profile_is_measured_once(
     fixed_home: Path,
     make_profile: Callable[..., ModelProfile],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     spread: float,
+    retest_error: float,
     measurements: int,
 ) -> None:
     graph = load_graph((fixed_home / "model.onnx").read_bytes(), name="model")
     made = make_profile(graph)
-    profile = msgspec.structs.replace(made, host=msgspec.structs.replace(made.host, spread=spread))
+    host = msgspec.structs.replace(made.host, spread=spread)
+    profile = msgspec.structs.replace(made, host=host, retest_error=retest_error)
     calls: list[Any] = []
 
     def measure(*args: Any, **kwargs: Any) -> ModelProfile:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from splitpoint.codecs.registry import REGISTRY
-from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.search import table, tables
 from splitpoint.planner.search.table import Entry
 from splitpoint.planner.search.tables import Tables, fit_tables
@@ -119,7 +118,8 @@ def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> An
     network = types.SimpleNamespace(name=name, cuttable=cuts, variant=types.SimpleNamespace(split=split))
     pricer = types.SimpleNamespace(price=f"price of {name}")
     evaluator = types.SimpleNamespace(distance=f"distance of {name}")
-    return types.SimpleNamespace(network=network, runs=runs, pricer=pricer, evaluator=evaluator)
+    key = f"key of {name}"
+    return types.SimpleNamespace(network=network, runs=runs, pricer=pricer, evaluator=evaluator, distance_key=key)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], **scale: Any
     ) -> Iterator[list[Entry]]:
         distance = scale["distance"]
-        assert len(scale["distance_key"]) == 64
+        assert scale["distance_key"] == f"key of {runs.name}"
         asked.append(("tabulate", runs.name, variant, price, distance, [codec.name for codec in codecs]))
         for cut in cuts:
             for codec in codecs:
@@ -151,8 +151,7 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 
     def call(codecs: tuple[str, ...] | None) -> tuple[Tables, list[Any], Steps]:
         search = types.SimpleNamespace(codecs=codecs, max_cuts=5)
-        metric = types.SimpleNamespace(task=Task(name="classify"), use=types.SimpleNamespace(sha256=""))
-        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search), metric=metric)
+        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search))
         measurers = [
             fake_measurer("given", ["a", "b", "c"], {"k after a": "too wide"}),
             fake_measurer("half", ["a", "b"], {"k after a": "too narrow"}),

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
-from splitpoint.planner.coding.context import Contexts
+from splitpoint.planner.coding import kept
+from splitpoint.planner.coding.context import Contexts, Sensitivities
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
@@ -17,8 +19,15 @@ from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
 from splitpoint.planner.setup.loading import load_problem
+from splitpoint.planner.store.results import Results
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.values.candidate import Evaluated
+from splitpoint.planner.values.keys import runtime_on
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine.machine import this_machine
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.network.model import ModelGraph
 
 
 @pytest.fixture
@@ -116,3 +125,67 @@ def test_a_killed_run_loses_the_work_in_flight_only(config: PlanConfig, fixed_ho
     again = run(config, fixed_home, Store(tmp_path))
     assert again.recalled == 4
     assert figures(again) == figures(run(config, fixed_home, None))
+
+
+def test_what_code_of_the_users_judges_is_measured_each_time(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path
+) -> None:
+    """The metric depends on a file beside it that changes between two runs; its own file and hash stay the same."""
+    (tmp_path / "metric.py").write_text(
+        "from pathlib import Path\n"
+        "def share(outputs, truth):\n"
+        "    return float(Path(__file__).with_name('worth.txt').read_text())\n"
+    )
+    custom = msgspec.structs.replace(config, metric=f"{tmp_path / 'metric.py'}:share", need=Need())
+    store = Store(tmp_path / "kept")
+    worths = []
+    for worth in (1.0, 0.5):
+        (tmp_path / "worth.txt").write_text(str(worth))
+        result = run(custom, fixed_home, store)
+        assert result.recalled == 0
+        worths.append({p.outcomes.inputs[0].counts[0] for p in result.points if p.outcomes is not None})
+    assert worths == [{1.0}, {0.5}]
+    assert {entry.kind for entry in store.entries()} == {"fitted-codec", "sensitivities"}
+
+
+@pytest.fixture
+def fits(tmp_path: Path) -> kept.KeptFits:
+    results = Results(store=Store(tmp_path), runtime=runtime_on(this_machine(threads=1)))
+    return kept.KeptFits(results=results, input_block=InputSpec(kind="tensor"), data_sha256="", seed=0)
+
+
+@pytest.fixture
+def graph(fixed_home: Path) -> ModelGraph:
+    return load_graph((fixed_home / "model.onnx").read_bytes(), name="model")
+
+
+def test_a_module_whose_code_cannot_be_compared_is_planned_as_without_a_store(
+    fits: kept.KeptFits, graph: ModelGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_source(module: object) -> str:
+        raise ProfileError("a class without a source file")
+
+    monkeypatch.setattr(kept, "module_sha256", no_source)
+    monkeypatch.setattr(kept, "is_torch_spec", lambda source: True)
+    monkeypatch.setattr(kept, "load_module", lambda source: None)
+    found = Sensitivities()
+    assert fits.sensitivities(graph, [], lambda: found) is found
+    assert list(fits.results.store.entries()) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "entries"),
+    [
+        (Sensitivities(gradients={"a": np.ones((2, 3))}, missing={"a": "there is no torch"}), 1),
+        (Sensitivities(gradients={"a": np.ones((2, 3))}, missing={"b": "out of memory"}), 0),
+    ],
+    ids=["found", "failed"],
+)
+def test_sensitivities_that_failed_are_not_kept(
+    fits: kept.KeptFits, graph: ModelGraph, found: Sensitivities, entries: int
+) -> None:
+    fits.sensitivities(graph, [], lambda: found)
+    again = fits.sensitivities(graph, [], lambda: found)
+    assert len(list(fits.results.store.entries())) == entries
+    assert np.array_equal(again.gradients["a"], found.gradients["a"])
+    assert again.missing == found.missing

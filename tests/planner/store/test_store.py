@@ -122,6 +122,20 @@ def test_names_are_plain(store: Store, kind: str, name: str) -> None:
         store.get(kind, name)
 
 
+def test_what_a_dead_writer_left_is_removed(store: Store) -> None:
+    store.put("outcomes", key(1), b"content")
+    left = file_of(store, "outcomes", 1).with_name(f".{key(2)}.0123abcd.tmp")
+    young = left.with_name(f".{key(3)}.0123abcd.tmp")
+    mine = left.with_name(".notes.tmp")
+    for path in (left, young, mine):
+        path.write_bytes(b"half")
+    for path in (left, mine):
+        os.utime(path, (1, 1))
+    store.evict()
+    assert [path.exists() for path in (left, young, mine)] == [False, True, True]
+    assert store.get("outcomes", key(1)) == b"content"
+
+
 def test_threads_and_processes_share_it(store: Store) -> None:
     code = (
         "import sys; from pathlib import Path; from splitpoint.planner.store.store import Store\n"
