@@ -33,6 +33,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+NEW, OLD = ".new", ".old"  # hidden names: a plan that is being made; one that is about to change places, or has
 OTHER_PLACE = "choose another --out, or move what is there"
 
 
@@ -86,7 +87,7 @@ def placed(place: Place) -> Iterator[Path]:
 
     What is there then becomes DIR.1, an older DIR.1 becomes DIR.2, up to `keep`. Raises `NotWrittenError`.
     """
-    folder = _hidden(place.target)
+    folder = _hidden(place.target, NEW)
     placing = False
     try:
         with _written(place.directory):
@@ -148,19 +149,18 @@ def kept_path(directory: Path, number: int) -> Path:
 def recover(place: Place) -> None:
     """Put right what a process that died while it wrote there left; only while the place is held.
 
-    Of whole plans under hidden names the newest takes the place when nothing is there; one that is older than what is
-    there was replaced last, and is kept. All else under such a name was never a plan, and is removed unless it holds a
-    file that no plan has.
+    A whole plan that was about to change places, or had, is kept, or takes the place where nothing is there (of two the
+    newer one). All else under a hidden name was never a plan, and is removed unless it holds a file that no plan has.
     """
-    pattern = re.compile(rf"\.{re.escape(place.target.name)}\.[0-9a-f]{{8}}\.new")
+    pattern = re.compile(rf"\.{re.escape(place.target.name)}\.[0-9a-f]{{8}}({NEW}|{OLD})")
     beside = [path for path in place.target.parent.iterdir() if pattern.fullmatch(path.name)]
     left = [path for path in beside if path.is_dir() and not path.is_symlink()]
     for folder in sorted(left, key=lambda path: _created(path) or "", reverse=True):
-        created = _created(folder)
-        if created is not None and not place.target.exists():
-            folder.rename(place.target)
-        elif created is not None and created <= (_created(place.target) or ""):
-            _keep(folder, place)
+        if folder.name.endswith(OLD) and _created(folder) is not None:
+            if place.target.exists():
+                _keep(folder, place)
+            else:
+                folder.rename(place.target)
         elif all(name == PLAN or is_plan_file(name) or is_content(name) for name in Folder(folder).names()):
             shutil.rmtree(folder)
 
@@ -178,14 +178,21 @@ def _take_place(folder: Path, place: Place) -> None:
         target.rmdir()
     if not target.exists():
         folder.rename(target)
-    else:
-        old = _swap(folder, target)
         _sync(target.parent)
-        try:
-            _keep(old, place)
-        except OSError:
-            _swap(old, target)
-            raise
+        return
+    staged = folder.with_name(folder.name.removesuffix(NEW) + OLD)  # what has this name from now on is never removed
+    folder.rename(staged)
+    try:
+        old = _swap(staged, target)
+    except OSError:
+        staged.rename(folder)
+        raise
+    _sync(target.parent)
+    try:
+        _keep(old, place)
+    except OSError:
+        _swap(old, target).rename(folder)
+        raise
     _sync(target.parent)
 
 
@@ -193,7 +200,7 @@ def _swap(folder: Path, target: Path) -> Path:
     """Let the two change places; gives where what was at `target` is now."""
     if exchange(folder, target):
         return folder
-    away = _hidden(target)
+    away = _hidden(target, OLD)
     target.rename(away)
     folder.rename(target)
     return away
@@ -241,7 +248,7 @@ def _created(folder: Path) -> str | None:
 
 def _try_to_write(place: Place) -> None:
     """Make and remove what will be made: only trying finds full disks and read-only file systems."""
-    trial = _hidden(place.target)
+    trial = _hidden(place.target, NEW)
     try:
         with _written(place.directory):
             trial.mkdir()
@@ -310,8 +317,8 @@ def _not_replaced(text: str, at: Path) -> NotWrittenError:
     return NotWrittenError(text, at=str(at), fix=OTHER_PLACE)
 
 
-def _hidden(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
+def _hidden(target: Path, kind: str) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{kind}")
 
 
 def _sync(path: Path) -> None:

@@ -161,26 +161,32 @@ def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+NEW, OLD = ".new", ".old"
+
+
 @pytest.mark.parametrize(
     ("left", "there", "expected"),
     [
         ([], None, {}),
-        (["half"], None, {}),
-        (["half"], SECOND, {"plan": SECOND}),
-        ([FIRST], SECOND, {"plan": SECOND, "plan.1": FIRST}),  # replaced, not yet kept
-        ([THIRD], SECOND, {"plan": SECOND}),  # never placed
-        ([FIRST], None, {"plan": FIRST}),  # moved away for one that did not come
-        ([FIRST, THIRD], None, {"plan": THIRD, "plan.1": FIRST}),  # between the two renames
-        ([FIRST, "half"], SECOND, {"plan": SECOND, "plan.1": FIRST}),
+        ([("half", NEW)], None, {}),
+        ([("half", NEW)], SECOND, {"plan": SECOND}),
+        ([("half", OLD)], SECOND, {"plan": SECOND}),  # it was being removed
+        ([(FIRST, OLD)], SECOND, {"plan": SECOND, "plan.1": FIRST}),  # replaced, not yet kept
+        ([(THIRD, OLD)], SECOND, {"plan": SECOND, "plan.1": THIRD}),  # the same, by a clock that went back
+        ([(THIRD, NEW)], SECOND, {"plan": SECOND}),  # never placed
+        ([(THIRD, NEW)], None, {}),
+        ([(FIRST, OLD)], None, {"plan": FIRST}),  # moved away for one that did not come
+        ([(FIRST, OLD), (THIRD, OLD)], None, {"plan": THIRD, "plan.1": FIRST}),  # between the two renames
+        ([(FIRST, OLD), ("half", NEW)], SECOND, {"plan": SECOND, "plan.1": FIRST}),
     ],
 )
 def test_what_a_dead_process_left_is_put_right(
-    fixed_plan: Path, tmp_path: Path, left: list[str], there: str | None, expected: dict[str, str]
+    fixed_plan: Path, tmp_path: Path, left: list[tuple[str, str]], there: str | None, expected: dict[str, str]
 ) -> None:
     if there is not None:
         fill(tmp_path / "plan", fixed_plan, there)
-    for number, what in enumerate(left):
-        folder = tmp_path / f".plan.0000000{number}.new"
+    for number, (what, kind) in enumerate(left):
+        folder = tmp_path / f".plan.0000000{number}{kind}"
         fill(folder, fixed_plan, FIRST if what == "half" else what)
         if what == "half":
             (folder / "plan.yaml").unlink()

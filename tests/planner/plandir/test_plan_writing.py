@@ -327,13 +327,14 @@ def test_a_failure_leaves_what_was_there(
     assert [path.name for path in fixed_copy.parent.iterdir()] == ["plan"]
 
 
+@pytest.mark.parametrize("place", ["plan.old", "plan.1"])
 def test_a_rename_that_fails_brings_the_old_plan_back(
-    fixed_result: SearchResult, fixed_copy: Path, first: Evaluated, monkeypatch: pytest.MonkeyPatch
+    fixed_result: SearchResult, fixed_copy: Path, first: Evaluated, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     before, rename = contents(fixed_copy), Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if self.name.endswith(".new"):
+        if place in (target.name, f"plan{target.suffix}"):
             raise OSError(5, "Input/output error", str(self))
         return rename(self, target)
 
