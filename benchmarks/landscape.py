@@ -125,8 +125,9 @@ def record(
 
     `part` (i, n) takes every n-th cut from the i-th on: codecs that quantize alike share their tails. The cheap cuts,
     those at the end of the network, come first. A file holds arrays (rates, inputs): `right`, `divergence` (nat),
-    `margin_change`, `relative_error`; `payload_bytes` (rates, coded inputs); and `rates`, those that could be fitted.
-    unsplit.npz has the unsplit network's `outputs` (inputs, classes), the `labels`, and which are `right`.
+    `margin_change`, `truth_margin`, `relative_error`; `payload_bytes` (rates, coded inputs); and `rates`, those that
+    could be fitted. unsplit.npz has the unsplit network's `outputs` (inputs, classes), its `truth_margin`, what is
+    `right`, and the `labels`.
     """
     work.mkdir(parents=True, exist_ok=True)
     inputs = {"calibration": NetworkInputs(landscape.calibration), "search": NetworkInputs(landscape.measured)}
@@ -177,6 +178,7 @@ class _Judged:
             "outputs": np.stack([np.concatenate([y.ravel() for y in exact.values()]) for exact in self._exact]),
             "labels": np.asarray(self.landscape.measured.labels),
             "right": np.array([row.counts[0] for row in rows], bool),
+            "truth_margin": np.array([row.truth_margin for row in rows], np.float32),
         }
 
     def outcome(self, cut: Cut, index: int, tensors: Mapping[str, Array]) -> InputOutcome:
@@ -224,6 +226,7 @@ def _measure(judged: _Judged, cut: Cut, codec: Codec) -> Arrays:
         "right": np.array([[one.counts[0] for one in row] for row in outcomes], bool),
         "divergence": np.array([[one.divergence for one in row] for row in outcomes], np.float32),
         "margin_change": np.array([[one.margin_change for one in row] for row in outcomes], np.float32),
+        "truth_margin": np.array([[one.truth_margin for one in row] for row in outcomes], np.float32),
         "relative_error": np.array([[one.relative_error for one in row] for row in outcomes], np.float32),
         "payload_bytes": np.array(sizes, np.uint32),
     }

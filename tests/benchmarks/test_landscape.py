@@ -109,7 +109,7 @@ def test_units_are_what_the_evaluator_measures(small: Landscape, tmp_path: Path)
                 assert measured is not None
                 rows = measured.outcomes.inputs
                 assert unit["right"][row].tolist() == [one.counts[0] > 0 for one in rows]
-                for name in ("divergence", "margin_change", "relative_error"):
+                for name in ("divergence", "margin_change", "truth_margin", "relative_error"):
                     assert unit[name][row].tolist() == [float(np.float32(getattr(one, name))) for one in rows]
                 assert unit["payload_bytes"][row].tolist() == list(measured.outcomes.payload_bytes[: small.coded])
 
