@@ -48,7 +48,7 @@ from splitpoint.profiles.network.torch_model import export_module
 
 __all__ = ["LANDSCAPES", "Landscape", "record", "units"]
 
-CUTS = 14  # at most: 207 rates of all codecs at each make more than 2,000 candidates
+MOST_ELEMENTS = 300_000  # of a cut: larger ones take most of the time, and no rate of theirs is on a front
 CACHE_BYTES = 3 << 30  # of a process: activations of 5,000 inputs at one cut
 CODED = 500  # pictures of cifar100/val whose payloads are made
 CALIBRATION = 100  # pictures of cifar100/train
@@ -65,6 +65,7 @@ class Landscape:
     calibration: Dataset
     measured: Dataset
     coded: int  # of the measured inputs, the first, are coded to bytes
+    cuts: int  # at most: 207 rates of all codecs at each of ten make more than 2,000 candidates
 
 
 def efficientnet(data: Path) -> Landscape:
@@ -86,6 +87,7 @@ def efficientnet(data: Path) -> Landscape:
         calibration=everything.select(calibrates),
         measured=everything.select(rest),
         coded=len(rest),
+        cuts=14,
     )
 
 
@@ -99,6 +101,7 @@ def vgg16h(data: Path) -> Landscape:
         calibration=_tensors("cifar100/train", train[pick], train_labels[pick]),
         measured=_tensors("cifar100/val", *cifar100(data, "val")),
         coded=CODED,
+        cuts=11,
     )
 
 
@@ -106,9 +109,9 @@ LANDSCAPES: Mapping[str, Callable[[Path], Landscape]] = {"efficientnet-lite0": e
 
 
 def units(landscape: Landscape, runs: NetworkRuns) -> Iterator[tuple[Cut, Codec]]:
-    """Every (cut, codec) of the landscape, cuts in the order of the network: the product's own choice of cuts."""
-    cuts = promising(runs, enumerate_cuts(landscape.graph).cuts, limit=CUTS)
-    for cut in cuts:
+    """Every (cut, codec) of the landscape, cuts in the order of the network: those of the product but the largest."""
+    cuts = promising(runs, enumerate_cuts(landscape.graph).cuts, limit=landscape.cuts)
+    for cut in (cut for cut in cuts if cut.elements <= MOST_ELEMENTS):
         for codec in REGISTRY.values():
             yield cut, codec
 

@@ -41,7 +41,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "4.0"
+FORMAT = "5.0"
 _PICTURE_RATES = {name: codec.rates for name, codec in PICTURES.items()}
 MOST_ELEMENTS = 1 << 28  # of a tensor
 

@@ -6,7 +6,6 @@ Pure functions; docs/notes/selection.md derives them, "eq. (4)" in a comment is 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ def __dir__() -> list[str]:
 
 SHARP = 0.35  # width of a smoothed answer, of the median margin
 TRUSTED = 0.25  # standard deviation of (drop / smooth loss) over networks and levels, before anything is measured
-WIDTH = 0.5  # of the kernel over log(smooth loss): candidates within a factor of 1.6
-LEAST, MOST, STEPS = 1e-4, 1.0, 64  # smooth losses between which the curve is computed
-MOST_OWN = 0.5  # of the smooth loss: the most by which one candidate is taken to differ from its neighbours
+WIDTH = 1.0  # of the kernel over log(distance)
+LEAST, MOST = 1e-9, 1e9  # distances that are told apart
+STEPS = 64  # of log(distance), at which the curve is computed
+MOST_OWN = 1.0  # of the curve: the most by which one candidate is taken to differ from its neighbours
 
 Floats = NDArray[np.float64]
 
@@ -52,41 +52,57 @@ def smooth_losses(margins: Floats, unsplit: Floats) -> Floats:
 
 
 def estimate_drops(
-    lost: Floats, smooth: Floats, *, groups: NDArray[np.integer[Any]] | None = None, scaled: bool = True
+    lost: Floats,
+    smooth: Floats,
+    distance: Floats,
+    *,
+    groups: NDArray[np.integer[Any]] | None = None,
 ) -> Estimates:
     """What C candidates lose, from the losses of N inputs; NaN where an input was not measured.
 
-    `lost` (C, N) are the losses by the metric (for top-1: -1, 0 or 1), `smooth` (C, N) those of a finer measure, not
-    negative in the mean for a candidate that is worse. `scaled`: both have the same scale. `groups` (N,) numbers inputs
-    that belong together, which are one unit of the errors.
+    `lost` (C, N) are the losses by the metric (for top-1: -1, 0 or 1); `smooth` (C, N) a finer measure of the same
+    scale, or `lost` itself where there is none; `distance` (C, N) how far the outputs are from the unsplit network's,
+    on any scale: candidates of like distance are neighbours. `groups` (N,) numbers inputs that belong together, which
+    are one unit of the errors.
     """
-    known = np.isfinite(lost) & np.isfinite(smooth)
+    known = np.isfinite(lost) & np.isfinite(smooth) & np.isfinite(distance)
     count = np.maximum(known.sum(axis=1), 1)
     shares = known / count[:, None]  # of each input in its candidate's mean
-    with np.errstate(invalid="ignore"):
-        lost, smooth = (np.where(known, each, 0.0) * shares for each in (lost, smooth))
+    lost, smooth, distance = (np.where(known, each, 0.0) * shares for each in (lost, smooth, distance))
     if groups is not None:
         lost, smooth = (_summed(each, groups) for each in (lost, smooth))
-    if not scaled:
-        smooth = _monotone_blocks(lost, smooth.sum(axis=1), count)
-    level = smooth.sum(axis=1)
-    place = np.log(np.clip(level, LEAST, MOST))
-    grid = np.linspace(np.log(LEAST), np.log(MOST), STEPS)
-    rest = lost - smooth  # what the smooth loss does not say
-    near = np.exp(-0.5 * ((grid[:, None] - place) / WIDTH) ** 2) * (count * _first_of_equals(lost, smooth))
-    near /= np.maximum(near.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)  # eq. (2)
-    shared = near @ rest  # (STEPS, N)
-    spread = (TRUSTED * np.exp(grid)) ** 2
-    weight = spread / (spread + _variance(shared))  # eq. (3)
-    at = np.rint((place - grid[0]) / (grid[1] - grid[0])).astype(int)
-    curve = level * _monotone(1 + weight * shared.sum(axis=1) / np.exp(grid), grid)[at]
-    apart = rest - shared[at]
-    noise, own = _variance(apart), _own_spread(apart, level, count)
-    own_weight = own / np.maximum(own + noise, np.finfo(np.float64).tiny)  # eq. (4)
-    drop = curve + own_weight * apart.sum(axis=1)
-    told = smooth + weight[at, None] * shared[at] + own_weight[:, None] * apart
-    left = spread[at] * (1 - weight[at]) + own * (1 - own_weight)  # eq. (5)
-    return Estimates(drop=drop, error=np.sqrt(_variance(told) + left), curve=curve, own_weight=own_weight)
+    rest = lost - smooth  # what is lost beyond what the smooth measure says
+    far = np.log(np.clip(distance.sum(axis=1), LEAST, MOST))
+    grid = np.linspace(far.min(), far.max() + WIDTH, STEPS)
+    at = (far - grid[0]) / (grid[1] - grid[0])
+    near = np.exp(-0.5 * ((grid[:, None] - far) / WIDTH) ** 2) * (count * _first_of_equals(lost, smooth))
+    mass = np.maximum(near.sum(axis=1), np.finfo(np.float64).tiny)
+    level, beyond = ((near / mass[:, None]) @ each for each in (smooth, rest))  # eq. (2), (STEPS, N)
+    prior = (TRUSTED * level.sum(axis=1)) ** 2
+    trust = prior / np.maximum(prior + _variance(beyond), np.finfo(np.float64).tiny)  # eq. (3)
+    steps = _monotone(level.sum(axis=1) + trust * beyond.sum(axis=1), mass)
+    i = np.rint(at).astype(int)  # the nearest step
+    curve = np.interp(at, np.arange(STEPS), steps)
+    drop, told, left = curve.copy(), level[i] + trust[i, None] * beyond[i], (prior * (1 - trust))[i]
+    weights = []
+    for values, shared in ((smooth, level), (rest, beyond)):
+        own = values - shared[i]  # what a candidate has beyond its neighbours
+        mean = values.sum(axis=1) - np.interp(at, np.arange(STEPS), shared.sum(axis=1))
+        noise = _variance(own)
+        spread = _own_spread(mean, noise, curve, count)
+        weights.append(spread / np.maximum(spread + noise, np.finfo(np.float64).tiny))  # eq. (4)
+        drop += weights[-1] * mean
+        told += weights[-1][:, None] * own
+        left += spread * (1 - weights[-1])
+    return Estimates(drop=drop, error=np.sqrt(_variance(told) + left), curve=curve, own_weight=weights[0])  # eq. (5)
+
+
+def _own_spread(mean: Floats, noise: Floats, curve: Floats, count: Floats) -> Floats:
+    """(C,) variance of what a candidate truly has beyond its neighbours: in proportion to the curve, by moments."""
+    size = np.square(curve)
+    excess = float((count * (mean**2 - noise)).sum())
+    share = excess / max(float((count * size).sum()), np.finfo(np.float64).tiny)
+    return np.asarray(np.clip(share, 0.0, MOST_OWN**2) * size)
 
 
 def _summed(values: Floats, groups: NDArray[np.integer[Any]]) -> Floats:
@@ -95,22 +111,6 @@ def _summed(values: Floats, groups: NDArray[np.integer[Any]]) -> Floats:
     sums = np.zeros((values.shape[0], int(places.max()) + 1))
     np.add.at(sums.T, places, values.T)
     return sums
-
-
-def _monotone_blocks(lost: Floats, level: Floats, count: Floats) -> Floats:
-    """(C, N): the losses of each candidate's block of the isotonic regression of its loss on `level`.
-
-    A block is averaged input by input, so that what its candidates share of the inputs' luck stays known.
-    """
-    from scipy.optimize import isotonic_regression
-
-    order = np.argsort(level, kind="stable")
-    blocks = isotonic_regression(lost.sum(axis=1)[order], weights=count[order].astype(np.float64)).blocks
-    made = np.empty_like(lost)
-    for start, end in itertools.pairwise(blocks):
-        rows = order[start:end]
-        made[rows] = np.average(lost[rows], axis=0, weights=count[rows])
-    return made
 
 
 def _first_of_equals(lost: Floats, smooth: Floats) -> NDArray[np.bool_]:
@@ -127,17 +127,8 @@ def _variance(parts: Floats) -> Floats:
     return np.asarray((centred**2).sum(axis=-1) * count / max(count - 1, 1))
 
 
-def _own_spread(apart: Floats, level: Floats, count: Floats) -> Floats:
-    """(C,) variance of what a candidate loses beyond its neighbours: in proportion to its level, by moments."""
-    size = np.maximum(level, LEAST) ** 2
-    excess = float((count * (apart.sum(axis=1) ** 2 - _variance(apart))).sum())
-    share = np.clip(excess / float((count * size).sum()), 0.0, MOST_OWN**2)
-    return np.asarray(share * size)
-
-
-def _monotone(ratio: Floats, grid: Floats) -> Floats:
-    """The ratio of drop to smooth loss, (STEPS,), such that the drop rises with the loss and is never below 0."""
+def _monotone(curve: Floats, mass: Floats) -> Floats:
+    """The nearest curve (STEPS,) that never falls, and is not below 0; steps count by their `mass`."""
     from scipy.optimize import isotonic_regression
 
-    level = np.exp(grid)
-    return np.asarray(isotonic_regression(np.maximum(ratio, 0.0) * level).x / level)
+    return np.asarray(np.maximum(isotonic_regression(curve, weights=mass).x, 0.0))

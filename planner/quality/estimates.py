@@ -21,7 +21,7 @@ def __dir__() -> list[str]:
 
 
 QUANTILE = 1.96  # half a 95 % interval over its standard error
-LARGEST = 1e3  # relative error: an output that is not finite is no farther off
+FARTHEST = 1e3  # relative error, or nat: an output that is not finite is no farther off
 
 
 def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluated]:
@@ -36,11 +36,11 @@ def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluate
     if not tables:
         return list(points)
     longest = max(tables, key=lambda i: tables[i].shape[1])
-    lost, smooth = (np.full((len(tables), tables[longest].shape[1]), np.nan) for _ in range(2))
+    measured = np.full((3, len(tables), tables[longest].shape[1]), np.nan)
     for row, table in enumerate(tables.values()):
-        lost[row, : table.shape[1]], smooth[row, : table.shape[1]] = table
+        measured[:, row, : table.shape[1]] = table
     _, groups = np.unique([one.group for one in rows[longest]], return_inverse=True)
-    found = estimate_drops(lost, smooth, groups=groups, scaled=_margins(rows[longest]) is not None)
+    found = estimate_drops(*measured, groups=groups)
     made = list(points)
     for row, i in enumerate(tables):
         drop, half = float(found.drop[row]), QUANTILE * float(found.error[row])
@@ -58,12 +58,18 @@ def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluate
 
 
 def losses(inputs: Sequence[InputOutcome], metric: Metric) -> Floats:
-    """(2, N): what each input loses by the metric, and by the smooth measure beside it.
+    """(3, N): what each input loses by the metric and by a smoother measure, and how far its outputs are off.
 
-    The mean of the first is the drop. Where the metric is not a mean over inputs it is made one by the jackknife's
-    pseudo-values (Efron and Stein 1981): N times the drop, less N - 1 times the drop without the input.
+    The mean of the first is the drop. A classifier's smooth measure are its margins, its distance is the divergence;
+    other metrics have finer losses themselves, and the relative error of the outputs for a distance. Where the metric
+    is not a mean over inputs it is made one by the jackknife's pseudo-values (Efron and Stein 1981): N times the drop,
+    less N - 1 times the drop without the input.
     """
-    return np.stack([_by_metric(inputs, metric), _smooth(inputs)])
+    lost, margins = _by_metric(inputs, metric), _margins(inputs)
+    if margins is None:
+        return np.stack([lost, lost, np.minimum([one.relative_error for one in inputs], FARTHEST)])
+    far = [FARTHEST if one.divergence is None else min(one.divergence, FARTHEST) for one in inputs]
+    return np.stack([lost, smooth_losses(*margins), np.array(far)])
 
 
 def _by_metric(inputs: Sequence[InputOutcome], metric: Metric) -> Floats:
@@ -85,13 +91,6 @@ def _with_and_without(value: Callable[[Floats], Floats], counts: Floats) -> Floa
     sums = np.concatenate([total[None], total - counts])
     with np.errstate(divide="ignore", invalid="ignore"):  # what is left of one input is nothing
         return np.asarray(value(np.concatenate([sums, [[n], *[[n - 1]] * n]], axis=1)), np.float64)
-
-
-def _smooth(inputs: Sequence[InputOutcome]) -> Floats:
-    margins = _margins(inputs)
-    if margins is not None:
-        return smooth_losses(*margins)
-    return np.minimum([one.relative_error for one in inputs], LARGEST)
 
 
 def _margins(inputs: Sequence[InputOutcome]) -> tuple[Floats, Floats] | None:

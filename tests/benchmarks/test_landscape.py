@@ -28,7 +28,6 @@ CODECS = ("raw", "fast")
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Landscape:
     """The network of tests/small_plan.py with random inputs, two codecs and two cuts."""
     monkeypatch.setattr(landscape, "REGISTRY", {name: REGISTRY[name] for name in CODECS})
-    monkeypatch.setattr(landscape, "CUTS", 2)
     write_inputs(tmp_path)
     graph = load_graph((tmp_path / "model.onnx").read_bytes(), name="small")
     rng = np.random.default_rng(0)
@@ -45,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Landscape:
         ]
         return Dataset(spec=InputSpec(kind="tensor"), samples=tuple(samples))
 
-    return Landscape(graph=graph, calibration=draw(8), measured=draw(12), coded=5)
+    return Landscape(graph=graph, calibration=draw(8), measured=draw(12), coded=5, cuts=2)
 
 
 def test_units_are_recorded_once_and_by_parts(small: Landscape, tmp_path: Path) -> None:
