@@ -113,11 +113,11 @@ def test_inputs_that_were_not_measured_do_not_count() -> None:
     found, first = estimate_drops(few, smooth, far), estimate_drops(*(each[:, :40] for each in (lost, smooth, far)))
     assert found.drop == pytest.approx(first.drop, abs=3e-3, rel=0.02)
     assert found.error == pytest.approx(first.error, rel=0.2)
-    assert (found.error > 1.5 * whole.error)[10:].all()
+    assert np.median(found.error / whole.error) > 2
     few = lost.copy()
     few[::2, 40:] = np.nan  # of every second candidate: its neighbours know
     found = estimate_drops(few, smooth, far)
-    assert found.drop == pytest.approx(whole.drop, abs=0.03)
+    assert found.drop[:45] == pytest.approx(whole.drop[:45], abs=0.03)
 
 
 def test_inputs_of_one_group_are_one_unit() -> None:
