@@ -62,6 +62,10 @@ def plan_command(
     server_load: options.ServerLoad = None,
     evaluations: options.Evaluations = None,
     seed: options.Seed = None,
+    sampler: options.Sampler = None,
+    storage: options.Storage = None,
+    study: options.StudyName = None,
+    artifacts: options.ArtifactPlace = None,
     profile: options.StoredProfile = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
     keep: options.Keep = 1,
@@ -95,6 +99,7 @@ def plan_command(
         needs=asked_needs(limits, confident=confident, deadline_share=deadline_share),
         evaluations=evaluations,
         seed=seed,
+        sampler=sampler,
         accept_baseline=accept_baseline,
         threads=threads,
     )
@@ -105,21 +110,25 @@ def plan_command(
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
     from splitpoint.planner.plandir.placing import claimed
     from splitpoint.planner.profiling.model_profile import check_profile
-    from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
     from splitpoint.planner.setup.trust import check_trusted
     from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.study.sampler import require_optuna
+    from splitpoint.planner.study.storage import Place, check_storage
 
     check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
+    studies = Place(storage=storage, study=study, artifacts=artifacts, fresh=fresh)
+    check_storage(studies)
     with claimed(out, keep=keep) as place:
         if profile is not None:
             check_profile(profile)
         problem = load_problem(config, flags=pictures)
-        result = find(problem, stored_profile=profile, progress=bars, store=Store(default_folder()), fresh=fresh)
+        store = Store(default_folder())
+        result = find(problem, stored_profile=profile, progress=bars, store=store, fresh=fresh, studies=studies)
         chosen, written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with bars.stage("report", len(problem.split.report)) as step:
@@ -310,6 +319,26 @@ def cache_command(
     document = cache_document(Store(default_folder()), verify=verify, clear=clear)
     _print(document, cache_view, as_json=as_json)
     raise typer.Exit(UNMET if document.damaged else OK)
+
+
+@app.command("work")
+def work_command(
+    study: Annotated[str, typer.Argument(help="Name of the study: splitpoint plan --storage prints it.")],
+    storage: Annotated[str, typer.Option(help="Where the plan keeps it: a journal's file, or postgresql://...")],
+    artifacts: options.ArtifactPlace = None,
+    trust_code: options.TrustCode = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure candidates of a study that splitpoint plan --storage shares, on this machine, too."""
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.work_run import join_and_work, work_text
+
+    bars = StageBars(consoles()[1])
+    document = join_and_work(
+        study, storage=storage, artifacts=artifacts, trust_code=trust_code, threads=threads, progress=bars
+    )
+    _print(document, work_text, as_json=as_json)
 
 
 @app.command("profiles")

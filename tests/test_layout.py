@@ -45,13 +45,13 @@ ORDER = {
             "setup",
             "networks",
         ),
-        *("profiling", "measuring", "search", "plandir", "output", "flow"),
+        *("profiling", "measuring", "search", "plandir", "study", "output", "flow"),
     ),
 }
 HOMES: Mapping[str, str | tuple[str, ...]] = {  # a library with one home: a file, or a folder when it ends in "/"
     "numba": "codecs/coders/jit.py",
     "onnxruntime": "profiles/network/runtime.py",
-    "optuna": "planner/search/sampler.py",
+    "optuna": "planner/study/",
     "rich": "planner/output/terminal/",  # a folder: any of its files
     "typer": ("cli.py", "planner/output/options.py"),  # the commands, and the options that they share
     "yaml": "profiles/files/yaml12.py",
@@ -75,10 +75,10 @@ NOT_IMPORTED = {
 EXTRAS = {  # folder -> extras whose dependencies it may import
     "cli.py": (),
     "__init__.py": (),
-    **dict.fromkeys(ROOMS, ("plan", "detect")),
+    **dict.fromkeys(ROOMS, ("plan", "detect", "postgresql", "s3")),
     "examples": ("plan", "examples"),
     "benchmarks": ("plan", "examples", "test"),
-    "tests": ("plan", "detect", "examples", "test"),
+    "tests": ("plan", "detect", "examples", "postgresql", "s3", "test"),
     ".ci": (),
 }
 

@@ -12,10 +12,11 @@ import typer
 from splitpoint.planner.deploy.task import TASKS
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.preferences import PREFERENCES
-from splitpoint.planner.setup.config import SEEDS
+from splitpoint.planner.setup.config import SEEDS, SamplerName
 from splitpoint.profiles.machine.machine import MOST_THREADS
 
 __all__ = [
+    "ArtifactPlace",
     "Color",
     "Confident",
     "Constant",
@@ -34,6 +35,7 @@ __all__ = [
     "OwnMetric",
     "PreferName",
     "Preset",
+    "Sampler",
     "Scale",
     "Score",
     "Seed",
@@ -42,7 +44,9 @@ __all__ = [
     "Size",
     "SkipDamaged",
     "Std",
+    "Storage",
     "StoredProfile",
+    "StudyName",
     "TaskName",
     "Threads",
     "TrustCode",
@@ -106,6 +110,15 @@ DeadlineShare = Annotated[
 ServerLoad = Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")]
 Evaluations = Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")]
 Seed = Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")]
+Sampler = Annotated[SamplerName | None, typer.Option(help="What proposes candidates. [default: tpe]")]
+Storage = Annotated[
+    str | None, typer.Option(help="Where the study is: a journal's file, or postgresql://USER@HOST/DATABASE.")
+]
+StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study. [default: from the problem]")]
+ArtifactPlace = Annotated[
+    str | None,
+    typer.Option("--artifacts", help="What machines share: DIR or s3://BUCKET/PREFIX. [default: beside the journal]"),
+]
 StoredProfile = Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from splitpoint.planner.limits.need import Share
 from splitpoint.planner.limits.preferences import PREFERENCES
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, SamplerName, override, read_config
 from splitpoint.planner.setup.flags import (
     FlagError,
     parse_bound,
@@ -46,6 +46,7 @@ def asked_config(
     needs: Mapping[str, float | bool | None],
     evaluations: int | None,
     seed: int | None,
+    sampler: SamplerName | None,
     accept_baseline: bool,
     threads: int | None,
 ) -> PlanConfig:
@@ -69,7 +70,7 @@ def asked_config(
         metric=metric,
         need=dict(needs),
         data={"labels": labels, "skip_damaged": skip_damaged or None},
-        search={"evaluations": evaluations, "seed": seed},
+        search={"evaluations": evaluations, "seed": seed, "sampler": sampler},
         device=device,
         server=server,
         link=link,

@@ -29,6 +29,7 @@ class Results:
     runtime: Runtime
     fresh: bool = False  # compute everything, and keep it
     recalled: Counter[str] = dataclasses.field(default_factory=Counter)  # results that were there, by kind
+    used: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # kinds and keys that were asked for, in turn
 
     def get(
         self,
@@ -44,6 +45,7 @@ class Results:
 
         A computed result is kept where `keep` says so.
         """
+        self.used.append((kind, key))
         content = None if self.fresh else self.store.get(kind, key)
         if content is not None:
             try:

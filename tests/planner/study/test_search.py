@@ -12,7 +12,9 @@ import pytest
 
 from splitpoint.planner.search.decide import decide, objective_rows, violations
 from splitpoint.planner.search.pareto import hypervolume, pareto
-from splitpoint.planner.search.sampler import search
+from splitpoint.planner.setup.config import SearchConfig
+from splitpoint.planner.study.sampler import Space
+from splitpoint.planner.study.search import Found, search
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 
 Make = Callable[..., Any]
@@ -66,8 +68,14 @@ def volume(points: Sequence[Evaluated]) -> float:
 
 
 def run(landscape: Landscape, needs: Any, **changes: Any) -> list[Evaluated]:
-    arguments: dict[str, Any] = {"first": [], "seed": 0, "evaluations": BUDGET, **changes}
-    return search(landscape.options, landscape.evaluate, needs, OBJECTIVES, **arguments)
+    return list(found_in(landscape.options, landscape.evaluate, needs, **changes).points.values())
+
+
+def found_in(
+    options: Any, evaluate: Any, needs: Any, objectives: Sequence[str] = OBJECTIVES, first: Any = (), **changes: Any
+) -> Found:
+    settings = SearchConfig(**{"evaluations": BUDGET, "patience": 0, **changes})
+    return search(Space(options=options, first=first), evaluate, needs, objectives, settings)
 
 
 def test_the_front_is_the_exhaustive_one_when_all_may_be_evaluated(make_point: Make, make_needs: Make) -> None:
@@ -139,8 +147,9 @@ def test_cut_codec_and_rate_are_drawn_together(
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", Recording)
     run(Landscape(make_point), make_needs())
-    random_trials = 10  # before the densities are fitted
+    random_trials = drawn.index({"cut", "codec", "rate"})  # before the densities are fitted
     assert len(drawn) >= BUDGET
+    assert 10 <= random_trials <= 14  # some of the ten places may be empty
     assert all(names == set() for names in drawn[:random_trials])
     assert all(names == {"cut", "codec", "rate"} for names in drawn[random_trials:])
 
@@ -191,13 +200,13 @@ def test_candidates_that_cannot_be_fitted_are_asked_once_and_left_out(make_point
 def test_every_rate_of_a_single_place_is_reached(make_point: Make, make_needs: Make) -> None:
     landscape = Landscape(make_point)
     rates = landscape.options[2][0]
-    found = search([[rates]], landscape.evaluate, make_needs(), OBJECTIVES, first=rates, seed=0, evaluations=RATES)
-    assert [p.candidate for p in found] == rates
+    found = found_in([[rates]], landscape.evaluate, make_needs(), first=rates, evaluations=RATES)
+    assert list(found.points) == rates
 
 
 def test_nothing_to_search_is_no_error(make_needs: Make) -> None:
-    found = search([], lambda c: pytest.fail("asked"), make_needs(), OBJECTIVES, first=[], seed=0, evaluations=10)
-    assert found == []
+    found = found_in([], lambda c: pytest.fail("asked"), make_needs())
+    assert found.points == {}
 
 
 def test_an_infinite_cost_is_told_as_a_finite_value(make_point: Make, make_needs: Make) -> None:
@@ -207,8 +216,8 @@ def test_an_infinite_cost_is_told_as_a_finite_value(make_point: Make, make_needs
         point: Evaluated = make_point(cut=candidate.cut, codec=candidate.codec, rate=candidate.rate, compute_j=None)
         return point
 
-    found = search(landscape.options, never, make_needs(), ("energy",), first=[], seed=0, evaluations=30)
-    assert len(found) == 30
+    found = found_in(landscape.options, never, make_needs(), ("energy",), evaluations=30)
+    assert len(found.points) == 30
 
 
 def test_searching_is_silent_and_leaves_optunas_log_as_it_was(
