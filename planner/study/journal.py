@@ -33,6 +33,7 @@ def __dir__() -> list[str]:
 LINK, HELD = ".lock", ".flock"  # beside the journal: Optuna's own lock, and ours
 FOREIGN_S = 30.0  # after which a link that is not ours is taken to be of a dead process, as Optuna has it
 WAIT_S = 0.002  # between two looks at a link
+BEGIN = b'{"op_code"'  # of every journal
 LOOK_BACK = 1 << 16  # bytes read at once while the end of the last whole line is looked for
 
 
@@ -136,12 +137,16 @@ def open_journal(path: Path) -> JournalStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        with path.open("rb") as file:
+            begin = file.read(len(BEGIN))
+        if not BEGIN.startswith(begin):  # before anything is cut off
+            raise ValueError("it does not begin with a record")
         with locked(lock):  # repairs
             pass
         return JournalStorage(Backend(str(path)))
     except OSError as error:
         raise ProfileError(f"the journal cannot be written: {error.strerror}", at=str(path)) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:  # of a line that is no record
+    except (ValueError, KeyError, AttributeError, TypeError, AssertionError) as error:  # of a line that is no record
         raise ProfileError(
             f"this is no journal of a study: {error}", at=str(path), fix="name another file, or remove this one"
         ) from error

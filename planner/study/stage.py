@@ -80,7 +80,7 @@ def measure_table(
 ) -> list[Evaluated]:
     """`points` (baselines) and the measured points of the tables' candidates, each candidate once.
 
-    Without a `place` the study is in memory. It is, too, without `results`, since then nothing is known of earlier runs,
+    Without a `place` the study is in memory. It is, too, without `results`, since nothing is known of earlier runs then,
     and where code of the user's judges and nobody asked for a storage, since what it said may have changed. `stored`:
     the profiles are files, on which costs then depend.
     """
@@ -157,7 +157,7 @@ def _all_points(
     artifacts: Artifacts | None,
     objectives: Sequence[str],
 ) -> list[Evaluated]:
-    """Points of every candidate of the study, in order, but those of other runtimes that are not worth measuring here."""
+    """Points of all candidates of the study, in order; those of other runtimes only where a plan may use them."""
     points: dict[Candidate, Evaluated | None] = {}
     foreign: dict[Candidate, FrozenTrial] = {}
     for trial in opened.trials.judged().values():
