@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from splitpoint.planner.setup.config import SEEDS, SamplerName
@@ -59,6 +59,16 @@ class Space:
         rate = trial.suggest_float("rate", 0.0, 1.0)
         rates = options[cut][codec]
         return rates[min(len(rates) - 1, int(rate * len(rates)))] if rates else None
+
+    def nearest(self, params: Mapping[str, Any], taken: Collection[Candidate]) -> Candidate | None:
+        """The candidate nearest to `params` that is not `taken`: of the same place, else codec, else any; or None."""
+
+        def distance(candidate: Candidate) -> tuple[bool, bool, float, float]:
+            other = self.params[candidate]
+            cuts, rates = (abs(other[name] - params.get(name, 0)) for name in ("cut", "rate"))
+            return other["codec"] != params["codec"], cuts > 0, cuts, rates  # of the same codec, and there the same cut
+
+        return min((candidate for candidate in self.params if candidate not in taken), key=distance, default=None)
 
 
 def require_optuna() -> None:

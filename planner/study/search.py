@@ -21,7 +21,7 @@ from splitpoint.planner.search.decide import violations
 from splitpoint.planner.setup.config import SearchConfig
 from splitpoint.planner.study.plateau import LEAST_GROWTH, reference_point, share_gained
 from splitpoint.planner.study.sampler import Space, make_sampler
-from splitpoint.planner.study.trials import MISSED, Trials, candidate_key, quiet
+from splitpoint.planner.study.trials import MISSED, Trials, quiet
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-REPEATS = 4  # asks per evaluation before the sampler is taken to have converged
+MOST_ASKS = 4  # for each evaluation that may be spent: others may be faster each time
 LOOK_S = 0.2  # between two looks at what other processes measure
 MOST_WAIT_S = 600.0  # for them; then this process measures something else
 
@@ -89,14 +89,14 @@ def search(
         stopped = _plateau(list(judged.values()), len(space.first), needs, objectives, settings)
         if len(judged) >= total:
             return Found(points=points, measured=len(judged))
-        if not stopped and asks >= REPEATS * total:
-            stopped = f"stopped after {len(judged)} of {total}: the sampler proposes nothing new"
+        if not stopped and asks >= MOST_ASKS * total:
+            stopped = f"stopped after {len(judged)} of {total}: other processes have the rest"
         if stopped:
             return Found(points=points, measured=len(judged), stopped=stopped)
         if len(judged) + len(trials.running()) >= total and wait.for_others():
             continue
         asks += 1
-        found = _one(space, evaluate, needs, objectives, settings, trials, describe, judged)
+        found = _one(space, evaluate, needs, objectives, settings, trials, describe)
         if found is not None:
             points[found.candidate] = found
             wait = _Wait()
@@ -110,26 +110,26 @@ def _one(
     settings: SearchConfig,
     trials: Trials,
     describe: Callable[[Trial, Evaluated], Mapping[str, Any]],
-    judged: Mapping[str, FrozenTrial],
 ) -> Evaluated | None:
-    """One trial: its point; None where nothing was measured. After an error others measure the candidate."""
+    """One candidate: its point; None where nothing was measured. After an error others measure it.
+
+    Where the sampler repeats itself or proposes an empty place, the nearest candidate that nobody has is measured.
+    """
     sampler, first = settings.sampler, len(space.first)
     with quiet():
         trials.study.sampler = make_sampler(
             sampler, seed=settings.seed, asked=trials.asked(), first=first, evaluations=settings.evaluations
         )
-    taken = {*judged, *(str(trial.user_attrs.get("key")) for trial in trials.running())}
-    next_first = next((c for c in space.first if candidate_key(c) not in taken), None)
-    trial = trials.ask(None if next_first is None else space.params[next_first])
+    taken = trials.taken()
+    beginning = next((candidate for candidate in space.first if candidate not in taken), None)
+    trial = trials.ask(None if beginning is None else space.params[beginning])
     try:
-        with quiet():
-            candidate = space.suggest(trial)
+        candidate = _claim(trial, trials, space)
         if candidate is None:
-            trials.refuse(trial)
-            return None
-        number = trials.claim(trial, candidate)
-        if number is not None:
-            trials.repeat(trial, number)
+            near = space.nearest(trial.params, trials.taken())
+            trial = trials.ask(None if near is None else space.params[near])
+            candidate = _claim(trial, trials, space)
+        if candidate is None:
             return None
         with trials.beating(trial):
             point = evaluate(candidate)
@@ -144,6 +144,20 @@ def _one(
             trials.leave(trial)
         raise
     return point
+
+
+def _claim(trial: Trial, trials: Trials, space: Space) -> Candidate | None:
+    """The candidate that `trial` is to measure; None where its place is empty, or another trial has the candidate."""
+    with quiet():
+        candidate = space.suggest(trial)
+    if candidate is None:
+        trials.refuse(trial)
+        return None
+    number = trials.claim(trial, candidate)
+    if number is not None:
+        trials.repeat(trial, number)
+        return None
+    return candidate
 
 
 def _tell(trial: Trial, trials: Trials, point: Evaluated, needs: Requirements, objectives: Sequence[str]) -> None:

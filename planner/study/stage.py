@@ -80,7 +80,7 @@ def measure_table(
 ) -> list[Evaluated]:
     """`points` (baselines) and the measured points of the tables' candidates, each candidate once.
 
-    Without a `place` the study is in memory. It is, too, without `results`, since nothing is known of earlier runs then,
+    Without a `place` the study is in memory. So it is without `results`, since nothing is then known of earlier runs,
     and where code of the user's judges and nobody asked for a storage, since what it said may have changed. `stored`:
     the profiles are files, on which costs then depend.
     """

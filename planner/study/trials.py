@@ -68,6 +68,11 @@ class Trials:
         """Trials that a process works on."""
         return [trial for trial in self._all() if trial.state.name == "RUNNING"]
 
+    def taken(self) -> set[Candidate]:
+        """The candidates that are measured, cannot be fitted or are being measured."""
+        trials = (*self.judged().values(), *self.running())
+        return {candidate_of(trial) for trial in trials if CANDIDATE in trial.user_attrs}
+
     def asked(self) -> int:
         """Trials that count for the seed of the next proposal: what was told, and what is being measured."""
         return sum(
