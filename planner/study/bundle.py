@@ -41,7 +41,7 @@ from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["Bundle", "read_bundle", "read_problem", "write_bundle"]
+__all__ = ["Bundle", "PlannerParts", "read_bundle", "read_problem", "write_bundle"]
 
 
 def __dir__() -> list[str]:
@@ -110,20 +110,23 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return Space(options=self.options, first=self.first)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PlannerParts:
+    """What the planner has of a problem beside its table of candidates."""
+
+    problem: Problem
+    networks: Sequence[Network]
+    host: Device
+    cuts: Mapping[str, Sequence[str]]  # names of those that are searched, by variant
+    codecs: Sequence[str]  # of the table
+    kept: Mapping[tuple[str, str], bytes]  # results by kind and key that workers need not compute again
+
+
 def write_bundle(
-    problem: Problem,
-    networks: Sequence[Network],
-    space: Space,
-    objectives: Sequence[str],
-    *,
-    host: Device,
-    cuts: Mapping[str, Sequence[str]],
-    codecs: Sequence[str],
-    kept: Mapping[tuple[str, str], bytes],
-    opened: Opened,
-    artifacts: Artifacts,
+    parts: PlannerParts, space: Space, objectives: Sequence[str], *, opened: Opened, artifacts: Artifacts
 ) -> None:
     """Write everything that a worker needs, unless the study has it."""
+    problem, networks = parts.problem, parts.networks
     study = opened.trials.study
     if BUNDLE in study.user_attrs:
         return
@@ -166,13 +169,13 @@ def write_bundle(
         device=None if config.device == HOST else networks[0].edge.device,
         server=None if config.server == HOST else networks[0].server.device,
         threads=problem.threads,
-        host=host,
+        host=parts.host,
         variants=tuple(variant(network) for network in networks),
         options=tuple(tuple(tuple(rates) for rates in codecs) for codecs in space.options),
         first=tuple(space.first),
-        cuts={name: tuple(names) for name, names in cuts.items()},
-        codecs=tuple(codecs),
-        kept=tuple((kind, key, put(content, kind)) for (kind, key), content in kept.items()),
+        cuts={name: tuple(names) for name, names in parts.cuts.items()},
+        codecs=tuple(parts.codecs),
+        kept=tuple((kind, key, put(content, kind)) for (kind, key), content in parts.kept.items()),
     )
     blob = artifacts.put(msgspec.msgpack.encode(bundle), "problem.msgpack", study)
     study.set_user_attr(LOCATION, artifacts.location)

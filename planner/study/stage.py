@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.setup.trust import code_of_task
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.study.artifacts import Artifacts
-from splitpoint.planner.study.bundle import write_bundle
+from splitpoint.planner.study.bundle import PlannerParts, write_bundle
 from splitpoint.planner.study.sampler import Space
 from splitpoint.planner.study.search import Found, search
 from splitpoint.planner.study.sharing import (
@@ -91,61 +93,75 @@ def measure_table(
         options=tables.options(),
         first=tables.starting_points(deadline_s=needs.value("latency"), evaluations=budget),
     )
-    opened = artifacts = None
-    if place is not None and results is not None and (place.shared or not code_of_task(problem.metric.task)):
-        with progress.stage("study", None) as step:
-            key = _problem_key(problem, networks, objectives, stored=stored)
-            opened = open_study(place, f"{problem.graph.name[:40]}-{key[:12]}", key, objectives)
-            if place.artifact_place is not None:
-                artifacts = Artifacts(place.artifact_place)
-                cuts = {
-                    network.name: [cut.name for cut in searched]
-                    for network, searched in zip(networks, tables.searched, strict=True)
-                }
-                write_bundle(
-                    problem,
-                    networks,
-                    space,
-                    objectives,
-                    host=host,
-                    cuts=cuts,
-                    codecs=[codec.name for codec in tables.codecs],
-                    kept=_kept(results),
-                    opened=opened,
-                    artifacts=artifacts,
-                )
-            step(_study_text(opened, min(budget, tables.size), joinable=artifacts is not None))
-    sharing = Sharing(results, artifacts)
-    with progress.stage("accuracy", budget) as step:
-        known = opened.measured if opened is not None else 0
+    if place is None or results is None or (code_of_task(problem.metric.task) and not place.shared):
+        shared: contextlib.AbstractContextManager[Opened | None] = contextlib.nullcontext()
+    else:
+        key = _problem_key(problem, networks, objectives, stored=stored)
+        model = re.sub("[^A-Za-z0-9]+", "-", problem.graph.name)[:40].strip("-") or "model"
+        shared = open_study(place, f"{model}-{key[:12]}", key, objectives)
+    with shared as opened:
+        artifacts = None
+        if opened is not None and place is not None and results is not None:
+            with progress.stage("study", None) as step:
+                if place.artifact_place is not None:
+                    artifacts = Artifacts(place.artifact_place)
+                    parts = _parts(problem, networks, tables, results, host)
+                    write_bundle(parts, space, objectives, opened=opened, artifacts=artifacts)
+                total = tables.size if config.search.sampler == "exhaustive" else min(budget, tables.size)
+                step(_study_text(opened, total, joinable=artifacts is not None))
+        sharing = Sharing(results, artifacts)
+        with progress.stage("accuracy", budget) as step:
 
-        def evaluate(candidate: Candidate) -> Evaluated | None:
-            sharing.begin()
-            return measurers[candidate.variant].evaluate(candidate)
+            def evaluate(candidate: Candidate) -> Evaluated | None:
+                sharing.begin()
+                return measurers[candidate.variant].evaluate(candidate)
 
-        def count(measured: int) -> None:
-            nonlocal known
-            for _ in range(measured - known):
-                step("")
-            known = max(known, measured)
+            found = search(
+                space,
+                evaluate,
+                needs,
+                objectives,
+                config.search,
+                trials=None if opened is None else opened.trials,
+                describe=sharing,
+                progress=_Count(step, 0 if opened is None else opened.measured),
+            )
+            of_tables = list(found.points.values())
+            if opened is not None and results is not None:
+                of_tables = _all_points(opened, found, evaluate, problem, results, artifacts, objectives)
+            distinct = list({point.candidate: point for point in (*points, *of_tables)}.values())
+            recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
+            step(_text(found, opened, len(of_tables), recalled=recalled, points=len(distinct)))
+    return distinct
 
-        found = search(
-            space,
-            evaluate,
-            needs,
-            objectives,
-            config.search,
-            trials=None if opened is None else opened.trials,
-            describe=sharing,
-            progress=count,
-        )
-        of_tables = list(found.points.values())
-        if opened is not None and results is not None:
-            of_tables = _all_points(opened, found, evaluate, problem, results, artifacts, objectives)
-        distinct = list({point.candidate: point for point in (*points, *of_tables)}.values())
-        recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-        step(_text(found, opened, len(of_tables), recalled=recalled, points=len(distinct)))
-        return distinct
+
+class _Count:
+    """A step for every candidate that was measured since, by whichever process."""
+
+    def __init__(self, step: Callable[[str], None], measured: int) -> None:
+        self._step, self._measured = step, measured
+
+    def __call__(self, measured: int) -> None:
+        for _ in range(measured - self._measured):
+            self._step("")
+        self._measured = max(self._measured, measured)
+
+
+def _parts(
+    problem: Problem, networks: Sequence[Network], tables: Tables, results: Results, host: Device
+) -> PlannerParts:
+    cuts = {
+        network.name: [cut.name for cut in searched]
+        for network, searched in zip(networks, tables.searched, strict=True)
+    }
+    return PlannerParts(
+        problem=problem,
+        networks=networks,
+        host=host,
+        cuts=cuts,
+        codecs=[codec.name for codec in tables.codecs],
+        kept=_kept(results),
+    )
 
 
 def _all_points(

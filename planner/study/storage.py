@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import re
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,8 @@ from splitpoint.planner.study.trials import Trials, begin_again, quiet
 from splitpoint.profiles.errors import ProfileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from optuna import Study
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
 
 __all__ = ["Opened", "Place", "check_storage", "join_study", "open_storage", "open_study"]
 
@@ -80,23 +80,40 @@ def check_storage(place: Place) -> None:
         )
 
 
-def open_storage(text: str) -> BaseStorage:
-    """The storage in a journal's file or behind a PostgreSQL URL; raises `ProfileError` where it cannot be opened."""
+@contextlib.contextmanager
+def open_storage(text: str) -> Iterator[BaseStorage]:
+    """The storage in a journal's file or behind a PostgreSQL URL, closed with the block.
+
+    Raises `ProfileError` where it cannot be opened.
+    """
     check_storage(Place(storage=text))
-    return _open_database(text) if "://" in text else open_journal(Path(text))
+    if "://" not in text:
+        yield open_journal(Path(text))
+        return
+    database = _open_database(text)
+    try:
+        yield database
+    finally:
+        database.remove_session()
+        database.engine.dispose()
 
 
-def open_study(place: Place, name: str, problem: str, objectives: Sequence[str]) -> Opened:
+@contextlib.contextmanager
+def open_study(place: Place, name: str, problem: str, objectives: Sequence[str]) -> Iterator[Opened]:
     """The study of the problem with that content key, made where there is none; another's is refused.
 
     Two processes may open it at once. What dead processes left is waiting again.
     """
-    import optuna
-
     name = place.study or name
     if not _NAME.fullmatch(name):
         raise ProfileError(f"expected a name of letters, digits and . _ -, got {name!r}", at="--study")
-    storage = open_storage(place.journal(name))
+    with open_storage(place.journal(name)) as storage:
+        yield _opened(_own_study(storage, place, name, problem, objectives), storage)
+
+
+def _own_study(storage: BaseStorage, place: Place, name: str, problem: str, objectives: Sequence[str]) -> Study:
+    import optuna
+
     with quiet():
         if place.fresh and name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
@@ -113,7 +130,7 @@ def open_study(place: Place, name: str, problem: str, objectives: Sequence[str])
             at="--study",
             fix="another name, or none; --fresh replaces that study",
         )
-    return _opened(study, storage)
+    return study
 
 
 def join_study(storage: BaseStorage, name: str) -> Opened:
@@ -137,7 +154,7 @@ def _opened(study: Study, storage: BaseStorage) -> Opened:
     return Opened(name=study.study_name, trials=trials, storage=storage, measured=len(trials.judged()))
 
 
-def _open_database(url: str) -> BaseStorage:
+def _open_database(url: str) -> RDBStorage:
     """Optuna's storage in a PostgreSQL database, with heartbeats; what a silent process began is begun again."""
     import optuna
     import sqlalchemy.exc

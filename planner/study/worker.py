@@ -20,7 +20,7 @@ from splitpoint.planner.study.artifacts import Artifacts
 from splitpoint.planner.study.bundle import Bundle, read_bundle, read_problem
 from splitpoint.planner.study.search import search
 from splitpoint.planner.study.stage import Sharing
-from splitpoint.planner.study.storage import join_study, open_storage
+from splitpoint.planner.study.storage import Opened, join_study, open_storage
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.keys import runtime_on
 from splitpoint.planner.values.progress import Progress
@@ -63,8 +63,14 @@ def work(
     this process ends is measured by another. Raises `ProfileError` where the study cannot be joined, and for code of
     the user's unless `trust_code`.
     """
+    with open_storage(storage) as opened_storage:
+        return _work(join_study(opened_storage, study), artifacts, threads, trust_code, store, progress)
+
+
+def _work(
+    opened: Opened, artifacts: str | None, threads: int | None, trust_code: bool, store: Store, progress: Progress
+) -> Work:
     with progress.stage("study", None) as step:
-        opened = join_study(open_storage(storage), study)
         bundle, shared = read_bundle(opened, artifacts)
         _check_trusted(bundle, trust_code=trust_code)
         step(f"{opened.name}: {opened.measured} candidates were measured")

@@ -27,7 +27,8 @@ def run(landscape: Landscape, needs: Any, *, trials: Trials | None = None, first
 
 
 def journal(folder: Path) -> Trials:
-    return open_study(Place(storage=str(folder / "journal")), "one", "problem", OBJECTIVES).trials
+    with open_study(Place(storage=str(folder / "journal")), "one", "problem", OBJECTIVES) as opened:
+        return opened.trials  # of a journal, which has nothing to close
 
 
 @pytest.mark.parametrize(("sampler", "budget"), [("tpe", 24), ("nsga2", 24), ("random", 24), ("gp", 12)])

@@ -146,7 +146,7 @@ def test_the_number_of_asks_counts_what_was_decided(trials: Trials) -> None:
 def test_a_killed_process_loses_its_trial_only(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from splitpoint.planner.study.storage import Place, open_study\n"
-        "trials = open_study(Place(storage=sys.argv[1]), 'one', 'problem', ['x']).trials\n"
+        "trials = open_study(Place(storage=sys.argv[1]), 'one', 'problem', ['x']).__enter__().trials\n"
         "told = trials.ask(); told.suggest_float('rate', 0, 1)\n"
         "from splitpoint.planner.values.candidate import Candidate\n"
         "candidate = Candidate(variant='given', placement='split', cut='c', codec='k', rate=0)\n"
@@ -155,10 +155,10 @@ def test_a_killed_process_loses_its_trial_only(tmp_path: Path) -> None:
     )
     journal = tmp_path / "journal"
     assert subprocess.run([sys.executable, "-c", code, str(journal)], check=False).returncode == -9
-    opened = open_study(Place(storage=str(journal)), "one", "problem", ["x"])
-    assert opened.measured == 1
-    assert opened.trials.running() == []
-    assert opened.trials.ask().suggest_float("rate", 0.0, 1.0) == 0.5
+    with open_study(Place(storage=str(journal)), "one", "problem", ["x"]) as opened:
+        assert opened.measured == 1
+        assert opened.trials.running() == []
+        assert opened.trials.ask().suggest_float("rate", 0.0, 1.0) == 0.5
 
 
 def test_clocks_are_not_needed_to_be_equal_for_trials_with_an_owner(trials: Trials) -> None:
