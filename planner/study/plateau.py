@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.search.pareto import hypervolume, pareto
 
-__all__ = ["LEAST_GROWTH", "reference_point", "share_gained"]
+__all__ = ["LEAST_GROWTH", "LOGARITHMIC", "reference_point", "share_gained"]
 
 
 def __dir__() -> list[str]:

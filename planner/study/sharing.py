@@ -8,9 +8,10 @@ steer the search, and `worth_measuring` says which of its candidates are measure
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,6 @@ import numpy as np
 from splitpoint import __version__
 from splitpoint.planner.search.pareto import pareto
 from splitpoint.planner.store.results import Results
-from splitpoint.planner.store.store import Store
 from splitpoint.planner.study.artifacts import Artifacts, Blob
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.keys import Runtime, content_key
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna import Trial
     from optuna.trial import FrozenTrial
 
-__all__ = ["describe_point", "import_results", "is_of", "share_results", "worth_measuring"]
+__all__ = ["describe_point", "is_of", "offered_results", "share_results", "worth_measuring"]
 
 
 def __dir__() -> list[str]:
@@ -75,15 +75,17 @@ def share_results(trial: Trial, results: Results, since: int, artifacts: Artifac
     return {RESULTS: rows}
 
 
-def import_results(trial: FrozenTrial, store: Store, artifacts: Artifacts) -> None:
-    """Keep the results of a trial in `store` that are not there; what cannot be read is measured here again."""
-    for kind, key, blob in trial.user_attrs.get(RESULTS, ()):
-        if kind not in OF_TRIALS or store.get(kind, key) is not None:
-            continue
+def offered_results(trial: FrozenTrial, artifacts: Artifacts) -> dict[tuple[str, str], Callable[[], bytes | None]]:
+    """How to read the results of a trial, by kind and key; what cannot be read, or is not what it says, gives None."""
+
+    def read(blob: object) -> bytes | None:
         try:
-            store.put(kind, key, artifacts.get(msgspec.convert(blob, Blob)))
-        except (ProfileError, msgspec.ValidationError, ValueError):
-            continue
+            return artifacts.get(msgspec.convert(blob, Blob))
+        except (ProfileError, msgspec.ValidationError):
+            return None
+
+    rows = trial.user_attrs.get(RESULTS, ())
+    return {(kind, key): functools.partial(read, blob) for kind, key, blob in rows if kind in OF_TRIALS}
 
 
 def is_of(trial: FrozenTrial, runtime: Runtime) -> bool:

@@ -21,8 +21,8 @@ from splitpoint.planner.study.sampler import Space
 from splitpoint.planner.study.search import Found, search
 from splitpoint.planner.study.sharing import (
     describe_point,
-    import_results,
     is_of,
+    offered_results,
     share_results,
     worth_measuring,
 )
@@ -184,7 +184,7 @@ def _all_points(
             continue
         elif is_of(trial, results.runtime):
             if artifacts is not None:
-                import_results(trial, results.store, artifacts)
+                results.offered.update(offered_results(trial, artifacts))
             points[candidate] = evaluate(candidate)
         else:
             foreign[candidate] = trial

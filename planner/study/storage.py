@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from splitpoint.planner.store.store import default_folder
 from splitpoint.planner.study.journal import open_journal
+from splitpoint.planner.study.plateau import LOGARITHMIC
 from splitpoint.planner.study.trials import Trials, begin_again, quiet
 from splitpoint.profiles.errors import ProfileError
 
@@ -123,7 +124,7 @@ def _own_study(storage: BaseStorage, place: Place, name: str, problem: str, obje
         there = study.user_attrs.get(PROBLEM)
         if there is None:
             study.set_user_attr(PROBLEM, problem)
-            study.set_metric_names(list(objectives))
+            study.set_metric_names([f"log10 {name}" if name in LOGARITHMIC else name for name in objectives])
     if there not in (None, problem):
         raise ProfileError(
             f"the study {name} is of another problem",
@@ -173,7 +174,7 @@ def _open_database(url: str) -> RDBStorage:
                     grace_period=GRACE_S,
                     heartbeat_stale_trial_callback=begin_again,
                 )
-        except sqlalchemy.exc.ArgumentError as error:
+        except (sqlalchemy.exc.ArgumentError, ValueError) as error:
             raise ProfileError(f"this is no URL of a database: {error}", at="--storage") from error
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             if isinstance(error, sqlalchemy.exc.OperationalError) or attempt == TRIES - 1:

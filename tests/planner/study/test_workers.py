@@ -59,8 +59,10 @@ class EnoughError(Exception):
     """The planner was asked to stop here."""
 
 
-def run(config: PlanConfig, home: Path, store: Path, place: Place | None) -> SearchResult:
-    return plan(load_problem(config), stored_profile=home / "fixed.yaml", store=Store(store), studies=place)
+def run(config: PlanConfig, home: Path, store: Path, place: Place | None, *, fresh: bool = False) -> SearchResult:
+    return plan(
+        load_problem(config), stored_profile=home / "fixed.yaml", store=Store(store), studies=place, fresh=fresh
+    )
 
 
 def begin(config: PlanConfig, home: Path, store: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +172,33 @@ def test_what_a_worker_measures_is_what_the_planner_would_have(
     assert sorted(p.candidate for p in shared.points) == sorted(p.candidate for p in alone.points)
     assert {p.candidate: p for p in shared.points} == {p.candidate: p for p in alone.points}
     assert shared.decision == alone.decision
+
+
+def test_a_planner_that_measures_everything_again_uses_what_workers_of_its_study_measure(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, artifacts = str(tmp_path / "journal"), str(tmp_path / "shared")
+    place = Place(storage=storage, study="one", artifacts=artifacts)
+    begin(config, fixed_home, tmp_path / "planner", place, monkeypatch)
+    work(storage, artifacts, tmp_path / "worker")
+    again = run(config, fixed_home, tmp_path / "planner", place, fresh=True)
+    assert again.recalled >= BUDGET - LEFT
+
+
+def test_results_that_were_changed_are_measured_again(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, artifacts = str(tmp_path / "journal"), tmp_path / "shared"
+    place = Place(storage=storage, study="one", artifacts=str(artifacts))
+    begin(config, fixed_home, tmp_path / "planner", place, monkeypatch)
+    before = {*artifacts.iterdir()}
+    work(storage, str(artifacts), tmp_path / "worker")
+    for number, path in enumerate(sorted({*artifacts.iterdir()} - before)):
+        path.write_bytes(path.read_bytes()[:-1]) if number % 2 else path.unlink()
+    result = run(config, fixed_home, tmp_path / "planner", place)
+    alone = run(config, fixed_home, tmp_path / "alone", None)
+    assert {point.candidate: point for point in result.points} == {point.candidate: point for point in alone.points}
+    assert result.recalled < BUDGET // 2  # its own, and baselines
 
 
 def work(storage: str, artifacts: str, cache: Path, **options: Any) -> worker.Work:
