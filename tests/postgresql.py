@@ -16,6 +16,7 @@ import pytest
 
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/local/pgsql/bin")
 USER = "postgres"  # initdb refuses root
+REASON = "no PostgreSQL server can be started"  # not installed, no user for it, or initdb or the server fails
 
 
 def binaries() -> Path | None:
@@ -33,10 +34,10 @@ def postgresql() -> Iterator[str]:
     """The URL of an empty database; skips the test, with the reason, where no server can be started."""
     folder = binaries()
     if folder is None:
-        pytest.skip("no PostgreSQL server is installed")
+        pytest.skip(REASON)
     as_root = os.geteuid() == 0
     if as_root and USER not in {entry.pw_name for entry in pwd.getpwall()}:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        pytest.skip(REASON)
     home = Path(tempfile.mkdtemp(prefix="splitpoint-postgresql-"))
     if as_root:
         shutil.chown(home, USER)
@@ -63,7 +64,7 @@ def postgresql() -> Iterator[str]:
             ("pg_ctl", "start", "-w", "-t", "60", "-l", str(home / "log"), "-o", options),
         ):
             if run(*command).returncode != 0:
-                pytest.skip("no PostgreSQL server can be started")
+                pytest.skip(REASON)
         yield f"postgresql://{USER}@127.0.0.1:{port}/{USER}"
     finally:
         run("pg_ctl", "stop", "-m", "immediate", "-t", "30")
