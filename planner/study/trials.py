@@ -149,7 +149,8 @@ class Trials:
     @contextlib.contextmanager
     def beating(self, trial: Trial) -> Iterator[None]:
         """Tell a storage with heartbeats, while the block runs, that this process lives."""
-        interval_s = getattr(self._storage, "get_heartbeat_interval", lambda: None)()
+        storage: Any = self._storage
+        interval_s = getattr(storage, "get_heartbeat_interval", lambda: None)()
         if interval_s is None:
             yield
             return
@@ -158,7 +159,7 @@ class Trials:
         def beat() -> None:
             while not ended.is_set():
                 with contextlib.suppress(Exception):  # a storage that is away for a moment: the next beat tells
-                    self._storage.record_heartbeat(trial._trial_id)
+                    storage.record_heartbeat(trial._trial_id)
                 ended.wait(interval_s)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)

@@ -24,6 +24,7 @@ from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_confi
 from splitpoint.planner.setup.loading import load_problem
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.study import stage, worker
+from splitpoint.planner.study.search import search
 from splitpoint.planner.study.storage import Place, join_study, open_storage
 from splitpoint.planner.study.trials import Trials, candidate_of
 from splitpoint.planner.values.progress import Silent
@@ -67,7 +68,7 @@ def run(config: PlanConfig, home: Path, store: Path, place: Place | None, *, fre
 
 def begin(config: PlanConfig, home: Path, store: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A planner that is interrupted after a few candidates."""
-    honest, calls = stage.search, []
+    calls: list[Any] = []
 
     def stopping(space: Any, evaluate: Any, *arguments: Any, **options: Any) -> Any:
         def measured(candidate: Any) -> Any:
@@ -76,7 +77,7 @@ def begin(config: PlanConfig, home: Path, store: Path, place: Place, monkeypatch
                 raise EnoughError
             return evaluate(candidate)
 
-        return honest(space, measured, *arguments, **options)
+        return search(space, measured, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(stage, "search", stopping)
@@ -138,7 +139,8 @@ def test_two_workers_of_which_one_is_killed(
     assert {*lost} <= {*measured}
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "search", counting(stage.search, calls := []))
+        calls: list[Any] = []
+        patch.setattr(stage, "search", counting(calls))
         result = run(config, fixed_home, tmp_path / "planner", place)
     assert calls == []
     alone = run(
@@ -152,11 +154,15 @@ def test_two_workers_of_which_one_is_killed(
     assert result.recalled >= BUDGET - LEFT  # what workers measured is not measured again
 
 
-def counting(honest: Any, calls: list[Any]) -> Any:
-    def search(space: Any, evaluate: Any, *arguments: Any, **options: Any) -> Any:
-        return honest(space, lambda candidate: calls.append(candidate) or evaluate(candidate), *arguments, **options)
+def counting(calls: list[Any]) -> Any:
+    def counted(space: Any, evaluate: Any, *arguments: Any, **options: Any) -> Any:
+        def measured(candidate: Any) -> Any:
+            calls.append(candidate)
+            return evaluate(candidate)
 
-    return search
+        return search(space, measured, *arguments, **options)
+
+    return counted
 
 
 def test_what_a_worker_measures_is_what_the_planner_would_have(
