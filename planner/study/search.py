@@ -93,7 +93,8 @@ def search(
             stopped = f"stopped after {len(judged)} of {total}: other processes have the rest"
         if stopped:
             return Found(points=points, measured=len(judged), stopped=stopped)
-        if len(judged) + len(trials.running()) >= total and wait.for_others():
+        running = len(trials.running())
+        if running and len(judged) + running >= total and wait.for_others():
             continue
         asks += 1
         found = _one(space, evaluate, needs, objectives, settings, trials, describe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from splitpoint.planner.limits.preferences import with_preferred
@@ -31,6 +31,7 @@ from splitpoint.planner.study.trials import MISSED, candidate_of
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.keys import code_sha256, content_key
 from splitpoint.planner.values.progress import Progress
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.device import Device
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def measure_table(
     else:
         key = _problem_key(problem, networks, objectives, stored=stored)
         model = re.sub("[^A-Za-z0-9]+", "-", problem.graph.name)[:40].strip("-") or "model"
-        shared = open_study(place, f"{model}-{key[:12]}", key, objectives)
+        shared = _open(place, f"{model}-{key[:12]}", key, objectives, progress)
     with shared as opened:
         artifacts = None
         if opened is not None and place is not None and results is not None:
@@ -133,6 +134,21 @@ def measure_table(
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
             step(_text(found, opened, len(of_tables), recalled=recalled, points=len(distinct)))
     return distinct
+
+
+@contextlib.contextmanager
+def _open(place: Place, name: str, key: str, objectives: Sequence[str], progress: Progress) -> Iterator[Opened | None]:
+    """The study; None where nobody asked for one and the cache folder cannot hold it: then it is in memory."""
+    with contextlib.ExitStack() as stack:
+        opened = None
+        try:
+            opened = stack.enter_context(open_study(place, name, key, objectives))
+        except ProfileError as error:
+            if place.shared or place.study is not None:
+                raise
+            with progress.stage("study", None) as step:
+                step(f"cannot go on later: {error.message}")
+        yield opened
 
 
 class _Count:

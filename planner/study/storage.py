@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage, RDBStorage
 
-__all__ = ["Opened", "Place", "check_storage", "join_study", "open_storage", "open_study"]
+__all__ = ["Opened", "Place", "check_storage", "forget_studies", "join_study", "open_storage", "open_study"]
 
 
 def __dir__() -> list[str]:
@@ -33,6 +33,7 @@ INSTALL = "python -m pip install 'splitpoint[postgresql]'"
 HEARTBEAT_S, GRACE_S = 10, 60  # a process that is silent for longer than the latter is taken to be dead
 TRIES, PAUSE_S = 10, 0.3  # of two processes that make the tables of a database at once
 PROBLEM = "problem"  # study attribute: the content key of what is searched
+FOLDER, MOST_STUDIES = "studies", 200  # of journals in the cache folder: the last ones are kept
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -52,7 +53,7 @@ class Place:
 
     def journal(self, name: str) -> str:
         """The storage of a study of that name."""
-        return self.storage or str(default_folder() / "studies" / f"{name}.journal")
+        return self.storage or str(default_folder() / FOLDER / f"{name}.journal")
 
     @property
     def artifact_place(self) -> str | None:
@@ -70,6 +71,15 @@ class Opened:
     trials: Trials
     storage: BaseStorage
     measured: int  # candidates that were measured before
+
+
+def forget_studies(folder: Path, *, most: int) -> None:
+    """Remove the journals of a folder, but for the `most` that were written last."""
+    with contextlib.suppress(OSError):
+        journals = sorted(folder.glob("*.journal"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in journals[most:]:
+            path.unlink()
+            path.with_name(f"{path.name}.flock").unlink(missing_ok=True)
 
 
 def check_storage(place: Place) -> None:
@@ -91,9 +101,18 @@ def open_storage(text: str) -> Iterator[BaseStorage]:
     if "://" not in text:
         yield open_journal(Path(text))
         return
+    import optuna
+    import sqlalchemy.exc
+
     database = _open_database(text)
     try:
         yield database
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise ProfileError(
+            f"the database cannot be used any more: {_reason(error)}",
+            at=_host(text),
+            fix="the same command goes on when it can",
+        ) from error
     finally:
         database.remove_session()
         database.engine.dispose()
@@ -108,6 +127,8 @@ def open_study(place: Place, name: str, problem: str, objectives: Sequence[str])
     name = place.study or name
     if not _NAME.fullmatch(name):
         raise ProfileError(f"expected a name of letters, digits and . _ -, got {name!r}", at="--study")
+    if not place.shared:
+        forget_studies(default_folder() / FOLDER, most=MOST_STUDIES - 1)
     with open_storage(place.journal(name)) as storage:
         yield _opened(_own_study(storage, place, name, problem, objectives), storage)
 
@@ -163,7 +184,6 @@ def _open_database(url: str) -> RDBStorage:
     if importlib.util.find_spec("psycopg") is None:
         raise ProfileError("PostgreSQL needs psycopg, which is not installed", fix=INSTALL)
     url = DRIVER + url.partition("://")[2]
-    host = url.rpartition("@")[2].partition("?")[0]  # without a password
     for attempt in range(TRIES):
         try:
             with quiet():
@@ -178,7 +198,16 @@ def _open_database(url: str) -> RDBStorage:
             raise ProfileError(f"this is no URL of a database: {error}", at="--storage") from error
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             if isinstance(error, sqlalchemy.exc.OperationalError) or attempt == TRIES - 1:
-                reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-                raise ProfileError(f"the database cannot be used: {reason}", at=host) from error
+                raise ProfileError(f"the database cannot be used: {_reason(error)}", at=_host(url)) from error
             time.sleep(PAUSE_S)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _host(url: str) -> str:
+    """The URL without user and password, which are not printed."""
+    return url.partition("://")[2].rpartition("@")[2].partition("?")[0]
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what the database said."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -63,8 +63,13 @@ def work(
     this process ends is measured by another. Raises `ProfileError` where the study cannot be joined, and for code of
     the user's unless `trust_code`.
     """
-    with open_storage(storage) as opened_storage:
-        return _work(join_study(opened_storage, study), artifacts, threads, trust_code, store, progress)
+    with open_storage(storage) as database:
+        opened = join_study(database, study)
+        try:
+            return _work(opened, artifacts, threads, trust_code, store, progress)
+        except KeyError:  # as Optuna says of a study or a trial that is not there
+            join_study(database, study)  # raises, when it was begun anew or removed meanwhile
+            raise
 
 
 def _work(

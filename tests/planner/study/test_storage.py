@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from splitpoint.planner.store.store import default_folder
 from splitpoint.planner.study import storage as module
 from splitpoint.planner.study.owners import this_process
-from splitpoint.planner.study.storage import Place, check_storage, join_study, open_storage, open_study
+from splitpoint.planner.study.storage import Place, check_storage, forget_studies, join_study, open_storage, open_study
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.tests.postgresql import postgresql
@@ -67,6 +68,31 @@ def test_without_a_storage_the_journal_is_in_the_cache_folder() -> None:
     assert measure_one(Place(), "mine-1") == 0
     assert (default_folder() / "studies" / "mine-1.journal").is_file()
     assert Place().artifact_place is None
+
+
+def test_of_many_studies_the_last_ones_are_kept(tmp_path: Path) -> None:
+    for age in range(6):
+        path = tmp_path / f"{age}.journal"
+        path.touch()
+        path.with_name(f"{age}.journal.flock").touch()
+        os.utime(path, (1e9 - age, 1e9 - age))
+    (tmp_path / "other").touch()
+    forget_studies(tmp_path, most=2)
+    left = {"0.journal", "0.journal.flock", "1.journal", "1.journal.flock", "other"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    forget_studies(tmp_path / "missing", most=2)
+
+
+def test_a_database_that_fails_meanwhile_is_said(database: str) -> None:
+    def fail() -> None:
+        with open_storage(database) as storage:
+            assert isinstance(storage, optuna.storages.RDBStorage)
+            with storage.engine.connect() as connection:
+                connection.exec_driver_sql("no statement")
+
+    with pytest.raises(ProfileError, match="cannot be used any more") as caught:
+        fail()
+    assert caught.value.fix == "the same command goes on when it can"
 
 
 def test_where_artifacts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

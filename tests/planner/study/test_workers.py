@@ -319,6 +319,37 @@ def test_another_version_of_the_package_is_refused(
         work(storage, storage + ".artifacts", tmp_path / "worker")
 
 
+def test_a_worker_whose_study_is_begun_anew_says_so(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = str(tmp_path / "journal")
+    begin(config, fixed_home, tmp_path / "planner", Place(storage=storage, study="one"), monkeypatch)
+
+    def removing(*arguments: Any, **options: Any) -> Any:
+        with open_storage(storage) as opened:
+            optuna.delete_study(study_name="one", storage=opened)
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(worker, "search", removing)
+    with pytest.raises(ProfileError, match="there is no study one"):
+        work(storage, storage + ".artifacts", tmp_path / "worker")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_cache_folder_that_cannot_hold_a_study_does_not_stop_a_plan(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    monkeypatch.setenv("SPLITPOINT_CACHE", str(tmp_path / "cache"))
+    if damaged:
+        run(config, fixed_home, tmp_path / "planner", Place())
+        (journal,) = (tmp_path / "cache" / "studies").glob("*.journal")
+        journal.write_text("no journal\n")
+    else:
+        (tmp_path / "cache").touch()
+    result = run(config, fixed_home, tmp_path / "planner", Place())
+    assert result.decision == run(config, fixed_home, tmp_path / "alone", None).decision
+
+
 def test_a_study_without_artifacts_cannot_be_joined(tmp_path: Path) -> None:
     with open_storage(str(tmp_path / "journal")) as storage:
         optuna.create_study(study_name="one", storage=storage)
