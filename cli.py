@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
 
 from splitpoint import __version__
-from splitpoint.planner.deploy.task import TASKS
-from splitpoint.planner.limits.limits import LIMITS
-from splitpoint.planner.limits.need import Share
-from splitpoint.planner.limits.preferences import PREFERENCES
+from splitpoint.planner.output import options
 from splitpoint.planner.output.ending import OK, UNMET, note_written, run_to_end
 from splitpoint.planner.output.escape import json_text, printable_lines
 from splitpoint.planner.output.streams import occupy_descriptors
 from splitpoint.planner.setup import flags
-from splitpoint.planner.setup.config import SEEDS, DataConfig, PlanConfig, override, read_config
-from splitpoint.profiles import units
-from splitpoint.profiles.machine.machine import MOST_THREADS
+from splitpoint.planner.setup.asked import asked_config, asked_needs
 
 __all__ = ["app", "entry", "main"]
 
@@ -40,134 +34,74 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-ModelArgument = Annotated[str, typer.Argument(help="An .onnx file, or file.py:factory of a torch module.")]
-Size = Annotated[
-    list[str] | None,
-    typer.Option(help="Input shape where the model leaves it open: 1x3x224x224, or NAME=1x512 for each of several."),
-]
-Constant = Annotated[
-    list[str] | None,
-    typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
-]
-TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run code that a plan's own files name.")]
-Keep = Annotated[int, typer.Option(min=0, max=99, help="Plans that are replaced and kept, as DIR.1, DIR.2 and so on.")]
-SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
-Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="ONNX Runtime threads. [default: cores]")]
-
-
-def with_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with an option for each limit that can be asked for, in place of its keyword arguments `limits`."""
-    signature = inspect.signature(command, eval_str=True)
-    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = [
-        inspect.Parameter(
-            limit.field,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[str | None, typer.Option(help=limit.help)],
-        )
-        for limit in LIMITS.values()
-        if limit.field is not None
-    ]
-    command.__signature__ = signature.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]  # typer's
-    return command
-
 
 @app.command("plan")
-@with_limits
+@options.with_limits
 def plan_command(
     target: Annotated[str, typer.Argument(help="A configuration (.yaml), an .onnx file, or file.py:factory.")],
-    data: Annotated[
-        str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Of a folder of pictures: boxes (COCO JSON, YOLO text), or PNG masks.")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
-    ] = None,
-    decode: Annotated[
-        str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")
-    ] = None,
-    score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Detection: least score of a box that counts. [default: 0.3]")
-    ] = None,
-    output: Annotated[
-        list[str] | None, typer.Option(help="Name of an output that the metric reads; may be repeated.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option(help="A metric of your own, file.py:function.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")] = None,
-    server: Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")] = None,
-    link: Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")] = None,
-    size: Size = None,
-    constant: Constant = None,
-    preset: Annotated[
-        Literal["imagenet", "unit", "signed", "levels"] | None,
-        typer.Option("--input", help="Levels of the pictures: torchvision's ImageNet, 0..1, -1..1, or 0..255."),
-    ] = None,
-    mean: Annotated[str | None, typer.Option(help="Mean of the pictures' channels, such as 0.485,0.456,0.406.")] = None,
-    std: Annotated[str | None, typer.Option(help="Standard deviation, in the same units. [default: 1]")] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Levels are divided by it first. [default: 255; 1 for a mean or std above 1]")
-    ] = None,
-    color: Annotated[Literal["rgb", "bgr", "gray"] | None, typer.Option(help="Order of the channels.")] = None,
-    prefer: Annotated[
-        str | None,
-        typer.Option(help=f"What the answer is best in, of {', '.join(PREFERENCES)}. [default: latency]"),
-    ] = None,
-    confident: Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")] = False,
-    deadline_share: Annotated[
-        str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
-    ] = None,
-    server_load: Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")] = None,
-    evaluations: Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")] = None,
+    data: options.Data = None,
+    labels: options.Labels = None,
+    task: options.TaskName = None,
+    decode: options.Decode = None,
+    score: options.Score = None,
+    output: options.Outputs = None,
+    metric: options.OwnMetric = None,
+    device: options.DeviceName = None,
+    server: options.ServerName = None,
+    link: options.LinkName = None,
+    size: options.Size = None,
+    constant: options.Constant = None,
+    preset: options.Preset = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    color: options.Color = None,
+    prefer: options.PreferName = None,
+    confident: options.Confident = False,
+    deadline_share: options.DeadlineShare = None,
+    server_load: options.ServerLoad = None,
+    evaluations: options.Evaluations = None,
+    seed: options.Seed = None,
+    sampler: options.Sampler = None,
+    storage: options.Storage = None,
+    study: options.StudyName = None,
+    artifacts: options.ArtifactPlace = None,
+    profile: options.StoredProfile = None,
     out: Annotated[Path, typer.Option(help="Plan directory to write.")] = Path("plan"),
-    keep: Keep = 1,
+    keep: options.Keep = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what earlier runs measured.")] = False,
     no_data: Annotated[bool, typer.Option("--no-data", help="Write no whole model and no report inputs.")] = False,
-    trust_code: TrustCode = False,
+    trust_code: options.TrustCode = False,
     accept_baseline: Annotated[bool, typer.Option("--accept-baseline", help="Plan a network at chance, too.")] = False,
-    skip_damaged: SkipDamaged = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    skip_damaged: options.SkipDamaged = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
     **limits: str | None,
 ) -> None:
     """Find where to cut, how to code and what it costs; write the plan directory."""
-    if prefer is not None and prefer not in PREFERENCES:
-        raise typer.BadParameter(f"expected one of {', '.join(PREFERENCES)}, got {prefer!r}", param_hint="--prefer")
-    needs: dict[str, Any] = {name: flags.parse_bound(text, name) for name, text in limits.items()}
-    needs |= {
-        "confident": confident or None,
-        "deadline_share": flags.parse_quantity(deadline_share, Share, "--deadline-share"),
-    }
-    if target.endswith((".yaml", ".yml")):
-        config = read_config(Path(target))
-        if data is not None:
-            config = override(config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged))
-    elif data is None:
-        raise typer.BadParameter("a model needs sample inputs: --data DIR", param_hint="--data")
-    else:
-        config = PlanConfig(model=target, data=DataConfig(source=data))
-    options = {"decode": decode, "score": score, "outputs": None if output is None else tuple(output)}
-    config = override(
-        config,
-        task=flags.parse_task(config.task, task, options),
+    config = asked_config(
+        target,
+        data=data,
+        labels=labels,
+        skip_damaged=skip_damaged,
+        task=task,
+        decode=decode,
+        score=score,
+        outputs=output,
         metric=metric,
-        need=needs,
-        data={"labels": labels, "skip_damaged": skip_damaged or None},
-        search={"evaluations": evaluations, "seed": seed},
         device=device,
         server=server,
         link=link,
-        threads=threads,
+        server_load=server_load,
+        sizes=size,
+        constants=constant,
         prefer=prefer,
-        accept_baseline=accept_baseline or None,
-        server_load=flags.parse_quantity(server_load, units.PerSecond, "--server-load"),
-        shapes=flags.parse_shapes(size),
-        inputs={**config.inputs, **flags.parse_constants(constant)} or None,
+        needs=asked_needs(limits, confident=confident, deadline_share=deadline_share),
+        evaluations=evaluations,
+        seed=seed,
+        sampler=sampler,
+        accept_baseline=accept_baseline,
+        threads=threads,
     )
     from splitpoint.planner.flow import plan as find
     from splitpoint.planner.output.documents.plan import plan_document
@@ -176,21 +110,25 @@ def plan_command(
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
     from splitpoint.planner.plandir.placing import claimed
     from splitpoint.planner.profiling.model_profile import check_profile
-    from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
     from splitpoint.planner.setup.trust import check_trusted
     from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.study.sampler import require_optuna
+    from splitpoint.planner.study.storage import Place, check_storage
 
     check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
     bars = StageBars(stderr)
     require_optuna()
+    studies = Place(storage=storage, study=study, artifacts=artifacts, fresh=fresh)
+    check_storage(studies)
     with claimed(out, keep=keep) as place:
         if profile is not None:
             check_profile(profile)
         problem = load_problem(config, flags=pictures)
-        result = find(problem, stored_profile=profile, progress=bars, store=Store(default_folder()), fresh=fresh)
+        store = Store(default_folder())
+        result = find(problem, stored_profile=profile, progress=bars, store=store, fresh=fresh, studies=studies)
         chosen, written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with bars.stage("report", len(problem.split.report)) as step:
@@ -209,7 +147,7 @@ def plan_command(
 
 @app.command("profile")
 def profile_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: Annotated[
         str | None, typer.Option(help="Also measure the tensors at every cut on these inputs (as for plan).")
     ] = None,
@@ -219,11 +157,11 @@ def profile_command(
     sqnr: Annotated[float, typer.Option(help="With --data: estimate the bits at this SQNR in dB.")] = 20.0,
     count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
-    size: Size = None,
-    constant: Constant = None,
-    skip_damaged: SkipDamaged = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    size: options.Size = None,
+    constant: options.Constant = None,
+    skip_damaged: options.SkipDamaged = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
     from splitpoint.planner.output.profile_run import profile_model
@@ -254,8 +192,8 @@ def profile_command(
 def calibrate_command(
     out: Annotated[Path, typer.Option(help="Write the device profile to this file.")],
     name: Annotated[str | None, typer.Option(help="Its name. [default: the file's]")] = None,
-    threads: Threads = None,
-    as_json: Json = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Measure this machine as a device profile, in about a minute and with the base install."""
     from splitpoint.planner.output.documents.calibrate import calibrate_document
@@ -279,12 +217,12 @@ def calibrate_command(
 
 @app.command("cuts")
 def cuts_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     refused: Annotated[bool, typer.Option("--refused", help="List the refused places with their reasons.")] = False,
     tensors: Annotated[int, typer.Option(min=1, max=4, help="Also where up to this many tensors cross.")] = 1,
-    size: Size = None,
-    constant: Constant = None,
-    as_json: Json = False,
+    size: options.Size = None,
+    constant: options.Constant = None,
+    as_json: options.Json = False,
 ) -> None:
     """List every place where one tensor separates head and tail, or up to --tensors of them."""
     from splitpoint.planner.cuts.enumeration import enumerate_cuts
@@ -303,7 +241,7 @@ def cuts_command(
 def show_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     point: Annotated[int | None, typer.Option(min=1, help="Show this point. [default: the plan's]")] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show a plan: its point, what it costs and loses, and the front it was chosen from."""
     from splitpoint.planner.output.documents.show import show_document
@@ -319,9 +257,9 @@ def export_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     point: Annotated[int, typer.Option(min=1, help="Number of the point on the front.")],
     out: Annotated[Path, typer.Option(help="Directory to write.")],
-    keep: Keep = 1,
-    trust_code: TrustCode = False,
-    as_json: Json = False,
+    keep: options.Keep = 1,
+    trust_code: options.TrustCode = False,
+    as_json: options.Json = False,
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
     from splitpoint.planner.output.documents.show import show_document
@@ -342,11 +280,11 @@ def export_command(
 def verify_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     expect: Annotated[str | None, typer.Option(help="SHA-256 of plan.yaml, as its sender published it.")] = None,
-    trust_code: TrustCode = False,
+    trust_code: options.TrustCode = False,
     strict_latency: Annotated[
         bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
     from splitpoint.planner.output.documents.verify import verify_document
@@ -371,7 +309,7 @@ def verify_command(
 def cache_command(
     verify: Annotated[bool, typer.Option("--verify", help="Read every entry, remove what is damaged.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove every entry.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show what earlier runs measured and kept (in SPLITPOINT_CACHE, or the user's cache folder)."""
     from splitpoint.planner.output.documents.cache import cache_document
@@ -383,8 +321,28 @@ def cache_command(
     raise typer.Exit(UNMET if document.damaged else OK)
 
 
+@app.command("work")
+def work_command(
+    study: Annotated[str, typer.Argument(help="Name of the study: splitpoint plan --storage prints it.")],
+    storage: Annotated[str, typer.Option(help="Where the plan keeps it: a journal's file, or postgresql://...")],
+    artifacts: options.ArtifactPlace = None,
+    trust_code: options.TrustCode = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure candidates of a study that splitpoint plan --storage shares, on this machine, too."""
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.work_run import join_and_work, work_text
+
+    bars = StageBars(consoles()[1])
+    document = join_and_work(
+        study, storage=storage, artifacts=artifacts, trust_code=trust_code, threads=threads, progress=bars
+    )
+    _print(document, work_text, as_json=as_json)
+
+
 @app.command("profiles")
-def profiles_command(as_json: Json = False) -> None:
+def profiles_command(as_json: options.Json = False) -> None:
     """List the device, server and link profiles that are shipped."""
     from splitpoint.planner.output.documents.profiles import profiles_document
     from splitpoint.planner.output.terminal.profiles import profiles_view

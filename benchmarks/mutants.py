@@ -38,7 +38,7 @@ SKIPPED = ("NoOp", "Variable", "RemoveDecorator", "ExceptionReplacer")  # operat
 PRELOADED = ("msgspec", "numpy", "onnx", "onnxruntime", "optuna", "PIL.Image", "pytest", "rich", "yaml")
 
 TESTS: dict[str, tuple[str, ...]] = {  # deciding module -> tests that must notice its mutants
-    "planner/search/sampler.py": ("tests/planner/search/test_sampler.py",),
+    "planner/study/search.py": ("tests/planner/study/test_search.py", "tests/planner/study/test_samplers.py"),
     "planner/search/table.py": ("tests/planner/search/test_table.py", "tests/planner/search/test_table_by_hand.py"),
     "planner/search/decide.py": (
         "tests/planner/search/test_decide.py",

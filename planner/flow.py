@@ -14,7 +14,6 @@ from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
-from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.measuring.unsplit import check_unsplit
@@ -24,14 +23,16 @@ from splitpoint.planner.quality.estimates import with_estimates
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.search.sampler import require_optuna, search
 from splitpoint.planner.search.several_tensors import missed
 from splitpoint.planner.search.tables import fit_tables
 from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.store.store import Store
-from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.study.sampler import require_optuna
+from splitpoint.planner.study.stage import measure_table
+from splitpoint.planner.study.storage import Place
+from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.keys import runtime_on
 from splitpoint.planner.values.progress import Progress, Silent
 from splitpoint.profiles.machine.machine import this_machine
@@ -50,11 +51,13 @@ def plan(
     progress: Progress | None = None,
     store: Store | None = None,
     fresh: bool = False,
+    studies: Place | None = None,
 ) -> SearchResult:
     """Find the front and the recommended point.
 
     The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same result. What
     was measured is kept in `store`, and used when another run asks for the same; with `fresh` it is measured again.
+    A study in `studies` goes on where an earlier run was interrupted, and others may join it; without it, it ends here.
     """
     require_optuna()
     progress = progress or Silent()
@@ -94,26 +97,19 @@ def plan(
             )
             points += measure_others(others, needs, step)
             step(f"{len(points)} measured")
-        with progress.stage("accuracy", config.search.evaluations) as step:
-
-            def evaluate(candidate: Candidate) -> Evaluated | None:
-                point = measurers[candidate.variant].evaluate(candidate)
-                step("")
-                return point
-
-            found = search(
-                tables.options(),
-                evaluate,
-                needs,
-                with_preferred(config.objectives, config.prefer),
-                first=tables.starting_points(deadline_s=needs.value("latency"), evaluations=config.search.evaluations),
-                seed=config.search.seed,
-                evaluations=config.search.evaluations,
-            )
-            points = with_estimates(_distinct([*points, *found]), problem.metric)
-            recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            known = f"; {recalled} of {len(points)} points known from earlier runs" if recalled else ""
-            step(f"{len(found)} candidates{known}")
+        points = measure_table(
+            problem,
+            networks,
+            measurers,
+            tables,
+            points,
+            host=profile.host,
+            place=studies,
+            stored=stored_profile is not None,
+            results=results,
+            progress=progress,
+        )
+        points = with_estimates(points, problem.metric)
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
                 points, timed = time_leading_cuts(problem, measurers, points, aim)
@@ -153,7 +149,3 @@ def _codec_notes(decision: Decision, codecs: Mapping[Candidate, Sequence[FittedC
     chosen = None if decision.recommended is None else decision.recommended.candidate
     fitted = codecs.get(chosen, ()) if chosen is not None else ()
     return [f"{codec.codec} {codec.rate_label}: {note}" for codec in fitted for note in codec.notes]
-
-
-def _distinct(points: Sequence[Evaluated]) -> list[Evaluated]:
-    return list({point.candidate: point for point in points}.values())

@@ -98,7 +98,7 @@ def test_export_writes_every_point_without_searching(
     with (source / "front.csv").open() as text:
         rows = {int(row["number"]): row for row in csv.DictReader(text) if row["number"]}
     assert len(rows) >= 2
-    monkeypatch.setattr("splitpoint.planner.flow.search", lambda *a, **k: pytest.fail("searched again"))
+    monkeypatch.setattr("splitpoint.planner.study.stage.search", lambda *a, **k: pytest.fail("searched again"))
     for number, row in rows.items():
         out = tmp_path / f"point{number}"
         code, _, err = run("export", source, "--point", number, "--out", out)

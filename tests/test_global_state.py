@@ -48,7 +48,7 @@ ALLOWED = {
     },
     "planner/coding/gradients.py": {"set_num_threads"},
     "planner/quality/detection/coco.py": {"redirect_stdout"},
-    "planner/search/sampler.py": {"set_verbosity"},
+    "planner/study/trials.py": {"catch_warnings", "filterwarnings", "set_verbosity", "simplefilter"},
 }
 
 

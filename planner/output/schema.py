@@ -21,6 +21,7 @@ from splitpoint.planner.output.documents.profile import ProfileDocument
 from splitpoint.planner.output.documents.profiles import ProfilesDocument
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
+from splitpoint.planner.output.work_run import WorkDocument
 from splitpoint.profiles.files.structs import write_text
 
 __all__ = ["DOCUMENTS", "main", "schema_text"]
@@ -40,6 +41,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the d
     "profiles": ProfilesDocument,
     "show": ShowDocument,
     "verify": VerifyDocument,
+    "work": WorkDocument,
 }
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "OtherModel",
     "PlanConfig",
     "PruneConfig",
+    "SamplerName",
     "SearchConfig",
     "override",
     "read_config",
@@ -42,6 +43,7 @@ Side = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SIDE)]  # pixels
 Names = Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST_NAMES)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Precision = Literal["fp32", "fp16", "int8"]
+SamplerName = Literal["tpe", "nsga2", "gp", "random", "exhaustive"]
 Prefer = Literal["latency", "payload", "energy", "cost", "quality", "knee"]  # `planner.limits.preferences`
 
 
@@ -76,6 +78,12 @@ class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How much is searched."""
 
     evaluations: Annotated[int, msgspec.Meta(ge=0, le=MOST_ROUNDS)] = 120  # accuracy measurements of split candidates
+    sampler: SamplerName = (
+        "tpe"  # what proposes the next candidate; exhaustive: all of the table, whatever their number
+    )
+    patience: Annotated[int, msgspec.Meta(ge=0, le=MOST_ROUNDS)] = (
+        30  # evaluations that may gain nothing; 0: any number
+    )
     seed: Annotated[int, msgspec.Meta(ge=0, lt=SEEDS)] = 0
     max_cuts: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)] = 10  # cuts on the table's front that are searched
     max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)

@@ -29,6 +29,9 @@ class Results:
     runtime: Runtime
     fresh: bool = False  # compute everything, and keep it
     recalled: Counter[str] = dataclasses.field(default_factory=Counter)  # results that were there, by kind
+    used: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # kinds and keys that were asked for, in turn
+    # What other machines have of this very runtime, by kind and key; None where it cannot be read.
+    offered: dict[tuple[str, str], Callable[[], bytes | None]] = dataclasses.field(default_factory=dict)
 
     def get(
         self,
@@ -44,7 +47,12 @@ class Results:
 
         A computed result is kept where `keep` says so.
         """
+        self.used.append((kind, key))
         content = None if self.fresh else self.store.get(kind, key)
+        if content is None and (kind, key) in self.offered:
+            content = self.offered[kind, key]()
+            if content is not None:
+                self.store.put(kind, key, content)
         if content is not None:
             try:
                 result = decode(content)

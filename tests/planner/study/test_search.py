@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,50 +12,14 @@ import pytest
 
 from splitpoint.planner.search.decide import decide, objective_rows, violations
 from splitpoint.planner.search.pareto import hypervolume, pareto
-from splitpoint.planner.search.sampler import search
+from splitpoint.planner.setup.config import SearchConfig
+from splitpoint.planner.study.sampler import Space
+from splitpoint.planner.study.search import Found, search
 from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.tests.landscape import OBJECTIVES, RATES, Landscape, Make
 
-Make = Callable[..., Any]
-OBJECTIVES = ("latency", "payload", "drop")
-CUTS, CODECS, RATES = 8, 6, 8
-EMPTY = {(0, 1), (3, 2), (7, 5)}  # places that a codec cannot code
 SEEDS = range(12)
 BUDGET = 36  # a tenth of the landscape
-
-
-class Landscape:
-    """Candidates with analytic costs: deeper cuts take longer and send less, finer rates send more and lose less."""
-
-    def __init__(self, make_point: Make, *, unfit: bool = False) -> None:
-        rng = np.random.default_rng(3)
-        self._strength = rng.uniform(0.3, 3.0, CODECS)  # a codec loses this much for its bytes
-        self._make, self._unfit = make_point, unfit
-        self.asked: list[Candidate] = []
-        self.options = [
-            [
-                [] if (cut, codec) in EMPTY else [self._name(cut, codec, rate) for rate in range(RATES)]
-                for codec in range(CODECS)
-            ]
-            for cut in range(CUTS)
-        ]
-        self.candidates = [c for row in self.options for rates in row for c in rates]
-
-    def _name(self, cut: int, codec: int, rate: int) -> Candidate:
-        return Candidate(variant="given", placement="split", cut=str(cut), codec=str(codec), rate=rate)
-
-    def point(self, candidate: Candidate) -> Evaluated:
-        cut, codec, rate = int(candidate.cut), int(candidate.codec), candidate.rate
-        payload = 20_000 * 0.6**cut * 1.6 ** (rate - RATES + 1)
-        drop = 0.3 * self._strength[codec] * 0.5**rate * (1 + 0.3 * cut)
-        latency = 0.010 + 0.008 * cut + payload / 1e6 + 0.002 * codec
-        point: Evaluated = self._make(
-            cut=candidate.cut, codec=candidate.codec, rate=rate, payload=payload, latency=latency, drop=drop
-        )
-        return point
-
-    def evaluate(self, candidate: Candidate) -> Evaluated | None:
-        self.asked.append(candidate)
-        return None if self._unfit and candidate.rate == 0 else self.point(candidate)
 
 
 def volume(points: Sequence[Evaluated]) -> float:
@@ -66,8 +30,14 @@ def volume(points: Sequence[Evaluated]) -> float:
 
 
 def run(landscape: Landscape, needs: Any, **changes: Any) -> list[Evaluated]:
-    arguments: dict[str, Any] = {"first": [], "seed": 0, "evaluations": BUDGET, **changes}
-    return search(landscape.options, landscape.evaluate, needs, OBJECTIVES, **arguments)
+    return list(found_in(landscape.options, landscape.evaluate, needs, **changes).points.values())
+
+
+def found_in(
+    options: Any, evaluate: Any, needs: Any, objectives: Sequence[str] = OBJECTIVES, first: Any = (), **changes: Any
+) -> Found:
+    settings = SearchConfig(**{"evaluations": BUDGET, "patience": 0, **changes})
+    return search(Space(options=options, first=first), evaluate, needs, objectives, settings)
 
 
 def test_the_front_is_the_exhaustive_one_when_all_may_be_evaluated(make_point: Make, make_needs: Make) -> None:
@@ -139,27 +109,23 @@ def test_cut_codec_and_rate_are_drawn_together(
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", Recording)
     run(Landscape(make_point), make_needs())
-    random_trials = 10  # before the densities are fitted
+    random_trials = drawn.index({"cut", "codec", "rate"})  # before the densities are fitted
     assert len(drawn) >= BUDGET
+    assert 10 <= random_trials <= 14  # some of the ten places may be empty
     assert all(names == set() for names in drawn[:random_trials])
     assert all(names == {"cut", "codec", "rate"} for names in drawn[random_trials:])
 
 
-@pytest.mark.parametrize("evaluations", [2, 5])
-def test_a_sampler_that_repeats_itself_ends_the_search(
-    make_point: Make, make_needs: Make, monkeypatch: pytest.MonkeyPatch, evaluations: int
+def test_where_the_sampler_repeats_itself_the_nearest_candidates_are_measured(
+    make_point: Make, make_needs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four asks for each evaluation that is allowed, and no more, even if nothing new is proposed."""
+    """The rates of the same place, then the other cuts of the same codec."""
     import optuna
-
-    asks = []
 
     class Lowest(optuna.samplers.BaseSampler):
         """Always the same trial."""
 
         def infer_relative_search_space(self, *_: Any) -> dict[str, Any]:
-            asks.append(1)
-            assert len(asks) <= 100, "the search does not end"
             return {}
 
         def sample_relative(self, *_: Any) -> dict[str, Any]:
@@ -169,9 +135,14 @@ def test_a_sampler_that_repeats_itself_ends_the_search(
             return distribution.choices[0] if name == "codec" else distribution.low
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **_: Lowest())
-    found = run(Landscape(make_point), make_needs(), evaluations=evaluations)
-    assert len(found) == 1
-    assert len(asks) == 4 * evaluations
+    landscape = Landscape(make_point)
+    run(landscape, make_needs(), evaluations=RATES + 3)
+    assert landscape.asked[:RATES] == landscape.options[0][0]
+    assert [(candidate.cut, candidate.codec) for candidate in landscape.asked[RATES:]] == [("1", "0")] * 3
+    monkeypatch.setattr(Lowest, "sample_independent", lambda self, s, t, name, d: "1" if name == "codec" else d.low)
+    landscape = Landscape(make_point)  # the lowest place of codec 1 is empty
+    run(landscape, make_needs(), evaluations=2)
+    assert [(candidate.cut, candidate.codec) for candidate in landscape.asked] == [("1", "1")] * 2
 
 
 @pytest.mark.parametrize("budget", [0, 1, 7, BUDGET])
@@ -191,13 +162,13 @@ def test_candidates_that_cannot_be_fitted_are_asked_once_and_left_out(make_point
 def test_every_rate_of_a_single_place_is_reached(make_point: Make, make_needs: Make) -> None:
     landscape = Landscape(make_point)
     rates = landscape.options[2][0]
-    found = search([[rates]], landscape.evaluate, make_needs(), OBJECTIVES, first=rates, seed=0, evaluations=RATES)
-    assert [p.candidate for p in found] == rates
+    found = found_in([[rates]], landscape.evaluate, make_needs(), first=rates, evaluations=RATES)
+    assert list(found.points) == rates
 
 
 def test_nothing_to_search_is_no_error(make_needs: Make) -> None:
-    found = search([], lambda c: pytest.fail("asked"), make_needs(), OBJECTIVES, first=[], seed=0, evaluations=10)
-    assert found == []
+    found = found_in([], lambda c: pytest.fail("asked"), make_needs())
+    assert found.points == {}
 
 
 def test_an_infinite_cost_is_told_as_a_finite_value(make_point: Make, make_needs: Make) -> None:
@@ -207,8 +178,8 @@ def test_an_infinite_cost_is_told_as_a_finite_value(make_point: Make, make_needs
         point: Evaluated = make_point(cut=candidate.cut, codec=candidate.codec, rate=candidate.rate, compute_j=None)
         return point
 
-    found = search(landscape.options, never, make_needs(), ("energy",), first=[], seed=0, evaluations=30)
-    assert len(found) == 30
+    found = found_in(landscape.options, never, make_needs(), ("energy",), evaluations=30)
+    assert len(found.points) == 30
 
 
 def test_searching_is_silent_and_leaves_optunas_log_as_it_was(

@@ -1,0 +1,140 @@
+"""Options that commands of the command line share, as typer takes them, and those that rows of tables give."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from splitpoint.planner.deploy.task import TASKS
+from splitpoint.planner.limits.limits import LIMITS
+from splitpoint.planner.limits.preferences import PREFERENCES
+from splitpoint.planner.setup.config import SEEDS, SamplerName
+from splitpoint.profiles.machine.machine import MOST_THREADS
+
+__all__ = [
+    "ArtifactPlace",
+    "Color",
+    "Confident",
+    "Constant",
+    "Data",
+    "DeadlineShare",
+    "Decode",
+    "DeviceName",
+    "Evaluations",
+    "Json",
+    "Keep",
+    "Labels",
+    "LinkName",
+    "Mean",
+    "ModelArgument",
+    "Outputs",
+    "OwnMetric",
+    "PreferName",
+    "Preset",
+    "Sampler",
+    "Scale",
+    "Score",
+    "Seed",
+    "ServerLoad",
+    "ServerName",
+    "Size",
+    "SkipDamaged",
+    "Std",
+    "Storage",
+    "StoredProfile",
+    "StudyName",
+    "TaskName",
+    "Threads",
+    "TrustCode",
+    "with_limits",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+ModelArgument = Annotated[str, typer.Argument(help="An .onnx file, or file.py:factory of a torch module.")]
+Size = Annotated[
+    list[str] | None,
+    typer.Option(help="Input shape where the model leaves it open: 1x3x224x224, or NAME=1x512 for each of several."),
+]
+Constant = Annotated[
+    list[str] | None,
+    typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
+]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run code that a plan's own files name.")]
+Keep = Annotated[int, typer.Option(min=0, max=99, help="Plans that are replaced and kept, as DIR.1, DIR.2 and so on.")]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="ONNX Runtime threads. [default: cores]")]
+Data = Annotated[str | None, typer.Option(help="Folder of pictures (DIR/class/*.jpg), .npz, or file.py:function.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Of a folder of pictures: boxes (COCO JSON, YOLO text), or PNG masks.")
+]
+TaskName = Annotated[
+    str | None, typer.Option(help=f"What the network is for: {', '.join(TASKS)}. [default: a classifier, if it is]")
+]
+Decode = Annotated[str | None, typer.Option(help="How outputs become boxes (yolox, yolov5, ...) or tokens (ctc, ...).")]
+Score = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Detection: least score of a box that counts. [default: 0.3]")
+]
+Outputs = Annotated[
+    list[str] | None, typer.Option("--output", help="Name of an output that the metric reads; may be repeated.")
+]
+OwnMetric = Annotated[str | None, typer.Option(help="A metric of your own, file.py:function.")]
+DeviceName = Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")]
+ServerName = Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")]
+LinkName = Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")]
+Preset = Annotated[
+    Literal["imagenet", "unit", "signed", "levels"] | None,
+    typer.Option("--input", help="Levels of the pictures: torchvision's ImageNet, 0..1, -1..1, or 0..255."),
+]
+Mean = Annotated[str | None, typer.Option(help="Mean of the pictures' channels, such as 0.485,0.456,0.406.")]
+Std = Annotated[str | None, typer.Option(help="Standard deviation, in the same units. [default: 1]")]
+Scale = Annotated[
+    float | None, typer.Option(help="Levels are divided by it first. [default: 255; 1 for a mean or std above 1]")
+]
+Color = Annotated[Literal["rgb", "bgr", "gray"] | None, typer.Option(help="Order of the channels.")]
+PreferName = Annotated[
+    str | None, typer.Option(help=f"What the answer is best in, of {', '.join(PREFERENCES)}. [default: latency]")
+]
+Confident = Annotated[bool, typer.Option("--confident", help="Bind the 95 % bound of the quality.")]
+DeadlineShare = Annotated[
+    str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
+]
+ServerLoad = Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")]
+Evaluations = Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")]
+Seed = Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")]
+Sampler = Annotated[SamplerName | None, typer.Option(help="What proposes candidates. [default: tpe]")]
+Storage = Annotated[
+    str | None, typer.Option(help="Where the study is: a journal's file, or postgresql://USER@HOST/DATABASE.")
+]
+StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study. [default: from the problem]")]
+ArtifactPlace = Annotated[
+    str | None,
+    typer.Option("--artifacts", help="What machines share: DIR or s3://BUCKET/PREFIX. [default: beside the journal]"),
+]
+StoredProfile = Annotated[Path | None, typer.Option(help="Stored model profile (splitpoint profile --out).")]
+
+
+def with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with an option for each limit that can be asked for, in place of its keyword arguments `limits`."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(
+            limit.field,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(help=limit.help)],
+        )
+        for limit in LIMITS.values()
+        if limit.field is not None
+    ]
+    command.__signature__ = signature.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]  # typer's
+    return command

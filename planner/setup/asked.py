@@ -1,0 +1,100 @@
+"""The configuration of a plan from what the command line says: a file or a model, and the flags beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from splitpoint.planner.limits.need import Share
+from splitpoint.planner.limits.preferences import PREFERENCES
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, SamplerName, override, read_config
+from splitpoint.planner.setup.flags import (
+    FlagError,
+    parse_bound,
+    parse_constants,
+    parse_quantity,
+    parse_shapes,
+    parse_task,
+)
+from splitpoint.profiles.units import PerSecond
+
+__all__ = ["asked_config", "asked_needs", "check_preference"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def asked_config(
+    target: str,
+    *,
+    data: str | None,
+    labels: str | None,
+    skip_damaged: bool,
+    task: str | None,
+    decode: str | None,
+    score: float | None,
+    outputs: Sequence[str] | None,
+    metric: str | None,
+    device: str | None,
+    server: str | None,
+    link: str | None,
+    server_load: str | None,
+    sizes: Sequence[str] | None,
+    constants: Sequence[str] | None,
+    prefer: str | None,
+    needs: Mapping[str, float | bool | None],
+    evaluations: int | None,
+    seed: int | None,
+    sampler: SamplerName | None,
+    accept_baseline: bool,
+    threads: int | None,
+) -> PlanConfig:
+    """The configuration in the file `target`, or of the model `target` with `data`, changed by the flags.
+
+    A flag that is None or false changes nothing. Raises `FlagError` and `ProfileError`.
+    """
+    check_preference(prefer)
+    if target.endswith((".yaml", ".yml")):
+        config = read_config(Path(target))
+        if data is not None:
+            config = override(config, data=DataConfig(source=data, skip_damaged=config.data.skip_damaged))
+    elif data is None:
+        raise FlagError("a model needs sample inputs: --data DIR", flag="--data")
+    else:
+        config = PlanConfig(model=target, data=DataConfig(source=data))
+    options = {"decode": decode, "score": score, "outputs": None if outputs is None else tuple(outputs)}
+    return override(
+        config,
+        task=parse_task(config.task, task, options),
+        metric=metric,
+        need=dict(needs),
+        data={"labels": labels, "skip_damaged": skip_damaged or None},
+        search={"evaluations": evaluations, "seed": seed, "sampler": sampler},
+        device=device,
+        server=server,
+        link=link,
+        threads=threads,
+        prefer=prefer,
+        accept_baseline=accept_baseline or None,
+        server_load=parse_quantity(server_load, PerSecond, "--server-load"),
+        shapes=parse_shapes(sizes),
+        inputs={**config.inputs, **parse_constants(constants)} or None,
+    )
+
+
+def asked_needs(
+    limits: Mapping[str, str | None], *, confident: bool, deadline_share: str | None
+) -> dict[str, float | bool | None]:
+    """What flags ask for, by the fields of `Need`; None where a flag was not given. Raises `FlagError`."""
+    return {
+        **{name: parse_bound(text, name) for name, text in limits.items()},
+        "confident": confident or None,
+        "deadline_share": parse_quantity(deadline_share, Share, "--deadline-share"),
+    }
+
+
+def check_preference(prefer: str | None) -> None:
+    """Raise `FlagError` for a preference that does not exist."""
+    if prefer is not None and prefer not in PREFERENCES:
+        raise FlagError(f"expected one of {', '.join(PREFERENCES)}, got {prefer!r}", flag="--prefer")

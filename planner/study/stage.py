@@ -1,0 +1,281 @@
+"""The stage of a plan that measures the accuracy of candidates: alone, or in a study that goes on and others join."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from splitpoint.planner.limits.preferences import with_preferred
+from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.network import Network
+from splitpoint.planner.search.decide import objective_rows, violations
+from splitpoint.planner.search.tables import Tables
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.setup.trust import code_of_task
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.study.artifacts import Artifacts
+from splitpoint.planner.study.bundle import PlannerParts, write_bundle
+from splitpoint.planner.study.sampler import Space
+from splitpoint.planner.study.search import Found, search
+from splitpoint.planner.study.sharing import (
+    describe_point,
+    is_of,
+    offered_results,
+    share_results,
+    worth_measuring,
+)
+from splitpoint.planner.study.storage import Opened, Place, open_study
+from splitpoint.planner.study.trials import MISSED, candidate_of
+from splitpoint.planner.values.candidate import Candidate, Evaluated
+from splitpoint.planner.values.keys import code_sha256, content_key
+from splitpoint.planner.values.progress import Progress
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.machine.device import Device
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.trial import FrozenTrial
+
+__all__ = ["Sharing", "measure_table"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+HOST = "host"
+NOT_SHIPPED = ("outcomes", "fitted-codec", "model-profile")  # kinds of results: shared trial by trial, or not at all
+
+
+class Sharing:
+    """`describe` of a search: attributes of a measured trial, and its results as artifacts where others join."""
+
+    def __init__(self, results: Results | None, artifacts: Artifacts | None) -> None:
+        self._results, self._artifacts = results, artifacts
+        self._since = 0
+
+    def begin(self) -> None:
+        """What is used from now on belongs to the next trial."""
+        self._since = len(self._results.used) if self._results is not None else 0
+
+    def __call__(self, trial: Trial, point: Evaluated) -> dict[str, Any]:
+        """The attributes."""
+        if self._results is None:
+            return {}
+        shared = {} if self._artifacts is None else share_results(trial, self._results, self._since, self._artifacts)
+        return {**describe_point(point, self._results.runtime), **shared}
+
+
+def measure_table(
+    problem: Problem,
+    networks: Sequence[Network],
+    measurers: Mapping[str, Measurer],
+    tables: Tables,
+    points: Sequence[Evaluated],
+    *,
+    host: Device,
+    place: Place | None,
+    stored: bool,
+    results: Results | None,
+    progress: Progress,
+) -> list[Evaluated]:
+    """`points` (baselines) and the measured points of the tables' candidates, each candidate once.
+
+    Without a `place` the study is in memory. So it is without `results`, since nothing is then known of earlier runs,
+    and where code of the user's judges and nobody asked for a storage, since what it said may have changed. `stored`:
+    the profiles are files, on which costs then depend.
+    """
+    config, needs = problem.config, problem.needs
+    objectives = with_preferred(config.objectives, config.prefer)
+    budget = config.search.evaluations
+    space = Space(
+        options=tables.options(),
+        first=tables.starting_points(deadline_s=needs.value("latency"), evaluations=budget),
+    )
+    if place is None or results is None or (code_of_task(problem.metric.task) and not place.shared):
+        shared: contextlib.AbstractContextManager[Opened | None] = contextlib.nullcontext()
+    else:
+        key = _problem_key(problem, networks, objectives, stored=stored)
+        model = re.sub("[^A-Za-z0-9]+", "-", problem.graph.name)[:40].strip("-") or "model"
+        shared = _open(place, f"{model}-{key[:12]}", key, objectives, progress)
+    with shared as opened:
+        artifacts = None
+        if opened is not None and place is not None and results is not None:
+            with progress.stage("study", None) as step:
+                if place.artifact_place is not None:
+                    artifacts = Artifacts(place.artifact_place)
+                    parts = _parts(problem, networks, tables, results, host)
+                    write_bundle(parts, space, objectives, opened=opened, artifacts=artifacts)
+                total = tables.size if config.search.sampler == "exhaustive" else min(budget, tables.size)
+                step(_study_text(opened, total, joinable=artifacts is not None))
+        sharing = Sharing(results, artifacts)
+        with progress.stage("accuracy", budget) as step:
+
+            def evaluate(candidate: Candidate) -> Evaluated | None:
+                sharing.begin()
+                return measurers[candidate.variant].evaluate(candidate)
+
+            found = search(
+                space,
+                evaluate,
+                needs,
+                objectives,
+                config.search,
+                trials=None if opened is None else opened.trials,
+                describe=sharing,
+                progress=_Count(step, 0 if opened is None else opened.measured),
+            )
+            of_tables = list(found.points.values())
+            if opened is not None and results is not None:
+                of_tables = _all_points(opened, found, evaluate, problem, results, artifacts, objectives)
+            distinct = list({point.candidate: point for point in (*points, *of_tables)}.values())
+            recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
+            step(_text(found, opened, len(of_tables), recalled=recalled, points=len(distinct)))
+    return distinct
+
+
+@contextlib.contextmanager
+def _open(place: Place, name: str, key: str, objectives: Sequence[str], progress: Progress) -> Iterator[Opened | None]:
+    """The study; None where nobody asked for one and the cache folder cannot hold it: then it is in memory."""
+    with contextlib.ExitStack() as stack:
+        opened = None
+        try:
+            opened = stack.enter_context(open_study(place, name, key, objectives))
+        except ProfileError as error:
+            if place.shared or place.study is not None:
+                raise
+            with progress.stage("study", None) as step:
+                step(f"cannot go on later: {error.message}")
+        yield opened
+
+
+class _Count:
+    """A step for every candidate that was measured since, by whichever process."""
+
+    def __init__(self, step: Callable[[str], None], measured: int) -> None:
+        self._step, self._measured = step, measured
+
+    def __call__(self, measured: int) -> None:
+        for _ in range(measured - self._measured):
+            self._step("")
+        self._measured = max(self._measured, measured)
+
+
+def _parts(
+    problem: Problem, networks: Sequence[Network], tables: Tables, results: Results, host: Device
+) -> PlannerParts:
+    cuts = {
+        network.name: [cut.name for cut in searched]
+        for network, searched in zip(networks, tables.searched, strict=True)
+    }
+    return PlannerParts(
+        problem=problem,
+        networks=networks,
+        host=host,
+        cuts=cuts,
+        codecs=[codec.name for codec in tables.codecs],
+        kept=_kept(results),
+    )
+
+
+def _all_points(
+    opened: Opened,
+    found: Found,
+    evaluate: Callable[[Candidate], Evaluated | None],
+    problem: Problem,
+    results: Results,
+    artifacts: Artifacts | None,
+    objectives: Sequence[str],
+) -> list[Evaluated]:
+    """Points of all candidates of the study, in order; those of other runtimes only where a plan may use them."""
+    points: dict[Candidate, Evaluated | None] = {}
+    foreign: dict[Candidate, FrozenTrial] = {}
+    for trial in opened.trials.judged().values():
+        candidate = candidate_of(trial)
+        if candidate in found.points:
+            points[candidate] = found.points[candidate]
+        elif trial.state.name != "COMPLETE":
+            continue
+        elif is_of(trial, results.runtime):
+            if artifacts is not None:
+                results.offered.update(offered_results(trial, artifacts))
+            points[candidate] = evaluate(candidate)
+        else:
+            foreign[candidate] = trial
+    while foreign:
+        feasible = [point for point in points.values() if point is not None and not violations(point, problem.needs)]
+        own = objective_rows(feasible, objectives).reshape(len(feasible), len(objectives))
+        told = [(trial.values, trial.user_attrs[MISSED]) for trial in foreign.values()]
+        chosen = [list(foreign)[i] for i in worth_measuring(told, own)]
+        if not chosen:
+            break
+        for candidate in chosen:
+            points[candidate] = evaluate(candidate)
+            del foreign[candidate]
+    measured = {**found.points, **{candidate: point for candidate, point in points.items() if point is not None}}
+    return list(measured.values())
+
+
+def _problem_key(problem: Problem, networks: Sequence[Network], objectives: Sequence[str], *, stored: bool) -> str:
+    """The content key of everything that decides which candidates a study asks for and what it is told of them.
+
+    Seconds that were measured now are no part of it: the same command continues its study.
+    """
+    config = problem.config
+    return content_key(
+        "study",
+        networks=[
+            (
+                network.name,
+                network.graph.sha256,
+                network.variant.spec,
+                network.variant.after,
+                network.variant.split.calibration.sha256(),
+                network.variant.split.search.sha256(),
+                network.profile if stored else None,
+            )
+            for network in networks
+        ],
+        task=problem.metric.task,
+        against=problem.metric.against,
+        needs=problem.needs,
+        objectives=tuple(objectives),
+        link=problem.link,
+        server_load=config.server_load,
+        device=HOST if config.device == HOST else networks[0].edge.device,
+        server=HOST if config.server == HOST else networks[0].server.device,
+        search=config.search,
+        code=code_sha256(),
+    )
+
+
+def _kept(results: Results) -> dict[tuple[str, str], bytes]:
+    """Results of this run's tables that workers would have to compute again."""
+    kept = {}
+    for kind, key in dict.fromkeys(results.used):
+        content = None if kind in (*NOT_SHIPPED, "probe") else results.store.get(kind, key)
+        if content is not None:
+            kept[kind, key] = content
+    return kept
+
+
+def _study_text(opened: Opened, total: int, *, joinable: bool) -> str:
+    """What a user should know of the study before it goes on."""
+    join = f"; others join: splitpoint work {opened.name} --storage URL" if joinable else ""
+    if opened.measured:
+        return f"continues {opened.name}: {opened.measured} of {total} candidates were measured{join}"
+    return f"new: {opened.name}{join}"
+
+
+def _text(found: Found, opened: Opened | None, count: int, *, recalled: int, points: int) -> str:
+    others = found.measured - len(found.points) - (opened.measured if opened is not None else 0)
+    parts = [f"{count} candidates"]
+    if opened is not None and others > 0:
+        parts[0] += f", {others} of them by other processes"
+    if recalled:
+        parts.append(f"{recalled} of {points} points known from earlier runs")
+    if found.stopped:
+        parts.append(found.stopped)
+    return "; ".join(parts)
