@@ -15,11 +15,12 @@ from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.limits.preferences import with_preferred
-from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.measurer import Measurer, Measurers
 from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
+from splitpoint.planner.racing.race import Race
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.result import SearchResult
@@ -94,13 +95,21 @@ def plan(
             points += measure_others(others, needs, step)
             step(f"{len(points)} measured")
         with progress.stage("accuracy", config.search.evaluations) as step:
+            race = Race(
+                Measurers(by_variant=measurers),
+                problem.metric,
+                needs,
+                with_preferred(config.objectives, config.prefer),
+                complete=points,
+                estimates={entry.candidate: entry.cost for entries in tables.entries for entry in entries},
+            )
 
             def evaluate(candidate: Candidate) -> Evaluated | None:
-                point = measurers[candidate.variant].evaluate(candidate)
+                point = race.enter(candidate)
                 step("")
                 return point
 
-            found = search(
+            search(
                 tables.options(),
                 evaluate,
                 needs,
@@ -109,10 +118,11 @@ def plan(
                 seed=config.search.seed,
                 evaluations=config.search.evaluations,
             )
-            points = _distinct([*points, *found])
+            race.finish()
+            points = _distinct([*points, *race.complete])
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            known = f"; {recalled} of {len(points)} points known from earlier runs" if recalled else ""
-            step(f"{len(found)} candidates{known}")
+            known = f"; {recalled} points known from earlier runs" if recalled else ""
+            step(f"{race.summary()}{known}")
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
                 points, timed = time_leading_cuts(problem, measurers, points, aim)
