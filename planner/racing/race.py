@@ -8,7 +8,6 @@ holds at every look at once (`planner.racing.sequential`); docs/notes/search.md 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from splitpoint.codecs.contract.protocol import FitError
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.objectives import OBJECTIVES
+from splitpoint.planner.quality.estimates import losses
 from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.racing.sequential import surely_above
@@ -79,6 +79,7 @@ class Race:
         self._blocks = measurements.blocks
         self._looks = len(self._blocks.ends)
         self._first_look = 1 if metric.statistic == "proportion" else self._looks
+        self._metric = metric
         self._labelled, self._smooth = metric.against == "labels", metric.task.name == "classify"
         self._looked_up = [name for name in objectives if name not in QUALITY_OBJECTIVES]
         self._template = complete[0]
@@ -237,14 +238,23 @@ class Race:
         return False
 
     def _surely_lossier(self, point: Evaluated, rival: Evaluated) -> bool:
-        """Whether `point` surely has the larger loss: the relative difference on the same inputs, mean over groups."""
+        """Whether `point` surely has the larger loss: the relative difference on the same inputs, mean over groups.
+
+        The measure from which drops are estimated may not say the contrary.
+        """
+        if self._finer_loss(point, self._inputs(point)) < self._finer_loss(rival, self._inputs(point)):
+            return False
         mine, other = self._by_input(point), self._by_input(rival)
-        values = []
-        for group in self._measured_groups(point):
-            pairs = [(mine[i], other[i]) for i in group]
-            values.append(math.fsum(_relative(a, b) for a, b in pairs) / len(pairs))
+        groups = self._measured_groups(point)
+        values = np.array([np.mean([_relative(mine[i], other[i]) for i in group]) for group in groups])
         total = len(self._blocks.groups)
-        return surely_above(np.array(values), 0.0, total=total, low=-1.0, high=1.0, error=ERROR)
+        return surely_above(values, 0.0, total=total, low=-1.0, high=1.0, error=ERROR)
+
+    def _finer_loss(self, point: Evaluated, inputs: Sequence[int]) -> float:
+        """The mean of the smooth loss (`planner.quality.estimates`) on these inputs, all of them measured."""
+        assert point.outcomes is not None
+        rows = dict(zip(self._inputs(point), point.outcomes.inputs, strict=True))
+        return float(losses([rows[i] for i in inputs], self._metric)[1].mean())
 
     def _measured_groups(self, point: Evaluated) -> Sequence[tuple[int, ...]]:
         return self._blocks.groups[: self._blocks.ends[self._progress[point.candidate] - 1]]
