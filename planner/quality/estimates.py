@@ -27,8 +27,8 @@ LARGEST = 1e3  # relative error: an output that is not finite is no farther off
 def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluated]:
     """`points`, those with outcomes of one set of inputs with the estimate of what they lose.
 
-    A point that was measured on the first inputs of the set alone counts by those. Points without outcomes, and those
-    whose losses are not finite, stay as they are.
+    A point that was measured on some inputs of the set alone counts by those. Points without outcomes, and those whose
+    losses are not finite, stay as they are.
     """
     rows = {i: point.outcomes.inputs for i, point in enumerate(points) if point.outcomes is not None}
     tables = {i: losses(inputs, metric) for i, inputs in rows.items()}
@@ -36,10 +36,12 @@ def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluate
     if not tables:
         return list(points)
     longest = max(tables, key=lambda i: tables[i].shape[1])
-    lost, smooth = (np.full((len(tables), tables[longest].shape[1]), np.nan) for _ in range(2))
-    for row, table in enumerate(tables.values()):
-        lost[row, : table.shape[1]], smooth[row, : table.shape[1]] = table
-    _, groups = np.unique([one.group for one in rows[longest]], return_inverse=True)
+    measured = {i: _indices(points[i]) for i in tables}
+    lost, smooth = (np.full((len(tables), 1 + max(row[-1] for row in measured.values())), np.nan) for _ in range(2))
+    for row, (i, table) in enumerate(tables.items()):
+        lost[row, measured[i]], smooth[row, measured[i]] = table
+    by_input = {k: one.group for i in tables for k, one in zip(measured[i], rows[i], strict=True)}
+    _, groups = np.unique([by_input.get(k, "") for k in range(lost.shape[1])], return_inverse=True)
     found = estimate_drops(lost, smooth, groups=groups, scaled=_margins(rows[longest]) is not None)
     made = list(points)
     for row, i in enumerate(tables):
@@ -55,6 +57,12 @@ def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluate
             points[i], accuracy=msgspec.structs.replace(points[i].accuracy, estimate=estimate)
         )
     return made
+
+
+def _indices(point: Evaluated) -> Sequence[int]:
+    """Which inputs of the set were measured, ascending."""
+    assert point.outcomes is not None
+    return range(len(point.outcomes.inputs)) if point.outcomes.indices is None else point.outcomes.indices
 
 
 def losses(inputs: Sequence[InputOutcome], metric: Metric) -> Floats:

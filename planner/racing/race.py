@@ -19,12 +19,13 @@ from splitpoint.codecs.contract.protocol import FitError
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.objectives import OBJECTIVES
-from splitpoint.planner.quality.estimates import losses
+from splitpoint.planner.quality.estimates import losses, with_estimates
 from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.racing.sequential import surely_above
 from splitpoint.planner.samples.blocks import Blocks
 from splitpoint.planner.search.decide import QUALITY, misses_quality, violations
+from splitpoint.planner.search.pareto import pareto
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome
 
@@ -103,9 +104,7 @@ class Race:
 
     def finish(self, *, enough: Callable[[], bool] = lambda: False, step: Callable[[], None] = lambda: None) -> None:
         """Measure on until every candidate is complete or stopped, or `enough` says so; `step` is told of each."""
-        waiting = [c for c in self.points if self._progress[c] < self._looks and c not in self.stopped]
-        level = {c: float(np.mean(self._losses(self.points[c]))) for c in waiting}
-        for candidate in sorted(waiting, key=lambda c: (level[c], c)):
+        for candidate in self._order([c for c in self.points if self._progress[c] < self._looks]):
             rival = self._rival(self.points[candidate])
             while self._progress[candidate] < self._looks and not enough():
                 why = self._settled(candidate, rival)
@@ -114,6 +113,24 @@ class Race:
                     break
                 self._grow(candidate, self._progress[candidate] + 1)
             step()
+
+    def _order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that seem good enough before the others, front by front; on each the cheaper and so lossier first.
+
+        A complete point is a rival of those after it: cheap ones that lose little stop dear ones that lose less. Of
+        those that lose too much the best comes first: it stops the worse.
+        """
+        if not candidates:
+            return []
+        points = [p for p in with_estimates([*self._complete, *self.points.values()], self._metric)]
+        points = list({p.candidate: p for p in points if p.candidate in set(candidates)}.values())
+        drops = np.array([OBJECTIVES["drop"].read(point) for point in points])
+        ranks = _fronts(np.column_stack([[self._row(point) for point in points], drops]))
+        keys = {}
+        for point, rank, drop in zip(points, ranks.tolist(), drops.tolist(), strict=True):
+            too_lossy = misses_quality(point, self._needs)
+            keys[point.candidate] = (too_lossy, rank, drop if too_lossy else -drop, point.candidate)
+        return sorted(candidates, key=lambda candidate: keys[candidate])
 
     def summary(self) -> str:
         """What was measured and what was not, in words: "120 candidates, 80 of them settled early, ...".
@@ -154,7 +171,7 @@ class Race:
             least = self._missed(candidate, self._from.price(candidate, 0.0))
             if least:
                 return _too_dear(least[0])
-            return self._beyond(candidate, self._from.price(candidate, self._from.payload(candidate)))
+            return self._beyond(candidate, self._exact_cost(candidate))
         except FitError:
             return ""  # as measuring it will find
 
@@ -167,6 +184,9 @@ class Race:
             if point.accuracy.drop <= 0 and (self._row(point) <= row).all() and not violations(point, self._needs):
                 return "a point that loses nothing costs no more"
         return ""
+
+    def _exact_cost(self, candidate: Candidate) -> Cost:
+        return self._from.price(candidate, self._from.payload(candidate))
 
     def _missed(self, candidate: Candidate, cost: Cost) -> list[str]:
         """Names of the limits of cost that are missed."""
@@ -189,11 +209,14 @@ class Race:
         point = self.points[candidate]
         if self._surely_too_lossy(point):
             return "surely loses too much"
+        beyond = self._beyond(candidate, point.cost) and self._beyond(candidate, self._exact_cost(candidate))
+        if beyond:
+            return beyond
         if rival is None or not self._surely_lossier(point, rival):
             return ""
         if misses_quality(rival, self._needs):
             return "surely lossier than a point that loses too much"
-        exact = self._priced(candidate, self._from.price(candidate, self._from.payload(candidate)))
+        exact = self._priced(candidate, self._exact_cost(candidate))
         return "surely lossier than a point that costs no more" if (self._row(rival) <= self._row(exact)).all() else ""
 
     def _rival(self, point: Evaluated) -> Evaluated | None:
@@ -278,6 +301,15 @@ class Race:
         known = np.array([np.inf if row.divergence is None else row.divergence for row in point.outcomes.inputs])
         losses: Floats = np.sqrt(-np.expm1(-np.maximum(known, 0.0)))
         return losses
+
+
+def _fronts(rows: Floats) -> NDArray[np.intp]:
+    """(n,): the number of the front on which each row lies when those before it are taken away."""
+    ranks = np.full(len(rows), -1)
+    while (ranks < 0).any():
+        left = np.flatnonzero(ranks < 0)
+        ranks[left[pareto(rows[left])]] = ranks.max() + 1
+    return ranks
 
 
 def _too_dear(limit: str) -> str:
