@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task
-from splitpoint.planner.limits.objectives import OBJECTIVES as OBJECTIVE_ROWS
 from splitpoint.planner.profiling.host import measure_host
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.drop_curve import estimate_drops, smooth_losses
@@ -45,8 +44,9 @@ from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.racing.race import Race
 from splitpoint.planner.samples.blocks import Blocks, make_blocks
 from splitpoint.planner.samples.dataset import NetworkInputs
-from splitpoint.planner.search.decide import violations
 from splitpoint.planner.search.pareto import hypervolume, pareto
+from splitpoint.planner.search.sampler import search
+from splitpoint.planner.search.table import LEAST_ERROR, PROBE_INPUTS, PROBE_RATES
 from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.files.structs import write_bytes
@@ -61,7 +61,6 @@ SHARES = (0.01, 0.03, 0.1)  # of the exhaustive tail inferences
 SCREENED = 0.7  # of the race's inferences are for first blocks
 LEAST_MEASURED = 0.05  # of the inputs: less is not returned
 MOST_RETURNED = 200
-MOST_ASKS = 4  # for each candidate
 OBJECTIVES = ("latency", "payload", "drop")
 
 Floats = NDArray[np.float64]
@@ -168,10 +167,16 @@ Method = Callable[[Recorded, int, int], NDArray[np.bool_]]  # landscape, tail ru
 
 
 def run_race(recorded: Recorded, tail_runs: int, seed: int) -> NDArray[np.bool_]:
-    """First blocks of what TPE proposes, then the race among them."""
+    """First blocks of the table's fronts and of what TPE proposes, then the race among them, as in a plan."""
     replay, needs, metric = Replay(recorded, _metric(), seed=seed), _needs(recorded), _metric()
-    race = Race(replay, metric, needs, OBJECTIVES, complete=[on_device(recorded, metric)], estimates={})
-    _ask("tpe", recorded, race.enter, seed, lambda: replay.tail_runs >= SCREENED * tail_runs)
+    table, probed = tabulate(recorded, seed=seed)
+    tail_runs -= probed
+    costs = {candidate: replay.price(candidate, 0.0) for candidate in recorded.candidates}
+    late = dataclasses.replace(recorded, device_s=np.inf)  # the landscape is of splits alone: the device is no rival
+    race = Race(replay, metric, needs, OBJECTIVES, complete=[on_device(late, metric)], estimates=costs)
+    count = max(1, int(SCREENED * tail_runs) // len(replay.blocks.block(0)))
+    first = [recorded.candidates[row] for row in _by_fronts(recorded.objectives(table), recorded, count)]
+    _search(recorded, race.enter, seed, evaluations=count, first=first)
     race.finish(enough=lambda: replay.tail_runs >= tail_runs)
     return replay.measured
 
@@ -184,24 +189,34 @@ def run_random(recorded: Recorded, tail_runs: int, seed: int) -> NDArray[np.bool
     return measured
 
 
-def run_sampler(name: str) -> Method:
-    """A sampler of Optuna's, each candidate measured on all inputs."""
+def run_tpe(recorded: Recorded, tail_runs: int, seed: int) -> NDArray[np.bool_]:
+    """What TPE proposes, each candidate measured on all inputs."""
+    replay = Replay(recorded, _metric(), seed=seed)
+    looks = len(replay.blocks.ends)
+    _search(recorded, lambda c: replay.measure(c, looks), seed, evaluations=tail_runs // replay.blocks.inputs, first=[])
+    return replay.measured
 
-    def run(recorded: Recorded, tail_runs: int, seed: int) -> NDArray[np.bool_]:
-        replay = Replay(recorded, _metric(), seed=seed)
-        everything = len(replay.blocks.ends)
-        measure = lambda candidate: replay.measure(candidate, everything)  # noqa: E731
-        _ask(name, recorded, measure, seed, lambda: replay.tail_runs + replay.blocks.inputs > tail_runs)
-        return replay.measured
 
-    return run
+def tabulate(recorded: Recorded, *, seed: int) -> tuple[Floats, int]:
+    """(C,) the divergence that a few inputs show at two rates of each codec, interpolated; and the tail runs it took.
+
+    As `planner.search.table` does it, which looks at calibration inputs.
+    """
+    inputs = np.random.default_rng(seed).choice(recorded.right.shape[1], PROBE_INPUTS, replace=False)
+    look = np.log(np.maximum(recorded.divergence[:, inputs].mean(axis=1), LEAST_ERROR))
+    table, runs = np.empty(len(look)), 0
+    for rows in _units(recorded).values():
+        at = sorted({round(share * (len(rows) - 1)) for share in PROBE_RATES})
+        slope = (look[rows[at[-1]]] - look[rows[at[0]]]) / max(1, at[-1] - at[0])
+        table[rows] = look[rows[at[0]]] + slope * (np.arange(len(rows)) - at[0])
+        runs += len(at) * PROBE_INPUTS
+    return table, runs
 
 
 METHODS: Mapping[str, Method] = {
     "race": run_race,
     "random": run_random,
-    "nsga2": run_sampler("nsga2"),
-    "tpe": run_sampler("tpe"),
+    "tpe": run_tpe,
 }
 
 
@@ -325,47 +340,38 @@ def _computing_seconds(landscape: Landscape, work: Path) -> dict[str, Floats]:
     return seconds
 
 
-def _ask(
-    sampler: str,
+def _by_fronts(rows: Floats, recorded: Recorded, count: int) -> list[int]:
+    """Numbers of the first `count` candidates, front by front of `rows` (C, 3); those beyond a limit of cost last."""
+    beyond = (recorded.objectives(np.zeros(len(rows))) > recorded.reference).any(axis=1)
+    chosen, left = list[int](), np.flatnonzero(~beyond)
+    while len(left) and len(chosen) < count:
+        front = pareto(rows[left])
+        chosen += left[front].tolist()
+        left = left[~front]
+    return chosen[:count]
+
+
+def _units(recorded: Recorded) -> dict[tuple[str, str], list[int]]:
+    """Numbers of the candidates of each cut and codec, in ascending rate."""
+    units: dict[tuple[str, str], list[int]] = {}
+    for row, candidate in enumerate(recorded.candidates):
+        units.setdefault((candidate.cut, candidate.codec), []).append(row)
+    return units
+
+
+def _search(
     recorded: Recorded,
     measure: Callable[[Candidate], Evaluated | None],
     seed: int,
-    enough: Callable[[], bool],
+    *,
+    evaluations: int,
+    first: Sequence[Candidate],
 ) -> None:
-    """Measure what a sampler of Optuna's proposes over cut, codec and rate, each candidate once, until `enough`."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = {
-        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True),
-        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed),
-    }
-    study = optuna.create_study(sampler=made[sampler](), directions=["minimize"] * len(OBJECTIVES))
-    cuts, codecs = (list(dict.fromkeys(getattr(c, name) for c in recorded.candidates)) for name in ("cut", "codec"))
-    places: dict[tuple[str, str], list[Candidate]] = {}
-    for candidate in recorded.candidates:
-        places.setdefault((candidate.cut, candidate.codec), []).append(candidate)
-    needs, told = _needs(recorded), dict[Candidate, Evaluated | None]()
-    asks = 0
-    while not enough() and len(told) < len(recorded.candidates) and asks < MOST_ASKS * len(recorded.candidates):
-        asks += 1
-        trial = study.ask()
-        cut, codec = trial.suggest_int("cut", 0, len(cuts) - 1), trial.suggest_categorical("codec", codecs)
-        rate, rates = trial.suggest_float("rate", 0.0, 1.0), places.get((cuts[cut], codec), [])
-        if not rates:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
-        candidate = rates[min(len(rates) - 1, int(rate * len(rates)))]
-        if candidate not in told:
-            told[candidate] = measure(candidate)
-        point = told[candidate]
-        if point is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
-        missed = {violation.name: violation.excess for violation in violations(point, needs)}
-        for bound in needs.bounds:
-            trial.set_constraint(bound.limit, missed.get(bound.limit, 0.0))
-        study.tell(trial, [OBJECTIVE_ROWS[name].read(point) for name in OBJECTIVES])
+    """A plan's search over the cuts, codecs and rates of the landscape."""
+    units = _units(recorded)
+    cuts, codecs = (list(dict.fromkeys(unit[i] for unit in units)) for i in (0, 1))
+    options = [[[recorded.candidates[row] for row in units.get((cut, codec), [])] for codec in codecs] for cut in cuts]
+    search(options, measure, _needs(recorded), OBJECTIVES, first=first, seed=seed, evaluations=evaluations)
 
 
 def _metric() -> Metric:

@@ -45,7 +45,7 @@ ORDER = {
             "setup",
             "networks",
         ),
-        *("profiling", "measuring", "search", "plandir", "output", "flow"),
+        *("profiling", "measuring", "search", "racing", "plandir", "output", "flow"),
     ),
 }
 HOMES = {  # a library with one home: a file, or a folder when it ends in "/"

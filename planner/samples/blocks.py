@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Hashable, Sequence
 
@@ -53,6 +54,6 @@ def make_blocks(groups: Sequence[Hashable], *, seed: int) -> Blocks:
     order = [tuple(member) for member in members.values()]
     random.Random(seed).shuffle(order)
     inputs = list(itertools.accumulate(map(len, order)))
-    ends = sorted({max(1, round(share * len(order))) for share in SHARES})
+    ends = sorted({math.ceil(round(share * len(order), 6)) for share in SHARES})  # 0.07 * 100 is above 7
     large = tuple(end for end in ends if inputs[end - 1] >= LEAST_INPUTS)
     return Blocks(groups=tuple(order), ends=large or (len(order),))
