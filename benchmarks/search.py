@@ -30,7 +30,7 @@ from splitpoint.codecs.npz import npz_bytes
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cost.message import Channel, send
-from splitpoint.planner.cost.price import Party, cost_of_split, op_work, predict_s, work_of
+from splitpoint.planner.cost.price import Party, cost_of_split, op_work, work_of
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
@@ -51,6 +51,7 @@ from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.files.structs import write_bytes
 from splitpoint.profiles.library.catalog import load_device, load_link, load_server
+from splitpoint.profiles.machine.device import predict_s
 from splitpoint.profiles.machine.machine import this_machine
 
 __all__ = ["METHODS", "OBJECTIVES", "Recorded", "Replay", "on_device", "score"]
@@ -128,7 +129,7 @@ class Replay:
         self.measured[row, inputs] = True
         outcomes = Outcomes(
             subset="search",
-            indices=None if len(inputs) == self.measured.shape[1] else tuple(inputs),
+            indices=None if len(inputs) == self.blocks.inputs else tuple(inputs),
             inputs=tuple(self._outcome(row, i) for i in inputs),
             payload_bytes=(round(everything.payload_bytes[row]),) * len(inputs),
         )
@@ -184,8 +185,8 @@ def run_race(recorded: Recorded, tail_runs: int, seed: int) -> NDArray[np.bool_]
 def run_random(recorded: Recorded, tail_runs: int, seed: int) -> NDArray[np.bool_]:
     """Candidates drawn at random, each measured on all inputs."""
     measured = np.zeros(recorded.right.shape, bool)
-    count = tail_runs // measured.shape[1]
-    measured[np.random.default_rng(seed).permutation(len(measured))[:count]] = True
+    count = tail_runs // len(recorded.right_unsplit)
+    measured[np.random.default_rng(seed).permutation(len(recorded.candidates))[:count]] = True
     return measured
 
 
@@ -267,7 +268,10 @@ def load(work: Path, candidates_s: Mapping[str, Floats], device_s: float, most_b
         unsplit = dict(stored)
     units = [(path.stem, dict(np.load(path))) for path in sorted(work.glob("[0-9]*.npz"))]
     units = [(stem, unit) for stem, unit in units if len(unit["rates"]) and stem in candidates_s]
-    join = lambda key: np.concatenate([unit[key] for _, unit in units])  # noqa: E731
+
+    def join(key: str) -> NDArray[Any]:
+        return np.concatenate([unit[key] for _, unit in units])
+
     margins = "truth_margin" in unsplit and all("truth_margin" in unit for _, unit in units)
     payload = np.concatenate([unit["payload_bytes"].mean(axis=1) for _, unit in units])
     channel = Channel(link=load_link(LINK))

@@ -120,7 +120,8 @@ def plan(
                 evaluations=config.search.evaluations,
             )
             race.finish()
-            points = with_estimates(_distinct([*points, *race.complete]), problem.metric)
+            points = with_estimates(_distinct([*points, *race.points.values()]), problem.metric)
+            points = [point for point in points if point.candidate not in race.stopped]
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
             known = f"; {recalled} points known from earlier runs" if recalled else ""
             step(f"{race.summary()}{known}")

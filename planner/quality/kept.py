@@ -55,6 +55,7 @@ class KeptOutcomes:
     ) -> tuple[int, ...]:
         """Bytes of the candidate's payload of every input of the set; what `run` raises is raised."""
         key = content_key("sizes", of=self._key(runs, cut_of, candidate, None))
+        sizes: tuple[int, ...]
         sizes, _ = self.results.get("sizes", key, run, encode=msgspec.msgpack.encode, decode=_decode_sizes)
         return sizes
 
