@@ -19,7 +19,6 @@ from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
-from splitpoint.planner.quality.estimates import with_estimates
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.result import SearchResult
@@ -109,7 +108,6 @@ def plan(
             results=results,
             progress=progress,
         )
-        points = with_estimates(points, problem.metric)
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
                 points, timed = time_leading_cuts(problem, measurers, points, aim)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from types import TracebackType
 
 import msgspec
+import numpy as np
 
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.codecs.store import save_coders
@@ -12,10 +15,12 @@ from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.coding.kept import KeptFits
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cost.price import CodingWork, work_of
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.measuring.pricing import Pricer, host_times
 from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.quality.kept import KeptOutcomes
+from splitpoint.planner.samples.blocks import Blocks, make_blocks
 from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.setup.trust import code_of_task
@@ -24,7 +29,7 @@ from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.machine.device import Device
 
-__all__ = ["Measurer"]
+__all__ = ["Measurer", "Measurers"]
 
 
 def __dir__() -> list[str]:
@@ -88,6 +93,7 @@ class Measurer:
             reference=None if given is None else given.evaluator.whole,
             shown=problem.needs.confident,
             kept=outcomes,
+            blocks=make_blocks([sample.group for sample in split.search.samples], seed=problem.config.search.seed),
         )
         times = host_times(network, threads=problem.threads)
         self.pricer = Pricer(problem, network, host=host, work_of=self._work_of, times=times)
@@ -100,9 +106,12 @@ class Measurer:
     ) -> None:
         self.runs.close()
 
-    def evaluate(self, candidate: Candidate) -> Evaluated | None:
-        """Quality and cost of one candidate; None when its codec cannot be fitted to this cut."""
-        measured = self.evaluator.measure(candidate)
+    def evaluate(self, candidate: Candidate, blocks: int | None = None) -> Evaluated | None:
+        """Quality and cost of one candidate; None when its codec cannot be fitted to this cut.
+
+        It is measured on the first `blocks` blocks of the search set; None: on all of it.
+        """
+        measured = self.evaluator.measure(candidate, blocks)
         if measured is None:
             return None
         cut = self.network.cut(candidate.cut) if candidate.placement == "split" else None
@@ -127,3 +136,27 @@ class Measurer:
     def _work_of(self, candidate: Candidate) -> CodingWork:
         fitted = self.fitted(candidate)
         return work_of(fitted, table_bytes=len(save_coders([codec.coder for codec in fitted])))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Measurers:
+    """The measurers of all networks: each candidate goes to that of its own."""
+
+    by_variant: Mapping[str, Measurer]
+
+    @property
+    def blocks(self) -> Blocks:
+        """Of the search set, which holds the same inputs for every network."""
+        return next(iter(self.by_variant.values())).evaluator.blocks
+
+    def measure(self, candidate: Candidate, blocks: int) -> Evaluated | None:
+        """The candidate on the first `blocks` blocks; None when it cannot be fitted."""
+        return self.by_variant[candidate.variant].evaluate(candidate, blocks)
+
+    def payload(self, candidate: Candidate) -> float:
+        """Mean bytes of its payloads over the whole search set; raises `FitError`."""
+        return float(np.mean(self.by_variant[candidate.variant].evaluator.sizes(candidate)))
+
+    def price(self, candidate: Candidate, payload_bytes: float) -> Cost:
+        """Its cost with this mean payload; raises `FitError`."""
+        return self.by_variant[candidate.variant].pricer.price(candidate, payload_bytes)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from splitpoint.planner.deploy.accuracy import Estimate
-from splitpoint.planner.quality.drop_curve import Floats, estimate_drops, smooth_losses
+from splitpoint.planner.quality.drop_curve import estimate_drops, smooth_losses
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome
@@ -20,6 +21,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Floats = NDArray[np.float64]
 QUANTILE = 1.96  # half a 95 % interval over its standard error
 FARTHEST = 1e3  # relative error, or nat: an output that is not finite is no farther off
 
@@ -27,19 +29,20 @@ FARTHEST = 1e3  # relative error, or nat: an output that is not finite is no far
 def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluated]:
     """`points`, those with outcomes of one set of inputs with the estimate of what they lose.
 
-    A point that was measured on the first inputs of the set alone counts by those. Points without outcomes, and those
-    whose losses are not finite, stay as they are.
+    A point that was measured on some inputs of the set alone counts by those. Points without outcomes, and those whose
+    losses are not finite, stay as they are.
     """
     rows = {i: point.outcomes.inputs for i, point in enumerate(points) if point.outcomes is not None}
     tables = {i: losses(inputs, metric) for i, inputs in rows.items()}
     tables = {i: table for i, table in tables.items() if np.isfinite(table).all()}
     if not tables:
         return list(points)
-    longest = max(tables, key=lambda i: tables[i].shape[1])
-    measured = np.full((3, len(tables), tables[longest].shape[1]), np.nan)
-    for row, table in enumerate(tables.values()):
-        measured[:, row, : table.shape[1]] = table
-    _, groups = np.unique([one.group for one in rows[longest]], return_inverse=True)
+    indices = {i: _indices(points[i]) for i in tables}
+    measured = np.full((3, len(tables), 1 + max(row[-1] for row in indices.values())), np.nan)
+    for row, (i, table) in enumerate(tables.items()):
+        measured[:, row, indices[i]] = table
+    by_input = {k: one.group for i in tables for k, one in zip(indices[i], rows[i], strict=True)}
+    _, groups = np.unique([by_input.get(k, "") for k in range(measured.shape[2])], return_inverse=True)
     found = estimate_drops(*measured, groups=groups)
     made = list(points)
     for row, i in enumerate(tables):
@@ -55,6 +58,12 @@ def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluate
             points[i], accuracy=msgspec.structs.replace(points[i].accuracy, estimate=estimate)
         )
     return made
+
+
+def _indices(point: Evaluated) -> Sequence[int]:
+    """Which inputs of the set were measured, ascending."""
+    assert point.outcomes is not None
+    return range(len(point.outcomes.inputs)) if point.outcomes.indices is None else point.outcomes.indices
 
 
 def losses(inputs: Sequence[InputOutcome], metric: Metric) -> Floats:

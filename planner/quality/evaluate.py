@@ -17,6 +17,7 @@ from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.kept import KeptOutcomes
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.observe import observe, relative_error
+from splitpoint.planner.samples.blocks import Blocks, one_block
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.values.candidate import Candidate, Evaluated, Measured
 from splitpoint.planner.values.cut import Cut
@@ -52,14 +53,16 @@ class Evaluator:
         reference: Reference | None = None,
         shown: bool = False,
         kept: KeptOutcomes | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
         """`cut_of` gives the cut of a name that a candidate has.
 
         `output_names` are those of the given network, which the metric knows; another network's outputs are the same
         by position. `reference` gives the outputs of the given network for the same inputs; None: this is that one.
         `shown`: every figure needs its interval (`planner.quality.accuracy.judge`). Outcomes are looked up in `kept`
-        and kept there.
+        and kept there. They are measured in `blocks`; None: all inputs at once.
         """
+        self.blocks = blocks or one_block(len(dataset))
         self._runs, self._dataset, self._cut_of = runs, dataset, cut_of
         self._given_metric, self._names = metric, tuple(output_names)
         self._shown, self._kept = shown, kept
@@ -70,31 +73,55 @@ class Evaluator:
         self._measured: set[Candidate] = set()  # by this run
         self.recalled: set[Candidate] = set()  # whose outcomes were kept by an earlier run
 
-    def measure(self, candidate: Candidate) -> Measured | None:
-        """The measured candidate; None when its codec cannot be fitted to this cut."""
+    def measure(self, candidate: Candidate, blocks: int | None = None) -> Measured | None:
+        """The candidate measured on the first `blocks` blocks; None: on all. None when it cannot be fitted."""
         try:
-            if self._kept is None:
-                outcomes = self._run(candidate)
-            else:
-                outcomes, recalled = self._kept.get(self._runs, self._cut_of, candidate, lambda: self._run(candidate))
-                if recalled and candidate not in self._measured:
-                    self.recalled.add(candidate)
+            outcomes = self._outcomes(candidate, len(self.blocks.ends) if blocks is None else blocks)
         except FitError:
             return None
         accuracy = judge(outcomes, self._metric, output_names=self._names, shown=self._shown)
         return Measured(candidate=candidate, label=_label(candidate), outcomes=outcomes, accuracy=accuracy)
 
-    def _run(self, candidate: Candidate) -> Outcomes:
-        """What becomes of every input; raises `FitError`."""
+    def sizes(self, candidate: Candidate) -> tuple[int, ...]:
+        """Bytes of the payload of every input of the set, (N,); raises `FitError`. Nothing is decoded."""
+        if self._kept is None:
+            return self._encode(candidate)
+        return self._kept.sizes(self._runs, self._cut_of, candidate, lambda: self._encode(candidate))
+
+    def _outcomes(self, candidate: Candidate, blocks: int) -> Outcomes:
+        """What becomes of the inputs of the first `blocks` blocks; raises `FitError`."""
+        parts: list[tuple[Outcomes, bool]] = []
+        for number in range(blocks):
+            inputs = self.blocks.block(number)
+            run = functools.partial(self._run, candidate, inputs)
+            parts.append(
+                (run(), False)
+                if self._kept is None
+                else self._kept.get(self._runs, self._cut_of, candidate, inputs, run)
+            )
+        if all(recalled for _, recalled in parts) and candidate not in self._measured:
+            self.recalled.add(candidate)
+        return _join([outcomes for outcomes, _ in parts], total=len(self._dataset))
+
+    def _run(self, candidate: Candidate, inputs: Sequence[int]) -> Outcomes:
+        """What becomes of these inputs; raises `FitError`."""
         self._measured.add(candidate)
+        self.recalled.discard(candidate)
         if candidate.placement == "device":
-            rows = self._runs.map(lambda i: self._observe(i, self.whole(i)), range(len(self._dataset)))
+            rows = self._runs.map(lambda i: self._observe(i, self.whole(i)), inputs)
             sizes = [0] * len(rows)
         elif candidate.placement == "server":
-            rows, sizes = self._pictures(candidate)
+            rows, sizes = self._pictures(candidate, inputs)
         else:
-            rows, sizes = self._split(candidate)
-        return Outcomes(subset=self._subset, inputs=tuple(rows), payload_bytes=tuple(sizes))
+            rows, sizes = self._split(candidate, inputs)
+        return Outcomes(subset=self._subset, indices=tuple(inputs), inputs=tuple(rows), payload_bytes=tuple(sizes))
+
+    def _encode(self, candidate: Candidate) -> tuple[int, ...]:
+        runs, cut = self._runs, self._cut_of(candidate.cut)
+        fitted = runs.fit(cut, candidate.codec, candidate.rate)
+        rows = range(len(self._dataset))
+        sizes = runs.map(lambda i: len(runs.encode(cut, fitted, runs.activation(cut, self._subset, i))), rows)
+        return tuple(sizes)
 
     def show(self, point: Evaluated) -> Evaluated:
         """`point` with its other figures as they are shown (`planner.quality.metrics.protocol.Metric.report`)."""
@@ -132,7 +159,7 @@ class Evaluator:
     def _named(self, outputs: Sequence[Array]) -> dict[str, Array]:
         return dict(zip(self._names, outputs, strict=True))
 
-    def _split(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
+    def _split(self, candidate: Candidate, inputs: Sequence[int]) -> tuple[list[InputOutcome], list[int]]:
         runs, cut = self._runs, self._cut_of(candidate.cut)
         fitted = runs.fit(cut, candidate.codec, candidate.rate)
 
@@ -144,13 +171,13 @@ class Evaluator:
             outcome = runs.cache.get(key, lambda: self._observe(index, runs.tail(cut, coded.tensors)), _outcome_bytes)
             return outcome, len(coded.payload), seen
 
-        sent = runs.map(send, range(len(self._dataset)))
+        sent = runs.map(send, inputs)
         reused = sum(seen for _, _, seen in sent)
         self.tail_runs += len(sent) - reused
         self.tail_reused += reused
         return [outcome for outcome, _, _ in sent], [size for _, size, _ in sent]
 
-    def _pictures(self, candidate: Candidate) -> tuple[list[InputOutcome], list[int]]:
+    def _pictures(self, candidate: Candidate, inputs: Sequence[int]) -> tuple[list[InputOutcome], list[int]]:
         codec, spec = PICTURES[candidate.codec], self._dataset.spec
         frame = Frame(codec_id=CODEC_IDS[candidate.codec], rates=(candidate.rate,), plan_hash=PLACEHOLDER_HASH)
 
@@ -164,9 +191,21 @@ class Evaluator:
             outputs = self._runs.whole(preprocess(codec.decode(received, spec.height_width), spec))
             return self._observe(index, outputs), len(payload)
 
-        sent = self._runs.map(send, range(len(self._dataset)))
+        sent = self._runs.map(send, inputs)
         self.tail_runs += len(sent)
         return [outcome for outcome, _ in sent], [size for _, size in sent]
+
+
+def _join(parts: Sequence[Outcomes], *, total: int) -> Outcomes:
+    """Disjoint parts of a set of `total` inputs as one, in the order of the set."""
+    rows = [row for part in parts for row in zip(part.indices or (), part.inputs, part.payload_bytes, strict=True)]
+    rows.sort(key=lambda row: row[0])
+    return Outcomes(
+        subset=parts[0].subset,
+        indices=None if len(rows) == total else tuple(index for index, _, _ in rows),
+        inputs=tuple(row for _, row, _ in rows),
+        payload_bytes=tuple(size for _, _, size in rows),
+    )
 
 
 def _label(candidate: Candidate) -> str:

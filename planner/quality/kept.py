@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.cut import Cut
-from splitpoint.planner.values.keys import outcomes_key, picture_key
+from splitpoint.planner.values.keys import content_key, outcomes_key, picture_key
 from splitpoint.planner.values.outcomes import Outcomes
 from splitpoint.profiles.network.inputs import InputSpec
 
@@ -39,14 +39,29 @@ class KeptOutcomes:
     against: Literal["labels", "unsplit"]
 
     def get(
-        self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate, run: Callable[[], Outcomes]
+        self,
+        runs: NetworkRuns,
+        cut_of: Callable[[str], Cut],
+        candidate: Candidate,
+        inputs: Sequence[int],
+        run: Callable[[], Outcomes],
     ) -> tuple[Outcomes, bool]:
-        """The candidate's outcomes, and whether they were kept; what `run` raises is raised."""
-        return self.results.get(
-            "outcomes", self._key(runs, cut_of, candidate), run, encode=msgspec.msgpack.encode, decode=_decode
-        )
+        """The candidate's outcomes of `inputs`, and whether they were kept; what `run` raises is raised."""
+        key = self._key(runs, cut_of, candidate, inputs)
+        return self.results.get("outcomes", key, run, encode=msgspec.msgpack.encode, decode=_decode)
 
-    def _key(self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate) -> str:
+    def sizes(
+        self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate, run: Callable[[], tuple[int, ...]]
+    ) -> tuple[int, ...]:
+        """Bytes of the candidate's payload of every input of the set; what `run` raises is raised."""
+        key = content_key("sizes", of=self._key(runs, cut_of, candidate, None))
+        sizes: tuple[int, ...]
+        sizes, _ = self.results.get("sizes", key, run, encode=msgspec.msgpack.encode, decode=_decode_sizes)
+        return sizes
+
+    def _key(
+        self, runs: NetworkRuns, cut_of: Callable[[str], Cut], candidate: Candidate, inputs: Sequence[int] | None
+    ) -> str:
         coding, rate, runtime = None, None, self.results.runtime
         if candidate.placement == "server":
             rate = candidate.rate
@@ -62,6 +77,7 @@ class KeptOutcomes:
             input_block=self.input_block,
             data_sha256=self.data_sha256,
             subset=self.subset,
+            inputs=inputs,
             task=self.task,
             against=self.against,
             metric_sha256="",  # no code of the user's: `planner.measuring.measurer` sees to it
@@ -71,3 +87,7 @@ class KeptOutcomes:
 
 def _decode(content: bytes) -> Outcomes:
     return msgspec.msgpack.decode(content, type=Outcomes)
+
+
+def _decode_sizes(content: bytes) -> tuple[int, ...]:
+    return msgspec.msgpack.decode(content, type=tuple[int, ...])

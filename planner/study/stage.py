@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from splitpoint.planner.limits.preferences import with_preferred
-from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.measurer import Measurer, Measurers
 from splitpoint.planner.measuring.network import Network
+from splitpoint.planner.quality.estimates import with_estimates
+from splitpoint.planner.racing.race import Race
 from splitpoint.planner.search.decide import objective_rows, violations
 from splitpoint.planner.search.tables import Tables
 from splitpoint.planner.setup.loading import Problem
@@ -81,7 +83,9 @@ def measure_table(
     results: Results | None,
     progress: Progress,
 ) -> list[Evaluated]:
-    """`points` (baselines) and the measured points of the tables' candidates, each candidate once.
+    """`points` (baselines) and the points of the tables' candidates that were measured on the whole search set.
+
+    Each candidate is there once, with the estimate of what it loses.
 
     Without a `place` the study is in memory. So it is without `results`, since nothing is then known of earlier runs,
     and where code of the user's judges and nobody asked for a storage, since what it said may have changed. `stored`:
@@ -111,11 +115,19 @@ def measure_table(
                 total = tables.size if config.search.sampler == "exhaustive" else min(budget, tables.size)
                 step(_study_text(opened, total, joinable=artifacts is not None))
         sharing = Sharing(results, artifacts)
+        race = Race(
+            Measurers(by_variant=measurers),
+            problem.metric,
+            needs,
+            objectives,
+            complete=points,
+            estimates={entry.candidate: entry.cost for entries in tables.entries for entry in entries},
+        )
         with progress.stage("accuracy", budget) as step:
 
             def evaluate(candidate: Candidate) -> Evaluated | None:
                 sharing.begin()
-                return measurers[candidate.variant].evaluate(candidate)
+                return race.enter(candidate)
 
             found = search(
                 space,
@@ -127,13 +139,14 @@ def measure_table(
                 describe=sharing,
                 progress=_Count(step, 0 if opened is None else opened.measured),
             )
-            of_tables = list(found.points.values())
             if opened is not None and results is not None:
-                of_tables = _all_points(opened, found, evaluate, problem, results, artifacts, objectives)
-            distinct = list({point.candidate: point for point in (*points, *of_tables)}.values())
+                _measure_all(opened, found, evaluate, problem, results, artifacts, objectives)
+            race.finish()
+            made = {point.candidate: point for point in (*points, *race.points.values())}
+            estimated = with_estimates(list(made.values()), problem.metric)
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            step(_text(found, opened, len(of_tables), recalled=recalled, points=len(distinct)))
-    return distinct
+            step(_text(found, opened, race.summary(), recalled=recalled, points=len(made)))
+    return [point for point in estimated if point.candidate not in race.stopped]
 
 
 @contextlib.contextmanager
@@ -180,7 +193,7 @@ def _parts(
     )
 
 
-def _all_points(
+def _measure_all(
     opened: Opened,
     found: Found,
     evaluate: Callable[[Candidate], Evaluated | None],
@@ -188,8 +201,11 @@ def _all_points(
     results: Results,
     artifacts: Artifacts | None,
     objectives: Sequence[str],
-) -> list[Evaluated]:
-    """Points of all candidates of the study, in order; those of other runtimes only where a plan may use them."""
+) -> None:
+    """Every candidate of the study that was not measured by this run, in order.
+
+    Those that were measured under another runtime only where a plan may use them.
+    """
     points: dict[Candidate, Evaluated | None] = {}
     foreign: dict[Candidate, FrozenTrial] = {}
     for trial in opened.trials.judged().values():
@@ -214,8 +230,6 @@ def _all_points(
         for candidate in chosen:
             points[candidate] = evaluate(candidate)
             del foreign[candidate]
-    measured = {**found.points, **{candidate: point for candidate, point in points.items() if point is not None}}
-    return list(measured.values())
 
 
 def _problem_key(problem: Problem, networks: Sequence[Network], objectives: Sequence[str], *, stored: bool) -> str:
@@ -269,9 +283,9 @@ def _study_text(opened: Opened, total: int, *, joinable: bool) -> str:
     return f"new: {opened.name}{join}"
 
 
-def _text(found: Found, opened: Opened | None, count: int, *, recalled: int, points: int) -> str:
+def _text(found: Found, opened: Opened | None, race: str, *, recalled: int, points: int) -> str:
     others = found.measured - len(found.points) - (opened.measured if opened is not None else 0)
-    parts = [f"{count} candidates"]
+    parts = [race]
     if opened is not None and others > 0:
         parts[0] += f", {others} of them by other processes"
     if recalled:

@@ -172,12 +172,13 @@ def outcomes_key(
     input_block: InputSpec,
     data_sha256: str,
     subset: Literal["search", "report"],
+    inputs: Sequence[int] | None = None,
     task: Task,
     against: Literal["labels", "unsplit"],
     metric_sha256: str,
     runtime: Runtime,
 ) -> str:
-    """Key of what became of every input of a set, and of the accuracy that follows.
+    """Key of what became of the `inputs` of a set (their indices; None: all), and of the accuracy that follows.
 
     `coding` is a `fitted_key` or a `picture_key`, None where nothing is sent; `rate` is which of a fit's rates is used.
     `reference_sha256` is the given network's, whose answers agreement and drop are measured from. `data_sha256` covers
@@ -192,6 +193,7 @@ def outcomes_key(
         input_block=input_block,
         data_sha256=data_sha256,
         subset=subset,
+        inputs=None if inputs is None else tuple(inputs),
         task=task,
         against=against,
         metric_sha256=metric_sha256,

@@ -40,8 +40,9 @@ class InputOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Outcomes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One set of inputs through a candidate, in the order of the set."""
+    """One set of inputs, or some of it, through a candidate, in the order of the set."""
 
     subset: Literal["search", "report"]
+    indices: tuple[int, ...] | None = None  # which inputs of the set, ascending; None: all of them
     inputs: tuple[InputOutcome, ...]
     payload_bytes: tuple[int, ...]  # of each input's container; 0 where nothing is sent

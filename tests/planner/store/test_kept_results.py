@@ -91,7 +91,7 @@ def test_fresh_measures_everything_again(config: PlanConfig, fixed_home: Path, t
 def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
     first = run(config, fixed_home, Store(tmp_path))
     entries = list(Store(tmp_path).entries())
-    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities", "probe"}
+    assert {entry.kind for entry in entries} == {"outcomes", "sizes", "fitted-codec", "sensitivities", "probe"}
     for number, entry in enumerate(entries):
         path = tmp_path / entry.kind / entry.key[:2] / entry.key
         path.write_bytes(path.read_bytes()[: -1 - number % 5] if number % 2 else b"")
@@ -111,10 +111,10 @@ def test_a_killed_run_loses_the_work_in_flight_only(config: PlanConfig, fixed_ho
         "from splitpoint.planner.setup.loading import load_problem\n"
         "from splitpoint.planner.store.store import Store\n"
         "home, folder = Path(sys.argv[1]), Path(sys.argv[2]); honest, left = Evaluator._run, [5]\n"
-        "def run(self, candidate):\n"
+        "def run(self, candidate, inputs):\n"
         "    left[0] -= 1\n"
         "    if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return honest(self, candidate)\n"
+        "    return honest(self, candidate, inputs)\n"
         "Evaluator._run = run\n"
         "config = msgspec.structs.replace(read_config(home / 'labelled.yaml'), device=str(home / 'slow.yaml'),\n"
         "    search=SearchConfig(evaluations=10, codecs=('raw', 'fast', 'kltq-ctx'), max_cuts=2))\n"
