@@ -45,7 +45,7 @@ ORDER = {
             "setup",
             "networks",
         ),
-        *("profiling", "measuring", "search", "plandir", "output", "flow"),
+        *("profiling", "measuring", "search", "answers", "plandir", "output", "flow"),
     ),
 }
 HOMES: Mapping[str, str | tuple[str, ...]] = {  # a library with one home: a file, or a folder when it ends in "/"

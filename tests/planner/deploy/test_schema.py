@@ -93,7 +93,7 @@ def test_a_plan_that_contradicts_itself_is_refused(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1, 2]", "null", "format: '4.0'", "- a\n b: 1", "\x00", "format: " + "9" * 5000, "{" * 5000, "a: &a 1"],
+    ["", "[1, 2]", "null", "format: '4.1'", "- a\n b: 1", "\x00", "format: " + "9" * 5000, "{" * 5000, "a: &a 1"],
 )
 def test_what_is_no_plan_is_refused(fixed_copy: Path, text: str) -> None:
     (fixed_copy / "plan.yaml").write_text(text)
