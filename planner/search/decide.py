@@ -120,9 +120,8 @@ def recommend(
     feasible = [point for point in points if not violations(point, needs)]
     if not feasible:
         return None
-    objectives = with_preferred(objectives, aim.prefer)
     front: Sequence[Evaluated] = ()
-    if PREFERENCES[aim.prefer].read is None:  # the knee is one of a front
+    if PREFERENCES[aim.prefer].read is None:  # the knee is one of a front, and adds no objective to it
         front = [p for p, keep in zip(feasible, pareto(objective_rows(feasible, objectives)), strict=True) if keep]
     return choose(feasible, quantity(aim.prefer, front, objectives), aim.errors)
 
