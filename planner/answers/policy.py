@@ -1,9 +1,8 @@
 """Which point answers at which link: stretches of rates or of SNRs without a gap, and where one takes over.
 
 A border lies between two values that were decided, at most `RATE_STEP` (of the rate) or `SNR_STEP_DB` apart; the value
-at a border belongs to the stretch above it. Between the values of a grid the answer is looked for wherever the answer
-or the best point of any kind differs at the two ends; an answer that comes and goes between two neighbours of the grid
-(15 % of the rate) that agree in both is not seen.
+at a border belongs to the stretch above it. Borders are looked for between neighbours of a grid that have different
+answers: one that comes and goes between two neighbours (15 % of the rate or 1 dB apart) with equal ones is not seen.
 """
 
 from __future__ import annotations
@@ -18,9 +17,7 @@ import numpy as np
 
 from splitpoint.planner.answers.question import Question
 from splitpoint.planner.choice.answer import point_text
-from splitpoint.planner.choice.choose import best_of_kinds
 from splitpoint.planner.deploy.schema import PolicyRow
-from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.link.adjust import at_rate, at_snr
@@ -39,7 +36,6 @@ GRID_A_DECADE = 16  # rates that are decided before borders are looked for
 GRID_A_DECIBEL = 1
 RATE_STEP = 1e-4  # relative
 SNR_STEP_DB = 1e-3
-COARSE = 64  # times the step, below which a change of the best points alone is not followed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,11 +99,10 @@ def stretches_of_snr(question: Question, low: float, high: float) -> list[Stretc
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Look:
-    """What is decided at one place: the answer, and the best feasible point of every kind."""
+    """What is decided at one place."""
 
     x: float
     point: Evaluated | None
-    best: tuple[Candidate, ...]
 
     @property
     def candidate(self) -> Candidate | None:
@@ -133,8 +128,8 @@ def _stretches(
 
 def _changes(look: Callable[[float], _Look], before: _Look, after: _Look, step: float) -> Iterator[_Look]:
     """The looks between two neighbours at which another answer begins."""
-    same, width = before.candidate == after.candidate, after.x - before.x
-    if same and (before.best == after.best or width <= COARSE * step):
+    width = after.x - before.x
+    if before.candidate == after.candidate:
         return
     if width <= step:
         yield after
@@ -145,11 +140,4 @@ def _changes(look: Callable[[float], _Look], before: _Look, after: _Look, step: 
 
 
 def _look(question: Question, link_at: Callable[[float], Link], x: float) -> _Look:
-    here = question.over(link_at(x))
-    read = PREFERENCES[question.aim.prefer].read
-    best: tuple[Candidate, ...] = ()
-    if read is not None:
-        known = read
-        of_kinds = best_of_kinds(here.feasible(), lambda point: math.inf if (value := known(point)) is None else value)
-        best = tuple(point.candidate for point in of_kinds.values())
-    return _Look(x=x, point=here.answer(), best=best)
+    return _Look(x=x, point=question.over(link_at(x)).answer())

@@ -14,6 +14,7 @@ import msgspec
 import zstandard
 
 from splitpoint.codecs.registry import REGISTRY
+from splitpoint.planner.answers.record_checks import check_record
 from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.cost.price import CodingWork
 from splitpoint.planner.deploy.requirements import Bound, Requirements
@@ -153,9 +154,11 @@ def decode_record(data: bytes, *, at: str) -> PlanRecord:
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ProfileError(f"expected a record of format {FORMAT}", at=at, fix="plan again with this version")
         points = tuple(_point(point) for point in plain.pop("points"))
-        return msgspec.structs.replace(msgspec.convert(plain | {"points": []}, PlanRecord), points=points)
+        record = msgspec.structs.replace(msgspec.convert(plain | {"points": []}, PlanRecord), points=points)
+        check_record(record)
     except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError) as error:  # msgspec's: ValueError
         raise ProfileError(f"not what a plan measured: {error}", at=at, fix="plan again") from error
+    return record
 
 
 def _network(network: Network, result: SearchResult) -> NetworkRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -126,6 +127,19 @@ def test_no_candidate_that_could_win_was_measured_or_is_ruled_out(record: PlanRe
         assert other.estimate.error <= worst
         same = [b for b in bad if (b.cut, b.codec) == (candidate.cut, candidate.codec)]
         assert all(candidate.rate > b.rate for b in same)
+
+
+def test_a_rate_is_ruled_out_by_a_finer_one_that_lost_too_much(record: PlanRecord) -> None:
+    same_error = tuple(msgspec.structs.replace(estimate, error=1.0) for estimate in record.table)
+    prices, question = ask(msgspec.structs.replace(record, table=same_error), Changes(limits={"drop": 0.02}))
+    bad = [p.candidate for p in question.points if p.accuracy.drop > 0.02 and p.candidate.placement == "split"]
+    places = {(candidate.cut, candidate.codec) for candidate in bad}
+    here = [estimate.candidate for estimate in record.table]
+    assert any((c.cut, c.codec) in places and c not in bad for c in here)
+    for other in unmeasured(prices, question):
+        candidate = other.estimate.candidate
+        finer = [b for b in bad if (b.cut, b.codec) == (candidate.cut, candidate.codec) and b.rate >= candidate.rate]
+        assert finer == []
 
 
 def test_what_could_win_is_better_by_its_estimate_and_meets_the_other_limits(record: PlanRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,8 @@ import splitpoint.planner.answers.record
 from splitpoint.planner.answers.ask import Changes, ask
 from splitpoint.planner.answers.record import PlanRecord, decode_record, encode_record, make_record
 from splitpoint.planner.answers.stored import read_record, record_of
+from splitpoint.planner.choice.choose import Aim
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.stored import open_plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.search.result import SearchResult
@@ -118,3 +121,38 @@ def test_a_record_that_is_cut_short_is_refused(record: PlanRecord, place: int) -
     short = data[: len(data) * place // 7]
     with pytest.raises(ProfileError):
         decode_record(short, at="measured.bin")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"networks": ()}, "no networks"),
+        ({"points": ()}, "no networks or no points"),
+        ({"seed": -1}, "out of range"),
+        ({"works": ()}, "a work that is not there"),
+        ({"work_of": ()}, "without its work"),
+        ({"objectives": ("speed",)}, "an objective that there is not"),
+        ({"aim": Aim(prefer="speed")}, "a preference that there is not"),
+        ({"aim": Aim(errors=SpeedErrors(device=0.0))}, "an error below 1"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(record: PlanRecord, change: dict[str, Any], message: str) -> None:
+    data = encode_record(msgspec.structs.replace(record, **change))
+    with pytest.raises(ProfileError, match=message):
+        decode_record(data, at="measured.bin")
+
+
+def test_a_network_that_contradicts_itself_is_refused(record: PlanRecord) -> None:
+    network, replace = record.networks[0], msgspec.structs.replace
+    assert network.profile is not None
+    bare = replace(network.profile, nodes=network.profile.nodes[1:])
+    swapped = replace(network.graph, nodes=network.graph.nodes[::-1])
+    for changed, message in (
+        (replace(network, profile=bare), "a node has no seconds"),
+        (replace(network, graph=swapped), "not in their order"),
+        (replace(network, cuts=()), "a cut that is not there"),
+        (replace(network, name="other"), "a network that is not there"),
+        (replace(network, pixels=-1), "a size is negative"),
+    ):
+        with pytest.raises(ProfileError, match=message):
+            decode_record(encode_record(replace(record, networks=(changed,))), at="measured.bin")
