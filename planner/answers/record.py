@@ -25,7 +25,7 @@ from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.search.table import Entry
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.cut import Cut
-from splitpoint.planner.values.outcomes import Outcomes
+from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.link.types import Link
 from splitpoint.profiles.machine.device import Device
@@ -229,7 +229,7 @@ def _columns(point: Evaluated) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(point, outcomes=None))
     if point.outcomes is None:
         return plain
-    names = [name for name in type(point.outcomes.inputs[0]).__struct_fields__ if name not in WITHOUT]
+    names = [name for name in InputOutcome.__struct_fields__ if name not in WITHOUT]
     columns = {name: [getattr(row, name) for row in point.outcomes.inputs] for name in names}
     rest = msgspec.to_builtins(msgspec.structs.replace(point.outcomes, inputs=()))
     return {**plain, "outcomes": {**rest, "inputs": columns}}

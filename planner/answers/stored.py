@@ -1,4 +1,4 @@
-"""The record of a plan directory."""
+"""The record of a plan directory: the only place that knows where a record comes from."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ HOSTILE: tuple[Any, ...] = (
 
 def leaves(tree: Any) -> list[tuple[Any, Any]]:
     """(container, key) of every value below `tree` that is no container."""
-    found = []
+    found: list[tuple[Any, Any]] = []
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in items:
         found += leaves(value) if isinstance(value, dict | list) and value else [(tree, key)]

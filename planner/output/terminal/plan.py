@@ -102,7 +102,10 @@ def _report(document: PlanDocument) -> list[RenderableType]:
             )
     if where is not None:
         parts.append(
-            Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR")
+            Text(
+                f"wrote {where}/ → splitpoint verify {where} · splitpoint map {where} ·"
+                f" splitpoint export {where} --point N --out DIR"
+            )
         )
     return parts
 

@@ -44,7 +44,8 @@ def test_a_limit_that_keeps_a_better_point_out_is_named_with_what_it_would_buy(
     large = make_point(cut="large", payload=900, latency=0.05, label="q2")
     question = asked([small, large], make_needs(latency=0.1, drop=0.1), prefer="payload")
     (found,) = relax_limits(question, question.answer())
-    assert (found.limit, found.asked, found.relaxed) == ("latency", 0.1, pytest.approx(0.11))
+    assert (found.limit, found.asked) == ("latency", 0.1)
+    assert found.relaxed == pytest.approx(0.11)
     assert found.text == "latency <= 110 ms instead of 100 ms"
     assert found.what == "after small, k q1"
     assert found.price == "2.1x slower, 800 B less"

@@ -11,8 +11,10 @@ from splitpoint.planner.answers.ask import Changes, ask
 from splitpoint.planner.answers.payoff import Cell, Row, device_rows, speed_rows
 from splitpoint.planner.answers.record import PlanRecord, make_record
 from splitpoint.planner.answers.what_if import Range, what_if
+from splitpoint.planner.cost.price import at_speed
 from splitpoint.planner.output.documents.answers.map import LARGE_GAIN, MapDocument, map_document
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import kind_of
 from splitpoint.profiles.library.catalog import list_profiles, load_device
 from splitpoint.profiles.link.adjust import at_rate
@@ -59,9 +61,7 @@ def test_the_gain_is_against_the_best_other_kind_that_fits(record: PlanRecord) -
             assert best == pytest.approx(min(others))
 
 
-def _scaled(record: PlanRecord, factor: float, rate: float) -> tuple[msgspec.Struct, ...]:
-    from splitpoint.planner.cost.price import at_speed
-
+def _scaled(record: PlanRecord, factor: float, rate: float) -> tuple[Evaluated, ...]:
     _, question = ask(record, Changes())
     points = tuple(msgspec.structs.replace(p, cost=at_speed(p.cost, factor, question.device)) for p in question.points)
     return dataclasses.replace(question, points=points).over(at_rate(question.channel.link, rate)).feasible()
