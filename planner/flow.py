@@ -20,6 +20,7 @@ from splitpoint.planner.measuring.network import Network, describe_network
 from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
+from splitpoint.planner.quality.estimates import with_estimates
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
 from splitpoint.planner.search.result import SearchResult
@@ -109,20 +110,18 @@ def plan(
                 seed=config.search.seed,
                 evaluations=config.search.evaluations,
             )
-            points = _distinct([*points, *found])
+            points = with_estimates(_distinct([*points, *found]), problem.metric)
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
             known = f"; {recalled} of {len(points)} points known from earlier runs" if recalled else ""
             step(f"{len(found)} candidates{known}")
         if stored_profile is None and any(measurer.pricer.times is not None for measurer in measurers.values()):
             with progress.stage("latency", None) as step:
                 points, timed = time_leading_cuts(problem, measurers, points, aim)
-                repriced = {point.candidate: point for point in points}
-                baselines = [(label, repriced[point.candidate]) for label, point in baselines]
                 step(f"halves of {timed} cuts exported and timed on this host")
         front = decide(points, needs, config.objectives, aim).front
         shown = {p.candidate: measurers[p.candidate.variant].evaluator.show(p) for p in front}
         points = [shown.get(point.candidate, point) for point in points]
-        baselines = [(label, shown.get(point.candidate, point)) for label, point in baselines]
+        final = {point.candidate: point for point in points}
         decision = decide(points, needs, config.objectives, aim)
         codecs = {
             point.candidate: measurers[point.candidate.variant].fitted(point.candidate)
@@ -139,7 +138,7 @@ def plan(
         notes=(*remarks, *notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
         table_size=tables.size,
         left_out=tables.left_out,
-        baselines=tuple(baselines),
+        baselines=tuple((label, final[point.candidate]) for label, point in baselines),
         points=tuple(points),
         decision=decision,
         codecs=codecs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from splitpoint.planner.deploy.accuracy import Accuracy, Figure
+from splitpoint.planner.deploy.accuracy import Accuracy, Estimate, Figure
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS
@@ -26,7 +26,9 @@ def make_point(
     payload: float = 1000.0,
     latency: float = 0.010,
     drop: float = 0.0,
+    drop_low: float | None = None,
     drop_high: float | None = None,
+    estimate: Estimate | None = None,
     value: float = 0.9,
     low: float | None = None,
     high: float = 1.0,
@@ -51,6 +53,8 @@ def make_point(
             drop=drop,
             low=value if low is None else low,
             high=high,
+            drop_low=drop if drop_low is None else drop_low,
+            estimate=estimate,
             drop_high=drop if drop_high is None else drop_high,
             n=n,
             groups=n,

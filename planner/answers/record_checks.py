@@ -110,8 +110,8 @@ def _check_point(point: Evaluated) -> None:
     parts = (cost.head_s, cost.tail_s, cost.encode_s, cost.decode_s, cost.prepare_s, cost.payload_bytes)
     _require(_finite(*parts), "a part of a cost is no number")
     known = [cost.compute_j, cost.radio_j, cost.idle_j, cost.server_usd, cost.link_usd, point.head_share]
-    quality = [getattr(accuracy, name) for name in ("value", "drop", "low", "high", "drop_high", "relative_error")]
-    quality += [accuracy.floor_value, accuracy.floor_drop, *(figure.value for figure in accuracy.also)]
+    quality = [accuracy.value, accuracy.low, accuracy.high, accuracy.drop, accuracy.drop_low, accuracy.drop_high]
+    quality += [accuracy.lost, accuracy.lost_low, accuracy.lost_high, *(figure.value for figure in accuracy.also)]
     _require(_finite(*(value for value in (*known, *quality) if value is not None)), "a figure is no number")
     if point.outcomes is not None:
         counts = [count for row in point.outcomes.inputs for count in row.counts]

@@ -96,6 +96,7 @@ def _point(prices: Prices, estimate: Estimate) -> Evaluated:
         drop=1.0,
         low=0.0,
         high=1.0,
+        drop_low=0.0,
         drop_high=1.0,
         n=1,
         groups=1,

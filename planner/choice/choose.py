@@ -93,4 +93,4 @@ def _scales(front: Sequence[Evaluated], objectives: Sequence[str]) -> dict[str, 
 
 
 def _rank(point: Evaluated, read: Read) -> tuple[float, float, float, float]:
-    return read(point), point.accuracy.drop, point.cost.payload_bytes, point.cost.latency_s
+    return read(point), point.accuracy.lost, point.cost.payload_bytes, point.cost.latency_s

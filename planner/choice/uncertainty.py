@@ -110,7 +110,7 @@ def _inputs(point: Evaluated, other: Evaluated) -> Iterator[Change]:
         yield lambda point, extra=sign * extra_bytes: _with_payload(point, extra)  # type: ignore[misc]  # as above
     for sign in (1, -1):
         yield lambda point, extra=sign * drop: msgspec.structs.replace(  # type: ignore[misc]  # as above
-            point, accuracy=msgspec.structs.replace(point.accuracy, drop=point.accuracy.drop + extra)
+            point, accuracy=point.accuracy.with_more_lost(extra)
         )
 
 

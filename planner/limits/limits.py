@@ -57,7 +57,8 @@ class Limit:
     on_arrival: bool = False  # it counts only for a message that arrives
     of_device: Callable[[Device], float | None] | None = None  # what a device allows, whether or not it was asked
     figures: tuple[Figure, ...] = ()  # sections of profiles without which it is not known
-    of_quality: bool = False  # what the report set must confirm
+    of_quality: bool = False  # what the report set must not contradict
+    at_best: Callable[[Evaluated], float | None] | None = None  # of quality: the end of its 95 % interval that is best
 
     @property
     def kind(self) -> str:
@@ -81,19 +82,20 @@ class Limit:
 FIGURES = MAP, COSINE = "mAP@0.5", "cosine"  # other figures of a metric that may have a bound
 
 
-def _for_a_limit(point: Evaluated, name: Literal["value", "drop"]) -> float:
-    """What a limit of quality is compared with: the estimate, or what is sure, where a search set is too few inputs."""
-    sure: float | None = getattr(point.accuracy, f"floor_{name}")
-    estimate: float = getattr(point.accuracy, name)
-    return estimate if sure is None else sure
-
-
 def _figure(point: Evaluated, name: str, confident: bool) -> float | None:
     """Another figure of the point's quality; None where the task's metric has no such figure."""
     figure = point.accuracy.figure(name)
     if figure is None:
         return None
     return figure.low if confident and figure.low is not None else figure.value
+
+
+def _figure_at_best(point: Evaluated, name: str) -> float | None:
+    """The upper end of another figure's 95 % interval, or its value where it has none."""
+    figure = point.accuracy.figure(name)
+    if figure is None:
+        return None
+    return figure.value if figure.high is None else figure.high
 
 
 LIMITS: Mapping[str, Limit] = {
@@ -136,7 +138,8 @@ LIMITS: Mapping[str, Limit] = {
             field="max_drop",
             unit=Fraction,
             best="least",
-            read=lambda point, confident: point.accuracy.drop_high if confident else _for_a_limit(point, "drop"),
+            read=lambda point, confident: point.accuracy.lost_high if confident else point.accuracy.lost,
+            at_best=lambda point: point.accuracy.drop_low,
             show=lambda value: f"{100 * value:.3g} %",
             show_gap=lambda value: f"{100 * value:.1f} points",
             short="lossy",
@@ -150,7 +153,8 @@ LIMITS: Mapping[str, Limit] = {
             field="min_agreement",
             unit=Fraction,
             best="most",
-            read=lambda point, confident: point.accuracy.low if confident else _for_a_limit(point, "value"),
+            read=lambda point, confident: point.accuracy.best_low if confident else point.accuracy.best_value,
+            at_best=lambda point: point.accuracy.high,
             show=lambda value: f"{value:.3g}",
             short="lossy",
             help="Least metric against the unsplit network's answers, 0 to 1. [default: 0.9 without labels]",
@@ -163,6 +167,7 @@ LIMITS: Mapping[str, Limit] = {
             unit=Fraction,
             best="most",
             read=lambda point, confident: _figure(point, MAP, confident),
+            at_best=lambda point: _figure_at_best(point, MAP),
             show=lambda value: f"{value:.3g}",
             short="lossy",
             help="Detection: least mAP at IoU 0.5, 0 to 1. [default: 0.9 without labels]",
@@ -175,6 +180,7 @@ LIMITS: Mapping[str, Limit] = {
             unit=Fraction,
             best="most",
             read=lambda point, confident: _figure(point, COSINE, confident),
+            at_best=lambda point: _figure_at_best(point, COSINE),
             show=lambda value: f"{value:.3g}",
             short="lossy",
             help="Embeddings: least cosine similarity with the unsplit network's. [default: 0.9]",

@@ -83,7 +83,7 @@ PREFERENCES: Mapping[str, Preference] = {
         Preference(
             name="quality",
             objective="drop",
-            read=lambda point: point.accuracy.drop,
+            read=lambda point: point.accuracy.lost,
             show=_points_text,
             best="the one of the highest quality",
             less="better",

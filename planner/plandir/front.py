@@ -59,7 +59,11 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     low: float
     high: float
     drop: float
+    drop_low: float
     drop_high: float
+    lost: float  # the drop as it is estimated from all measured points
+    lost_low: float
+    lost_high: float
     relative_error: float
     n: int
     groups: int
@@ -107,7 +111,11 @@ def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
         low=accuracy.low,
         high=accuracy.high,
         drop=accuracy.drop,
+        drop_low=accuracy.drop_low,
         drop_high=accuracy.drop_high,
+        lost=accuracy.lost,
+        lost_low=accuracy.lost_low,
+        lost_high=accuracy.lost_high,
         relative_error=accuracy.relative_error,
         n=accuracy.n,
         groups=accuracy.groups,

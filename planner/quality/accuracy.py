@@ -11,8 +11,6 @@ from splitpoint.planner.quality.intervals import (
     Interval,
     cluster_mean,
     drop_of_sums,
-    least_of_sums,
-    most_drop_of_sums,
     of_sums,
     paired_drop,
     proportion,
@@ -39,8 +37,7 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
     counts = np.array([row.counts for row in rows], np.float64)  # (N, F)
     unsplit = np.array([row.unsplit_counts for row in rows], np.float64)
     value, whole = (float(metric.value(_total(table))) for table in (counts, unsplit))
-    interval, drop_high = _bounds(metric, counts, unsplit, groups)
-    cautious, labelled = metric.cautious and outcomes.subset == "search", metric.against == "labels"
+    interval, lost = _intervals(metric, counts, unsplit, groups)
     errors = np.array([row.output_errors for row in rows]).mean(axis=0)
     return Accuracy(
         metric=metric.use.name,
@@ -48,9 +45,8 @@ def judge(outcomes: Outcomes, metric: Metric, *, output_names: Sequence[str] = (
         drop=whole - value if metric.against == "labels" else 1 - value,
         low=interval.low,
         high=interval.high,
-        drop_high=drop_high if metric.against == "labels" else 1 - interval.low,
-        floor_value=least_of_sums(counts, groups, metric.value) if cautious else None,
-        floor_drop=most_drop_of_sums(unsplit, counts, groups, metric.value) if cautious and labelled else None,
+        drop_low=lost.low if metric.against == "labels" else 1 - interval.high,
+        drop_high=lost.high if metric.against == "labels" else 1 - interval.low,
         n=len(rows),
         groups=len(set(groups)),
         relative_error=float(np.mean([row.relative_error for row in rows])),
@@ -71,12 +67,12 @@ def _total(counts: Floats) -> Floats:
     return np.append(counts.sum(axis=0), len(counts))
 
 
-def _bounds(metric: Metric, counts: Floats, unsplit: Floats, groups: Sequence[str]) -> tuple[Interval, float]:
-    """The interval of the value, and the upper bound of the drop against the labels."""
+def _intervals(metric: Metric, counts: Floats, unsplit: Floats, groups: Sequence[str]) -> tuple[Interval, Interval]:
+    """The intervals of the value, and of the drop against the labels."""
     if metric.statistic == "proportion":
         hits, whole = counts[:, 0] > 0, unsplit[:, 0] > 0
-        return proportion(hits, groups), paired_drop(whole, hits, groups).high
+        return proportion(hits, groups), paired_drop(whole, hits, groups)
     if metric.statistic == "mean":
         values, lost = counts[:, 0], unsplit[:, 0] - counts[:, 0]
-        return cluster_mean(values, groups), cluster_mean(lost, groups, within=(-1.0, 1.0)).high
-    return of_sums(counts, groups, metric.value), drop_of_sums(unsplit, counts, groups, metric.value).high
+        return cluster_mean(values, groups), cluster_mean(lost, groups, within=(-1.0, 1.0))
+    return of_sums(counts, groups, metric.value), drop_of_sums(unsplit, counts, groups, metric.value)

@@ -30,8 +30,6 @@ __all__ = [
     "Interval",
     "cluster_mean",
     "drop_of_sums",
-    "least_of_sums",
-    "most_drop_of_sums",
     "of_sums",
     "paired_drop",
     "proportion",
@@ -147,12 +145,6 @@ def of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *
     return _hull(wilson(min(max(total, 0.0), 1.0) * n, n), _bootstrap_of(sums, sizes, value, seed))
 
 
-def least_of_sums(counts: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0) -> float:
-    """What `value` of the sums of `counts` (N, F) and N exceeds in 95 % of sets of resampled groups."""
-    sums, sizes = _by_group(np.asarray(counts, np.float64), groups)
-    return float(np.quantile(_resampled(sums, sizes, value, seed), 1 - CONFIDENCE))
-
-
 def drop_of_sums(
     before: Floats, after: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0
 ) -> Interval:
@@ -167,14 +159,6 @@ def drop_of_sums(
     total = float(drop(np.append(sums.sum(axis=0), sizes.sum())))
     floor = tango(max(0.0, total) * n, max(0.0, -total) * n, n)
     return _hull(floor, _bootstrap_of(sums, sizes, drop, seed))
-
-
-def most_drop_of_sums(
-    before: Floats, after: Floats, groups: Groups, value: Callable[[Floats], Floats], *, seed: int = 0
-) -> float:
-    """What value(before) - value(after) stays below in 95 % of sets of resampled groups; both counts are (N, F)."""
-    sums, sizes = _by_group(np.concatenate([before, after], axis=1), groups)
-    return float(np.quantile(_resampled(sums, sizes, _drop_of(value, before.shape[1]), seed), CONFIDENCE))
 
 
 def _drop_of(value: Callable[[Floats], Floats], split: int) -> Callable[[Floats], Floats]:

@@ -40,7 +40,7 @@ def find_label_order(
 
 def assign_labels(predicted: Indices, labels: Indices) -> dict[int, int]:
     """Label -> output, each output once, with the most predictions right: the assignment on the confusion matrix."""
-    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # scipy ships no types
+    from scipy.optimize import linear_sum_assignment
 
     rows, columns = np.unique(labels), np.unique(predicted)
     confusion = np.zeros((len(rows), len(columns)), np.int64)

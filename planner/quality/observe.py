@@ -24,15 +24,20 @@ def observe(
     """The outcome of one input: `outputs` of a candidate, `reference` of the unsplit network, both by name."""
     answer, exact = metric.answer(outputs), metric.answer(reference)
     truth = metric.truth_of(sample, exact)
-    margin_change, divergence = None, None
-    if metric.task.name == "classify" and answer is not None and exact is not None:
-        top = int(np.argmax(exact))
-        margin_change = _margin(answer, top) - _margin(exact, top)
-        divergence = _divergence(exact, answer)
+    margin_change, divergence, truth_margin, unsplit_truth_margin = None, None, None, None
+    if metric.task.name == "classify" and exact is not None:
+        unsplit_truth_margin = _margin(exact, truth, metric.task.top)
+        if answer is not None:
+            chosen = int(np.argmax(exact))
+            margin_change = _margin(answer, chosen) - _margin(exact, chosen)
+            divergence = _divergence(exact, answer)
+            truth_margin = _margin(answer, truth, metric.task.top)
     return InputOutcome(
         counts=metric.compare(answer, truth),
         unsplit_counts=metric.compare(exact, truth),
         margin_change=margin_change,
+        truth_margin=truth_margin,
+        unsplit_truth_margin=unsplit_truth_margin,
         divergence=divergence,
         relative_error=relative_error(outputs.values(), [reference[name] for name in outputs]),
         output_errors=tuple(relative_error([y], [reference[name]]) for name, y in outputs.items()),
@@ -54,10 +59,10 @@ def relative_error(outputs: Iterable[Array], exact: Iterable[Array]) -> float:
     return 0.0 if error == 0 else float(np.sqrt(error / power)) if power else float("inf")
 
 
-def _margin(scores: Array, answer: int) -> float:
-    """Score of `answer` minus the best other score."""
+def _margin(scores: Array, answer: int, top: int = 1) -> float:
+    """Score of `answer` minus the best other score, or the best but `top` - 1: above 0 it is among the best `top`."""
     others = np.delete(scores, answer)
-    return float(scores[answer] - others.max())
+    return float(scores[answer] - np.partition(others, -top)[-top])
 
 
 def _divergence(exact: Array, scores: Array) -> float:

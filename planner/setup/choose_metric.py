@@ -76,8 +76,6 @@ def choose_metric(config: PlanConfig, dataset: Dataset, graph: ModelGraph, *, th
         asked = config.need.min_agreement
         floor, warnings = _agreement_floor(metric, asked, dataset, graph, some, values, threads)
         notes += warnings
-    if metric.cautious:
-        notes.append(f"limits of {metric.use.name} must hold in 95 % of resampled search sets, not on average")
     return Chosen(metric=metric, agreement=floor, notes=tuple(notes))
 
 

@@ -29,6 +29,8 @@ class InputOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     counts: tuple[float, ...]  # what the metric adds up over inputs, of the candidate's answer
     unsplit_counts: tuple[float, ...]  # the same of the unsplit network's answer
     margin_change: float | None  # score of the unsplit answer minus the best other; None where there are no scores
+    truth_margin: float | None  # score of the true class above the k-th best other (top k); None likewise
+    unsplit_truth_margin: float | None  # the same of the unsplit network's scores
     divergence: float | None  # KL(unsplit network's softmax || candidate's), nat; None likewise
     relative_error: float  # ||y - y0|| / ||y0|| over all outputs
     output_errors: tuple[float, ...]  # the same of each output

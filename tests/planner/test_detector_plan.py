@@ -341,14 +341,3 @@ def test_variants_of_another_input_are_refused(folder: Path) -> None:
     other = OtherModel(name="wide", model=str(folder / "model.onnx"), input=InputSpec(size=64, letterbox=0))
     with pytest.raises(ProfileError, match="boxes are in pixels of its input"):
         make_variants(load_problem(configured(folder, "plain", models=(other,))))
-
-
-@pytest.mark.parametrize("name", ["plain", "labelled"])
-def test_a_floor_is_compared_with_what_is_sure(folder: Path, name: str) -> None:
-    """A point whose estimate meets the floor and whose 5 % of resampled sets does not is refused."""
-    found = found_by(folder, name, evaluations=1)
-    point = next(p for p in found.points if not misses_quality(p, found.problem.needs))
-    lucky = msgspec.structs.replace(point.accuracy, floor_value=0.89, floor_drop=0.011)
-    assert misses_quality(msgspec.structs.replace(point, accuracy=lucky), found.problem.needs)
-    confirmed = msgspec.structs.replace(point.accuracy, floor_value=0.9, floor_drop=0.01)
-    assert not misses_quality(msgspec.structs.replace(point, accuracy=confirmed), found.problem.needs)

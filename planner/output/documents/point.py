@@ -65,7 +65,11 @@ class PointRow(Value, frozen=True, kw_only=True):
     low: float
     high: float
     drop: float
+    drop_low: float  # 95 % interval of `drop`, of these inputs alone
     drop_high: float
+    lost: float  # the drop as it is estimated from all measured points
+    lost_low: float  # its 95 % interval
+    lost_high: float
     relative_error: float
     n: int
     groups: int

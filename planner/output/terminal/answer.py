@@ -36,7 +36,8 @@ def answer_rows(row: PointRow, reason: str, instead: Sequence[Alternative], chec
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     never = "never arrives" if row.latency_s is None else format_seconds(row.latency_s)
-    quality = f"{row.metric} {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    lost = f"loses {100 * row.lost:.1f} points [{100 * row.lost_low:.1f}, {100 * row.lost_high:.1f}]"
+    quality = f"{row.metric} {row.value:.2f}, {lost}"
     table.add_row("  gives", f"{format_bytes(row.payload_bytes)} · {never} · {quality}")
     table.add_row("  why", reason)
     for number, other in enumerate(instead):

@@ -38,9 +38,10 @@ def quality_text(accuracy: Accuracy) -> str:
     """Quality with its 95 % interval, what is lost, and the payload on the same inputs."""
     groups = count_text(accuracy.groups, "group")
     others = "".join(f" · {_figure_text(figure)}" for figure in accuracy.also)
+    drop = f"drop {100 * accuracy.drop:.1f} % [{100 * accuracy.drop_low:.1f}, {100 * accuracy.drop_high:.1f}]"
     return (
-        f"{accuracy.metric} {accuracy.value:.3f} [{accuracy.low:.2f}, {accuracy.high:.2f}]"
-        f" · drop {100 * accuracy.drop:.1f} %{others} · relative error of the outputs {accuracy.relative_error:.3f}"
+        f"{accuracy.metric} {accuracy.value:.3f} [{accuracy.low:.2f}, {accuracy.high:.2f}] · {drop}{others}"
+        f" · relative error of the outputs {accuracy.relative_error:.3f}"
         f" · payload {format_bytes(accuracy.payload_bytes)} (n = {accuracy.n} in {groups})"
     )
 

@@ -65,7 +65,8 @@ def _answer(document: PlanDocument, recommended: Recommendation) -> list[Rendera
     checked = None
     if report is not None:
         inputs = f"{count_text(report.n, 'input')} in {count_text(report.groups, 'group')} that were never searched"
-        checked = f"{report.metric} {report.value:.2f} [{report.low:.2f}, {report.high:.2f}] on {inputs}"
+        lost = f"loses {100 * report.drop:.1f} points [{100 * report.drop_low:.1f}, {100 * report.drop_high:.1f}]"
+        checked = f"{report.metric} {report.value:.2f}, {lost} on {inputs}"
     return [
         Text.assemble("\n", ("Answer: ", "bold"), (answer_title(row, recommended.kind), "bold")),
         answer_rows(row, recommended.reason, recommended.instead, checked),

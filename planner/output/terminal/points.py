@@ -55,7 +55,7 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(longest[1], spare - cut_width))
     for name in ("payload", "+ once", *latencies):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column(f"{metric} 95 %", no_wrap=True, min_width=14)
+    table.add_column(f"{metric} lost %", no_wrap=True, min_width=14)
     table.add_column("", no_wrap=True, min_width=notes_width)
     for row, cut, codec, note in zip(rows, cuts, codecs, notes, strict=True):
         seconds = [row.latency_s] if share is None else [row.latency_s, row.deadline_latency_s]
@@ -68,7 +68,7 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
             format_bytes(row.payload_bytes),
             format_bytes(row.side_bytes),
             *(NEVER if value is None else format_seconds(value) for value in seconds),
-            f"{row.value:.2f} {row.low:.2f}-{row.high:.2f}",
+            f"{row.value:.2f} {100 * row.lost:4.1f} ±{50 * (row.lost_high - row.lost_low):.1f}",
             note,
             style="bold" if "recommended" in row.notes else "",
         )
@@ -84,7 +84,7 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
     texts.append("+ once: bytes stored on the device once.")
     if share is not None:
         texts.append(f"{format_fraction(share)}: latency that {format_fraction(share)} of the requests do not exceed.")
-    texts.append(f"{metric} 95 %: estimate and its 95 % interval.")
+    texts.append(f"lost %: points of {metric}, estimated from all measured points, ± half of the 95 % interval.")
     if "recommended" in notes:
         texts.append(f"{STAR}: recommended.")
     if "knee" in notes:

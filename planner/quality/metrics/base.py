@@ -35,11 +35,6 @@ class Common:
     statistic: Literal["proportion", "mean", "ratio"] = dataclasses.field(default="ratio", init=False)
 
     @property
-    def cautious(self) -> bool:
-        """A floor is compared with the estimate."""
-        return False
-
-    @property
     def figures(self) -> tuple[str, ...]:
         """No other figures that may have a bound."""
         return ()

@@ -64,11 +64,6 @@ class Detect(Common):
         )
 
     @property
-    def cautious(self) -> bool:
-        """F1 of some dozen pictures of few boxes each moves by some 0.02 to the next dozen."""
-        return True
-
-    @property
     def figures(self) -> tuple[str, ...]:
         """Mean average precision may have a bound."""
         return (MAP_50,)

@@ -57,10 +57,6 @@ class Metric(Protocol):
         """
 
     @property
-    def cautious(self) -> bool:
-        """Whether limits must hold in 95 % of resampled search sets, so that the report set confirms them."""
-
-    @property
     def figures(self) -> tuple[str, ...]:
         """Names of its other figures that may have a bound (`planner.limits.limits.FIGURES`)."""
 

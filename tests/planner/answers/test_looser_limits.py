@@ -90,14 +90,14 @@ def test_the_series_is_the_hypervolume_of_the_first_points_over_that_of_all(make
     ]
     needs = make_needs(drop=0.15)
     series = hypervolume_series(asked(points, needs))
-    fits = [point for point in points if point.accuracy.drop <= 0.15]
+    fits = [point for point in points if point.accuracy.lost <= 0.15]
     rows = objective_rows(fits, ("latency", "payload", "drop"))
     scaled = (rows - rows.min(axis=0)) / np.ptp(rows, axis=0)
     reference = np.full(3, 1 + MARGIN)
     whole = hypervolume(scaled, reference)
     assert len(series) == 30
     for count in (1, 5, 17, 30):
-        known = sum(point.accuracy.drop <= 0.15 for point in points[:count])
+        known = sum(point.accuracy.lost <= 0.15 for point in points[:count])
         assert series[count - 1] == pytest.approx(hypervolume(scaled[:known], reference) / whole)
     assert list(series) == sorted(series)
     assert series[-1] == 1.0
@@ -119,9 +119,9 @@ def test_no_candidate_that_could_win_was_measured_or_is_ruled_out(record: PlanRe
     found = unmeasured(prices, question)
     assert found
     measured = {point.candidate: point for point in question.points}
-    bad = [point.candidate for point in question.points if point.accuracy.drop > 0.3]
+    bad = [point.candidate for point in question.points if point.accuracy.lost > 0.3]
     good = {estimate.candidate: estimate.error for estimate in record.table if estimate.candidate in measured}
-    worst = max(error for candidate, error in good.items() if measured[candidate].accuracy.drop <= 0.3)
+    worst = max(error for candidate, error in good.items() if measured[candidate].accuracy.lost <= 0.3)
     for other in found:
         candidate = other.estimate.candidate
         assert candidate not in measured
@@ -133,7 +133,7 @@ def test_no_candidate_that_could_win_was_measured_or_is_ruled_out(record: PlanRe
 def test_a_rate_is_ruled_out_by_a_finer_one_that_lost_too_much(record: PlanRecord) -> None:
     same_error = tuple(msgspec.structs.replace(estimate, error=1.0) for estimate in record.table)
     prices, question = ask(msgspec.structs.replace(record, table=same_error), Changes(limits={"drop": 0.02}))
-    bad = [p.candidate for p in question.points if p.accuracy.drop > 0.02 and p.candidate.placement == "split"]
+    bad = [p.candidate for p in question.points if p.accuracy.lost > 0.02 and p.candidate.placement == "split"]
     places = {(candidate.cut, candidate.codec) for candidate in bad}
     here = [estimate.candidate for estimate in record.table]
     assert any((c.cut, c.codec) in places and c not in bad for c in here)

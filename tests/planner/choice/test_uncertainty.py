@@ -36,6 +36,8 @@ def outcomes(
             counts=(1.0 if same is None else float(same[i]),) * counts,
             unsplit_counts=(1.0,) * counts,
             margin_change=None,
+            truth_margin=None,
+            unsplit_truth_margin=None,
             divergence=None,
             relative_error=0.0,
             output_errors=(0.0,),

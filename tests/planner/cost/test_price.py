@@ -251,6 +251,7 @@ def _point(cost: Cost) -> Evaluated:
             drop=0.0,
             low=0.9,
             high=1.0,
+            drop_low=0.0,
             drop_high=0.1,
             n=10,
             groups=10,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, stats  # type: ignore[import-untyped]  # scipy ships no types
+from scipy import optimize, stats
 
 from splitpoint.planner.quality.intervals import Interval, cluster_mean, paired_drop, proportion, tango, wilson
 

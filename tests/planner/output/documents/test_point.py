@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from splitpoint.planner.deploy.accuracy import Estimate
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.plandir.front import front_row
 
@@ -33,7 +34,9 @@ def test_a_point_as_plain_values(make_point: Make) -> None:
         low=0.8,
         high=0.95,
         drop=0.02,
+        drop_low=0.01,
         drop_high=0.04,
+        estimate=Estimate(drop=0.015, low=0.005, high=0.025, own_weight=0.5, candidates=7),
         n=50,
         link_s=0.02,
         wait_s=0.005,
@@ -87,7 +90,11 @@ def test_a_point_as_plain_values(make_point: Make) -> None:
         "low": 0.8,
         "high": 0.95,
         "drop": 0.02,
+        "drop_low": 0.01,
         "drop_high": 0.04,
+        "lost": 0.015,
+        "lost_low": 0.005,
+        "lost_high": 0.025,
         "relative_error": 0.0,
         "n": 50,
         "groups": 50,

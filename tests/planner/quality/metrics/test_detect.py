@@ -150,39 +150,6 @@ def test_the_floors_and_the_definition() -> None:
     assert all(text in used.use.definition for text in ("score >= 0.4", "IoU 0.6", "decoded by nms", "unsplit network"))
 
 
-def test_a_floor_without_labels_is_met_by_what_holds_in_95_of_100_resampled_search_sets() -> None:
-    used = metric()
-    rows = some_rows(used)
-    found = judged(used, rows, "search")
-    counts = np.array([row.counts for row in rows])
-    rng = np.random.default_rng(7)
-    again = [counts[rng.integers(0, 8, 8)].sum(axis=0) for _ in range(4000)]
-    values = [2 * right / (a + b) for right, a, b in again]
-    assert found.floor_value == pytest.approx(np.quantile(values, 0.05), abs=0.005)
-    assert found.floor_value is not None
-    assert found.floor_value < found.value
-    assert judged(used, rows, "report").floor_value is None
-    assert found.floor_drop is None
-
-
-def test_a_limit_on_the_drop_with_labels_is_met_in_95_of_100_resampled_search_sets_too() -> None:
-    used = metric("labels")
-    lost = output((10, 0.9, 0), (30, 0.8, 1))
-    labels = [sample((10, 0, 0), (30, 1, 0), (50, 0, 0), group=str(i)) for i in range(8)]
-    rows = [observe(used, lost if i < 2 else WHOLE, WHOLE, label) for i, label in enumerate(labels)]
-    found = judged(used, rows, "search")
-    counts, whole = (np.array([getattr(row, name) for row in rows]) for name in ("counts", "unsplit_counts"))
-    rng = np.random.default_rng(7)
-    chosen = rng.integers(0, 8, (4000, 8))
-    f1 = [
-        2 * table[chosen].sum(axis=1)[:, 0] / table[chosen].sum(axis=1)[:, 1:].sum(axis=1) for table in (whole, counts)
-    ]
-    assert found.floor_drop == pytest.approx(np.quantile(f1[0] - f1[1], 0.95), abs=0.005)
-    assert found.floor_drop is not None
-    assert found.floor_drop > found.drop > 0
-    assert judged(used, rows, "report").floor_drop is None
-
-
 def test_a_set_without_any_box_is_refused() -> None:
     used = metric()
     with pytest.raises(ProfileError, match=r"finds no box of score >= 0.3 in any of 2 inputs") as caught:
