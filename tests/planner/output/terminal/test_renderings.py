@@ -27,7 +27,6 @@ from splitpoint.planner.output.documents.tensors import TensorRow, TensorsPart
 from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.cuts import cuts_view
-from splitpoint.planner.output.terminal.figures import latency_text
 from splitpoint.planner.output.terminal.plan import plan_view
 from splitpoint.planner.output.terminal.profile import profile_view
 from splitpoint.planner.output.terminal.show import show_view
@@ -271,15 +270,6 @@ def test_a_plan_that_the_report_set_contradicts_with_a_share_of_cases(make_point
         safer=safer,
     )
     check_golden("contradicted", plan_view(document, width=WIDTH))
-
-
-def test_every_part_of_the_latency_is_named_but_a_wait_of_nothing() -> None:
-    zero = dict.fromkeys(LatencySum.__struct_fields__, 0.0)
-    neither = Halves(head=None, tail=None)
-    assert latency_text(LatencySum(**zero), neither) == (
-        "  0 s = prepare 0 s + head 0 s + encode 0 s + link 0 s + decode 0 s + tail 0 s"
-    )
-    assert " + wait 1 s + decode" in latency_text(LatencySum(**{**zero, "wait_s": 1.0}), neither)
 
 
 def test_nothing_fits(make_point: Make) -> None:
