@@ -252,6 +252,59 @@ def show_command(
     _print(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
 
 
+@app.command("what-if")
+@options.with_conditions
+def what_if_command(
+    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
+    link_rate: Annotated[
+        str | None, typer.Option(help="Mean uplink rate, such as 2Mbit/s, or a range: 0.05..100Mbit/s.")
+    ] = None,
+    snr: Annotated[str | None, typer.Option(help="SNR of a radio link, such as 12dB, or a range: -5..20dB.")] = None,
+    as_json: options.Json = False,
+    **conditions: Any,
+) -> None:
+    """Decide again from what a plan measured: another link, device, server or limit. Nothing is measured."""
+    from splitpoint.planner.output.asked_again import what_if_of_plan
+    from splitpoint.planner.output.terminal.answers.what_if import what_if_view
+    from splitpoint.planner.output.terminal.console import consoles
+
+    document = what_if_of_plan(directory, conditions, link_rate=link_rate, snr=snr)
+    _print(document, lambda shown: what_if_view(shown, width=consoles()[0].width), as_json=as_json)
+    fits = document.row is not None or any(row.what is not None for row in document.rows)
+    raise typer.Exit(OK if fits else UNMET)
+
+
+@app.command("map")
+@options.with_conditions
+def map_command(
+    target: Annotated[str, typer.Argument(help="A plan directory, or what splitpoint plan takes.")],
+    devices: options.Devices = None,
+    speeds: options.Speeds = False,
+    link_rates: options.LinkRates = None,
+    data: options.Data = None,
+    trust_code: options.TrustCode = False,
+    as_json: options.Json = False,
+    **conditions: Any,
+) -> None:
+    """Show where splitting pays, for devices against link rates: all on device, send the picture, or which split."""
+    from splitpoint.planner.flow import plan as find
+    from splitpoint.planner.output.asked_again import MapAxes, map_of_target
+    from splitpoint.planner.output.terminal.answers.map import map_view
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.store.store import Store, default_folder
+
+    stdout, stderr = consoles()
+    document = map_of_target(
+        target,
+        conditions,
+        MapAxes(devices=devices, speeds=speeds, link_rates=link_rates),
+        data=data,
+        trust_code=trust_code,
+        search=lambda problem: find(problem, progress=StageBars(stderr), store=Store(default_folder())),
+    )
+    _print(document, lambda shown: map_view(shown, width=stdout.width), as_json=as_json)
+
+
 @app.command("export")
 def export_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],

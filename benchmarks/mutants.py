@@ -49,9 +49,9 @@ TESTS: dict[str, tuple[str, ...]] = {  # deciding module -> tests that must noti
         "tests/planner/search/test_pareto_knee.py",
         "tests/planner/search/test_knee_by_hand.py",
     ),
-    "planner/search/what_if.py": (
-        "tests/planner/search/test_what_if.py",
-        "tests/planner/search/test_what_if_by_hand.py",
+    "planner/answers/policy.py": (
+        "tests/planner/answers/test_policy.py",
+        "tests/planner/answers/test_policy_by_hand.py",
     ),
     "planner/search/contradiction.py": ("tests/planner/search/test_contradiction.py",),
     "planner/limits/limits.py": ("tests/planner/limits", "tests/planner/search/test_decide.py"),

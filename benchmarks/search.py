@@ -91,10 +91,9 @@ class Recorded:
         """(C,) what every candidate loses, estimated from the inputs (C, N) that were measured; inf where none was."""
         rows = np.flatnonzero(measured.any(axis=1))
         lost = np.where(measured, self.right_unsplit.astype(np.float64) - self.right, np.nan)[rows]
-        scaled = self.margin is not None
-        smooth = self.divergence if self.margin is None else smooth_losses(self.margin, self._margin_unsplit)
+        smooth = lost if self.margin is None else smooth_losses(self.margin[rows], self._margin_unsplit)
         drops = np.full(len(self.candidates), np.inf)
-        drops[rows] = estimate_drops(lost, np.where(measured, smooth, np.nan)[rows], scaled=scaled).drop
+        drops[rows] = estimate_drops(lost, smooth, self.divergence[rows]).drop
         return drops
 
     def objectives(self, drops: Floats) -> Floats:

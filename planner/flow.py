@@ -139,6 +139,9 @@ def plan(
         tail_runs=sum(evaluator.tail_runs for evaluator in evaluators),
         tail_reused=sum(evaluator.tail_reused for evaluator in evaluators),
         recalled=sum(len(evaluator.recalled) for evaluator in evaluators),
+        table=tuple(entry for entries in tables.entries for entry in entries),
+        works={candidate: work for m in measurers.values() for candidate, work in m.pricer.known_work.items()},
+        halves={name: m.pricer.times.timed for name, m in measurers.items() if m.pricer.times is not None},
     )
 
 

@@ -45,7 +45,7 @@ ORDER = {
             "setup",
             "networks",
         ),
-        *("profiling", "measuring", "search", "racing", "plandir", "study", "output", "flow"),
+        *("profiling", "measuring", "search", "racing", "answers", "plandir", "study", "output", "flow"),
     ),
 }
 HOMES: Mapping[str, str | tuple[str, ...]] = {  # a library with one home: a file, or a folder when it ends in "/"

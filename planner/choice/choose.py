@@ -43,14 +43,13 @@ def choose(points: Sequence[Evaluated], read: Read, errors: SpeedErrors) -> Eval
     best = best_of_kinds(points, read)
     for kind in reversed(KINDS):
         simpler = [best[other] for other in KINDS[: KINDS.index(kind)] if other in best]
-        better = [
-            point
-            for point in points
-            if kind_of(point) == kind
-            and all(read(point) < read(other) and difference(point, other, read, errors).sure for other in simpler)
-        ]
-        if better:
-            return min(better, key=lambda point: _rank(point, read))
+        bar = min((read(other) for other in simpler), default=math.inf)
+        ranked = sorted((point for point in points if kind_of(point) == kind), key=lambda point: _rank(point, read))
+        for point in ranked:  # the best first: those behind one that is not better are not, either
+            if simpler and read(point) >= bar:
+                break
+            if all(difference(point, other, read, errors).sure for other in simpler):
+                return point
     raise ValueError("no points to choose from")
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "PREPROCESS",
     "CodingWork",
     "Party",
+    "at_speed",
     "cost_of_picture",
     "cost_of_split",
     "cost_on_device",
@@ -275,6 +276,14 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
         link_usd=link_usd(link, cost.payload_bytes + ANSWER_BYTES),
     )
     return _powered(cost, edge)
+
+
+def at_speed(cost: Cost, factor: float, edge: Device) -> Cost:
+    """`cost` on a device that is `factor` times as fast as `edge`, in all that it computes, at the same power."""
+    mine = ["head_s", "encode_s", "head_spread_s", *(["prepare_s"] if cost.prepared_by == "device" else [])]
+    known = {name: seconds for name in mine if (seconds := getattr(cost, name)) is not None}
+    faster = {name: seconds / factor for name, seconds in known.items()}
+    return _powered(msgspec.structs.replace(cost, **faster), edge)
 
 
 def _powered(cost: Cost, device: Device) -> Cost:

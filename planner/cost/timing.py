@@ -91,6 +91,11 @@ class HostTimes:
         self._timed[self._place[cut]] = time_halves(self._graph, cut, whole_s, threads=self._threads)
         self._correct()
 
+    @property
+    def timed(self) -> tuple[HalvesTiming, ...]:
+        """The halves that were timed, in the order of their cuts."""
+        return tuple(self._timed[place] for place in sorted(self._timed))
+
     def halves(self, cut: Cut) -> tuple[Timed, Timed] | None:
         """Head and tail of `cut`, measured or profiled and corrected; None without a head or without any timed cut."""
         if not self._timed or not cut.head:

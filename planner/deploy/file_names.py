@@ -9,6 +9,7 @@ __all__ = [
     "CONFIG",
     "FRONT",
     "HEAD",
+    "MEASURED",
     "PLAN",
     "POINT",
     "POINTS",
@@ -34,12 +35,13 @@ WHOLE, REPORT = "whole.onnx", "report-inputs.npz"  # what verify compares with
 REFERENCE = "reference.npz"  # what the given network gives for the report inputs, where the plan runs another one
 CONFIG = "config.yaml"  # what was asked for
 FRONT = "front.csv"  # every measured point (`planner.plandir.front`)
+MEASURED = "measured.bin"  # the same and more, from which it can be decided again (`planner.answers.record`)
 POINTS, POINT = "points", "point.yaml"  # a folder for each point of the front, named by its number; a `PointFile`
 VARIANTS, VARIANT = "variants", "variant.yaml"  # a folder for each network of the front; a `VariantFile`
 
 _FILES = frozenset({*RUNNING, WHOLE, REPORT, REFERENCE})
 _CONTENTS = (
-    rf"{re.escape(CONFIG)}|{re.escape(FRONT)}"
+    rf"{re.escape(CONFIG)}|{re.escape(FRONT)}|{re.escape(MEASURED)}"
     rf"|{POINTS}/[1-9][0-9]{{0,4}}/(?:{re.escape(POINT)}|{re.escape(CODEC)}|(?:en|de)coder[0-9]{{1,2}}\.onnx)"
     rf"|{VARIANTS}/[1-9][0-9]{{0,4}}/(?:{re.escape(VARIANT)}|{re.escape(WHOLE)}|{re.escape(REPORT)}"
     rf"|{re.escape(REFERENCE)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -31,6 +32,7 @@ __all__ = [
     "Placement",
     "PlanFile",
     "PointFile",
+    "PolicyRow",
     "ProfileSource",
     "SearchReport",
     "check_format",
@@ -179,6 +181,15 @@ class PayloadRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(f"{kind}_p95_bytes {p95} is above {kind}_max_bytes {longest}")
 
 
+class PolicyRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What would be recommended from one mean uplink rate to another; the rate `to_bit_s` belongs to the next row."""
+
+    from_bit_s: Annotated[float, msgspec.Meta(gt=0)]
+    to_bit_s: Annotated[float, msgspec.Meta(gt=0)]
+    number: Number | None  # of the point on the front; None: nothing fits, or a point that wins at other rates only
+    what: str | None  # "after blocks.10, kltq-rans q6"; None: nothing meets every limit
+
+
 class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of plan.yaml."""
 
@@ -203,6 +214,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload_range: PayloadRange | None = None  # on the report inputs
     skipped: Annotated[int, msgspec.Meta(ge=0)] = 0  # damaged pictures that were left out of the data
     answer: Answer | None = None  # None: a plan that was written without a choice
+    policy: tuple[PolicyRow, ...] = ()  # by uplink rate, without a gap; (): a link that carries nothing
     requirements: Requirements
     found_by: SearchReport
     device: ProfileSource
@@ -218,6 +230,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _check_placement(self.placement, self.cut, self.codec)
         _check_files(self)
         _check_tensors(self)
+        _check_policy(self.policy)
 
 
 def _check_placement(placement: Placement, cut: CutChoice | None, codec: CodecChoice) -> None:
@@ -261,6 +274,14 @@ def _check_tensors(file: PlanFile) -> None:
         raise ValueError(f"one input of kind {file.input.kind!r} for a model of {len(model.inputs)}")
     if file.placement == "server" and file.input.kind != "image":
         raise ValueError(f"a picture is sent to a model whose input is a {file.input.kind}")
+
+
+def _check_policy(rows: Sequence[PolicyRow]) -> None:
+    """Each row begins where the one before it ends."""
+    if any(not row.from_bit_s < row.to_bit_s for row in rows):
+        raise ValueError("a policy with a row that ends before it begins")
+    if any(after.from_bit_s != before.to_bit_s for before, after in itertools.pairwise(rows)):
+        raise ValueError("a policy with a gap between two rows")
 
 
 def _check_known(names: Sequence[str], outputs: Sequence[IOTensor]) -> None:

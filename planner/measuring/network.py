@@ -16,7 +16,7 @@ from splitpoint.profiles.machine.device import Device, predict_s
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["Network", "describe_network"]
+__all__ = ["Network", "describe_network", "find_party"]
 
 
 def __dir__() -> list[str]:
@@ -44,6 +44,12 @@ class Network:
         return self.variant.graph
 
     @property
+    def pixels(self) -> int:
+        """Of a picture at the input, which is preprocessed; 0: tensors."""
+        spec = self.variant.spec
+        return spec.height_width[0] * spec.height_width[1] if spec.kind == "image" else 0
+
+    @property
     def cuttable(self) -> list[Cut]:
         """The cuts that this variant is for."""
         after = self.variant.after
@@ -68,8 +74,8 @@ def describe_network(
     device = host if config.device == "host" else load_device(config.device)
     other = host if config.server == "host" else load_server(config.server)
     base = profile if given is None else given.profile
-    edge = _party(device, graph, profile, base, None if given is None else (given.graph, given.edge))
-    server = _party(other, graph, profile, base, None if given is None else (given.graph, given.server))
+    edge = find_party(device, graph, profile, base, None if given is None else (given.graph, given.edge))
+    server = find_party(other, graph, profile, base, None if given is None else (given.graph, given.server))
     for side in (edge, server):
         if side.how == "modelled" and profile is not None:
             refuse_uncounted(graph, profile, device=side.device.name)
@@ -82,14 +88,17 @@ def describe_network(
     )
 
 
-def _party(
+def find_party(
     device: Device,
     graph: ModelGraph,
     profile: ModelProfile | None,
     base: ModelProfile | None,
     given: tuple[ModelGraph, Party] | None,
 ) -> Party:
-    """Seconds of the nodes; without a profile predicted, and scaled by what prediction was off for the given graph."""
+    """Seconds of the nodes; without a profile predicted, and scaled by what prediction was off for the given graph.
+
+    `base` is the given network's profile; `given` is that network and its seconds, None: `graph` is that network.
+    """
     if profile is not None:
         return party(device, graph, profile)
     if given is None or base is None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from splitpoint.planner.cost.memory import peak_bytes
-from splitpoint.planner.cost.price import CodingWork, cost_of_picture, cost_of_split, cost_on_device
+from splitpoint.planner.cost.message import Channel
+from splitpoint.planner.cost.price import CodingWork, Party, cost_of_picture, cost_of_split, cost_on_device
 from splitpoint.planner.cost.timing import HostTimes
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.measuring.network import Network
-from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.machine.device import Device
+from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["UNCOMPRESSED", "Pricer", "host_times"]
+__all__ = ["UNCOMPRESSED", "OverChannel", "Priced", "Pricer", "host_times"]
 
 
 def __dir__() -> list[str]:
@@ -32,13 +34,50 @@ def host_times(network: Network, *, threads: int) -> HostTimes | None:
     return HostTimes(network.graph, network.cuts.cuts, here, threads=threads, known=network.profile.halves)
 
 
+class Priced(Protocol):
+    """What prices depend on: a network, its cuts, and the two sides that run it."""
+
+    @property
+    def graph(self) -> ModelGraph:
+        """The network."""
+        ...
+
+    @property
+    def edge(self) -> Party:
+        """The device with its seconds."""
+        ...
+
+    @property
+    def server(self) -> Party:
+        """The server with its seconds."""
+        ...
+
+    @property
+    def pixels(self) -> int:
+        """Of a picture at the input, which is preprocessed; 0: tensors."""
+        ...
+
+    def cut(self, name: str) -> Cut:
+        """The cut of that name."""
+        ...
+
+
+class OverChannel(Protocol):
+    """Whatever says over which channel messages go."""
+
+    @property
+    def channel(self) -> Channel:
+        """The link, the share of cases in which the deadline must hold, and the server's load."""
+        ...
+
+
 class Pricer:
     """Prices candidates of one network; halves as they were timed, where any were."""
 
     def __init__(
         self,
-        problem: Problem,
-        network: Network,
+        problem: OverChannel,
+        network: Priced,
         *,
         host: Device,
         work_of: Callable[[Candidate], CodingWork],
@@ -50,8 +89,7 @@ class Pricer:
         self._work: dict[Candidate, CodingWork] = {}
         self._peaks: dict[tuple[str, ...], int] = {}
         self.times = times
-        spec = network.variant.spec
-        self._pixels = spec.height_width[0] * spec.height_width[1] if spec.kind == "image" else 0
+        self._pixels = network.pixels
 
     def price(self, candidate: Candidate, payload_bytes: float) -> Cost:
         """The cost with this mean payload."""
@@ -79,6 +117,11 @@ class Pricer:
         if candidate not in self._work:
             self._work[candidate] = self._work_of(candidate)
         return self._split(network.cut(candidate.cut), self._work[candidate], payload_bytes)
+
+    @property
+    def known_work(self) -> Mapping[Candidate, CodingWork]:
+        """The work of every split candidate that was priced."""
+        return self._work
 
     def uncompressed(self, cut: Cut) -> Cost:
         """The cost of sending the cut's tensors as they are: nothing to fit."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,11 +24,13 @@ __all__ = [
     "DeadlineShare",
     "Decode",
     "DeviceName",
+    "Devices",
     "Evaluations",
     "Json",
     "Keep",
     "Labels",
     "LinkName",
+    "LinkRates",
     "Mean",
     "ModelArgument",
     "Outputs",
@@ -43,6 +45,7 @@ __all__ = [
     "ServerName",
     "Size",
     "SkipDamaged",
+    "Speeds",
     "Std",
     "Storage",
     "StoredProfile",
@@ -50,6 +53,7 @@ __all__ = [
     "TaskName",
     "Threads",
     "TrustCode",
+    "with_conditions",
     "with_limits",
 ]
 
@@ -90,6 +94,11 @@ OwnMetric = Annotated[str | None, typer.Option(help="A metric of your own, file.
 DeviceName = Annotated[str | None, typer.Option(help="Device profile by name or path. [default: host]")]
 ServerName = Annotated[str | None, typer.Option(help="Server profile by name or path. [default: host]")]
 LinkName = Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")]
+Devices = Annotated[str | None, typer.Option(help="Rows: device profiles. [default: the plan's and all shipped ones]")]
+Speeds = Annotated[bool, typer.Option("--speeds", help="Rows: 1/16 to 16 times the speed of the plan's device.")]
+LinkRates = Annotated[
+    str | None, typer.Option(help="Columns: 1Mbit/s,5Mbit/s or 0.1..50Mbit/s. [default: 50 kbit/s to 100 Mbit/s]")
+]
 Preset = Annotated[
     Literal["imagenet", "unit", "signed", "levels"] | None,
     typer.Option("--input", help="Levels of the pictures: torchvision's ImageNet, 0..1, -1..1, or 0..255."),
@@ -123,18 +132,38 @@ StoredProfile = Annotated[Path | None, typer.Option(help="Stored model profile (
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with an option for each limit that can be asked for, in place of its keyword arguments `limits`."""
+    """`command` with an option for each limit that can be asked for, in place of its keyword arguments."""
+    return _with_options(command, _LIMITS)
+
+
+def with_conditions(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options of what can be asked again of a plan, in place of its keyword arguments."""
+    return _with_options(command, {**_CONDITIONS, **_LIMITS})
+
+
+_LIMITS: Mapping[str, tuple[Any, Any]] = {
+    limit.field: (Annotated[str | None, typer.Option(help=limit.help)], None)
+    for limit in LIMITS.values()
+    if limit.field is not None
+}
+_CONDITIONS: Mapping[str, tuple[Any, Any]] = {
+    "device": (Annotated[str | None, typer.Option(help="Another device; host: where the plan measured.")], None),
+    "server": (Annotated[str | None, typer.Option(help="Another server; host: where the plan measured.")], None),
+    "link": (Annotated[str | None, typer.Option(help="Another link, by name or path.")], None),
+    "server_load": (ServerLoad, None),
+    "prefer": (PreferName, None),
+    "confident": (Confident, False),
+    "deadline_share": (DeadlineShare, None),
+}
+
+
+def _with_options(command: Callable[..., None], options: Mapping[str, tuple[Any, Any]]) -> Callable[..., None]:
+    """`command` with `options` (name -> annotation and default) in place of its keyword arguments."""
     signature = inspect.signature(command, eval_str=True)
     kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = [
-        inspect.Parameter(
-            limit.field,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[str | None, typer.Option(help=limit.help)],
-        )
-        for limit in LIMITS.values()
-        if limit.field is not None
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
     ]
-    command.__signature__ = signature.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]  # typer's
+    command.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]  # typer's
     return command

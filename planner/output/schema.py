@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from splitpoint.planner.output.documents.answers.map import MapDocument
+from splitpoint.planner.output.documents.answers.what_if import WhatIfDocument
 from splitpoint.planner.output.documents.cache import CacheDocument
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument
 from splitpoint.planner.output.documents.cuts import CutsDocument
@@ -36,11 +38,13 @@ DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the d
     "cache": CacheDocument,
     "calibrate": CalibrateDocument,
     "cuts": CutsDocument,
+    "map": MapDocument,
     "plan": PlanDocument,
     "profile": ProfileDocument,
     "profiles": ProfilesDocument,
     "show": ShowDocument,
     "verify": VerifyDocument,
+    "what-if": WhatIfDocument,
     "work": WorkDocument,
 }
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from splitpoint.planner.choice.answer import RunnerUp, price_text
 from splitpoint.planner.deploy.schema import Alternative, Answer
 from splitpoint.planner.search.decide import Decision
-from splitpoint.planner.values.candidate import Evaluated
+from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.place import kind_of, place_text
 
-__all__ = ["make_answer"]
+__all__ = ["make_alternatives", "make_answer"]
 
 
 def __dir__() -> list[str]:
@@ -26,23 +26,32 @@ def make_answer(decision: Decision, prefer: str, front: Sequence[Evaluated]) -> 
     chosen = decision.recommended
     if chosen is None:
         return None
+    numbers = {point.candidate: number for number, point in enumerate(front, start=1)}
     return Answer(
-        number=front.index(chosen) + 1,
+        number=numbers[chosen.candidate],
         kind=kind_of(chosen),
         prefer=prefer,
         reason=decision.reason,
-        instead=tuple(_alternative(other, chosen, front, prefer) for other in decision.instead),
+        instead=make_alternatives(decision, prefer, numbers),
     )
 
 
-def _alternative(other: RunnerUp, chosen: Evaluated, front: Sequence[Evaluated], prefer: str) -> Alternative:
+def make_alternatives(decision: Decision, prefer: str, numbers: Mapping[Candidate, int]) -> tuple[Alternative, ...]:
+    """The best point of every other kind than the answer's, with its price; `numbers` are those on the front."""
+    chosen = decision.recommended
+    if chosen is None:
+        return ()
+    return tuple(_alternative(other, chosen, numbers.get(other.point.candidate), prefer) for other in decision.instead)
+
+
+def _alternative(other: RunnerUp, chosen: Evaluated, number: int | None, prefer: str) -> Alternative:
     point = other.point
     return Alternative(
         kind=other.kind,
         place=place_text(point, with_variant=True),
         codec="-" if point.candidate.placement == "device" else point.candidate.codec,
         rate=point.label,
-        number=front.index(point) + 1 if point in front else None,
+        number=number,
         price=price_text(chosen, point, prefer, other.misses),
         gain=other.gain,
         uncertainty=other.uncertainty,

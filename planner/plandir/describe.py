@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 import splitpoint
+from splitpoint.planner.answers.policy import plan_policy
+from splitpoint.planner.answers.question import question_of
 from splitpoint.planner.deploy.schema import FORMAT, PlanFile, PointFile, ProfileSource, SearchReport
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
@@ -61,6 +63,7 @@ def describe_plan(
         report=None,
         skipped=len(problem.split.search.skipped),
         answer=make_answer(result.decision, result.aim.prefer, points),
+        policy=plan_policy(question_of(result), {p.candidate: number for number, p in enumerate(points, start=1)}),
         requirements=problem.needs,
         found_by=SearchReport(
             seed=config.search.seed,

@@ -15,11 +15,13 @@ import msgspec
 
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import load_coders, save_coders
+from splitpoint.planner.answers.record import encode_record, make_record
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.deploy.file_names import (
     CODEC,
     CONFIG,
     FRONT,
+    MEASURED,
     PLAN,
     POINT,
     POINTS,
@@ -84,6 +86,7 @@ def write_plan(
             _write_all(folder, shared | stored_variants(result.networks, points, reference))
             (folder / CONFIG).write_text(dump_yaml(result.problem.config))
             (folder / FRONT).write_text(front_text(result.points, points))
+            (folder / MEASURED).write_bytes(encode_record(make_record(result, points)))
             files = [_point_files(result, other, number) for number, other in enumerate(points, start=1)]
             for number, content in enumerate(files, start=1):
                 _write_all(folder / POINTS / str(number), content)

@@ -16,7 +16,7 @@ from splitpoint.planner.choice.choose import Aim, choose, quantity
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS, Limit
 from splitpoint.planner.limits.objectives import OBJECTIVES
-from splitpoint.planner.limits.preferences import with_preferred
+from splitpoint.planner.limits.preferences import PREFERENCES, with_preferred
 from splitpoint.planner.limits.text import bound_text
 from splitpoint.planner.search.pareto import knee, pareto
 from splitpoint.planner.values.candidate import Evaluated
@@ -31,6 +31,7 @@ __all__ = [
     "decide",
     "misses_quality",
     "objective_rows",
+    "recommend",
     "violations",
 ]
 
@@ -109,6 +110,20 @@ def decide(
         nearest=(),
         would_fit=(),
     )
+
+
+def recommend(
+    points: Sequence[Evaluated], needs: Requirements, objectives: Sequence[str], aim: Aim | None = None
+) -> Evaluated | None:
+    """The answer of `decide` alone, without its front and its reasons, which take most of the time."""
+    aim = aim or Aim()
+    feasible = [point for point in points if not violations(point, needs)]
+    if not feasible:
+        return None
+    front: Sequence[Evaluated] = ()
+    if PREFERENCES[aim.prefer].read is None:  # the knee is one of a front, and adds no objective to it
+        front = [p for p, keep in zip(feasible, pareto(objective_rows(feasible, objectives)), strict=True) if keep]
+    return choose(feasible, quantity(aim.prefer, front, objectives), aim.errors)
 
 
 def _sorted(points: Iterable[Evaluated]) -> list[Evaluated]:

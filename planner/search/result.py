@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.choice.choose import Aim
+from splitpoint.planner.cost.price import CodingWork
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.search.decide import Decision
+from splitpoint.planner.search.table import Entry
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.profiles.machine.device import Device
-from splitpoint.profiles.measurement.model_profile import ModelProfile
+from splitpoint.profiles.measurement.model_profile import HalvesTiming, ModelProfile
 
 __all__ = ["SearchResult"]
 
@@ -39,6 +41,9 @@ class SearchResult:
     tail_runs: int  # inputs that went through a tail
     tail_reused: int  # inputs whose reconstruction had been seen
     recalled: int = 0  # candidates whose outcomes were kept by an earlier run
+    table: tuple[Entry, ...] = ()  # every candidate of the tables with its estimate
+    works: Mapping[Candidate, CodingWork] = dataclasses.field(default_factory=dict)  # of splits that were priced
+    halves: Mapping[str, tuple[HalvesTiming, ...]] = dataclasses.field(default_factory=dict)  # timed, by variant
 
     @property
     def given(self) -> Network:

@@ -19,7 +19,7 @@ from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.units import format_bytes
 
-__all__ = ["bind"]
+__all__ = ["bind", "check_figures", "with_device_limits"]
 
 
 def __dir__() -> list[str]:
@@ -35,15 +35,30 @@ def bind(needs: Requirements, config: PlanConfig, graph: ModelGraph, link: Link)
     device = None if config.device == "host" else load_device(config.device)
     server = None if config.server == "host" else load_server(config.server)
     profiles = {"device": (config.device, device), "server": (config.server, server), "link": (config.link, link)}
-    for bound in needs.bounds:
-        limit = LIMITS[bound.limit]
-        _check_known(limit.name, limit.figures, profiles, at=f"$.need.{limit.field}")
-    for i, name in enumerate(config.objectives):
-        _check_known(name, find_objective(name, at=f"$.objectives[{i}]").figures, profiles, at=f"$.objectives[{i}]")
-    _check_known(config.prefer, PREFERENCES[config.prefer].figures, profiles, at="$.prefer")
+    check_figures(needs, config.objectives, config.prefer, profiles)
     if device is None:
         return needs
     _check_input_fits(device, config.device, graph)
+    return with_device_limits(needs, device)
+
+
+def check_figures(
+    needs: Requirements, objectives: Sequence[str], prefer: str, profiles: Mapping[str, tuple[str, object | None]]
+) -> None:
+    """Raise `ProfileError` when a requirement, an objective or the preference is of figures that a profile lacks.
+
+    `profiles` has the name and the profile of the "device", the "server" and the "link"; None: this host.
+    """
+    for bound in needs.bounds:
+        limit = LIMITS[bound.limit]
+        _check_known(limit.name, limit.figures, profiles, at=f"$.need.{limit.field}")
+    for i, name in enumerate(objectives):
+        _check_known(name, find_objective(name, at=f"$.objectives[{i}]").figures, profiles, at=f"$.objectives[{i}]")
+    _check_known(prefer, PREFERENCES[prefer].figures, profiles, at="$.prefer")
+
+
+def with_device_limits(needs: Requirements, device: Device) -> Requirements:
+    """`needs` with the device's own limits where they are tighter."""
     bounds = {bound.limit: bound for bound in needs.bounds}
     for name, limit in LIMITS.items():
         allowed = None if limit.of_device is None else limit.of_device(device)

@@ -25,7 +25,9 @@ __all__ = [
     "parse_constants",
     "parse_numbers",
     "parse_pictures",
+    "parse_quantities",
     "parse_quantity",
+    "parse_range",
     "parse_shapes",
     "parse_task",
 ]
@@ -55,6 +57,42 @@ def parse_quantity(text: str | None, unit: Any, flag: str) -> float | None:
     except units.UnitError as error:
         hint = f" Did you mean {error.suggestion!r}?" if error.suggestion else ""
         raise FlagError(f"{error}.{hint}", flag=flag) from error
+
+
+def parse_range(text: str | None, unit: Any, flag: str) -> tuple[float, float] | None:
+    """The two numbers of "0.05..100 Mbit/s", the lower first, or one number twice.
+
+    The lower number may be without a unit: then it has the upper's.
+    """
+    if text is None:
+        return None
+    lower, between, upper = text.partition("..")
+    if not between:
+        value = _given(parse_quantity(text, unit, flag))
+        return value, value
+    high = _given(parse_quantity(upper, unit, flag))
+    number = re.match(r"\s*[-+.\deE_]+", upper)
+    bare = re.fullmatch(r"\s*[-+.\d_]+(?:[eE][-+]?\d+)?\s*", lower) is not None
+    unit_text = "" if number is None or not bare else upper[number.end() :]
+    low = _given(parse_quantity(lower + unit_text, unit, flag))
+    if not low < high:
+        raise FlagError(f"expected a range from a lower to a higher value, got {text!r}", flag=flag)
+    return low, high
+
+
+def parse_quantities(text: str | None, unit: Any, flag: str, *, steps: int) -> tuple[float, ...] | None:
+    """The numbers of "1 Mbit/s,2 Mbit/s", or of a range, `steps` in equal ratios."""
+    if text is None:
+        return None
+    if ".." not in text:
+        return tuple(_given(parse_quantity(part, unit, flag)) for part in text.split(","))
+    low, high = parse_range(text, unit, flag) or (0.0, 0.0)
+    return tuple(low * (high / low) ** (i / (steps - 1)) for i in range(steps))
+
+
+def _given(value: float | None) -> float:
+    assert value is not None  # only no text has no value
+    return value
 
 
 def parse_bound(text: str | None, field: str) -> float | None:

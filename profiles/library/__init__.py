@@ -1,4 +1,4 @@
 """The device, server and link profiles that are shipped.
 
-Imports of profiles: errors, files, machine, link.
+Imports of profiles: errors, units, files, machine, link.
 """

@@ -6,15 +6,20 @@ import dataclasses
 import difflib
 import importlib.resources
 import os
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import Source, decode_sources, decode_yaml, read_yaml
+from splitpoint.profiles.link.adjust import at_rate, at_snr
 from splitpoint.profiles.link.link import Link, TraceLink
 from splitpoint.profiles.link.trace import filled
 from splitpoint.profiles.machine.device import Device
+from splitpoint.profiles.units import BitRate, Decibel, UnitError, parse
 
 __all__ = ["ProfileKind", "Shipped", "list_profiles", "load_device", "load_link", "load_server", "sources"]
 
@@ -50,7 +55,13 @@ def load_server(name: str | os.PathLike[str]) -> Device:
 
 
 def load_link(name: str | os.PathLike[str]) -> Link:
-    """The link of that name or in that file; a trace's recording is read, relative to the file."""
+    """The link of that name or in that file; a trace's recording is read, relative to the file.
+
+    "NAME@RATE" or "NAME@SNR" ("lte-cat1@2 Mbit/s", "awgn-5db@12 dB") is that link at another mean rate or SNR.
+    """
+    text, at, value = os.fspath(name).rpartition("@")
+    if at and not Path(name).exists():
+        return _changed(load_link(text), value, str(name))
     link: Link = _load(name, "link", _LINK)
     return filled(link, Path(name).parent, str(name)) if isinstance(link, TraceLink) else link
 
@@ -74,6 +85,19 @@ def sources(kind: ProfileKind, name: str) -> dict[str, Source]:
     if name not in texts:
         raise _unknown(kind, name, texts)
     return decode_sources(texts[name], _LINK if kind == "link" else Device, where=f"{name}.yaml")
+
+
+def _changed(link: Link, value: str, name: str) -> Link:
+    """`link` at the rate or the SNR in `value`, under its own name with that behind it."""
+    bounds = {kind: typing.get_args(unit)[1] for kind, unit in (("bit_s", BitRate), ("db", Decibel))}
+    kind = "db" if value.strip().endswith("dB") else "bit_s"
+    limits = {bound: getattr(bounds[kind], bound) for bound in ("gt", "ge", "le")}
+    try:
+        number = parse(value, kind, **limits)
+    except UnitError as error:
+        raise ProfileError(str(error), at=f"link {name}", fix="NAME@RATE, such as wifi-5@2Mbit/s") from error
+    changed = at_snr(link, number) if kind == "db" else at_rate(link, number)
+    return msgspec.structs.replace(changed, name=f"{link.name}@{value.strip()}")
 
 
 _LINK: Any = Link  # a union is no class to mypy, but msgspec reads it

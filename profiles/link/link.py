@@ -34,6 +34,7 @@ from splitpoint.profiles.units import format_bytes, format_fraction, format_rate
 
 __all__ = [
     "DRAWS",
+    "LEAST_BIT_S",
     "AwgnLink",
     "Coding",
     "Cqi",

@@ -102,7 +102,7 @@ def shell(document: Path) -> list[str]:
 def test_every_command_and_option_exists(document: str) -> None:
     known, wrong = options(), []
     for code in shell(ROOT / document):
-        for command, rest in re.findall(r"(?:^|[;&|$])\s*splitpoint ([a-z]+)\b([^;&|#]*)", code):
+        for command, rest in re.findall(r"(?:^|[;&|$])\s*splitpoint ([a-z][a-z-]*)([^;&|#]*)", code):
             given = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
             if command not in known or given - known[command]:
                 wrong.append(f"splitpoint {command}{rest}".strip())

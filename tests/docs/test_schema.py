@@ -70,6 +70,10 @@ def test_plan(home: Path, run: Run, tmp_path: Path, flags: tuple[str, ...], exit
 def test_the_commands_that_read_a_plan(split_plan: Path, run: Run, tmp_path: Path) -> None:
     assert decoded(run("verify", split_plan, "--json")[1], "verify").checks
     assert decoded(run("show", split_plan, "--json")[1], "show").front
+    assert decoded(run("what-if", split_plan, "--json")[1], "what-if").reason
+    assert decoded(run("what-if", split_plan, "--link-rate", "0.1..50Mbit/s", "--json")[1], "what-if").rows
+    assert decoded(run("map", split_plan, "--json")[1], "map").rows
+    assert decoded(run("map", split_plan, "--speeds", "--json")[1], "map").rows
     out = run("export", split_plan, "--point", 1, "--out", tmp_path / "point", "--json")[1]
     assert decoded(out, "show").point == 1
 

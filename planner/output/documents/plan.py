@@ -7,11 +7,15 @@ from typing import TypedDict
 
 import msgspec
 
+from splitpoint.planner.answers.hypervolume import hypervolume_series
+from splitpoint.planner.answers.policy import plan_policy
+from splitpoint.planner.answers.question import question_of
+from splitpoint.planner.answers.relax import Relaxation, relax_limits
 from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.requirements import Requirements
-from splitpoint.planner.deploy.schema import Alternative, Kind, PayloadRange
+from splitpoint.planner.deploy.schema import Alternative, Kind, PayloadRange, PolicyRow
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
@@ -25,7 +29,6 @@ from splitpoint.planner.profiling.noise import RETEST_WARNING, describe_noise
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, violations
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.search.what_if import RateRange, by_rate
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
 from splitpoint.profiles.link.link import describe
@@ -51,7 +54,7 @@ class Recommendation(Value, frozen=True, kw_only=True):
     prefer: str  # what it is best in, among points that meet every limit
     reason: str
     instead: tuple[Alternative, ...]  # the best point of every other kind, with its price beside the recommended one
-    by_rate: tuple[RateRange, ...]
+    by_rate: tuple[PolicyRow, ...]  # the policy over the uplink rate
     parts: LatencySum
     halves: Halves
 
@@ -80,6 +83,8 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     deadline_s: float | None
     deadline_share: float | None  # of cases in which the deadline must hold; None: on average
     recommended: Recommendation | None
+    relax: tuple[Relaxation, ...]  # what a limit that binds would give if it were a tenth looser
+    hypervolume: tuple[float, ...]  # after each measured point, as a share of the last
     nearest: tuple[PointRow, ...]  # when nothing fits: least missed first
     would_fit: tuple[str, ...]  # requirements, each relaxed alone, under which something fits
     report: Accuracy | None
@@ -98,6 +103,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible."""
     problem, decision = result.problem, result.decision
     search, report = problem.split.search, None if plan is None else plan.file.report
+    question = question_of(result)
     notes = (*problem.notes, *result.notes, *_warnings(result))
     return PlanDocument(
         header=_header(result),
@@ -121,7 +127,9 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         search_set=f"{count_text(len(search), 'input')}, {count_text(search.group_count, 'group')}",
         deadline_s=problem.needs.value("latency"),
         deadline_share=problem.needs.deadline_share,
-        recommended=_recommendation(result),
+        recommended=_recommendation(result, plan),
+        relax=relax_limits(question, decision.recommended),
+        hypervolume=hypervolume_series(question),
         nearest=tuple(
             point_row(
                 front_row(point, number=None),
@@ -145,8 +153,9 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     )
 
 
-def _recommendation(result: SearchResult) -> Recommendation | None:
+def _recommendation(result: SearchResult, plan: Plan | None) -> Recommendation | None:
     decision = result.decision
+    numbers = {point.candidate: number for number, point in enumerate(decision.front, start=1)}
     answer = make_answer(decision, result.aim.prefer, decision.front)
     if decision.recommended is None or answer is None:
         return None
@@ -156,7 +165,7 @@ def _recommendation(result: SearchResult) -> Recommendation | None:
         prefer=answer.prefer,
         reason=answer.reason,
         instead=answer.instead,
-        by_rate=tuple(by_rate(result)),
+        by_rate=plan_policy(question_of(result), numbers) if plan is None else plan.file.policy,
         parts=latency_sum(decision.recommended.cost),
         halves=halves(decision.recommended.cost),
     )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from splitpoint.planner.answers.ask import Changes, ask
+from splitpoint.planner.answers.hypervolume import hypervolume_series
+from splitpoint.planner.answers.relax import Relaxation, relax_limits
+from splitpoint.planner.answers.stored import record_of
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.file_names import FRONT, POINT, POINTS
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import Answer, PayloadRange, PlanFile, PointFile
+from splitpoint.planner.deploy.schema import Answer, PayloadRange, PlanFile, PointFile, PolicyRow
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document
@@ -51,6 +55,9 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     report: Accuracy | None  # of the plan's own point only
     payload_range: PayloadRange | None  # of the plan's own point only
     answer: Answer | None  # what was recommended, why, and what the other kinds would cost
+    policy: tuple[PolicyRow, ...]  # what would be recommended at other uplink rates
+    relax: tuple[Relaxation, ...]  # what a limit that binds would give if it were a tenth looser
+    hypervolume: tuple[float, ...]  # after each measured point, as a share of the last
     front: tuple[PointRow, ...]
     deadline_s: float | None
     deadline_share: float | None
@@ -64,6 +71,8 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
     if number is not None and number != file.point:
         chosen = stored.read_struct(f"{POINTS}/{number}/{POINT}", PointFile)
     recommended = file.point if file.answer is None else file.answer.number
+    record = record_of(stored)
+    question = None if record is None else ask(record, Changes())[1]
     return ShowDocument(
         header=printable_line(f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}"),
         task=file.task,
@@ -86,6 +95,9 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         report=file.report if chosen is file else None,
         payload_range=file.payload_range if chosen is file else None,
         answer=file.answer,
+        policy=file.policy,
+        relax=() if question is None else relax_limits(question, question.answer()),
+        hypervolume=() if question is None else hypervolume_series(question),
         front=tuple(
             point_row(row, notes=["recommended"] if row.number == recommended else [])
             for row in parse_front(stored.read(FRONT), at=stored.at(FRONT))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -13,10 +11,9 @@ from splitpoint.planner.output.documents.plan import PlanDocument, Recommendatio
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
+from splitpoint.planner.output.terminal.answers.policy import hypervolume_text, policy_table, relax_lines
 from splitpoint.planner.output.terminal.figures import latency_text, metric_text, payload_range_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
-from splitpoint.planner.search.what_if import RateRange
-from splitpoint.profiles.units import format_rate
 
 __all__ = ["plan_view"]
 
@@ -44,7 +41,7 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
         points_table(document.front, f"Pareto front ({_origin(document)})", share=share, width=width),
         points_legend([*document.baselines, *document.front], share=share),
         points_plot(document.front, deadline_s=document.deadline_s, width=width),
-        *_recommendation(document.recommended),
+        *_recommendation(document, document.recommended),
         *_report(document),
     )
 
@@ -77,22 +74,14 @@ def _answer(document: PlanDocument, recommended: Recommendation) -> list[Rendera
     ]
 
 
-def _recommendation(recommended: Recommendation) -> list[RenderableType]:
+def _recommendation(document: PlanDocument, recommended: Recommendation) -> list[RenderableType]:
     return [
         Text(f"\nPoint {recommended.number}, the answer:"),
         Text(latency_text(recommended.parts, recommended.halves)),
-        *[Text(line) for line in _rates_text(recommended.by_rate)],
+        *relax_lines(document.relax),
+        *hypervolume_text(document.hypervolume),
+        *policy_table(recommended.by_rate),
     ]
-
-
-def _rates_text(ranges: Sequence[RateRange]) -> list[str]:
-    if len(ranges) < 2:
-        return []
-    texts = ["The same measured points at other uplink rates:"]
-    for row in ranges:
-        span = " to ".join(dict.fromkeys(format_rate(rate) for rate in (row.from_bit_s, row.to_bit_s)))
-        texts.append(f"  {span:<26} {row.what or 'nothing fits'}")
-    return texts
 
 
 def _report(document: PlanDocument) -> list[RenderableType]:
@@ -114,7 +103,10 @@ def _report(document: PlanDocument) -> list[RenderableType]:
             )
     if where is not None:
         parts.append(
-            Text(f"wrote {where}/ → splitpoint verify {where} · splitpoint export {where} --point N --out DIR")
+            Text(
+                f"wrote {where}/ → splitpoint verify {where} · splitpoint map {where} ·"
+                f" splitpoint export {where} --point N --out DIR"
+            )
         )
     return parts
 
@@ -129,7 +121,7 @@ def _nothing_fits(document: PlanDocument, *, width: int) -> list[RenderableType]
     parts += [Text(f"{_name(row)} {' and '.join(row.notes)}") for row in document.nearest]
     if document.would_fit:
         parts.append(Text("would fit with " + ", or ".join(document.would_fit)))
-    return parts
+    return [*parts, *relax_lines(document.relax)]
 
 
 def _name(row: PointRow) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
+from splitpoint.planner.output.terminal.answers.policy import hypervolume_text, policy_table, relax_lines
 from splitpoint.planner.output.terminal.figures import latency_text, metric_text, payload_range_text, quality_text
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
@@ -44,6 +45,9 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
         points_table(document.front, "Pareto front (search set)", share=share, width=width),
         points_legend(document.front, share=share),
         points_plot(document.front, deadline_s=document.deadline_s, width=width),
+        *relax_lines(document.relax),
+        *hypervolume_text(document.hypervolume),
+        *policy_table(document.policy),
     )
 
 

@@ -40,6 +40,7 @@ def put(*path: str | int) -> Callable[[Any], Callable[[Tree], None]]:
     return to
 
 
+ROW = {"from_bit_s": 1.0, "to_bit_s": 2.0, "number": None, "what": None}
 CASES: list[tuple[Callable[[Tree], object], str]] = [
     (put("cut")(None), "placement 'split' without a cut"),
     (put("placement")("device"), "placement 'device' with a cut"),
@@ -73,6 +74,8 @@ CASES: list[tuple[Callable[[Tree], object], str]] = [
     (put("model", "inputs", 0, "shape")([1, 0, 16, 16]), "an input without elements"),
     (put("task", "outputs")(["other"]), "the task reads the output 'other'"),
     (put("point")(0), r"\$\.point"),
+    (put("policy", 0, "to_bit_s")(1.0), "ends before it begins"),
+    (put("policy")([ROW, ROW | {"from_bit_s": 3.0, "to_bit_s": 4.0}]), "a gap between two rows"),
     (put("point")(10**9), r"\$\.point"),
     (put("surprise")(1), "surprise"),
     (put("format")(4), "expected a plan format"),
@@ -93,7 +96,7 @@ def test_a_plan_that_contradicts_itself_is_refused(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1, 2]", "null", "format: '4.0'", "- a\n b: 1", "\x00", "format: " + "9" * 5000, "{" * 5000, "a: &a 1"],
+    ["", "[1, 2]", "null", "format: '5.0'", "- a\n b: 1", "\x00", "format: " + "9" * 5000, "{" * 5000, "a: &a 1"],
 )
 def test_what_is_no_plan_is_refused(fixed_copy: Path, text: str) -> None:
     (fixed_copy / "plan.yaml").write_text(text)

@@ -15,6 +15,7 @@ from msgspec import inspect as shapes
 
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
+from splitpoint.planner.output.documents.answers.what_if import WhatIfDocument
 from splitpoint.planner.output.documents.cuts import CutsDocument
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.plan import PlanDocument
@@ -23,6 +24,8 @@ from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.escape import printable_line, printable_lines
 from splitpoint.planner.output.schema import DOCUMENTS
+from splitpoint.planner.output.terminal.answers.map import map_view
+from splitpoint.planner.output.terminal.answers.what_if import what_if_view
 from splitpoint.planner.output.terminal.cache import cache_view
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.console import PlainConsole, StageBars
@@ -105,15 +108,22 @@ def show_views(shown: ShowDocument) -> list[Any]:
     return [show_view(shown, width=WIDTH)]
 
 
+def what_if_views(shown: WhatIfDocument) -> list[Any]:
+    changes: list[dict[str, Any]] = [{}, {"unit": None}, {"unit": None, "row": None}]
+    return [what_if_view(msgspec.structs.replace(shown, **change), width=WIDTH) for change in changes]
+
+
 VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "cache": lambda shown: [cache_view(shown)],
     "calibrate": lambda shown: [calibrate_view(shown)],
     "cuts": cuts_views,
+    "map": lambda shown: [map_view(shown, width=WIDTH)],
     "plan": plan_views,
     "profile": profile_views,
     "profiles": lambda shown: [profiles_view(shown)],
     "show": show_views,
     "verify": verify_views,
+    "what-if": what_if_views,
 }
 
 
@@ -134,7 +144,9 @@ def test_every_document_has_its_views_here() -> None:
 def test_hostile_text_in_every_field(command: str, text: str) -> None:
     hostile = document(DOCUMENTS[command], text)
     whole = rendered(*VIEWS[command](printable_lines(hostile)))
-    header = text if command in ("plan", "show") else ""  # which those documents compose of printable names
+    header = (
+        text if command in ("map", "plan", "show", "what-if") else ""
+    )  # which those documents compose of printable names
     lines = whole.replace(header, "").splitlines() if "\n" in header else whole.splitlines()
     assert NOT_TEXT.findall(whole) == []
     assert printable_line(text) in whole

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from rich.console import Console, RenderableType
 
+from splitpoint.planner.answers.relax import Relaxation
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
-from splitpoint.planner.deploy.schema import Alternative, Answer, PayloadRange
+from splitpoint.planner.deploy.schema import Alternative, Answer, PayloadRange, PolicyRow
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument, MeasuredRate
 from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument, RefusedPlace
@@ -26,13 +27,10 @@ from splitpoint.planner.output.documents.tensors import TensorRow, TensorsPart
 from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.cuts import cuts_view
-from splitpoint.planner.output.terminal.figures import latency_text
 from splitpoint.planner.output.terminal.plan import plan_view
-from splitpoint.planner.output.terminal.points import points_table
 from splitpoint.planner.output.terminal.profile import profile_view
 from splitpoint.planner.output.terminal.show import show_view
 from splitpoint.planner.plandir.front import front_row
-from splitpoint.planner.search.what_if import RateRange
 from splitpoint.profiles.network.inputs import guess_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -124,7 +122,12 @@ USE = MetricUse(
 )
 HALVES = Halves(head=Half(how="measured", spread_s=0.0004), tail=Half(how="modelled", spread_s=None))
 
-
+POLICY = (
+    PolicyRow(from_bit_s=5e4, to_bit_s=4.64e6, number=None, what=None),
+    PolicyRow(from_bit_s=4.64e6, to_bit_s=5e7, number=3, what="int8: x, fast q1"),
+)
+LOOSER = "latency <= 60.5 ms instead of 55 ms"
+RELAXED = Relaxation(limit="latency", asked=0.055, relaxed=0.0605, text=LOOSER, what="x, fast q1", price="1.1x slower")
 INSTEAD = (
     Alternative(
         kind="device",
@@ -205,13 +208,12 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
             prefer="latency",
             reason="it is the fastest; all on device misses latency by 655 ms; send picture, png is 4.8 ms slower",
             instead=INSTEAD,
-            by_rate=(
-                RateRange(from_bit_s=1e5, to_bit_s=4.64e6, what=None),
-                RateRange(from_bit_s=6.81e6, to_bit_s=1e9, what="int8: x, fast q1"),
-            ),
+            by_rate=POLICY,
             parts=PARTS,
             halves=HALVES,
         ),
+        "relax": (),
+        "hypervolume": (0.0, 0.25, 0.5, 1.0),
         "nearest": (),
         "would_fit": (),
         "report": accuracy(),
@@ -270,20 +272,6 @@ def test_a_plan_that_the_report_set_contradicts_with_a_share_of_cases(make_point
     check_golden("contradicted", plan_view(document, width=WIDTH))
 
 
-def test_every_part_of_the_latency_is_named_but_a_wait_of_nothing() -> None:
-    zero = dict.fromkeys(LatencySum.__struct_fields__, 0.0)
-    neither = Halves(head=None, tail=None)
-    assert latency_text(LatencySum(**zero), neither) == (
-        "  0 s = prepare 0 s + head 0 s + encode 0 s + link 0 s + decode 0 s + tail 0 s"
-    )
-    assert " + wait 1 s + decode" in latency_text(LatencySum(**{**zero, "wait_s": 1.0}), neither)
-
-
-def test_the_recommended_point_is_bold(make_point: Make) -> None:
-    table = points_table(front(make_point), "front", share=None, width=WIDTH)
-    assert [row.style for row in table.rows] == ["bold", "", ""]
-
-
 def test_nothing_fits(make_point: Make) -> None:
     late: dict[str, Any] = {"notes": ["misses latency by 31.3 ms"], "misses": ["latency"]}
     lossy: dict[str, Any] = {
@@ -338,6 +326,9 @@ def test_a_stored_plan(make_point: Make) -> None:
             )
         ),
         front=front(make_point),
+        policy=POLICY,
+        relax=(RELAXED,),
+        hypervolume=(),
         deadline_s=None,
         deadline_share=None,
     )

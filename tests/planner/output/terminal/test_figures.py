@@ -1,0 +1,15 @@
+"""The figures of a point on one line."""
+
+from __future__ import annotations
+
+from splitpoint.planner.output.documents.latency import Halves, LatencySum
+from splitpoint.planner.output.terminal.figures import latency_text
+
+
+def test_every_part_of_the_latency_is_named_but_a_wait_of_nothing() -> None:
+    zero = dict.fromkeys(LatencySum.__struct_fields__, 0.0)
+    neither = Halves(head=None, tail=None)
+    assert latency_text(LatencySum(**zero), neither) == (
+        "  0 s = prepare 0 s + head 0 s + encode 0 s + link 0 s + decode 0 s + tail 0 s"
+    )
+    assert " + wait 1 s + decode" in latency_text(LatencySum(**{**zero, "wait_s": 1.0}), neither)
