@@ -45,8 +45,10 @@ from splitpoint.planner.racing.race import Race
 from splitpoint.planner.samples.blocks import Blocks, make_blocks
 from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.search.pareto import hypervolume, pareto
-from splitpoint.planner.search.sampler import search
 from splitpoint.planner.search.table import LEAST_ERROR, PROBE_INPUTS, PROBE_RATES
+from splitpoint.planner.setup.config import SearchConfig
+from splitpoint.planner.study.sampler import Space
+from splitpoint.planner.study.search import search
 from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 from splitpoint.profiles.files.structs import write_bytes
@@ -374,7 +376,8 @@ def _search(
     units = _units(recorded)
     cuts, codecs = (list(dict.fromkeys(unit[i] for unit in units)) for i in (0, 1))
     options = [[[recorded.candidates[row] for row in units.get((cut, codec), [])] for codec in codecs] for cut in cuts]
-    search(options, measure, _needs(recorded), OBJECTIVES, first=first, seed=seed, evaluations=evaluations)
+    settings = SearchConfig(seed=seed, evaluations=evaluations, patience=0)
+    search(Space(options=options, first=first), measure, _needs(recorded), OBJECTIVES, settings)
 
 
 def _metric() -> Metric:
