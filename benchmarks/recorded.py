@@ -73,7 +73,7 @@ def pack(work: Path) -> bytes:
             "place": np.repeat(np.array([place for place, _ in units], np.uint8), counts),
             "rate": _joined([unit["rates"] for _, unit in units]),
             "payload_bytes": _joined([unit["payload_bytes"].mean(axis=1).astype(np.float32) for _, unit in units]),
-            "right": np.packbits(_joined([unit["right"] for _, unit in units]), axis=1),
+            "right": np.packbits(_joined([unit["right"] for _, unit in units]).astype(bool), axis=1),
             "right_unsplit": unsplit["right"],
             "margin": _joined([_steps(unit["truth_margin"] * steps, MOST_STEPS) for _, unit in units]),
             "margin_unsplit": (unsplit["truth_margin"] / width).astype(np.float32),
@@ -104,13 +104,13 @@ def load(path: Path) -> Recorded:
 def _steps(margin: NDArray[np.float32], most: int) -> NDArray[np.int8]:
     """Whole steps, towards the right side of 0; what is not a number is no right answer."""
     whole = np.clip(np.nan_to_num(np.rint(margin), nan=-most), -most, most)
-    return whole.astype(np.int8)
+    return np.asarray(whole, np.int8)
 
 
 def _octaves(divergence: NDArray[np.float32]) -> NDArray[np.int8]:
     with np.errstate(divide="ignore"):
         octave = np.rint(OCTAVE_STEPS * np.log2(np.nan_to_num(divergence, nan=np.inf, posinf=2.0**MOST_OCTAVE)))
-    return np.clip(octave, OCTAVE_STEPS * LEAST_OCTAVE, OCTAVE_STEPS * MOST_OCTAVE).astype(np.int8)
+    return np.asarray(np.clip(octave, OCTAVE_STEPS * LEAST_OCTAVE, OCTAVE_STEPS * MOST_OCTAVE), np.int8)
 
 
 def _joined(parts: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:

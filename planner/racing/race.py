@@ -28,6 +28,7 @@ from splitpoint.planner.search.decide import QUALITY, misses_quality, violations
 from splitpoint.planner.search.pareto import pareto
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome
+from splitpoint.planner.values.place import kind_of
 
 __all__ = ["Measurements", "Race"]
 
@@ -113,6 +114,16 @@ class Race:
                     break
                 self._grow(candidate, self._progress[candidate] + 1)
             step()
+        if not any(kind_of(point) == "split" for point in self._complete):
+            self._measure_nearest()
+
+    def _measure_nearest(self) -> None:
+        """The split that seems fastest of those that were stopped: the answer says by how much splits miss."""
+        stopped = [c for c in self.stopped if c in self._estimates and self._estimates[c].head_s > 0]
+        stopped.sort(key=lambda c: (self._estimates[c].deadline_latency_s, c))
+        nearest = next((c for c in stopped if self._grow(c, self._looks) is not None), None)
+        if nearest is not None:
+            del self.stopped[nearest]
 
     def _order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that seem good enough before the others, front by front; on each the cheaper and so lossier first.

@@ -123,11 +123,13 @@ def measure_table(
             complete=points,
             estimates={entry.candidate: entry.cost for entries in tables.entries for entry in entries},
         )
+        known, here = {point.candidate: point for point in points}, set[Candidate]()
         with progress.stage("accuracy", budget) as step:
 
             def evaluate(candidate: Candidate) -> Evaluated | None:
+                here.add(candidate)
                 sharing.begin()
-                return race.enter(candidate)
+                return known[candidate] if candidate in known else race.enter(candidate)
 
             found = search(
                 space,
@@ -139,13 +141,14 @@ def measure_table(
                 describe=sharing,
                 progress=_Count(step, 0 if opened is None else opened.measured),
             )
+            others = found.measured - len(here) - (0 if opened is None else opened.measured)
             if opened is not None and results is not None:
                 _measure_all(opened, found, evaluate, problem, results, artifacts, objectives)
             race.finish()
             made = {point.candidate: point for point in (*points, *race.points.values())}
             estimated = with_estimates(list(made.values()), problem.metric)
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            step(_text(found, opened, race.summary(), recalled=recalled, points=len(made)))
+            step(_text(found.stopped, race.summary(), others=others, recalled=recalled, points=len(made)))
     return [point for point in estimated if point.candidate not in race.stopped]
 
 
@@ -283,13 +286,12 @@ def _study_text(opened: Opened, total: int, *, joinable: bool) -> str:
     return f"new: {opened.name}{join}"
 
 
-def _text(found: Found, opened: Opened | None, race: str, *, recalled: int, points: int) -> str:
-    others = found.measured - len(found.points) - (opened.measured if opened is not None else 0)
+def _text(stopped: str, race: str, *, others: int, recalled: int, points: int) -> str:
     parts = [race]
-    if opened is not None and others > 0:
+    if others > 0:
         parts[0] += f", {others} of them by other processes"
     if recalled:
         parts.append(f"{recalled} of {points} points known from earlier runs")
-    if found.stopped:
-        parts.append(found.stopped)
+    if stopped:
+        parts.append(stopped)
     return "; ".join(parts)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from splitpoint.planner.deploy.accuracy import Estimate
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.accuracy import judge
@@ -17,6 +18,7 @@ from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.quality.observe import observe
 from splitpoint.planner.samples.dataset import Sample
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes
 
 Make = Callable[..., Any]
@@ -102,13 +104,13 @@ def test_points_with_outcomes_have_an_estimate_that_limits_read(make_point: Make
     ]
     made = with_estimates(points, metric)
     assert [point.candidate for point in made] == [point.candidate for point in points]
-    found = [point.accuracy.estimate for point in made]
-    assert found[-1] is None
+    found = [estimate_of(point) for point in made[:-1]]
+    assert made[-1].accuracy.estimate is None
     assert made[-1].accuracy.lost == 0.03
     assert found[0].drop == pytest.approx(0, abs=0.005)
     assert found[0].drop < found[1].drop < found[2].drop < found[3].drop
     for point in made[:-1]:
-        estimate, accuracy = point.accuracy.estimate, point.accuracy
+        estimate, accuracy = estimate_of(point), point.accuracy
         assert estimate.candidates == 4
         assert estimate.low <= estimate.drop <= estimate.high
         assert (accuracy.lost, accuracy.lost_low, accuracy.lost_high) == (estimate.drop, estimate.low, estimate.high)
@@ -123,8 +125,12 @@ def test_a_point_that_was_measured_in_part_counts_by_its_inputs(make_point: Make
     whole = [make_point(cut=str(i), outcomes=outcomes(rows_of(metric, 0.2 * i))) for i in range(4)]
     part = make_point(cut="part", outcomes=outcomes(rows_of(metric, 0.6)[:20]))
     *others, found = with_estimates([*whole, part], metric)
-    assert found.accuracy.estimate is not None
-    assert found.accuracy.estimate.drop == pytest.approx(others[3].accuracy.estimate.drop, abs=0.1)
+    assert estimate_of(found).drop == pytest.approx(estimate_of(others[3]).drop, abs=0.1)
+
+
+def estimate_of(point: Evaluated) -> Estimate:
+    assert point.accuracy.estimate is not None
+    return point.accuracy.estimate
 
 
 def outcomes(rows: tuple[InputOutcome, ...]) -> Outcomes:
