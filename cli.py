@@ -179,7 +179,7 @@ def plan_command(
     from splitpoint.planner.search.sampler import require_optuna
     from splitpoint.planner.setup.loading import load_problem
     from splitpoint.planner.setup.trust import check_trusted
-    from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.store.store import default_store
 
     check_trusted(target, config, trust_code=trust_code)
     pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
@@ -190,7 +190,7 @@ def plan_command(
         if profile is not None:
             check_profile(profile)
         problem = load_problem(config, flags=pictures)
-        result = find(problem, stored_profile=profile, progress=bars, store=Store(default_folder()), fresh=fresh)
+        result = find(problem, stored_profile=profile, progress=bars, store=default_store(), fresh=fresh)
         chosen, written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with bars.stage("report", len(problem.split.report)) as step:
@@ -376,9 +376,9 @@ def cache_command(
     """Show what earlier runs measured and kept (in SPLITPOINT_CACHE, or the user's cache folder)."""
     from splitpoint.planner.output.documents.cache import cache_document
     from splitpoint.planner.output.terminal.cache import cache_view
-    from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.store.store import default_store
 
-    document = cache_document(Store(default_folder()), verify=verify, clear=clear)
+    document = cache_document(default_store(), verify=verify, clear=clear)
     _print(document, cache_view, as_json=as_json)
     raise typer.Exit(UNMET if document.damaged else OK)
 
