@@ -177,8 +177,9 @@ def plan_command(
     from splitpoint.planner.plandir.placing import claimed
     from splitpoint.planner.profiling.model_profile import check_profile
     from splitpoint.planner.search.sampler import require_optuna
-    from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.planner.setup.loading import default_threads, load_problem
     from splitpoint.planner.setup.trust import check_trusted
+    from splitpoint.planner.store.results import results_here
     from splitpoint.planner.store.store import default_store
 
     check_trusted(target, config, trust_code=trust_code)
@@ -189,15 +190,17 @@ def plan_command(
     with claimed(out, keep=keep) as place:
         if profile is not None:
             check_profile(profile)
-        problem = load_problem(config, flags=pictures)
-        result = find(problem, stored_profile=profile, progress=bars, store=default_store(), fresh=fresh)
+        results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
+        problem = load_problem(config, flags=pictures, results=results)
+        result = find(problem, stored_profile=profile, progress=bars, store=results.store, fresh=fresh)
         chosen, written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with bars.stage("report", len(problem.split.report)) as step:
                 written, where, failure = write_plan_somewhere(
-                    result, chosen, place, keep_data=not no_data, advance=lambda: step("")
+                    result, chosen, place, keep_data=not no_data, advance=lambda: step(""), results=results
                 )
-                step(f"{len(problem.split.report)} inputs that were never searched")
+                known = ", known from an earlier run" if results.recalled["report"] else ""
+                step(f"{len(problem.split.report)} inputs that were never searched{known}")
     if written is not None:
         note_written("plan", where)
     document = plan_document(result, written, where)
