@@ -73,8 +73,8 @@ def write_plan(
     """Write `point` of the result's front with every other front point beside it; gives the plan as written.
 
     The report set runs through the written files before they are moved into place, unless `results` keeps what it said
-    of files of the same bytes. Without `keep_data` the whole model
-    and the report inputs are left out then; plan.yaml keeps their hashes and where they came from.
+    of files of the same bytes. Without `keep_data` the whole model and the report inputs are left out then; plan.yaml
+    keeps their hashes and where they came from.
     """
     front = result.decision.front
     points = front if point in front else (point, *front)
