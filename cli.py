@@ -110,9 +110,10 @@ def plan_command(
     from splitpoint.planner.plandir.fallback import write_plan_somewhere
     from splitpoint.planner.plandir.placing import claimed
     from splitpoint.planner.profiling.model_profile import check_profile
-    from splitpoint.planner.setup.loading import load_problem
+    from splitpoint.planner.setup.loading import default_threads, load_problem
     from splitpoint.planner.setup.trust import check_trusted
-    from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.store.results import results_here
+    from splitpoint.planner.store.store import default_store
     from splitpoint.planner.study.sampler import require_optuna
     from splitpoint.planner.study.storage import Place, check_storage
 
@@ -126,16 +127,17 @@ def plan_command(
     with claimed(out, keep=keep) as place:
         if profile is not None:
             check_profile(profile)
-        problem = load_problem(config, flags=pictures)
-        store = Store(default_folder())
-        result = find(problem, stored_profile=profile, progress=bars, store=store, fresh=fresh, studies=studies)
+        results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
+        problem = load_problem(config, flags=pictures, results=results)
+        result = find(problem, stored_profile=profile, progress=bars, store=results.store, fresh=fresh, studies=studies)
         chosen, written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with bars.stage("report", len(problem.split.report)) as step:
                 written, where, failure = write_plan_somewhere(
-                    result, chosen, place, keep_data=not no_data, advance=lambda: step("")
+                    result, chosen, place, keep_data=not no_data, advance=lambda: step(""), results=results
                 )
-                step(f"{len(problem.split.report)} inputs that were never searched")
+                known = ", known from an earlier run" if results.recalled["report"] else ""
+                step(f"{len(problem.split.report)} inputs that were never searched{known}")
     if written is not None:
         note_written("plan", where)
     document = plan_document(result, written, where)
@@ -291,7 +293,7 @@ def map_command(
     from splitpoint.planner.output.asked_again import MapAxes, map_of_target
     from splitpoint.planner.output.terminal.answers.map import map_view
     from splitpoint.planner.output.terminal.console import StageBars, consoles
-    from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.store.store import default_store
 
     stdout, stderr = consoles()
     document = map_of_target(
@@ -300,7 +302,7 @@ def map_command(
         MapAxes(devices=devices, speeds=speeds, link_rates=link_rates),
         data=data,
         trust_code=trust_code,
-        search=lambda problem: find(problem, progress=StageBars(stderr), store=Store(default_folder())),
+        search=lambda problem: find(problem, progress=StageBars(stderr), store=default_store()),
     )
     _print(document, lambda shown: map_view(shown, width=stdout.width), as_json=as_json)
 
@@ -367,9 +369,9 @@ def cache_command(
     """Show what earlier runs measured and kept (in SPLITPOINT_CACHE, or the user's cache folder)."""
     from splitpoint.planner.output.documents.cache import cache_document
     from splitpoint.planner.output.terminal.cache import cache_view
-    from splitpoint.planner.store.store import Store, default_folder
+    from splitpoint.planner.store.store import default_store
 
-    document = cache_document(Store(default_folder()), verify=verify, clear=clear)
+    document = cache_document(default_store(), verify=verify, clear=clear)
     _print(document, cache_view, as_json=as_json)
     raise typer.Exit(UNMET if document.damaged else OK)
 

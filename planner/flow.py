@@ -26,15 +26,13 @@ from splitpoint.planner.search.several_tensors import missed
 from splitpoint.planner.search.tables import fit_tables
 from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.setup.loading import Problem
-from splitpoint.planner.store.results import Results
+from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.stage import measure_table
 from splitpoint.planner.study.storage import Place
 from splitpoint.planner.values.candidate import Candidate
-from splitpoint.planner.values.keys import runtime_on
 from splitpoint.planner.values.progress import Progress, Silent
-from splitpoint.profiles.machine.machine import this_machine
 
 __all__ = ["plan"]
 
@@ -63,8 +61,7 @@ def plan(
     config, needs = problem.config, problem.needs
     if stored_profile is not None:
         check_profile(stored_profile, problem.graph, threads=problem.threads)
-    runtime = runtime_on(this_machine(threads=problem.threads))
-    results = None if store is None else Results(store=store, runtime=runtime, fresh=fresh)
+    results = None if store is None else results_here(store, threads=problem.threads, fresh=fresh)
     count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
     with progress.stage("unsplit", count) as step:
         remarks = check_unsplit(problem, lambda: step(""))

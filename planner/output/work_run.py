@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.plurals import count_text
-from splitpoint.planner.store.store import Store, default_folder
+from splitpoint.planner.store.store import default_store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.worker import work
 from splitpoint.planner.values.progress import Progress
@@ -46,7 +46,7 @@ def join_and_work(
         artifacts=artifacts,
         threads=threads,
         trust_code=trust_code,
-        store=Store(default_folder()),
+        store=default_store(),
         progress=progress,
     )
     return WorkDocument(

@@ -1,4 +1,4 @@
 """Plan directories: written, read back, run on the report set and verified.
 
-Imports of planner: deploy, values, samples, cuts, choice, quality, setup, measuring, search, answers.
+Imports of planner: deploy, values, store, samples, cuts, choice, quality, setup, measuring, search, answers.
 """

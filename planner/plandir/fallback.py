@@ -11,6 +11,7 @@ from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.plandir.placing import NotWrittenError, Place
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 
@@ -28,6 +29,7 @@ def write_plan_somewhere(
     *,
     keep_data: bool = True,
     advance: Callable[[], None] = lambda: None,
+    results: Results | None = None,
 ) -> tuple[Plan | None, Path, ProfileError | None]:
     """The plan, where it was written, and the error to raise after it was shown when that is not the place.
 
@@ -35,13 +37,15 @@ def write_plan_somewhere(
     be written either, there is no plan.
     """
     try:
-        return write_plan(result, point, place, keep_data=keep_data, advance=advance), place.directory, None
+        plan = write_plan(result, point, place, keep_data=keep_data, advance=advance, results=results)
     except NotWrittenError as error:
         first = error
+    else:
+        return plan, place.directory, None
     for parent in (Path(tempfile.gettempdir()), Path.home()):
         folder = parent / f"splitpoint-{secrets.token_hex(4)}"
         try:
-            plan = write_plan(result, point, folder, keep_data=keep_data)
+            plan = write_plan(result, point, folder, keep_data=keep_data, results=results)
         except NotWrittenError:
             continue
         elsewhere = ProfileError(

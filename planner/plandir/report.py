@@ -1,9 +1,13 @@
-"""The report set as a file, and the quality of a finished plan on it, from the plan's files and payloads alone."""
+"""The report set as a file, and the quality of a finished plan on it, from the plan's files and payloads alone.
+
+What was measured is kept by the content of those files (`kept_report`): the report set is run for a new point only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array
@@ -11,7 +15,7 @@ from splitpoint.codecs.npz import npz_bytes
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.file_names import REFERENCE, WHOLE
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import ModelSource
+from splitpoint.planner.deploy.schema import ModelSource, PayloadRange, PlanFile
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.metrics.protocol import Metric
@@ -21,16 +25,25 @@ from splitpoint.planner.samples.dataset import Dataset, NetworkInput, Sample, ne
 from splitpoint.planner.samples.npz import group_name, label_name
 from splitpoint.planner.samples.truths import pack_truths
 from splitpoint.planner.setup.trust import code_of_task
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.values.keys import content_key
 from splitpoint.planner.values.outcomes import Outcomes
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.input_shapes import DeclaredInput
 from splitpoint.profiles.network.runtime import open_session
 
-__all__ = ["check_trusted", "declared", "plan_input", "report_bytes", "run_report"]
+__all__ = ["Reported", "check_trusted", "declared", "kept_report", "plan_input", "report_bytes", "run_report"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the report set says of a plan."""
+
+    accuracy: Accuracy
+    payload_range: PayloadRange
 
 
 def report_bytes(dataset: Dataset) -> bytes:
@@ -64,6 +77,35 @@ def check_trusted(task: Task, *, trust_code: bool) -> None:
             at="task of the plan",
             fix="--trust-code uses it, if you trust whoever wrote the plan and that file",
         )
+
+
+def kept_report(file: PlanFile, results: Results | None, measure: Callable[[], Reported]) -> Reported:
+    """What an earlier run measured through files of these very bytes, or what `measure` gives.
+
+    `file` lists every file that runs or that a run is compared with. Where code of the user's judges it is always
+    measured: what that code depends on is not known.
+    """
+    if results is None or code_of_task(file.task):
+        return measure()
+    key = content_key(
+        "report",
+        files=file.files,
+        placement=file.placement,
+        model=file.model,
+        input_block=file.input,
+        cut=file.cut,
+        codec=file.codec,
+        task=file.task,
+        metric=file.metric,
+        runtime=results.runtime,
+    )
+    reported: Reported
+    reported, _ = results.get("report", key, measure, encode=msgspec.msgpack.encode, decode=_decode_reported)
+    return reported
+
+
+def _decode_reported(content: bytes) -> Reported:
+    return msgspec.msgpack.decode(content, type=Reported)
 
 
 def run_report(

@@ -37,7 +37,7 @@ from splitpoint.planner.plandir.describe import describe_plan, now
 from splitpoint.planner.plandir.front import front_text
 from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import Place, claimed, placed
-from splitpoint.planner.plandir.report import check_trusted, declared, run_report
+from splitpoint.planner.plandir.report import Reported, check_trusted, declared, kept_report, run_report
 from splitpoint.planner.plandir.running_files import device_files, picture_files, split_files
 from splitpoint.planner.plandir.variant_files import (
     io_tensor,
@@ -49,6 +49,7 @@ from splitpoint.planner.plandir.variant_files import (
 from splitpoint.planner.quality.metrics.registry import stored_metric
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.store.results import Results
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import decode_yaml, dump_yaml
@@ -69,11 +70,13 @@ def write_plan(
     *,
     keep_data: bool = True,
     advance: Callable[[], None] = lambda: None,
+    results: Results | None = None,
 ) -> Plan:
     """Write `point` of the result's front with every other front point beside it; gives the plan as written.
 
-    The report set runs through the written files before they are moved into place. Without `keep_data` the whole model
-    and the report inputs are left out then; plan.yaml keeps their hashes and where they came from.
+    The report set runs through the written files before they are moved into place, unless `results` keeps what it said
+    of files of the same bytes. Without `keep_data` the whole model and the report inputs are left out then; plan.yaml
+    keeps their hashes and where they came from.
     """
     front = result.decision.front
     points = front if point in front else (point, *front)
@@ -91,7 +94,7 @@ def write_plan(
             for number, content in enumerate(files, start=1):
                 _write_all(folder / POINTS / str(number), content)
             describe = functools.partial(describe_plan, result, network, points)
-            file = _finish(folder, network.graph, files[points.index(point)], describe, advance)
+            file = _finish(folder, network.graph, files[points.index(point)], describe, advance, results)
             _write_description(folder, file if keep_data else _drop_data(folder, file, result))
         return Plan.load(place.target)
 
@@ -170,6 +173,7 @@ def _finish(
     point: Mapping[str, bytes],
     describe: Callable[[PointFile, Mapping[str, str]], PlanFile],
     advance: Callable[[], None],
+    results: Results | None = None,
 ) -> PlanFile:
     """Make the point's running files in `folder` and measure the report set through them; gives plan.yaml's content.
 
@@ -181,16 +185,21 @@ def _finish(
     file = describe(chosen, hashes)
     (folder / PLAN).write_text(dump_yaml(file))
     plan = Plan.load(folder)
-    dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
-    metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.inputs[0].shape)
-    lengths: list[int] = []
 
-    def sent(length: int) -> None:
-        lengths.append(length)
-        advance()
+    def measure() -> Reported:
+        dataset = load_npz(folder / REPORT, file.input, inputs=declared(file.model))
+        metric = stored_metric(file.task, file.model.outputs, file.metric, input_shape=file.model.inputs[0].shape)
+        lengths: list[int] = []
 
-    report = run_report(plan, dataset, metric, sent=sent)
-    return msgspec.structs.replace(file, report=report, payload_range=measure_payload_range(plan, dataset, lengths))
+        def sent(length: int) -> None:
+            lengths.append(length)
+            advance()
+
+        accuracy = run_report(plan, dataset, metric, sent=sent)
+        return Reported(accuracy=accuracy, payload_range=measure_payload_range(plan, dataset, lengths))
+
+    found = kept_report(file, results, measure)
+    return msgspec.structs.replace(file, report=found.accuracy, payload_range=found.payload_range)
 
 
 def _write_description(folder: Path, file: PlanFile) -> None:

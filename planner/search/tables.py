@@ -92,8 +92,16 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
                 step("")
         used = len({entry.candidate.codec for entries in tables.entries for entry in entries})
         total = sum(len(m.network.cuttable) for m in measurers)
-        step(f"{used} presets fitted at {sum(map(len, searched))} of {total} cuts, {tables.size} candidates")
+        places = f"{sum(map(len, searched))} of {total} cuts"
+        step(f"{used} presets fitted at {places}, {tables.size} candidates{_known(measurers[0])}")
     return tables
+
+
+def _known(measurer: Measurer) -> str:
+    """How many of the table's trials, of all networks, an earlier run had made; empty where it made none."""
+    kept = measurer.runs.kept
+    recalled = 0 if kept is None else kept.results.recalled["probe"]
+    return f"; {recalled} of {kept.results.asked['probe']} trials known from earlier runs" if kept and recalled else ""
 
 
 def _choose_cuts(measurer: Measurer, tables: Tables, *, limit: int, ceiling_bit: float) -> None:

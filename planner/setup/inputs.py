@@ -31,6 +31,7 @@ from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.pictures.picture_files import opened_picture
 from splitpoint.profiles.network.torch_model import (
     ONE_INPUT,
+    Keep,
     export_torch,
     forward_inputs,
     guess_picture_shape,
@@ -112,11 +113,13 @@ def load_inputs(
     constants: Mapping[str, Any] | None = None,
     seed: int = 0,
     skip_damaged: bool = False,
+    keep: Keep | None = None,
 ) -> LoadedInputs:
     """Read the data and the network in the shape of the data; raises `ProfileError` where they do not fit.
 
     `spec` is the `input:` block; without one it is guessed from the model, and the guess is a note. `shapes` fix free
-    dimensions of the model that the data do not tell (pictures), `constants` inputs that are always the same.
+    dimensions of the model that the data do not tell (pictures), `constants` inputs that are always the same. A torch
+    module's exported network is looked up by `keep` (`profiles.network.torch_model.export_module`).
     """
     constants, flags = constants or {}, flags or PictureFlags()
     arrays = read_arrays(Path(source)) if source.endswith(".npz") and Path(source).is_file() else None
@@ -135,7 +138,7 @@ def load_inputs(
     of_data = data_shapes(dataset)
     _check_sizes(shapes, of_data, ignored, at=dataset.source or source)
     _check_declared(dataset, declared, at=model)
-    graph = load_source(model, of_data, constants=constants, dtypes=_dtypes(dataset))
+    graph = load_source(model, of_data, constants=constants, dtypes=_dtypes(dataset), keep=keep)
     check_inputs(dataset, graph, at=model)
     return LoadedInputs(graph=graph, dataset=dataset, notes=(*notes, *graph.fixed))
 
@@ -146,6 +149,7 @@ def load_source(
     *,
     constants: Mapping[str, Any] | None = None,
     dtypes: Mapping[str, str] | None = None,
+    keep: Keep | None = None,
 ) -> ModelGraph:
     """The canonical graph of an ONNX file, or of the torch module of "file.py:factory" or "package.module:factory".
 
@@ -159,7 +163,7 @@ def load_source(
             at=source,
             fix="--size 1x3x224x224 (--size NAME=... for each of several inputs), or shapes: in a configuration",
         )
-    data = export_torch(source, shapes, dtypes=dtypes, constants=constants)
+    data = export_torch(source, shapes, dtypes=dtypes, constants=constants, keep=keep)
     return load_graph(data, name=source.rpartition(":")[2], source=source)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib.metadata
 import os
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,6 +22,8 @@ from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.planner.setup.inputs import PictureFlags, load_inputs
 from splitpoint.planner.setup.labelled_data import attach_labels, find_pictures
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
@@ -63,10 +68,11 @@ class Problem:
         )
 
 
-def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Problem:
+def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None, results: Results | None = None) -> Problem:
     """The model, the data and the link, read and checked to fit each other; raises `ProfileError`.
 
-    `flags` say of pictures what the configuration does not.
+    `flags` say of pictures what the configuration does not. The exported network of a torch module is kept in
+    `results`.
     """
     check_config(config)
     source, labels = find_pictures(config)
@@ -79,6 +85,7 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
         constants=config.inputs,
         seed=config.search.seed,
         skip_damaged=config.data.skip_damaged,
+        keep=None if results is None else functools.partial(_keep_exported, results),
     )
     graph = loaded.graph
     dataset, found = attach_labels(loaded.dataset, config, labels)
@@ -114,6 +121,13 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None) -> Pr
         notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *chosen.notes),
         threads=threads,
     )
+
+
+def _keep_exported(results: Results, program: str, convert: Callable[[], bytes]) -> bytes:
+    """The network that torch's exporter makes of the traced `program`, as an earlier run made it with this runtime."""
+    exporter = importlib.metadata.version("onnxscript")  # the runtime has the other libraries
+    key = content_key("exported", program=program, exporter=exporter, runtime=results.runtime)
+    return results.get("exported", key, convert, encode=bytes, decode=bytes)[0]
 
 
 def default_threads() -> int:

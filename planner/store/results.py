@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.store.store import Store
-from splitpoint.planner.values.keys import Runtime
+from splitpoint.planner.values.keys import Runtime, runtime_on
+from splitpoint.profiles.machine.machine import this_machine
 
-__all__ = ["Results"]
+__all__ = ["Results", "results_here"]
 
 
 def __dir__() -> list[str]:
@@ -28,6 +29,7 @@ class Results:
     store: Store
     runtime: Runtime
     fresh: bool = False  # compute everything, and keep it
+    asked: Counter[str] = dataclasses.field(default_factory=Counter)  # results that were asked for, by kind
     recalled: Counter[str] = dataclasses.field(default_factory=Counter)  # results that were there, by kind
     used: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # kinds and keys that were asked for, in turn
     # What other machines have of this very runtime, by kind and key; None where it cannot be read.
@@ -47,6 +49,7 @@ class Results:
 
         A computed result is kept where `keep` says so.
         """
+        self.asked[kind] += 1
         self.used.append((kind, key))
         content = None if self.fresh else self.store.get(kind, key)
         if content is None and (kind, key) in self.offered:
@@ -65,3 +68,8 @@ class Results:
         if keep(result):
             self.store.put(kind, key, encode(result))
         return result, False
+
+
+def results_here(store: Store, *, threads: int, fresh: bool = False) -> Results:
+    """The results of `store` for what this process computes with `threads`."""
+    return Results(store=store, runtime=runtime_on(this_machine(threads=threads)), fresh=fresh)

@@ -1,9 +1,13 @@
 """A folder of results by content key: whole or absent, checked when read, within a limit of bytes.
 
-An entry is a file ``KIND/ab/abcdef...``: the SHA-256 of its content, then the content. It is written under another
-name and renamed, so that a reader finds all of it or nothing; one that is damaged is removed and made again. Any number
-of processes may use the folder at once. Keys say what a result depends on (`planner.values.keys`): nothing is ever
-changed, so the only thing that can go wrong is that an entry is not there.
+An entry is a file ``KIND/ab/abcdef...``: the SHA-256 of its kind, key and content, then the content, so that an entry
+under another's name is as damaged as one with a wrong bit. It is written under another name and renamed, so that a
+reader finds all of it or nothing; one that is damaged is removed and made again. Keys say what a result depends on
+(`planner.values.keys`): nothing is ever changed, so the only thing that can go wrong is that an entry is not there.
+
+Any number of processes may use the folder at once, without a lock: whoever dies leaves none behind. Two processes that
+need the same result at the same moment both compute it and write the same bytes; that costs what the second would have
+waited for, and nobody waits for a process that hangs.
 """
 
 from __future__ import annotations
@@ -13,21 +17,26 @@ import dataclasses
 import hashlib
 import os
 import re
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from splitpoint.profiles import units
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.held import remove_if_dead
+from splitpoint.profiles.files.regular import open_regular
 from splitpoint.profiles.files.structs import write_bytes
 
-__all__ = ["Entry", "Store", "default_folder"]
+__all__ = ["Entry", "Store", "default_folder", "default_store"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-LIMIT_BYTES = 5 << 30  # of all entries, unless the user says otherwise
+LIMIT_BYTES = 5_000_000_000  # of all entries, unless the user says otherwise
+FOLDER_VARIABLE, LIMIT_VARIABLE = "SPLITPOINT_CACHE", "SPLITPOINT_CACHE_LIMIT"
 HASH_BYTES = 32
 EVICTED_SHARE = 0.1  # of the limit is freed at once, so that not every new entry looks for an old one
 CHECKED_EVERY = 64  # entries written between two looks at the sum
@@ -55,19 +64,24 @@ class Store:
         self._written = 0
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """The content under `key`, or None; a damaged entry is removed."""
+        """The content under `key`, or None; a damaged entry is removed.
+
+        What is no file (a folder, a pipe, a link to itself) is not removed: `put` replaces it. When another process
+        makes a damaged entry again in the moment between reading and removing it, it is made once more.
+        """
         path = self._path(kind, key)
         try:
-            data = path.read_bytes()
-        except OSError:
-            self.misses += 1
-            return None
+            with open_regular(path) as file:
+                data = file.read()
+        except (OSError, ProfileError):
+            data = b""
         content = data[HASH_BYTES:]
-        if hashlib.sha256(content).digest() != data[:HASH_BYTES]:
+        if _checksum(kind, key, content) != data[:HASH_BYTES]:
             self.misses += 1
-            self.damaged += 1
-            with contextlib.suppress(OSError):
-                path.unlink()
+            if _about_file(path) is not None:
+                self.damaged += 1
+                with contextlib.suppress(OSError):
+                    path.unlink()
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -81,7 +95,9 @@ class Store:
             return False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, hashlib.sha256(content).digest() + content)
+            if path.is_dir() and not path.is_symlink():  # a file cannot be renamed over it
+                path.rename(path.with_name(f"{path.name}.{secrets.token_hex(4)}.folder"))
+            write_bytes(path, _checksum(kind, key, content) + content)
         except (OSError, ProfileError):
             return False
         self._written += 1
@@ -90,13 +106,13 @@ class Store:
         return True
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry; files under other names are none."""
+        """Every entry; files under other names, links and folders are none, nor is what others remove meanwhile."""
         for kind in self._folders(self.folder, _KIND):
             for shelf in self._folders(kind, re.compile("[0-9a-f]{2}")):
                 with contextlib.suppress(OSError):
                     for path in sorted(shelf.iterdir()):
-                        if _KEY.fullmatch(path.name) and not path.is_symlink():
-                            about = path.stat()
+                        about = _about_file(path) if _KEY.fullmatch(path.name) else None
+                        if about is not None:
                             yield Entry(kind=kind.name, key=path.name, size_bytes=about.st_size, used_s=about.st_mtime)
 
     def evict(self) -> int:
@@ -104,8 +120,9 @@ class Store:
 
         What a process that died left half-written goes, too.
         """
-        for left in self.folder.glob(f"*/??/{_HALF_WRITTEN}"):
-            remove_if_dead(left)
+        with contextlib.suppress(OSError):  # others may remove folders meanwhile
+            for left in self.folder.glob(f"*/??/{_HALF_WRITTEN}"):
+                remove_if_dead(left)
         entries = sorted(self.entries(), key=lambda entry: entry.used_s)
         total, removed = sum(entry.size_bytes for entry in entries), 0
         if total <= self.limit_bytes:
@@ -151,9 +168,37 @@ class Store:
         return []
 
 
+def default_store() -> Store:
+    """The user's store: in `default_folder`, of at most SPLITPOINT_CACHE_LIMIT ("2GB"); raises `ProfileError`."""
+    text = os.environ.get(LIMIT_VARIABLE)
+    if not text:
+        return Store(default_folder())
+    try:
+        limit = units.parse(text, "bytes", ge=1)
+    except units.UnitError as error:
+        raise ProfileError(
+            str(error), at=LIMIT_VARIABLE, fix=f"{LIMIT_VARIABLE}=2GB, or unset {LIMIT_VARIABLE} (5 GB)"
+        ) from error
+    return Store(default_folder(), limit_bytes=int(limit))
+
+
 def default_folder() -> Path:
     """SPLITPOINT_CACHE, or splitpoint/results in the user's cache folder."""
-    named = os.environ.get("SPLITPOINT_CACHE")
+    named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "splitpoint" / "results"
+
+
+def _checksum(kind: str, key: str, content: bytes) -> bytes:
+    """SHA-256 of an entry: neither its bytes nor its place may have changed."""
+    return hashlib.sha256(f"{kind}/{key}\n".encode() + content).digest()
+
+
+def _about_file(path: Path) -> os.stat_result | None:
+    """The status of a regular file; None for a link, for anything else, and where it is no longer there."""
+    try:
+        about = path.lstat()
+    except OSError:
+        return None
+    return about if stat.S_ISREG(about.st_mode) else None

@@ -17,8 +17,10 @@ from splitpoint.profiles.errors import ProfileError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.export import ExportedProgram
+    from torch.fx import Node
 
-__all__ = ["module_sha256"]
+__all__ = ["module_sha256", "program_sha256"]
 
 
 def __dir__() -> list[str]:
@@ -47,6 +49,39 @@ def module_sha256(module: nn.Module) -> str:
         (name, str(tensor.dtype), tuple(tensor.shape), _tensor_sha256(tensor)) for name, tensor in _tensors(module)
     ]
     return hashlib.sha256(msgspec.json.encode((parts, tensors))).hexdigest()
+
+
+def program_sha256(program: ExportedProgram) -> str | None:
+    """SHA-256 (hexadecimal) of a traced program: every operator with its arguments, place and shapes, and all weights.
+
+    None where it has parts that this cannot compare: graphs of control flow, and constants that are no tensors.
+    """
+    import torch
+
+    constants = dict(program.constants)
+    parts = list(program.graph_module.modules())[1:]
+    if any(isinstance(part, torch.fx.GraphModule) for part in parts):
+        return None
+    if not all(isinstance(value, torch.Tensor) for value in constants.values()):
+        return None
+    nodes = [
+        (node.op, node.name, str(node.target), repr(node.args), repr(node.kwargs), _place(node))
+        for node in program.graph.nodes
+    ]
+    tensors = [
+        (name, str(tensor.dtype), tuple(tensor.shape), _tensor_sha256(tensor))
+        for name, tensor in (*program.state_dict.items(), *constants.items())
+    ]
+    about = (str(program.graph_signature), str(program.range_constraints))
+    return hashlib.sha256(msgspec.json.encode((nodes, tensors, about))).hexdigest()
+
+
+def _place(node: Node) -> tuple[str, ...]:
+    """What the exporter writes beside an operator: its value's type, its module, its lines of code."""
+    value = node.meta.get("val")
+    values = value if isinstance(value, list | tuple) else [value]
+    shapes = [(str(getattr(v, "dtype", "")), str(getattr(v, "shape", v))) for v in values]
+    return repr(shapes), repr(node.meta.get("nn_module_stack")), str(node.meta.get("stack_trace"))
 
 
 def _source_sha256(kind: type) -> str:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib
 import inspect
 import io
 import itertools
+import json
 import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -25,14 +27,17 @@ from splitpoint.profiles.files.user_code import call_user_code, import_named, us
 from splitpoint.profiles.network.input_shapes import Shapes
 from splitpoint.profiles.network.layer_names import leave_wrapper, name_by_module
 from splitpoint.profiles.network.runtime import IoSpec
+from splitpoint.profiles.network.torch_hash import program_sha256
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
+    from torch.export import ExportedProgram
 
 __all__ = [
     "ONE_INPUT",
     "TORCH_OPSET",
+    "Keep",
     "ModuleOperators",
     "evaluating",
     "export_module",
@@ -57,6 +62,8 @@ USUAL_SIDES: Final = (224, 256, 299, 384, 192, 160, 128, 96, 64, 32, 28)  # of p
 MOST_TYPES: Final = 16  # combinations of types that are tried
 _INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
 
+Keep = Callable[[str, Callable[[], bytes]], bytes]  # key, what makes the bytes -> the bytes, made or kept
+
 
 def is_torch_spec(source: str) -> bool:
     """Whether `source` is ``package.module:factory`` or ``path/file.py:factory`` rather than a file."""
@@ -70,6 +77,7 @@ def export_torch(
     *,
     dtypes: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
+    keep: Keep | None = None,
 ) -> bytes:
     """The module that the factory makes, as a serialized ONNX model for inputs of `shapes`.
 
@@ -79,7 +87,7 @@ def export_torch(
     """
     module = load_module(spec)
     inputs = module_inputs(module, shapes, dtypes=dtypes, constants=constants)
-    return export_module(module, inputs, constants=constants, at=spec)
+    return export_module(module, inputs, constants=constants, at=spec, keep=keep)
 
 
 def load_module(spec: str) -> nn.Module:
@@ -184,12 +192,16 @@ def export_module(
     *,
     constants: Mapping[str, Any] | None = None,
     at: str = "torch module",
+    keep: Keep | None = None,
 ) -> bytes:
     """Export with `torch.onnx.export`; nodes are named by their place in the module ("layer1.0.conv1/Conv").
 
     `inputs` is the shape of the one float32 input, or all inputs by the names of the forward's parameters; `constants`
     are values of other parameters. The module runs once before, so that an error of its own is told from one of the
     exporter. Raises `ProfileError`.
+
+    `keep(key, convert)` gives what an earlier call converted under the key, or converts. The key is of the program that
+    torch traces now, with its weights, whatever code of the user's made it; converting is three quarters of the time.
     """
     torch = _torch(at)
     specs = _specs(inputs)
@@ -197,10 +209,33 @@ def export_module(
     shapes = ", ".join(f"{spec.dtype} {'x'.join(map(str, spec.shape))}" for spec in specs)
     with evaluating(module), _silence(), torch.no_grad():
         call_user_code(lambda: bound(*_examples(specs)), at=at, doing=f"running the module on {shapes}")
+    with evaluating(module), _silence(), torch.no_grad():
+        program = None if keep is None else _trace(bound, specs)
+        sha256 = None if program is None else program_sha256(program)
+        if keep is None or program is None or sha256 is None:
+            return _convert(bound, specs, wrapped=bound is not module, at=at)
+        inputs_key = json.dumps([[spec.name, spec.shape, spec.dtype] for spec in specs])
+        key = hashlib.sha256(f"{sha256} {bound is not module} {inputs_key}".encode()).hexdigest()
+        return keep(key, lambda: _convert(program, specs, wrapped=bound is not module, at=at))
+
+
+def _trace(module: nn.Module, specs: Sequence[IoSpec]) -> ExportedProgram | None:
+    """The program as `torch.onnx.export` traces it first; None where that fails: it has other ways to trace."""
+    torch = _torch()
     try:
-        with evaluating(module), _silence(), torch.no_grad():
+        with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+            program: ExportedProgram = torch.export.export(module, _examples(specs), strict=False)
+    except Exception:  # whatever the tracer raises
+        return None
+    return program
+
+
+def _convert(model: nn.Module | ExportedProgram, specs: Sequence[IoSpec], *, wrapped: bool, at: str) -> bytes:
+    torch = _torch(at)
+    try:
+        with _silence(), torch.no_grad():
             program = torch.onnx.export(
-                bound,
+                model,
                 _examples(specs),
                 input_names=[spec.name for spec in specs],
                 opset_version=TORCH_OPSET,
@@ -219,7 +254,7 @@ def export_module(
             at=failed.at,
             fix="the forward must not depend on the values of its input, and use operators that ONNX has",
         ) from error
-    if bound is not module:
+    if wrapped:
         leave_wrapper(program.model, BOUND)
     name_by_module(program.model)
     proto = program.model_proto

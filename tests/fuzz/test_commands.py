@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from splitpoint.tests.fuzz import endurance, kills
+from splitpoint.tests.fuzz import endurance, kills, resumed
 
 
 def test_endurance(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,3 +22,10 @@ def test_kills(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     monkeypatch.setattr(sys, "argv", ["kills", "--kills", "3"])
     assert kills.main() == 0
     assert "3 kills, 0 problems" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_resumed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["resumed", "--kills", "2"])
+    assert resumed.main() == 0
+    assert " 0 problems" in capsys.readouterr().out

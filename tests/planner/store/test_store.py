@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitpoint.planner.store import store as module
-from splitpoint.planner.store.store import Store, default_folder
+from splitpoint.planner.store.store import LIMIT_BYTES, Store, default_folder, default_store
+from splitpoint.profiles.errors import ProfileError
 
 
 def key(number: int) -> str:
@@ -55,6 +59,85 @@ def test_a_damaged_entry_is_none_and_made_again(
     assert (store.damaged, path.exists()) == (1, False)
     assert store.put("outcomes", key(1), b"content")
     assert store.get("outcomes", key(1)) == b"content"
+
+
+def _move_from_another_key(path: Path) -> None:
+    other = Store(path.parents[2])
+    other.put("outcomes", key(2), b"of another candidate")
+    file_of(other, "outcomes", 2).replace(path)
+
+
+def _move_from_another_kind(path: Path) -> None:
+    other = Store(path.parents[2])
+    other.put("probe", key(1), b"of another kind")
+    file_of(other, "probe", 1).replace(path)
+
+
+def _make(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+def _fill_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "shorter than a checksum": lambda path: path.write_bytes(path.read_bytes()[:31]),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "without rights": lambda path: path.chmod(0),
+    "of another key": _move_from_another_key,
+    "of another kind": _move_from_another_kind,
+    "an empty folder": lambda path: _make(path, Path.mkdir),
+    "a folder with files": lambda path: _make(path, _fill_folder),
+    "a pipe": lambda path: _make(path, os.mkfifo),
+    "a link to nothing": lambda path: _make(path, lambda path: path.symlink_to("nothing")),
+    "a link to itself": lambda path: _make(path, lambda path: path.symlink_to(path)),
+    "gone": Path.unlink,
+    "its folder is gone": lambda path: shutil.rmtree(path.parent),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_whatever_is_in_the_place_of_an_entry_is_replaced(store: Store, damage: Callable[[Path], object]) -> None:
+    """None or, where this user may read everything, the content; then it is made again, and nobody's files are lost."""
+    store.put("outcomes", key(1), b"content")
+    path = file_of(store, "outcomes", 1)
+    damage(path)
+    assert store.get("outcomes", key(1)) in ((None, b"content") if path.is_file() and os.geteuid() == 0 else (None,))
+    assert store.put("outcomes", key(1), b"content")
+    assert store.get("outcomes", key(1)) == b"content"
+    assert [entry.key for entry in store.entries()] == [key(1)]
+    mine = list(path.parent.rglob("notes.txt"))
+    assert [file.read_text() for file in mine] == (["mine"] if damage is DAMAGE["a folder with files"] else [])
+
+
+def test_an_entry_that_cannot_be_read_is_damaged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user without rights sees it; whoever runs the tests may have all."""
+    store.put("outcomes", key(1), b"content")
+
+    def refuse(path: Path) -> BinaryIO:
+        raise ProfileError(f"{path}: cannot be read: Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "open_regular", refuse)
+        assert [entry.key for entry in store.verify()] == [key(1)]
+    assert list(store.entries()) == []
+
+
+def test_entries_that_others_remove_meanwhile_are_none(store: Store) -> None:
+    for number in range(3):
+        store.put("outcomes", key(number), b"content")
+    first = min(map(key, range(3)))
+    for entry in store.entries():
+        if entry.key == first:
+            assert Store(store.folder).clear() == 3
+        else:
+            pytest.fail(f"{entry.key} is no longer there")
+    assert store.verify() == []
+    assert store.evict() == 0
 
 
 def test_verify_finds_and_removes_what_is_damaged(store: Store) -> None:
@@ -171,3 +254,19 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_folder() == tmp_path / "splitpoint" / "results"
     monkeypatch.setenv("SPLITPOINT_CACHE", str(tmp_path / "mine"))
     assert default_folder() == tmp_path / "mine"
+
+
+def test_how_large_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPLITPOINT_CACHE_LIMIT", raising=False)
+    assert default_store().limit_bytes == LIMIT_BYTES
+    monkeypatch.setenv("SPLITPOINT_CACHE_LIMIT", "2GB")
+    assert default_store().limit_bytes == 2_000_000_000
+
+
+@pytest.mark.parametrize("text", ["many", "0 B", "-1 GB", "2", "2 GHz"])
+def test_a_limit_that_is_no_size_is_an_error(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SPLITPOINT_CACHE_LIMIT", text)
+    with pytest.raises(ProfileError, match="expected a size") as error:
+        default_store()
+    assert error.value.at == "SPLITPOINT_CACHE_LIMIT"
+    assert "SPLITPOINT_CACHE_LIMIT=2GB" in str(error.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 from torch import nn
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network import torch_model
+from splitpoint.profiles.network.runtime import IoSpec, open_session
 from splitpoint.profiles.network.torch_model import (
     export_module,
     export_torch,
@@ -209,3 +211,95 @@ def test_without_fvcore_one_sentence_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ProfileError, match="pip install"):
         fvcore_operators(nn.Linear(2, 2), (1, 2))
+
+
+class Kept:
+    """What `export_torch` asks to be kept, by key."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    def __call__(self, key: str, convert: Callable[[], bytes]) -> bytes:
+        self.asked.append(key)
+        if key not in self.made:
+            self.made[key] = convert()
+        return self.made[key]
+
+
+def test_a_kept_export_is_the_same_bytes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, spec = Kept(), f"{file}:make"
+    expected = export_torch(spec, (1, 3, 8, 8))
+    assert export_torch(spec, (1, 3, 8, 8), keep=kept) == expected
+    monkeypatch.setattr(torch.onnx, "export", lambda *args, **kwargs: pytest.fail("converted again"))
+    assert export_torch(spec, (1, 3, 8, 8), keep=kept) == expected
+    assert kept.asked == [kept.asked[0]] * 2
+
+
+def test_a_kept_export_of_a_wrapped_module_is_the_same_bytes() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor, rate: float) -> torch.Tensor:
+            return torch.as_tensor(self.out(x) * rate)
+
+    module, inputs = Scaled(), [IoSpec(name="x", shape=(1, 3), dtype="float32")]
+    kept = Kept()
+    for rate in (2.0, 3.0):
+        expected = export_module(module, inputs, constants={"rate": rate})
+        assert export_module(module, inputs, constants={"rate": rate}, keep=kept) == expected
+        assert export_module(module, inputs, constants={"rate": rate}, keep=kept) == expected
+    assert len(kept.made) == 2
+
+
+CHANGED = {"helper.py": "act = 'sigmoid'", "weight": "1.5", "constant": "[2.0, 3.5]", "attribute": "2"}
+
+
+@pytest.mark.parametrize("place", [*CHANGED, "shape"])
+def test_what_changes_the_network_changes_what_is_kept(place: str, tmp_path: Path) -> None:
+    """Each lies where a hash of the class and its plain attributes does not see it."""
+    for name, text in {
+        "helper.py": "act = 'relu'",
+        "weight": "1.0",
+        "constant": "[2.0, 3.0]",
+        "attribute": "1",
+    }.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "net.py").write_text(
+        "import json, pathlib, runpy, torch\nfrom torch import nn\n"
+        "here = pathlib.Path(__file__).parent\n"
+        "def read(name):\n"
+        "    return json.loads((here / name).read_text())\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.act = getattr(torch, runpy.run_path(str(here / 'helper.py'))['act'])\n"
+        "        self.w = nn.Parameter(torch.full((2, 3), read('weight')))\n"
+        "        self.hidden = {'power': read('attribute'), 'constant': torch.tensor(read('constant'))}\n"
+        "    def forward(self, x):\n"
+        "        return self.act(x @ self.w.T) ** self.hidden['power'] + self.hidden['constant']\n"
+        "def make():\n"
+        "    return Net()\n"
+    )
+    kept, spec = Kept(), f"{tmp_path / 'net.py'}:make"
+    made = export_torch(spec, (1, 3), keep=kept)
+    assert export_torch(spec, (1, 3), keep=kept) == made
+    assert len(kept.made) == 1
+    if place in CHANGED:
+        (tmp_path / place).write_text(CHANGED[place])
+    again = export_torch(spec, (2, 3) if place == "shape" else (1, 3), keep=kept)
+    assert len(kept.made) == 2
+    assert again != made
+
+
+def test_a_module_that_is_traced_in_another_way_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, kept = nn.Linear(3, 2), Kept()
+    expected = export_module(module, (1, 3))
+    monkeypatch.setattr(torch_model, "_trace", lambda module, specs: None)
+    assert export_module(module, (1, 3), keep=kept) == expected
+    monkeypatch.undo()
+    monkeypatch.setattr(torch_model, "program_sha256", lambda program: None)
+    assert export_module(module, (1, 3), keep=kept) == expected
+    assert kept.asked == []
