@@ -115,21 +115,20 @@ def measure_table(
                 total = tables.size if config.search.sampler == "exhaustive" else min(budget, tables.size)
                 step(_study_text(opened, total, joinable=artifacts is not None))
         sharing = Sharing(results, artifacts)
-        race = Race(
-            Measurers(by_variant=measurers),
-            problem.metric,
-            needs,
-            objectives,
-            complete=points,
-            estimates={entry.candidate: entry.cost for entries in tables.entries for entry in entries},
-        )
+        race = _race(problem, measurers, tables, points, objectives) if config.search.race else None
         known, here = {point.candidate: point for point in points}, set[Candidate]()
+        measured: dict[Candidate, Evaluated] = {}
         with progress.stage("accuracy", budget) as step:
 
             def evaluate(candidate: Candidate) -> Evaluated | None:
                 here.add(candidate)
                 sharing.begin()
-                return known[candidate] if candidate in known else race.enter(candidate)
+                if candidate in known:
+                    return known[candidate]
+                point = measurers[candidate.variant].evaluate(candidate) if race is None else race.enter(candidate)
+                if point is not None:
+                    measured[candidate] = point
+                return point
 
             found = search(
                 space,
@@ -142,14 +141,35 @@ def measure_table(
                 progress=_Count(step, 0 if opened is None else opened.measured),
             )
             others = found.measured - len(here) - (0 if opened is None else opened.measured)
+            order = list(found.points)
             if opened is not None and results is not None:
-                _measure_all(opened, found, evaluate, problem, results, artifacts, objectives)
-            race.finish()
-            made = {point.candidate: point for point in (*points, *race.points.values())}
-            estimated = with_estimates(list(made.values()), problem.metric)
+                order = _measure_all(opened, found, evaluate, problem, results, artifacts, objectives)
+            counted = f"{len(order)} candidates"
+            if race is not None:
+                race.finish()
+                measured, counted = race.points, race.summary()
+            of_tables = [measured[candidate] for candidate in order if candidate in measured]
+            estimated = with_estimates([*points, *of_tables], problem.metric)
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            step(_text(found.stopped, race.summary(), others=others, recalled=recalled, points=len(made)))
-    return [point for point in estimated if point.candidate not in race.stopped]
+            step(_text(found.stopped, counted, others=others, recalled=recalled, points=len(estimated)))
+    return [point for point in estimated if race is None or point.candidate not in race.stopped]
+
+
+def _race(
+    problem: Problem,
+    measurers: Mapping[str, Measurer],
+    tables: Tables,
+    points: Sequence[Evaluated],
+    objectives: Sequence[str],
+) -> Race:
+    return Race(
+        Measurers(by_variant=measurers),
+        problem.metric,
+        problem.needs,
+        objectives,
+        complete=points,
+        estimates={entry.candidate: entry.cost for entries in tables.entries for entry in entries},
+    )
 
 
 @contextlib.contextmanager
@@ -204,10 +224,10 @@ def _measure_all(
     results: Results,
     artifacts: Artifacts | None,
     objectives: Sequence[str],
-) -> None:
-    """Every candidate of the study that was not measured by this run, in order.
+) -> list[Candidate]:
+    """Measure every candidate of the study that this run has not; gives all of them in the order of the study.
 
-    Those that were measured under another runtime only where a plan may use them.
+    Those that were measured under another runtime are left out, but where a plan may use them.
     """
     points: dict[Candidate, Evaluated | None] = {}
     foreign: dict[Candidate, FrozenTrial] = {}
@@ -233,6 +253,7 @@ def _measure_all(
         for candidate in chosen:
             points[candidate] = evaluate(candidate)
             del foreign[candidate]
+    return list({**dict.fromkeys(points), **dict.fromkeys(found.points)})
 
 
 def _problem_key(problem: Problem, networks: Sequence[Network], objectives: Sequence[str], *, stored: bool) -> str:
@@ -286,8 +307,8 @@ def _study_text(opened: Opened, total: int, *, joinable: bool) -> str:
     return f"new: {opened.name}{join}"
 
 
-def _text(stopped: str, race: str, *, others: int, recalled: int, points: int) -> str:
-    parts = [race]
+def _text(stopped: str, counted: str, *, others: int, recalled: int, points: int) -> str:
+    parts = [counted]
     if others > 0:
         parts[0] += f", {others} of them by other processes"
     if recalled:

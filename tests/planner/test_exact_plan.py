@@ -53,8 +53,8 @@ def test_the_input_sent_meets_everything(planned: Callable[..., tuple[int, Any]]
     ]
     assert (answer["recommended"]["number"], answer["recommended"]["kind"]) == (2, "input")
     assert answer["recommended"]["reason"] == (
-        "do not split: all on device misses latency by 1.44 ms; the nearest split (after conv0, uniform-zstd 2 bit)"
-        " misses latency by 10.9 ms and drop by 37.0 points"
+        "do not split: all on device misses latency by 1.44 ms; the nearest split (after relu0, uniform-zstd 4 bit)"
+        " misses latency by 11 ms"
     )
     assert (answer["contradicted"], answer["nearest"]) == (None, [])
     assert answer["safer"] == {"number": 3, "cut": "send input", "codec": "range-rans", "rate": "5 bit"}
@@ -71,13 +71,18 @@ def test_a_split_inside_the_network(planned: Callable[..., tuple[int, Any]], tmp
     needs = ("--max-drop", "5%", "--max-device-memory", "12kB")
     code, answer = planned(*needs, device="fixed-pi.yaml", search=search)
     assert code == 0
-    assert places(answer["front"]) == [("after relu1", "brito-sq", "5 bit"), ("after relu1", "brito-sq", "6 bit")]
+    assert places(answer["front"]) == [
+        *(("after relu1", "brito-sq", f"{bits} bit") for bits in (5, 6, 7)),
+        ("after relu0", "brito-sq", "7 bit"),
+        PNG,
+    ]
     assert answer["recommended"]["number"] == 1
     assert answer["recommended"]["reason"] == (
         "it is the fastest; all on device misses device memory by 4.76 kB; send picture, png is 791 µs slower"
         " (± 377 µs)"
     )
-    assert (answer["contradicted"], answer["safer"], answer["nearest"]) == (None, None, [])
+    assert (answer["contradicted"], answer["nearest"]) == (None, [])
+    assert answer["safer"]["number"] == 2
     assert {row["label"]: row["notes"] for row in answer["baselines"]}["all on device"] == [
         "misses device memory by 4.76 kB"
     ]

@@ -28,7 +28,7 @@ PATIENCE_S = 400.0  # for a process to reach a stage, or to end: only a hang tak
 # Where a stage waits for the signal, once it has made what must not be left behind.
 STAGES = {
     "profile": "splitpoint.profiles.measurement.measure._measure_until_steady",
-    "accuracy": "splitpoint.planner.flow.search",
+    "accuracy": "splitpoint.planner.study.stage.search",
     "report": "splitpoint.planner.plandir.report.observe",
 }
 WAIT = """

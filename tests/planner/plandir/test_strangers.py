@@ -91,14 +91,14 @@ def test_files_that_are_not_listed_are_named_and_not_copied(fixed_copy: Path, tm
     private = tmp_path / "private"
     private.mkdir()
     (private / "secret.txt").write_text("secret")
-    (fixed_copy / "points" / "9").symlink_to(private)
+    (fixed_copy / "points" / "99").symlink_to(private)
     (fixed_copy / "notes.txt").write_text("?")
     assert status(fixed_copy, "other files") == (
         "warning",
-        "plan.yaml does not list notes.txt, points/9: not checked, and nothing reads them",
+        "plan.yaml does not list notes.txt, points/99: not checked, and nothing reads them",
     )
     export_point(fixed_copy, 1, tmp_path / "out")
-    assert not (tmp_path / "out" / "points" / "9").exists()
+    assert not (tmp_path / "out" / "points" / "99").exists()
     assert not (tmp_path / "out" / "notes.txt").exists()
     assert "secret" not in "".join(path.name for path in (tmp_path / "out").rglob("*"))
 

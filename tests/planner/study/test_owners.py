@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,8 +28,7 @@ def test_a_process_lives_until_it_is_killed() -> None:
     process.send_signal(signal.SIGSTOP)
     assert not is_dead(owner)
     process.kill()
-    while process.stdout is not None and process.stdout.read():
-        pass
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert is_dead(owner)  # although nobody waited for its end: it is in the list of processes
     process.communicate()
     assert is_dead(owner)

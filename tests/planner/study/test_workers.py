@@ -221,7 +221,9 @@ def test_of_another_runtime_only_what_a_plan_may_use_is_measured_again(
     work(storage, artifacts, tmp_path / "worker", threads=2)  # two threads are another runtime
     result = run(config, fixed_home, tmp_path / "planner", place)
     alone = run(config, fixed_home, tmp_path / "alone", None)
-    assert result.decision == alone.decision
+    # Drops are estimated from all points that are known, which are fewer here: the front may differ, the answer not.
+    here, there = (found.decision.recommended for found in (result, alone))
+    assert (here and here.candidate) == (there and there.candidate)
     assert len(result.points) < len(alone.points)
     assert result.recalled < len(result.points)
 

@@ -35,6 +35,7 @@ from splitpoint.planner.output.terminal.profile import profile_view
 from splitpoint.planner.output.terminal.profiles import profiles_view
 from splitpoint.planner.output.terminal.show import show_view
 from splitpoint.planner.output.terminal.verify import check_line, count_line
+from splitpoint.planner.output.work_run import work_text
 from splitpoint.planner.plandir.verify import Check
 from splitpoint.profiles.files.structs import read_yaml, write_yaml
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -124,6 +125,7 @@ VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "show": show_views,
     "verify": verify_views,
     "what-if": what_if_views,
+    "work": lambda shown: [work_text(shown)],
 }
 
 
