@@ -91,7 +91,7 @@ def test_fresh_measures_everything_again(config: PlanConfig, fixed_home: Path, t
 def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
     first = run(config, fixed_home, Store(tmp_path))
     entries = list(Store(tmp_path).entries())
-    assert {entry.kind for entry in entries} == {"outcomes", "sizes", "fitted-codec", "sensitivities", "probe"}
+    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities", "probe"}
     for number, entry in enumerate(entries):
         path = tmp_path / entry.kind / entry.key[:2] / entry.key
         path.write_bytes(path.read_bytes()[: -1 - number % 5] if number % 2 else b"")
