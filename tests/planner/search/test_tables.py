@@ -113,7 +113,7 @@ class Steps:
 
 def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> Any:
     cuts = [types.SimpleNamespace(name=cut, tensors=(cut,), after=f"node of {cut}") for cut in cuttable]
-    runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused)
+    runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused, kept=None)
     split = types.SimpleNamespace(calibration=None, search=None, report=None)
     network = types.SimpleNamespace(name=name, cuttable=cuts, variant=types.SimpleNamespace(split=split))
     pricer = types.SimpleNamespace(price=f"price of {name}")

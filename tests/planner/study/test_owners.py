@@ -10,6 +10,7 @@ import sys
 import msgspec
 import pytest
 
+from splitpoint.planner.study import owners
 from splitpoint.planner.study.owners import Owner, is_dead, this_process
 
 CODE = "from splitpoint.planner.study.owners import this_process; import msgspec, sys, time\n"
@@ -51,3 +52,30 @@ def test_this_process_lives() -> None:
 )
 def test_what_is_known_of_others(changes: dict[str, object], dead: bool) -> None:
     assert is_dead(msgspec.structs.replace(this_process(), **changes)) == dead
+
+
+class Nowhere:
+    """A path of a system without /proc."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def read_bytes(self) -> bytes:
+        raise FileNotFoundError(self.path)
+
+    read_text = readlink = read_bytes
+
+    def exists(self) -> bool:
+        return False
+
+
+def test_without_proc_a_process_is_dead_when_no_signal_can_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners, "Path", Nowhere)
+    for cached in (owners._boot, owners._namespace):
+        monkeypatch.setattr(owners, cached.__name__, cached.__wrapped__)
+    here = this_process()
+    assert (here.boot, here.namespace, here.started) == ("", "", "")
+    assert not is_dead(here)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert is_dead(msgspec.structs.replace(here, pid=ended.pid))

@@ -88,7 +88,8 @@ def begin(config: PlanConfig, home: Path, store: Path, place: Place, monkeypatch
 def start(study: str, storage: str, artifacts: str, cache: Path, slow_s: float = 0.0) -> subprocess.Popen[str]:
     """A worker of its own process and cache; each of its candidates takes `slow_s` longer."""
     code = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is started without it
         "from splitpoint.planner.measuring.measurer import Measurer\n"
         "honest = Measurer.evaluate\n"
         f"def slow(self, candidate): print('begun', flush=True); time.sleep({slow_s}); return honest(self, candidate)\n"
@@ -254,7 +255,10 @@ def test_ctrl_c_ends_a_worker_at_once_and_leaves_its_candidate_to_others(
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=50)
+    try:
+        _, err = process.communicate(timeout=50)
+    finally:
+        process.kill()
     assert (process.returncode, "interrupted" in err) == (130, True)
     with trials_of("one", storage) as trials:
         states = [trial.state.name for trial in trials.study.get_trials()]
