@@ -84,6 +84,29 @@ def test_a_plateau_of_the_hypervolume_ends_the_search_and_is_said(make_point: Ma
     assert search(space, flat, needs, OBJECTIVES, SearchConfig(evaluations=40, patience=0)).measured == 40
 
 
+def test_what_infeasible_points_gain_does_not_count(make_point: Make, make_needs: Make) -> None:
+    """Behind the first five every point is better than all before it, and none fits the device."""
+    landscape = Landscape(make_point)
+    measured: list[Candidate] = []
+
+    def tempting(candidate: Candidate) -> Evaluated:
+        measured.append(candidate)
+        late = len(measured) > 5
+        point: Evaluated = make_point(
+            cut=candidate.cut,
+            codec=candidate.codec,
+            rate=candidate.rate,
+            payload=100.0 / len(measured) if late else 100.0,
+            head_peak_bytes=2000 if late else 0,
+        )
+        return point
+
+    space = Space(options=landscape.options, first=landscape.candidates[:5])
+    needs = make_needs(latency=1.0, drop=0.5, device_memory=1000)
+    found = search(space, tempting, needs, OBJECTIVES, SearchConfig(evaluations=100, patience=12))
+    assert found.measured == 17
+
+
 def test_while_something_is_gained_or_nothing_is_feasible_the_search_goes_on(
     make_point: Make, make_needs: Make
 ) -> None:
