@@ -1,0 +1,70 @@
+"""The stage that measures accuracy, with and without the race."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from splitpoint.planner.flow import plan
+from splitpoint.planner.limits.need import Need
+from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
+from splitpoint.planner.setup.loading import load_problem
+
+
+class Said:
+    """Progress that keeps the last text of every stage."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
+        def step(text: str) -> None:
+            self.texts[name] = text
+
+        yield step
+
+
+@pytest.fixture
+def planned(fixed_home: Path) -> Callable[[bool], tuple[SearchResult, str]]:
+    """`planned(race)` is a plan over every candidate of two presets, and the text of its stage."""
+
+    def call(race: bool) -> tuple[SearchResult, str]:
+        search = SearchConfig(sampler="exhaustive", codecs=("fast", "uniform-zstd"), max_cuts=3, race=race)
+        config: PlanConfig = msgspec.structs.replace(
+            read_config(fixed_home / "labelled.yaml"),
+            device=str(fixed_home / "slow.yaml"),
+            need=Need(max_drop=0.2),
+            search=search,
+        )
+        said = Said()
+        return plan(load_problem(config), stored_profile=fixed_home / "fixed.yaml", progress=said), said.texts[
+            "accuracy"
+        ]
+
+    return call
+
+
+def test_a_race_measures_less_and_decides_on_points_that_are_measured_on_everything(
+    planned: Callable[[bool], tuple[SearchResult, str]],
+) -> None:
+    whole, text = planned(False)
+    raced, raced_text = planned(True)
+    known = {point.candidate: point for point in whole.points}
+    assert "settled early" in raced_text
+    assert "settled" not in text
+    assert raced.tail_runs < whole.tail_runs
+    assert len(raced.points) < len(whole.points)
+    for point in raced.points:
+        assert point.accuracy.n == len(raced.problem.split.search)
+        assert point.outcomes == known[point.candidate].outcomes
+        assert point.cost == known[point.candidate].cost
+    chosen, best = raced.decision.recommended, whole.decision.recommended
+    assert chosen is not None
+    assert best is not None
+    assert chosen.cost.latency_s <= 1.05 * best.cost.latency_s
