@@ -39,7 +39,7 @@ def planned(fixed_home: Path) -> Callable[[bool], tuple[SearchResult, str]]:
         config: PlanConfig = msgspec.structs.replace(
             read_config(fixed_home / "labelled.yaml"),
             device=str(fixed_home / "slow.yaml"),
-            need=Need(max_drop=0.2),
+            need=Need(max_drop=0.05),
             search=search,
         )
         said = Said()
