@@ -11,9 +11,12 @@ import pytest
 
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
+from splitpoint.planner.racing.race import Race
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
 from splitpoint.planner.setup.loading import load_problem
+from splitpoint.planner.study import stage
+from splitpoint.planner.values.candidate import Candidate
 
 
 class Said:
@@ -68,3 +71,21 @@ def test_a_race_measures_less_and_decides_on_points_that_are_measured_on_everyth
     assert chosen is not None
     assert best is not None
     assert chosen.cost.latency_s <= 1.05 * best.cost.latency_s
+
+
+def test_what_was_stopped_is_no_point_of_the_plan(
+    planned: Callable[[bool], tuple[SearchResult, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[Candidate] = []
+
+    class Strict(Race):
+        def finish(self, **options: object) -> None:
+            stopped.append(self.complete[0].candidate)
+            self.stopped[stopped[0]] = "as if it were measured in part"
+
+    monkeypatch.setattr(stage, "Race", Strict)
+    monkeypatch.setattr(Strict, "enter", lambda race, candidate: race._grow(candidate, race._looks))
+    result, _ = planned(True)
+    assert stopped
+    assert stopped[0] not in {point.candidate for point in result.points}
+    assert len(result.points) > 20
