@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from splitpoint.planner.deploy.accuracy import Estimate
 from splitpoint.planner.quality.drop_curve import estimate_drops, smooth_losses
+from splitpoint.planner.quality.intervals import student_quantile
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome
@@ -22,7 +23,6 @@ def __dir__() -> list[str]:
 
 
 Floats = NDArray[np.float64]
-QUANTILE = 1.96  # half a 95 % interval over its standard error
 FARTHEST = 1e3  # relative error, or nat: an output that is not finite is no farther off
 
 
@@ -44,9 +44,10 @@ def with_estimates(points: Sequence[Evaluated], metric: Metric) -> list[Evaluate
     by_input = {k: one.group for i in tables for k, one in zip(indices[i], rows[i], strict=True)}
     _, groups = np.unique([by_input.get(k, "") for k in range(measured.shape[2])], return_inverse=True)
     found = estimate_drops(*measured, groups=groups)
+    quantile = student_quantile(max(1, int(groups.max())))  # of one degree of freedom less than there are groups
     made = list(points)
     for row, i in enumerate(tables):
-        drop, half = float(found.drop[row]), QUANTILE * float(found.error[row])
+        drop, half = float(found.drop[row]), quantile * float(found.error[row])
         estimate = Estimate(
             drop=drop,
             low=drop - half,
@@ -69,16 +70,18 @@ def _indices(point: Evaluated) -> Sequence[int]:
 def losses(inputs: Sequence[InputOutcome], metric: Metric) -> Floats:
     """(3, N): what each input loses by the metric and by a smoother measure, and how far its outputs are off.
 
-    The mean of the first is the drop. A classifier's smooth measure are its margins, its distance is the divergence;
-    other metrics have finer losses themselves, and the relative error of the outputs for a distance. Where the metric
-    is not a mean over inputs it is made one by the jackknife's pseudo-values (Efron and Stein 1981): N times the drop,
-    less N - 1 times the drop without the input.
+    The mean of the first is the drop. A classifier's smooth measure are its margins where there are labels, its
+    distance is the divergence; without labels no margin is below 0, so that blurred ones have another scale than the
+    losses. Other metrics have finer losses themselves, and the relative error of the outputs for a distance. Where the
+    metric is not a mean over inputs it is made one by the jackknife's pseudo-values (Efron and Stein 1981): N times the
+    drop, less N - 1 times the drop without the input.
     """
     lost, margins = _by_metric(inputs, metric), _margins(inputs)
     if margins is None:
         return np.stack([lost, lost, np.minimum([one.relative_error for one in inputs], FARTHEST)])
     far = [FARTHEST if one.divergence is None else min(one.divergence, FARTHEST) for one in inputs]
-    return np.stack([lost, smooth_losses(*margins), np.array(far)])
+    smooth = smooth_losses(*margins) if metric.against == "labels" else lost
+    return np.stack([lost, smooth, np.array(far)])
 
 
 def _by_metric(inputs: Sequence[InputOutcome], metric: Metric) -> Floats:

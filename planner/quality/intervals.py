@@ -33,6 +33,7 @@ __all__ = [
     "of_sums",
     "paired_drop",
     "proportion",
+    "student_quantile",
     "tango",
     "wilson",
 ]
@@ -124,7 +125,7 @@ def cluster_mean(
     # Eq. (11): sum / size is a ratio of two sums that both vary (Cochran, Sampling Techniques, eq. 6.13).
     residual = sums[:, 0] - mean * sizes
     error = math.sqrt(count / (count - 1) * float(residual @ residual)) / total
-    half = _t(count - 1) * error
+    half = student_quantile(count - 1) * error
     both = _hull(Interval(low=mean - half, high=mean + half), _bootstrap(sums[:, 0], sizes, seed))
     return Interval(low=max(within[0], both.low), high=min(within[1], both.high))
 
@@ -241,7 +242,7 @@ def _hull(a: Interval, b: Interval) -> Interval:
     return Interval(low=min(a.low, b.low), high=max(a.high, b.high))
 
 
-def _t(degrees: int) -> float:
+def student_quantile(degrees: int) -> float:
     """Student's two-sided 95 % quantile.
 
     Eq. (12): with t = sqrt(v) tan(a), P(|T| <= t) is the integral of cos(a)^(v - 1) from 0 to a over the integral from

@@ -13,6 +13,7 @@ from splitpoint.planner.deploy.accuracy import Estimate
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.accuracy import judge
+from splitpoint.planner.quality.drop_curve import estimate_drops
 from splitpoint.planner.quality.estimates import losses, with_estimates
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.registry import make_metric
@@ -58,6 +59,7 @@ def test_the_mean_of_the_losses_is_the_drop_and_margins_say_who_is_right(against
         one.truth_margin is not None and one.truth_margin > 0 for one in rows
     ]
     assert np.corrcoef(smooth, lost)[0, 1] > 0.7
+    assert (smooth == lost).all() == (against == "unsplit")  # no margin is below 0, so that blurred ones say too little
     assert far.tolist() == [one.divergence for one in rows]
 
 
@@ -135,3 +137,20 @@ def estimate_of(point: Evaluated) -> Estimate:
 
 def outcomes(rows: tuple[InputOutcome, ...]) -> Outcomes:
     return Outcomes(subset="search", inputs=rows, payload_bytes=(10,) * len(rows))
+
+
+def test_the_interval_of_few_groups_is_student_s(make_point: Make) -> None:
+    metric = classifier("labels")
+
+    def points_in(groups: int) -> list[Evaluated]:
+        tables = [rows_of(metric, 0.3 * i) for i in range(4)]
+        rows = [tuple(msgspec.structs.replace(r, group=str(k % groups)) for k, r in enumerate(t)) for t in tables]
+        return with_estimates([make_point(cut=str(i), outcomes=outcomes(t)) for i, t in enumerate(rows)], metric)
+
+    for groups, quantile in ((3, 4.303), (20, 2.093)):
+        for point in points_in(groups)[1:]:
+            found = estimate_of(point)
+            lost = np.array([losses(p.outcomes.inputs, metric) for p in points_in(groups) if p.outcomes is not None])
+            error = estimate_drops(*np.moveaxis(lost, 1, 0), groups=np.arange(60) % groups).error
+            half = (found.high - found.low) / 2
+            assert half == pytest.approx(quantile * error[int(point.candidate.cut)], rel=1e-3)
