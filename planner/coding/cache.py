@@ -39,16 +39,29 @@ class ByteCache:
         self.used_bytes = 0
         self._entries: collections.OrderedDict[Hashable, tuple[Any, int]] = collections.OrderedDict()
         self._lock = threading.RLock()
+        self._making: dict[Hashable, threading.RLock] = {}
 
     def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The value of `key`, made now unless it is kept; `size` gives its bytes."""
+        """The value of `key`, made now unless it is kept; `size` gives its bytes.
+
+        While a thread makes it, others that ask for the same wait: `make` may ask for other keys, never in a circle.
+        """
         with self._lock:
             if key in self._entries:
-                self._entries.move_to_end(key)
-                found: T = self._entries[key][0]
+                found: T = self._kept(key)
                 return found
-        value = make()
-        self._keep(key, value, size(value))
+            making = self._making.setdefault(key, threading.RLock())
+        with making:
+            with self._lock:
+                if key in self._entries:
+                    found = self._kept(key)
+                    return found
+            try:
+                value = make()
+                self._keep(key, value, size(value))
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
         return value
 
     def __contains__(self, key: Hashable) -> bool:
@@ -59,6 +72,10 @@ class ByteCache:
         with self._lock:
             self._entries.clear()
             self.used_bytes = 0
+
+    def _kept(self, key: Hashable) -> Any:
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
 
     def _keep(self, key: Hashable, value: object, size: int) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ machine.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -105,15 +106,19 @@ class Contexts:
         self._seed, self._threads, self._keep = seed, threads, keep
         self._found = Sensitivities()
         self._layer_input: tuple[str, tuple[int, ...], Array] | None = None  # of the last cut
+        self._lock = threading.Lock()
 
     def __call__(self, codec: Codec, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
         """What `codec` uses of `tensor` for the calibration inputs `rows`; what it does not use is left out."""
+        context, layer = self.known(codec, tensor, rows), self._layer(codec, tensor)
+        return context if layer is None else dataclasses.replace(context, layer_input=self._values(layer.input, rows))
+
+    def known(self, codec: Codec, tensor: str, rows: Sequence[int]) -> Context:
+        """The same without the layer's input, which network and calibration inputs decide: nothing is run."""
         context = dataclasses.replace(activation_range(self._graph, tensor), seed=self._seed)
-        if "layer" in codec.needs:
-            layer = layer_of(self._graph, tensor)
-            if isinstance(layer, Layer):
-                values = self._values(layer.input, rows)
-                context = dataclasses.replace(context, layer_input=values, layer_weights=layer.weights)
+        layer = self._layer(codec, tensor)
+        if layer is not None:
+            context = dataclasses.replace(context, layer_weights=layer.weights)
         if "labels" in codec.needs and self._labels is not None:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
         if "gradients" in codec.needs | codec.wants:
@@ -164,12 +169,18 @@ class Contexts:
         known = self._found.gradients.keys() | self._found.diagonals.keys()
         return next((self._found.missing[t] for t in cut.tensors if t in self._found.missing and t not in known), None)
 
+    def _layer(self, codec: Codec, tensor: str) -> Layer | None:
+        layer = layer_of(self._graph, tensor) if "layer" in codec.needs else None
+        return layer if isinstance(layer, Layer) else None
+
     def _values(self, tensor: str, rows: Sequence[int]) -> Array:
         """(N, ...): `tensor` for the calibration inputs `rows`."""
         key = (tensor, tuple(rows))
-        if self._layer_input is None or self._layer_input[:2] != key:
-            self._layer_input = (*key, self._exposed([tensor], rows)[tensor])
-        return self._layer_input[2]
+        with self._lock:  # codecs that are fitted at once use the same
+            found = self._layer_input
+            if found is None or found[:2] != key:
+                found = self._layer_input = (*key, self._exposed([tensor], rows)[tensor])
+            return found[2]
 
     def _exposed(self, tensors: Sequence[str], rows: Sequence[int]) -> dict[str, Array]:
         """(N, ...) each: `tensors` for the calibration inputs `rows`, all from one run of the network an input."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from splitpoint.codecs.contract.protocol import Array, Codec, CodecError, Context, FittedCodec
+from splitpoint.codecs.contract.protocol import Array, Codec, CodecError, FittedCodec
 from splitpoint.codecs.fitted import load_fitted, save_fitted
 from splitpoint.codecs.npz import npz_bytes, read_npz
 from splitpoint.planner.coding.context import Sensitivities
@@ -40,9 +40,9 @@ class KeptFits:
     seed: int
 
     def fitted_key(
-        self, graph: ModelGraph, cut: Cut, codec: Codec, rate: int, rows: Sequence[int], contexts: Sequence[Context]
+        self, graph: ModelGraph, cut: Cut, codec: Codec, rate: int, rows: Sequence[int], contexts: Sequence[str]
     ) -> str:
-        """The key of `codec` fitted at `rate` to the calibration inputs `rows`; `contexts` are one a tensor."""
+        """The key of `codec` fitted at `rate` to the calibration inputs `rows`; a key of a context for each tensor."""
         runtime = self.results.runtime
         activations = activations_key(
             model_sha256=graph.sha256,

@@ -29,6 +29,7 @@ from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.samples.dataset import NetworkInput
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import context_key
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import Session, open_session
 
@@ -87,6 +88,7 @@ class NetworkRuns:
         self._threads = threads
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
+        self._context_keys: dict[Hashable, str] = {}
         self._lock = threading.RLock()
         self._contexts = Contexts(
             graph,
@@ -164,6 +166,7 @@ class NetworkRuns:
 
         Without it a codec that weights its noise by sensitivity is fitted without.
         """
+        self._context_keys.clear()
         return self._contexts.prepare(cuts, codecs)
 
     def fit(self, cut: Cut, codec: str, rate: int) -> tuple[FittedCodec, ...]:
@@ -200,8 +203,15 @@ class NetworkRuns:
         if self.kept is None:
             raise ValueError("fitted codecs of these runs are not kept")
         own, rows = self._codecs_of(cut, codec), self._rows(cut)
-        contexts = [self._contexts(own[name], cut, name, rows) for name in cut.tensors]
+        contexts = [self._context_key(own[name], name, rows) for name in cut.tensors]
         return self.kept.fitted_key(self.graph, cut, REGISTRY[codec], rate, rows, contexts)
+
+    def _context_key(self, codec: Codec, tensor: str, rows: Sequence[int]) -> str:
+        """Codecs that use the same of a tensor have one key: its arrays are read once."""
+        uses = (codec.needs | codec.wants, tensor, tuple(rows))
+        if uses not in self._context_keys:
+            self._context_keys[uses] = context_key(self._contexts.known(codec, tensor, rows))
+        return self._context_keys[uses]
 
     def _codecs_of(self, cut: Cut, codec: str) -> dict[str, Codec]:
         """Which codec each crossing tensor has."""

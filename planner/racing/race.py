@@ -1,6 +1,6 @@
 """The race: candidates are measured on growing parts of the search set, until it is settled that they cannot win.
 
-What can be looked up decides first: a candidate that costs too much whatever it loses is not measured. The others are
+Candidates that cannot win whatever they lose are not here (`planner.racing.contenders`). The others are
 measured on the first block of inputs. Then, from the least lossy on, each goes on block by block until it is complete,
 or surely loses too much, or is surely lossier than a complete candidate that costs no more. "Surely" is a test that
 holds at every look at once (`planner.racing.sequential`); docs/notes/search.md derives it.
@@ -8,20 +8,20 @@ holds at every look at once (`planner.racing.sequential`); docs/notes/search.md 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.codecs.contract.protocol import FitError
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.limits.objectives import OBJECTIVES
 from splitpoint.planner.quality.estimates import losses, with_estimates
 from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.planner.quality.metrics.protocol import Metric
+from splitpoint.planner.racing.contenders import QUALITY_OBJECTIVES, loses_nothing
 from splitpoint.planner.racing.sequential import surely_above
 from splitpoint.planner.samples.blocks import Blocks
 from splitpoint.planner.search.decide import QUALITY, misses_quality, violations
@@ -38,7 +38,6 @@ def __dir__() -> list[str]:
 
 
 ERROR = 0.005  # probability that one of a candidate's two tests is ever wrong
-QUALITY_OBJECTIVES = ("drop",)  # all others are looked up
 
 Floats = NDArray[np.float64]
 
@@ -71,13 +70,12 @@ class Race:
         objectives: Sequence[str],
         *,
         complete: Sequence[Evaluated],
-        estimates: Mapping[Candidate, Cost],
     ) -> None:
-        """`complete` are points measured on the whole search set, at least one; `estimates` are costs of the tables.
+        """`complete` are points measured on the whole search set, at least one.
 
         A metric whose value is no mean over inputs is measured on whole sets: there is no test for it.
         """
-        self._from, self._needs, self._estimates = measurements, needs, estimates
+        self._from, self._needs = measurements, needs
         self._blocks = measurements.blocks
         self._looks = len(self._blocks.ends)
         self._first_look = 1 if metric.statistic == "proportion" else self._looks
@@ -86,6 +84,7 @@ class Race:
         self._looked_up = [name for name in objectives if name not in QUALITY_OBJECTIVES]
         self._template = complete[0]
         self._complete = list(complete)
+        self._lossy = [point for point in complete if self._misses_surely(point)]  # of them: surely beyond the limit
         self._progress: dict[Candidate, int] = {}  # looks
         self.points: dict[Candidate, Evaluated] = {}  # of all that were measured, whole or in part
         self.stopped: dict[Candidate, str] = {}  # not measured, or not wholly, and why
@@ -96,11 +95,7 @@ class Race:
         return [point for point in self.points.values() if self._progress[point.candidate] == self._looks]
 
     def enter(self, candidate: Candidate) -> Evaluated | None:
-        """The candidate on the first block; None when it cannot be fitted, or need not be measured."""
-        why = self._never(candidate)
-        if why:
-            self.stopped[candidate] = why
-            return None
+        """The candidate on the first block; None when it cannot be fitted."""
         return self._grow(candidate, self._first_look)
 
     def finish(self, *, enough: Callable[[], bool] = lambda: False, step: Callable[[], None] = lambda: None) -> None:
@@ -119,8 +114,8 @@ class Race:
 
     def _measure_nearest(self) -> None:
         """The split that seems fastest of those that were stopped: the answer says by how much splits miss."""
-        stopped = [c for c in self.stopped if c in self._estimates and self._estimates[c].head_s > 0]
-        stopped.sort(key=lambda c: (self._estimates[c].deadline_latency_s, c))
+        stopped = sorted(self.stopped, key=lambda c: (self.points[c].cost.deadline_latency_s, c))
+        stopped = [c for c in stopped if kind_of(self.points[c]) == "split"]
         nearest = next((c for c in stopped if self._grow(c, self._looks) is not None), None)
         if nearest is not None:
             del self.stopped[nearest]
@@ -146,21 +141,22 @@ class Race:
     def summary(self) -> str:
         """What was measured and what was not, in words: "120 candidates, 80 of them settled early, ...".
 
-        A run is saved where an input of a measured or excluded candidate did not go through the tail.
+        A run is saved where an input of a measured candidate did not go through the tail.
         """
         whole, ends = self._blocks.inputs, self._blocks.ends
         inputs = [sum(map(len, self._blocks.groups[:end])) for end in ends]
-        saved = sum(whole - inputs[self._progress[c] - 1] if c in self._progress else whole for c in self.stopped)
-        count = len(self.points.keys() | self.stopped.keys())
+        saved = sum(whole - inputs[self._progress[c] - 1] for c in self.stopped)
         settled = f", {len(self.stopped)} of them settled early, {saved:,} tail runs saved" if self.stopped else ""
-        return f"{count} candidates{settled}"
+        return f"{len(self.points)} candidates{settled}"
 
     def _grow(self, candidate: Candidate, looks: int) -> Evaluated | None:
         point = self._from.measure(candidate, looks)
         if point is not None:
+            (point,) = with_estimates([point], self._metric)
             self.points[candidate], self._progress[candidate] = point, looks
             if looks == self._looks:
                 self._complete.append(point)
+                self._lossy += [point] if self._misses_surely(point) else []
         return point
 
     def _something_is_feasible(self) -> bool:
@@ -169,30 +165,13 @@ class Race:
 
     # What the look-ups decide.
 
-    def _never(self, candidate: Candidate) -> str:
-        """Why the candidate cannot be on the front whatever it loses; "": it can.
-
-        The table's estimate only says when to look: what decides is the cost with no payload, below which it never is,
-        or with the bytes of every input.
-        """
-        estimate = self._estimates.get(candidate)
-        if estimate is None or not self._something_is_feasible() or not self._beyond(candidate, estimate):
-            return ""
-        try:
-            least = self._missed(candidate, self._from.price(candidate, 0.0))
-            if least:
-                return _too_dear(least[0])
-            return self._beyond(candidate, self._exact_cost(candidate))
-        except FitError:
-            return ""  # as measuring it will find
-
     def _beyond(self, candidate: Candidate, cost: Cost) -> str:
         missed = self._missed(candidate, cost)
         if missed:
             return _too_dear(missed[0])
         row = self._row(self._priced(candidate, cost))
         for point in self._complete:
-            if point.accuracy.drop <= 0 and (self._row(point) <= row).all() and not violations(point, self._needs):
+            if loses_nothing(point) and (self._row(point) <= row).all() and not violations(point, self._needs):
                 return "a point that loses nothing costs no more"
         return ""
 
@@ -237,8 +216,7 @@ class Race:
         """
         row = self._row(point)
         cheaper = [r for r in self._complete if (self._row(r) <= row).all() and not self._missed(r.candidate, r.cost)]
-        lossy = [r for r in self._complete if self._misses_surely(r)]
-        cheaper = [r for r in cheaper if not misses_quality(r, self._needs)] or lossy
+        cheaper = [r for r in cheaper if not misses_quality(r, self._needs)] or self._lossy
         return min(cheaper, key=lambda r: (float(np.mean(self._losses(r))), r.candidate), default=None)
 
     def _misses_surely(self, point: Evaluated) -> bool:

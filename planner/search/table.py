@@ -7,6 +7,7 @@ order the search and are never shown: what is shown was measured by `planner.qua
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 import itertools
@@ -38,6 +39,7 @@ PROBE_INPUTS = 2  # calibration inputs of the first look
 PROBE_BITS = 4  # uniform bits at which cuts are compared before any codec is fitted
 PROBE_RATES = (0.25, 0.75)  # of the way from a codec's coarsest rate to its finest
 LEAST_ERROR = 1e-9  # float32 noise: below it an error is as good as none
+LEAST_PAYLOAD = 0.5  # of the estimate: what all inputs need is not less
 SLACK = 1.5  # a deeper cut stays although an earlier one has fewer bits, up to this factor
 
 Distance = Callable[[Sequence[Array], Sequence[Array]], float]  # of outputs from the exact ones
@@ -50,6 +52,7 @@ class Entry:
     candidate: Candidate
     cut: Cut
     cost: Cost  # with the estimated payload
+    least_cost: Cost  # with the least payload that the estimate leaves open
     error: float  # estimated distance of the outputs from the exact ones
 
 
@@ -105,23 +108,27 @@ def tabulate(
     left_out: dict[str, str],
     distance: Distance = relative_error,
     distance_key: str | None = "relative error",
+    workers: int = 1,
 ) -> Iterator[list[Entry]]:
     """The table, one (cut, codec) at a time; `distance` of the outputs from the exact ones is a candidate's error.
+
+    `workers` codecs are fitted at once; the table is the same for any number of them.
 
     `distance_key` is another text for another distance: what an earlier run kept is looked up by it; None: nothing is.
 
     What is left out goes to `left_out` with the reason: a codec whose seconds nobody has measured (a profile stored by
     an older version), and "codec after node" where it cannot be fitted at some or all rates.
     """
-    for cut in cuts:
-        probe = _Probe(runs, cut, distance, distance_key)
-        for codec in codecs:
-            if codec.name not in left_out:
-                try:
-                    yield list(_entries(probe, codec, price, variant, left_out))
-                except ProfileError as error:
-                    left_out[codec.name] = error.message
-                    yield []
+    with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="splitpoint-fit") as pool:
+        try:
+            for cut in cuts:
+                probe = _Probe(runs, cut, distance, distance_key)
+                rows = functools.partial(_rows_of, probe, price=price, variant=variant)
+                for entries, missing in pool.map(rows, [codec for codec in codecs if codec.name not in left_out]):
+                    left_out.update(missing)
+                    yield entries
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count: int) -> list[Candidate]:
@@ -198,6 +205,17 @@ def _decode_look(content: bytes) -> tuple[float, float]:
     return msgspec.msgpack.decode(content, type=tuple[float, float])
 
 
+def _rows_of(
+    probe: _Probe, codec: Codec, *, price: Callable[[Candidate, float], Cost], variant: str
+) -> tuple[list[Entry], dict[str, str]]:
+    """The lines of one codec at the probe's cut, and what is left out there."""
+    left_out: dict[str, str] = {}
+    try:
+        return list(_entries(probe, codec, price, variant, left_out)), left_out
+    except ProfileError as error:
+        return [], {codec.name: error.message}
+
+
 def _entries(
     probe: _Probe,
     codec: Codec,
@@ -222,7 +240,8 @@ def _entries(
     for rate in range(len(codec.rates)) if seen else ():
         payload_bytes, error = (_interpolate(rate, {r: look[i] for r, look in seen.items()}) for i in (0, 1))
         nearest = min(seen, key=lambda r: abs(r - rate))  # its codec graphs and tables stand for those of this rate
-        yield Entry(candidate=candidate(rate), cut=cut, cost=price(candidate(nearest), payload_bytes), error=error)
+        cost, least_cost = (price(candidate(nearest), share * payload_bytes) for share in (1.0, LEAST_PAYLOAD))
+        yield Entry(candidate=candidate(rate), cut=cut, cost=cost, least_cost=least_cost, error=error)
 
 
 def _interpolate(rate: int, seen: Mapping[int, float]) -> float:

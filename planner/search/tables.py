@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from splitpoint.codecs.contract.protocol import Codec
 from splitpoint.codecs.registry import REGISTRY
@@ -42,6 +42,11 @@ class Tables:
     def size(self) -> int:
         """Candidates in all tables."""
         return sum(map(len, self.entries))
+
+    def only(self, candidates: Collection[Candidate]) -> Tables:
+        """The tables without all other candidates; places stay."""
+        entries = [[entry for entry in own if entry.candidate in candidates] for own in self.entries]
+        return dataclasses.replace(self, entries=entries)
 
     def options(self) -> list[list[list[Candidate]]]:
         """options[place][codec] = candidates in ascending rate; places are the cuts of all networks in turn."""
@@ -85,6 +90,7 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
                 left_out=tables.left_out,
                 distance=measurer.evaluator.distance,
                 distance_key=measurer.distance_key,
+                workers=problem.threads,
             )
             tables.entries.append([])
             for row in rows:

@@ -84,7 +84,7 @@ class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     patience: Annotated[int, msgspec.Meta(ge=0, le=MOST_ROUNDS)] = (
         30  # evaluations that may gain nothing; 0: any number
     )
-    race: bool = False  # measure on growing parts of the search set, and stop what surely cannot win
+    race: bool = True  # measure on growing parts of the search set, and stop what surely cannot win
     seed: Annotated[int, msgspec.Meta(ge=0, lt=SEEDS)] = 0
     max_cuts: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)] = 10  # cuts on the table's front that are searched
     max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,6 +35,7 @@ class Results:
     used: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # kinds and keys that were asked for, in turn
     # What other machines have of this very runtime, by kind and key; None where it cannot be read.
     offered: dict[tuple[str, str], Callable[[], bytes | None]] = dataclasses.field(default_factory=dict)
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, repr=False)
 
     def get(
         self,
@@ -49,8 +51,9 @@ class Results:
 
         A computed result is kept where `keep` says so.
         """
-        self.asked[kind] += 1
-        self.used.append((kind, key))
+        with self._lock:
+            self.asked[kind] += 1
+            self.used.append((kind, key))
         content = None if self.fresh else self.store.get(kind, key)
         if content is None and (kind, key) in self.offered:
             content = self.offered[kind, key]()
@@ -62,7 +65,8 @@ class Results:
             except (CodecError, ValueError):  # msgspec's errors are ValueErrors
                 pass
             else:
-                self.recalled[kind] += 1
+                with self._lock:
+                    self.recalled[kind] += 1
                 return result, True
         result = compute()
         if keep(result):

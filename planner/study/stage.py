@@ -11,6 +11,7 @@ from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer, Measurers
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.quality.estimates import with_estimates
+from splitpoint.planner.racing.contenders import contenders
 from splitpoint.planner.racing.race import Race
 from splitpoint.planner.search.decide import objective_rows, violations
 from splitpoint.planner.search.tables import Tables
@@ -94,9 +95,11 @@ def measure_table(
     config, needs = problem.config, problem.needs
     objectives = with_preferred(config.objectives, config.prefer)
     budget = config.search.evaluations
+    everything = [entry for entries in tables.entries for entry in entries]
+    contending = tables.only(set(contenders(everything, points, needs, objectives)))
     space = Space(
-        options=tables.options(),
-        first=tables.starting_points(deadline_s=needs.value("latency"), evaluations=budget),
+        options=contending.options(),
+        first=contending.starting_points(deadline_s=needs.value("latency"), evaluations=budget),
     )
     if place is None or results is None or (code_of_task(problem.metric.task) and not place.shared):
         shared: contextlib.AbstractContextManager[Opened | None] = contextlib.nullcontext()
@@ -112,10 +115,13 @@ def measure_table(
                     artifacts = Artifacts(place.artifact_place)
                     parts = _parts(problem, networks, tables, results, host)
                     write_bundle(parts, space, objectives, opened=opened, artifacts=artifacts)
-                total = tables.size if config.search.sampler == "exhaustive" else min(budget, tables.size)
+                size = contending.size
+                total = size if config.search.sampler == "exhaustive" else min(budget, size)
                 step(_study_text(opened, total, joinable=artifacts is not None))
         sharing = Sharing(results, artifacts)
-        race = _race(problem, measurers, tables, points, objectives) if config.search.race else None
+        race = None
+        if config.search.race:
+            race = Race(Measurers(by_variant=measurers), problem.metric, needs, objectives, complete=points)
         known, here = {point.candidate: point for point in points}, set[Candidate]()
         measured: dict[Candidate, Evaluated] = {}
         with progress.stage("accuracy", budget) as step:
@@ -127,6 +133,7 @@ def measure_table(
                     return known[candidate]
                 point = measurers[candidate.variant].evaluate(candidate) if race is None else race.enter(candidate)
                 if point is not None:
+                    (point,) = with_estimates([point], problem.metric)  # a count of few inputs says little to a sampler
                     measured[candidate] = point
                 return point
 
@@ -145,31 +152,18 @@ def measure_table(
             if opened is not None and results is not None:
                 order = _measure_all(opened, found, evaluate, problem, results, artifacts, objectives)
             counted = f"{len(order)} candidates"
+            ruled_out = tables.size - contending.size
             if race is not None:
                 race.finish()
                 measured, counted = race.points, race.summary()
             of_tables = [measured[candidate] for candidate in order if candidate in measured]
             estimated = with_estimates([*points, *of_tables], problem.metric)
             recalled = sum(len(measurer.evaluator.recalled) for measurer in measurers.values())
-            step(_text(found.stopped, counted, others=others, recalled=recalled, points=len(estimated)))
+            text = _text(
+                found.stopped, counted, others=others, recalled=recalled, points=len(estimated), ruled_out=ruled_out
+            )
+            step(text)
     return [point for point in estimated if race is None or point.candidate not in race.stopped]
-
-
-def _race(
-    problem: Problem,
-    measurers: Mapping[str, Measurer],
-    tables: Tables,
-    points: Sequence[Evaluated],
-    objectives: Sequence[str],
-) -> Race:
-    return Race(
-        Measurers(by_variant=measurers),
-        problem.metric,
-        problem.needs,
-        objectives,
-        complete=points,
-        estimates={entry.candidate: entry.cost for entries in tables.entries for entry in entries},
-    )
 
 
 @contextlib.contextmanager
@@ -307,10 +301,12 @@ def _study_text(opened: Opened, total: int, *, joinable: bool) -> str:
     return f"new: {opened.name}{join}"
 
 
-def _text(stopped: str, counted: str, *, others: int, recalled: int, points: int) -> str:
+def _text(stopped: str, counted: str, *, others: int, recalled: int, points: int, ruled_out: int) -> str:
     parts = [counted]
     if others > 0:
         parts[0] += f", {others} of them by other processes"
+    if ruled_out:
+        parts.append(f"{ruled_out} of the table cannot win whatever they lose")
     if recalled:
         parts.append(f"{recalled} of {points} points known from earlier runs")
     if stopped:

@@ -35,6 +35,7 @@ __all__ = [
     "activations_key",
     "code_sha256",
     "content_key",
+    "context_key",
     "fitted_key",
     "model_profile_key",
     "outcomes_key",
@@ -139,13 +140,13 @@ def fitted_key(
     rows: Sequence[int],
     codec: Codec,
     rates: Sequence[int],
-    contexts: Sequence[Context],
+    contexts: Sequence[str],
     runtime: Runtime,
 ) -> str:
     """Key of `codec` fitted at `rates` to all tensors of a cut.
 
     `activations` is the key of the calibration set's activations at the cut and `rows` the inputs that are used.
-    `contexts` are one a tensor: range, seed, labels, sensitivity, gradients and layer count, each by its values.
+    `contexts` are a `context_key` a tensor.
     """
     return content_key(
         "fitted codec",
@@ -153,9 +154,17 @@ def fitted_key(
         rows=tuple(rows),
         codec=codec,
         rates=tuple(rates),
-        contexts=tuple(_context_parts(context) for context in contexts),
+        contexts=tuple(contexts),
         runtime=runtime,
     )
+
+
+def context_key(context: Context) -> str:
+    """Key of what a codec knows of a tensor: range, seed, labels, sensitivity, gradients and layer, by their values.
+
+    The input of the layer may be left out: network, data and rows decide it.
+    """
+    return content_key("context", parts=_context_parts(context))
 
 
 def picture_key(*, codec: PictureCodec, rate: int, runtime: Runtime) -> str:

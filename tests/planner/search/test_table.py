@@ -169,17 +169,19 @@ def test_payload_and_error_are_log_linear_through_two_looks_and_beyond_them(make
     assert [e.error for e in entries] == pytest.approx([0.5**rate for rate in range(9)])
     assert bench.looks == 2 * table.PROBE_INPUTS
     assert left_out == {}
-    assert [rate for rate, _ in priced] == [
-        2,
-        2,
-        2,
-        2,
-        2,
-        6,
-        6,
-        6,
-        6,
-    ]  # the graphs of the nearest look; ties to the coarser
+    nearest = [2] * 5 + [6] * 4  # whose graphs stand for it; ties to the coarser
+    assert [rate for rate, _ in priced] == [rate for rate in nearest for _ in ("cost", "least_cost")]
+    assert [e.least_cost.payload_bytes for e in entries] == pytest.approx([50 * 2**rate for rate in range(9)])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_table_is_the_same_whatever_is_fitted_at_once(make_point: Make, workers: int) -> None:
+    codecs = [FakeCodec(name=name, rates=rates(count)) for name, count in (("a", 9), ("b", 1), ("c", 5), ("d", 3))]
+    expected = tabulated(make_point, *codecs, bench=FakeBench(unfit=[2]))
+    found = tabulated(make_point, *codecs, bench=FakeBench(unfit=[2]), workers=workers)
+    assert found[:2] == expected[:2]
+    assert list(found[1]) == list(expected[1])  # in the order of the codecs
+    assert len(found[0]) == 4
 
 
 def test_the_error_is_by_the_distance_that_is_given(make_point: Make) -> None:
@@ -227,7 +229,7 @@ def test_equal_reconstructions_run_the_tail_once(make_point: Make) -> None:
 
 def entry(make_point: Make, name: str, *, payload: float, latency: float, error: float) -> Entry:
     point = make_point(cut=name, payload=payload, latency=latency)
-    return Entry(candidate=point.candidate, cut=cut(name, 1), cost=point.cost, error=error)
+    return Entry(candidate=point.candidate, cut=cut(name, 1), cost=point.cost, least_cost=point.cost, error=error)
 
 
 def names(candidates: Sequence[Candidate]) -> list[str]:

@@ -21,7 +21,7 @@ Make = Callable[..., Any]
 def entry(make_point: Make, **fields: Any) -> Entry:
     point, cut = make_point(**fields), types.SimpleNamespace(name=fields["cut"])
     error = point.accuracy.drop
-    return Entry(candidate=point.candidate, cut=cut, cost=point.cost, error=error)  # type: ignore[arg-type]  # a name
+    return Entry(candidate=point.candidate, cut=cut, cost=point.cost, least_cost=point.cost, error=error)  # type: ignore[arg-type]  # a name
 
 
 def make_tables(
@@ -135,7 +135,7 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         runs: Any, cuts: list[Any], codecs: Any, price: Any, *, variant: str, left_out: dict[str, str], **scale: Any
     ) -> Iterator[list[Entry]]:
         distance = scale["distance"]
-        assert scale["distance_key"] == f"key of {runs.name}"
+        assert (scale["distance_key"], scale["workers"]) == (f"key of {runs.name}", 2)
         asked.append(("tabulate", runs.name, variant, price, distance, [codec.name for codec in codecs]))
         for cut in cuts:
             for codec in codecs:
@@ -151,7 +151,7 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 
     def call(codecs: tuple[str, ...] | None) -> tuple[Tables, list[Any], Steps]:
         search = types.SimpleNamespace(codecs=codecs, max_cuts=5)
-        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search))
+        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search), threads=2)
         measurers = [
             fake_measurer("given", ["a", "b", "c"], {"k after a": "too wide"}),
             fake_measurer("half", ["a", "b"], {"k after a": "too narrow"}),

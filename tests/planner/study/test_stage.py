@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
+from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.racing.race import Race
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig, read_config
 from splitpoint.planner.setup.loading import load_problem
 from splitpoint.planner.study import stage
 from splitpoint.planner.values.candidate import Candidate
@@ -34,14 +36,26 @@ class Said:
 
 
 @pytest.fixture
-def planned(fixed_home: Path) -> Callable[[bool], tuple[SearchResult, str]]:
+def many(fixed_home: Path, tmp_path: Path) -> Path:
+    """The pictures of labelled.npz, each several times with other noise: a few dozen settle nothing."""
+    with np.load(fixed_home / "labelled.npz") as stored:
+        x, y = (np.repeat(stored[name], 6, axis=0) for name in ("x", "y"))
+    noise = np.random.default_rng(0).integers(-20, 21, x.shape)
+    np.savez(tmp_path / "many.npz", x=np.clip(x + noise, 0, 255).astype(np.uint8), y=y)
+    return tmp_path / "many.npz"
+
+
+@pytest.fixture
+def planned(fixed_home: Path, many: Path) -> Callable[[bool], tuple[SearchResult, str]]:
     """`planned(race)` is a plan over every candidate of two presets, and the text of its stage."""
 
     def call(race: bool) -> tuple[SearchResult, str]:
-        search = SearchConfig(sampler="exhaustive", codecs=("fast", "uniform-zstd"), max_cuts=3, race=race)
+        search = SearchConfig(sampler="exhaustive", codecs=("fast", "uniform-zstd", "assine-pca", "range-rans"), max_cuts=2, race=race)
         config: PlanConfig = msgspec.structs.replace(
             read_config(fixed_home / "labelled.yaml"),
             device=str(fixed_home / "slow.yaml"),
+            data=DataConfig(source=str(many)),
+            task=Task(name="classify"),
             need=Need(max_drop=0.05),
             search=search,
         )

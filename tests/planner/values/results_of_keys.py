@@ -27,6 +27,7 @@ from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.keys import (
     activations_key,
     content_key,
+    context_key,
     fitted_key,
     outcomes_key,
     picture_key,
@@ -122,7 +123,7 @@ def main(home: Path) -> dict[str, list[str]]:
                 rows=rows,
                 codec=REGISTRY[name],
                 rates=[RATE],
-                contexts=[context],
+                contexts=[context_key(context)],
                 runtime=runtime,
             )
             results[f"fitted {name}"] = [fit, sha256(save_fitted(runs.fit(cut, name, RATE)))]

@@ -27,6 +27,7 @@ from splitpoint.planner.values.keys import (
     activations_key,
     code_sha256,
     content_key,
+    context_key,
     fitted_key,
     model_profile_key,
     outcomes_key,
@@ -90,7 +91,7 @@ KINDS: Mapping[Callable[..., str], tuple[dict[str, Any], dict[str, Any]]] = {
             "rows": [0, 2],
             "codec": REGISTRY["fast"],
             "rates": [0, 1],
-            "contexts": [CONTEXT],
+            "contexts": [context_key(CONTEXT)],
             "runtime": RUNTIME,
         },
         {
@@ -98,7 +99,7 @@ KINDS: Mapping[Callable[..., str], tuple[dict[str, Any], dict[str, Any]]] = {
             "rows": [0, 1],
             "codec": REGISTRY["uniform-zstd"],
             "rates": [0],
-            "contexts": [CONTEXT, CONTEXT],
+            "contexts": [context_key(CONTEXT)] * 2,
         },
     ),
     picture_key: (
@@ -232,7 +233,7 @@ def test_every_value_of_a_context_matters_and_its_tools_do_not(field: str) -> No
         "run": lambda model, feeds: {},
     }
     other = dataclasses.replace(CONTEXT, **{field: values[field]})
-    equal = fitted_key(**{**parts, "contexts": [other]}) == fitted_key(**parts)
+    equal = fitted_key(**{**parts, "contexts": [context_key(other)]}) == fitted_key(**parts)
     assert equal == (field in ("memo", "run"))
 
 
