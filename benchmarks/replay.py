@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.quality.accuracy import judge
 from splitpoint.planner.quality.drop_curve import estimate_drops, smooth_losses
+from splitpoint.planner.quality.estimates import with_estimates
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.samples.blocks import Blocks, make_blocks
 from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
@@ -89,13 +90,14 @@ class Replay:
             inputs=tuple(self._outcome(row, i) for i in inputs),
             payload_bytes=(round(everything.payload_bytes[row]),) * len(inputs),
         )
-        return Evaluated(
+        point = Evaluated(
             candidate=candidate,
             cost=self.price(candidate, 0.0),
             accuracy=judge(outcomes, self._metric),
             label="",
             outcomes=outcomes,
         )
+        return with_estimates([point], self._metric)[0]
 
     def payload(self, candidate: Candidate) -> float:
         """Mean bytes of the payloads."""

@@ -117,7 +117,7 @@ def write_config(folder: Path, name: str, *, data: str, need: Need, **changes: A
         server="cloud-8core",
         link="lte-cat1",
         need=need,
-        search=SearchConfig(evaluations=24, codecs=CODECS),
+        search=SearchConfig(evaluations=24, codecs=CODECS, race=False),  # every candidate is a point
         threads=1,
     )
     write_yaml(folder / name, msgspec.structs.replace(config, **changes))

@@ -52,7 +52,7 @@ def make(folder: Path) -> None:
         server="cloud-8core",
         link="lte-cat1",
         need=Need(max_drop=0.5),
-        search=SearchConfig(evaluations=6, codecs=("fast",)),
+        search=SearchConfig(evaluations=6, codecs=("fast",), race=False),
         threads=1,
     )
     outcome = plan(load_problem(config))

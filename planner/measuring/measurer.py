@@ -18,6 +18,7 @@ from splitpoint.planner.cost.price import CodingWork, work_of
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.measuring.pricing import Pricer, host_times
+from splitpoint.planner.quality.estimates import with_estimates
 from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.quality.kept import KeptOutcomes
 from splitpoint.planner.samples.blocks import Blocks, make_blocks
@@ -73,7 +74,7 @@ class Measurer:
                 against=problem.metric.against,
             )
         self.distance_key = content_key("distance", task=task) if by_content else None  # of `evaluator.distance`
-        self.network = network
+        self.network, self._metric = network, problem.metric
         self.runs = NetworkRuns(
             network.graph,
             {"calibration": NetworkInputs(split.calibration), "search": NetworkInputs(split.search)},
@@ -109,13 +110,14 @@ class Measurer:
     def evaluate(self, candidate: Candidate, blocks: int | None = None) -> Evaluated | None:
         """Quality and cost of one candidate; None when its codec cannot be fitted to this cut.
 
-        It is measured on the first `blocks` blocks of the search set; None: on all of it.
+        It is measured on the first `blocks` blocks of the search set; None: on all of it. What it loses is estimated
+        from its own outcomes, smooth ones too: the counts of few inputs say little to a sampler or a race.
         """
         measured = self.evaluator.measure(candidate, blocks)
         if measured is None:
             return None
         cut = self.network.cut(candidate.cut) if candidate.placement == "split" else None
-        return Evaluated(
+        point = Evaluated(
             candidate=candidate,
             cost=self.pricer.price(candidate, measured.accuracy.payload_bytes),
             accuracy=measured.accuracy,
@@ -124,6 +126,7 @@ class Measurer:
             layer=None if cut is None else cut.layer if cut.head else "",
             head_share=float(candidate.placement == "device") if cut is None else cut.head_share,
         )
+        return with_estimates([point], self._metric)[0]
 
     def reprice(self, point: Evaluated) -> Evaluated:
         """`point` with its cost as it is known by now."""

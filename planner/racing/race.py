@@ -50,7 +50,7 @@ class Measurements(Protocol):
         """The blocks of the search set."""
 
     def measure(self, candidate: Candidate, blocks: int) -> Evaluated | None:
-        """The candidate on the first `blocks` blocks; None when it cannot be fitted."""
+        """The candidate on the first `blocks` blocks, with its own estimate; None when it cannot be fitted."""
 
     def payload(self, candidate: Candidate) -> float:
         """Mean bytes of its payloads over the whole search set, coded and not decoded; raises `FitError`."""
@@ -152,7 +152,6 @@ class Race:
     def _grow(self, candidate: Candidate, looks: int) -> Evaluated | None:
         point = self._from.measure(candidate, looks)
         if point is not None:
-            (point,) = with_estimates([point], self._metric)
             self.points[candidate], self._progress[candidate] = point, looks
             if looks == self._looks:
                 self._complete.append(point)

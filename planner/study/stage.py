@@ -95,8 +95,10 @@ def measure_table(
     config, needs = problem.config, problem.needs
     objectives = with_preferred(config.objectives, config.prefer)
     budget = config.search.evaluations
-    everything = [entry for entries in tables.entries for entry in entries]
-    contending = tables.only(set(contenders(everything, points, needs, objectives)))
+    contending = tables
+    if config.search.race:
+        everything = [entry for entries in tables.entries for entry in entries]
+        contending = tables.only(set(contenders(everything, points, needs, objectives)))
     space = Space(
         options=contending.options(),
         first=contending.starting_points(deadline_s=needs.value("latency"), evaluations=budget),
@@ -133,7 +135,6 @@ def measure_table(
                     return known[candidate]
                 point = measurers[candidate.variant].evaluate(candidate) if race is None else race.enter(candidate)
                 if point is not None:
-                    (point,) = with_estimates([point], problem.metric)  # a count of few inputs says little to a sampler
                     measured[candidate] = point
                 return point
 

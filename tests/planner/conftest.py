@@ -86,7 +86,7 @@ def fixed_result(fixed_home: Path) -> SearchResult:
     config = msgspec.structs.replace(
         read_config(fixed_home / "labelled.yaml"),
         device=str(fixed_home / "slow.yaml"),
-        search=SearchConfig(evaluations=16, codecs=("raw", "fast", "brito-sq", "range-rans"), max_cuts=3),
+        search=SearchConfig(evaluations=16, codecs=("raw", "fast", "brito-sq", "range-rans"), max_cuts=3, race=False),
     )
     return plan(load_problem(config), stored_profile=fixed_home / "fixed.yaml")
 

@@ -53,8 +53,8 @@ def test_the_input_sent_meets_everything(planned: Callable[..., tuple[int, Any]]
     ]
     assert (answer["recommended"]["number"], answer["recommended"]["kind"]) == (2, "input")
     assert answer["recommended"]["reason"] == (
-        "do not split: all on device misses latency by 1.44 ms; the nearest split (after relu0, uniform-zstd 4 bit)"
-        " misses latency by 11 ms"
+        "do not split: all on device misses latency by 1.44 ms; the nearest split (after relu0, fast 4 bit)"
+        " misses latency by 10.9 ms"
     )
     assert (answer["contradicted"], answer["nearest"]) == (None, [])
     assert answer["safer"] == {"number": 3, "cut": "send input", "codec": "range-rans", "rate": "5 bit"}
@@ -67,12 +67,13 @@ def test_a_split_inside_the_network(planned: Callable[..., tuple[int, Any]], tmp
 
     The budget exceeds the number of candidates, so that the front does not depend on which ones the sampler asks for.
     """
-    search = SearchConfig(evaluations=100, codecs=("raw", "brito-sq"))
+    search = SearchConfig(evaluations=100, codecs=("raw", "brito-sq"), race=False)
     needs = ("--max-drop", "5%", "--max-device-memory", "12kB")
     code, answer = planned(*needs, device="fixed-pi.yaml", search=search)
     assert code == 0
     assert places(answer["front"]) == [
         *(("after relu1", "brito-sq", f"{bits} bit") for bits in (5, 6, 7)),
+        ("after conv1", "brito-sq", "8 bit"),
         ("after relu0", "brito-sq", "7 bit"),
         PNG,
     ]
@@ -108,15 +109,16 @@ def test_a_choice_that_the_report_set_contradicts(
     code, answer = planned("--max-drop", "10%", "--deadline", "54ms")
     assert code == 1
     assert places(answer["front"]) == [
+        ("send input", "uniform-zstd", "4 bit"),
         ("send input", "range-rans", "4 bit"),
         ("send input", "uniform-zstd", "5 bit"),
         ("send input", "range-rans", "5 bit"),
         ("send input", "fast", "6 bit"),
         PNG,
     ]
-    assert answer["recommended"]["number"] == 2  # it stays what the search chose
+    assert answer["recommended"]["number"] == 1  # it stays what the search chose
     assert answer["contradicted"] == "drop 25 % on the report set (95 %: 12.5 % or worse), at most 10 % was asked"
-    assert answer["safer"] == {"number": 3, "cut": "send input", "codec": "range-rans", "rate": "5 bit"}
+    assert answer["safer"] == {"number": 2, "cut": "send input", "codec": "range-rans", "rate": "4 bit"}
     assert (tmp_path / "plan" / "plan.yaml").is_file()
 
 
@@ -140,7 +142,7 @@ def test_nothing_fits(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -
     code, answer = planned("--deadline", "20ms")
     assert (code, answer["front"], answer["recommended"]) == (1, [], None)
     assert len(answer["nearest"]) == 3
-    assert places(answer["nearest"])[0] == ("send picture", "jpeg", "q 82")
-    assert answer["nearest"][0]["notes"] == ["misses latency by 31.4 ms"]
-    assert answer["would_fit"] == ["latency <= 51.5 ms"]
+    assert places(answer["nearest"])[0] == ("send picture", "webp", "q 95")
+    assert answer["nearest"][0]["notes"] == ["misses latency by 31 ms", "misses drop by 0.2 points"]
+    assert answer["would_fit"] == ["latency <= 51.3 ms"]
     assert list(tmp_path.iterdir()) == []

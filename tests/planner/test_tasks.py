@@ -153,7 +153,9 @@ def task_home(
                 server="cloud-8core",
                 link="lte-cat1",
                 need=Need(),
-                search=SearchConfig(evaluations=8, max_cuts=4, codecs=("raw", "fp16", "uniform-zstd", "range-rans")),
+                search=SearchConfig(
+                    evaluations=8, max_cuts=4, race=False, codecs=("raw", "fp16", "uniform-zstd", "range-rans")
+                ),
                 threads=1,
             )
             write_yaml(folder / f"{name}.yaml", config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,27 @@ def test_several_threads_get_equal_values_and_the_sum_stays_right() -> None:
         values = list(pool.map(lambda key: cache.get(key, lambda: key * 2, lambda _: 7), keys))
     assert values == [key * 2 for key in keys]
     assert cache.used_bytes == 7 * sum(key in cache for key in range(13)) <= 50
+
+
+def test_threads_that_ask_for_one_value_wait_for_the_one_that_makes_it() -> None:
+    cache, made = ByteCache(50), list[int]()
+
+    def make() -> str:
+        made.append(1)
+        time.sleep(0.05)
+        return "value"
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: cache.get("a", make, lambda _: 5), range(8))) == {"value"}
+    assert made == [1]
+
+
+def test_a_value_that_could_not_be_made_is_asked_for_again() -> None:
+    cache = ByteCache(50)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            cache.get("a", lambda: 1 // 0, lambda _: 5)
+    assert cache.get("a", lambda: 1, lambda _: 5) == 1
 
 
 @pytest.mark.parametrize(

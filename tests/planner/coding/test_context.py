@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +18,16 @@ import pytest
 import splitpoint.planner.coding.context
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.planner.coding.context import Contexts, Layer, activation_range, layer_of, spread
+from splitpoint.planner.coding.kept import KeptFits
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.coding.torch_graph import torch_graph
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.store.results import results_here
+from splitpoint.planner.store.store import Store
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 
 Array = np.ndarray[Any, Any]
@@ -250,3 +255,21 @@ def test_usual_networks_have_gradients_at_every_cut_of_maps_or_tokens(
 def test_spread_takes_even_steps_with_both_ends() -> None:
     assert spread(3, 5) == [0, 1, 2]
     assert spread(10, 4) == [0, 3, 6, 9]
+
+
+def test_a_fit_has_another_key_with_sensitivities_whoever_was_asked_first(graph: ModelGraph, tmp_path: Path) -> None:
+    """Codecs that use the same of a tensor share the text of it; others do not."""
+    kept = KeptFits(
+        results=results_here(Store(tmp_path), threads=1),
+        input_block=InputSpec(kind="tensor"),
+        data_sha256="calibration",
+        seed=0,
+    )
+    inputs = {"calibration": list(RNG.normal(size=(6, 1, 3, 8, 8)).astype(np.float32))}
+    (cut,) = (cut for cut in enumerate_cuts(graph).cuts if cut.tensors == ("r2",))
+    with NetworkRuns(graph, inputs, threads=1, kept=kept) as runs:
+        without = {codec.name: runs.fitted_key(cut, codec.name, 0) for codec in (KLTQ, FAST)}
+        runs.prepare([cut], [KLTQ])
+        keys = {codec.name: runs.fitted_key(cut, codec.name, 0) for codec in (FAST, KLTQ)}
+    assert keys[FAST.name] == without[FAST.name]
+    assert keys[KLTQ.name] != without[KLTQ.name]

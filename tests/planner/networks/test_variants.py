@@ -72,7 +72,7 @@ def config(**changes: Any) -> PlanConfig:
         link="lte-cat1",
         task="classify",
         need=Need(min_agreement=0.0),
-        search=SearchConfig(evaluations=16, codecs=("raw", "fast"), max_cuts=2),
+        search=SearchConfig(evaluations=16, codecs=("raw", "fast"), max_cuts=2, race=False),
         threads=1,
     )
     return msgspec.structs.replace(base, **changes)

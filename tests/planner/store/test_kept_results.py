@@ -35,7 +35,7 @@ def config(fixed_home: Path) -> PlanConfig:
     return msgspec.structs.replace(
         read_config(fixed_home / "labelled.yaml"),
         device=str(fixed_home / "slow.yaml"),
-        search=SearchConfig(evaluations=10, codecs=("raw", "fast", "kltq-ctx"), max_cuts=2),
+        search=SearchConfig(evaluations=10, codecs=("raw", "fast", "kltq-ctx"), max_cuts=2, race=False),
     )
 
 

@@ -20,7 +20,8 @@ from splitpoint.planner.study.storage import Place
 @pytest.mark.filterwarnings("ignore")  # of the dashboard
 def test_the_dashboard_shows_a_study(fixed_home: Path, tmp_path: Path) -> None:
     config = msgspec.structs.replace(
-        read_config(fixed_home / "labelled.yaml"), search=SearchConfig(evaluations=6, codecs=("fast",), max_cuts=2)
+        read_config(fixed_home / "labelled.yaml"),
+        search=SearchConfig(evaluations=6, codecs=("fast",), max_cuts=2, race=False),
     )
     journal = tmp_path / "a.journal"
     place = Place(storage=str(journal), study="one")

@@ -50,7 +50,9 @@ def planned(fixed_home: Path, many: Path) -> Callable[[bool], tuple[SearchResult
     """`planned(race)` is a plan over every candidate of two presets, and the text of its stage."""
 
     def call(race: bool) -> tuple[SearchResult, str]:
-        search = SearchConfig(sampler="exhaustive", codecs=("fast", "uniform-zstd", "assine-pca", "range-rans"), max_cuts=2, race=race)
+        search = SearchConfig(
+            sampler="exhaustive", codecs=("fast", "uniform-zstd", "assine-pca", "range-rans"), max_cuts=2, race=race
+        )
         config: PlanConfig = msgspec.structs.replace(
             read_config(fixed_home / "labelled.yaml"),
             device=str(fixed_home / "slow.yaml"),

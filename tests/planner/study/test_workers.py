@@ -52,7 +52,7 @@ def config(fixed_home: Path) -> PlanConfig:
         read_config(fixed_home / "labelled.yaml"),
         device=str(fixed_home / "slow.yaml"),
         need=Need(max_drop=0.2),
-        search=SearchConfig(evaluations=BUDGET, patience=0, codecs=("raw", "fast", "kltq-ctx"), max_cuts=3),
+        search=SearchConfig(evaluations=BUDGET, patience=0, codecs=("raw", "fast", "kltq-ctx"), max_cuts=3, race=False),
     )
 
 
@@ -205,7 +205,8 @@ def test_results_that_were_changed_are_measured_again(
     result = run(config, fixed_home, tmp_path / "planner", place)
     alone = run(config, fixed_home, tmp_path / "alone", None)
     assert {point.candidate: point for point in result.points} == {point.candidate: point for point in alone.points}
-    assert result.recalled < BUDGET // 2  # its own, and baselines
+    baselines = 1 + sum(point.candidate.placement != "split" for point in result.points)  # raw is a split
+    assert result.recalled <= LEFT + baselines
 
 
 def work(storage: str, artifacts: str, cache: Path, **options: Any) -> worker.Work:
