@@ -64,8 +64,9 @@ def plan(
     results = None if store is None else results_here(store, threads=problem.threads, fresh=fresh)
     count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
     with progress.stage("unsplit", count) as step:
-        remarks = check_unsplit(problem, lambda: step(""))
-        step(f"{count} inputs, all outputs finite")
+        remarks = check_unsplit(problem, lambda: step(""), results=results)
+        known = ", known from an earlier run" if results is not None and results.recalled["unsplit"] else ""
+        step(f"{count} inputs, all outputs finite{known}")
     with progress.stage("variants", None) as step:
         variants, notes = make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")

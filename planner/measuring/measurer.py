@@ -137,8 +137,25 @@ class Measurer:
         return self.runs.fit(self.network.cut(candidate.cut), candidate.codec, candidate.rate)
 
     def _work_of(self, candidate: Candidate) -> CodingWork:
-        fitted = self.fitted(candidate)
-        return work_of(fitted, table_bytes=len(save_coders([codec.coder for codec in fitted])))
+        """What the candidate's codec asks of both sides: kept, since fitted codecs are large to read."""
+
+        def compute() -> CodingWork:
+            fitted = self.fitted(candidate)
+            return work_of(fitted, table_bytes=len(save_coders([codec.coder for codec in fitted])))
+
+        kept = self.runs.kept
+        if kept is None:
+            return compute()
+        cut = self.network.cut(candidate.cut)
+        key = content_key("coding work", fitted=self.runs.fitted_key(cut, candidate.codec, candidate.rate))
+        work: CodingWork
+        work, _ = kept.results.get("coding-work", key, compute, encode=msgspec.msgpack.encode, decode=_decode_work)
+        return work
+
+
+def _decode_work(content: bytes) -> CodingWork:
+    found: CodingWork = msgspec.msgpack.decode(content, type=CodingWork)
+    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -17,6 +17,9 @@ from splitpoint.planner.quality.sanity import Flags, Indices, is_much_better, me
 from splitpoint.planner.samples.dataset import SETS, Dataset, NetworkInputs, SetName
 from splitpoint.planner.setup.finite import refuse_not_finite
 from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.setup.trust import code_of_task
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec, guess_specs
 from splitpoint.profiles.network.runtime import Array
@@ -34,12 +37,41 @@ TRIED_INPUTS = 64  # with other normalisations
 JUDGED: tuple[SetName, ...] = ("calibration", "search")  # the report set stays unseen
 
 
-def check_unsplit(problem: Problem, step: Callable[[], None] = lambda: None) -> tuple[str, ...]:
+def check_unsplit(
+    problem: Problem, step: Callable[[], None] = lambda: None, *, results: Results | None = None
+) -> tuple[str, ...]:
     """Notes on how well the unsplit network fits the labels; `step` follows each input.
 
-    Raises `ProfileError` when an output is not finite, and, unless the configuration accepts it, when a classifier is
-    no better than chance on labelled inputs. The report set is looked at for finite outputs only.
+    What was found in order is kept in `results`, and not looked at again. Raises `ProfileError` when an output is not
+    finite, and, unless the configuration accepts it, when a classifier is no better than chance on labelled inputs. The
+    report set is looked at for finite outputs only.
     """
+    if results is None or code_of_task(problem.metric.task):
+        return _look(problem, step)
+    split, config = problem.split, problem.config
+    key = content_key(
+        "unsplit",
+        model_sha256=problem.graph.sha256,
+        input_block=problem.spec,
+        data_sha256=[getattr(split, name).sha256() for name in SETS],
+        task=problem.metric.task,
+        against=problem.metric.against,
+        accept_baseline=config.accept_baseline,
+        classes=split.search.classes,
+        seed=config.search.seed,
+        runtime=results.runtime,
+    )
+    found: tuple[str, ...]
+    found, _ = results.get("unsplit", key, lambda: _look(problem, step), encode=msgspec.msgpack.encode, decode=_decode)
+    return found
+
+
+def _decode(content: bytes) -> tuple[str, ...]:
+    found: tuple[str, ...] = msgspec.msgpack.decode(content, type=tuple[str, ...])
+    return found
+
+
+def _look(problem: Problem, step: Callable[[], None]) -> tuple[str, ...]:
     sets: dict[SetName, Dataset] = {name: getattr(problem.split, name) for name in SETS}
     inputs: dict[str, NetworkInputs] = {name: NetworkInputs(data) for name, data in sets.items()}
     with NetworkRuns(problem.graph, inputs, threads=problem.threads, seed=problem.config.search.seed) as runs:

@@ -8,7 +8,7 @@ holds at every look at once (`planner.racing.sequential`); docs/notes/search.md 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -37,6 +37,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+SURE = 4.0  # standard errors by which mean bytes do not differ
 ERROR = 0.005  # probability that one of a candidate's two tests is ever wrong
 
 Floats = NDArray[np.float64]
@@ -174,8 +175,16 @@ class Race:
                 return "a point that loses nothing costs no more"
         return ""
 
-    def _exact_cost(self, candidate: Candidate) -> Cost:
-        return self._from.price(candidate, self._from.payload(candidate))
+    def _least_costs(self, point: Evaluated) -> Iterator[Cost]:
+        """Costs that the whole set does not fall below: by the measured inputs' bytes, then by those of every input.
+
+        The first is enough for most: only where it is not are the others coded.
+        """
+        assert point.outcomes is not None
+        sizes = np.array(point.outcomes.payload_bytes, np.float64)
+        least = sizes.mean() - SURE * sizes.std(ddof=1) / np.sqrt(len(sizes))
+        yield self._from.price(point.candidate, max(0.0, float(least)))
+        yield self._from.price(point.candidate, self._from.payload(point.candidate))
 
     def _missed(self, candidate: Candidate, cost: Cost) -> list[str]:
         """Names of the limits of cost that are missed."""
@@ -198,15 +207,18 @@ class Race:
         point = self.points[candidate]
         if self._surely_too_lossy(point):
             return "surely loses too much"
-        beyond = self._beyond(candidate, point.cost) and self._beyond(candidate, self._exact_cost(candidate))
-        if beyond:
-            return beyond
+        if self._beyond(candidate, point.cost):
+            for cost in self._least_costs(point):
+                beyond = self._beyond(candidate, cost)
+                if beyond:
+                    return beyond
         if rival is None or not self._surely_lossier(point, rival):
             return ""
         if misses_quality(rival, self._needs):
             return "surely lossier than a point that loses too much"
-        exact = self._priced(candidate, self._exact_cost(candidate))
-        return "surely lossier than a point that costs no more" if (self._row(rival) <= self._row(exact)).all() else ""
+        rows = (self._row(self._priced(candidate, cost)) for cost in self._least_costs(point))
+        cheaper = any((self._row(rival) <= row).all() for row in rows)
+        return "surely lossier than a point that costs no more" if cheaper else ""
 
     def _rival(self, point: Evaluated) -> Evaluated | None:
         """The least lossy complete point that seems to cost no more, or else one that surely loses too much.

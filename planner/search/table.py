@@ -42,6 +42,7 @@ LEAST_ERROR = 1e-9  # float32 noise: below it an error is as good as none
 LEAST_PAYLOAD = 0.5  # of the estimate: what all inputs need is not less
 SLACK = 1.5  # a deeper cut stays although an earlier one has fewer bits, up to this factor
 
+_Look = tuple[float, float] | str  # payload bytes and distance, or why the codec cannot be fitted
 Distance = Callable[[Sequence[Array], Sequence[Array]], float]  # of outputs from the exact ones
 
 
@@ -173,11 +174,19 @@ class _Probe:
             distance=self._distance_key,
             runtime=kept.results.runtime,
         )
-        seen: tuple[float, float]
+        seen: _Look
         seen, _ = kept.results.get(
-            "probe", key, lambda: self._run(codec, rate), encode=msgspec.msgpack.encode, decode=_decode_look
+            "probe", key, lambda: self._seen(codec, rate), encode=msgspec.msgpack.encode, decode=_decode_look
         )
+        if isinstance(seen, str):
+            raise FitError(seen)
         return seen
+
+    def _seen(self, codec: str, rate: int) -> _Look:
+        try:
+            return self._run(codec, rate)
+        except FitError as refusal:
+            return str(refusal)
 
     @functools.cached_property
     def _rows(self) -> list[dict[str, Array]]:
@@ -201,8 +210,9 @@ class _Probe:
         return float(np.mean(sizes)), float(np.mean(errors))
 
 
-def _decode_look(content: bytes) -> tuple[float, float]:
-    return msgspec.msgpack.decode(content, type=tuple[float, float])
+def _decode_look(content: bytes) -> _Look:
+    found: _Look = msgspec.msgpack.decode(content, type=_Look)
+    return found
 
 
 def _rows_of(

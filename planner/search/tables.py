@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from splitpoint.codecs.contract.protocol import Codec
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.measuring.measurer import Measurer
-from splitpoint.planner.samples.dataset import NetworkInputs
+from splitpoint.planner.samples.dataset import SETS, NetworkInputs
 from splitpoint.planner.search import table
 from splitpoint.planner.search.baselines import picture_bit
 from splitpoint.planner.search.usable_cuts import Unusable, choose_usable
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import content_key
 from splitpoint.planner.values.progress import Progress
 
 __all__ = ["Tables", "fit_tables"]
@@ -110,16 +113,46 @@ def _known(measurer: Measurer) -> str:
     return f"; {recalled} of {kept.results.asked['probe']} trials known from earlier runs" if kept and recalled else ""
 
 
+def _look_at_cuts(measurer: Measurer, *, limit: int, ceiling_bit: float) -> tuple[list[Cut], Unusable]:
+    """The cuts that are searched and the tensors that cannot be sent, as an earlier run found them or as they are."""
+    network, kept = measurer.network, measurer.runs.kept
+    sets = [getattr(network.variant.split, name) for name in SETS]
+
+    def choose() -> tuple[list[str], Unusable]:
+        chosen, unusable = choose_usable(
+            measurer.runs,
+            network.cuttable,
+            lambda cuts: table.promising(measurer.runs, cuts, limit=limit, ceiling_bit=ceiling_bit),
+            sets=[NetworkInputs(part) for part in sets],
+            probes=table.PROBE_INPUTS,
+        )
+        return [cut.name for cut in chosen], unusable
+
+    if kept is None:
+        names, unusable = choose()
+    else:
+        key = content_key(
+            "usable cuts",
+            model_sha256=network.graph.sha256,
+            input_block=network.variant.spec,
+            data_sha256=[part.sha256() for part in sets],
+            cuts=[cut.name for cut in network.cuttable],
+            limit=limit,
+            ceiling_bit=ceiling_bit,
+            runtime=kept.results.runtime,
+        )
+        (names, unusable), _ = kept.results.get("cuts", key, choose, encode=msgspec.msgpack.encode, decode=_decode_cuts)
+    return [network.cut(name) for name in names], unusable
+
+
+def _decode_cuts(content: bytes) -> tuple[list[str], Unusable]:
+    return msgspec.msgpack.decode(content, type=tuple[list[str], dict[str, str]])
+
+
 def _choose_cuts(measurer: Measurer, tables: Tables, *, limit: int, ceiling_bit: float) -> None:
     """Add the network's promising cuts to `tables`, without those that cannot be sent for every input of the data."""
-    network, split = measurer.network, measurer.network.variant.split
-    chosen, unusable = choose_usable(
-        measurer.runs,
-        network.cuttable,
-        lambda cuts: table.promising(measurer.runs, cuts, limit=limit, ceiling_bit=ceiling_bit),
-        sets=[NetworkInputs(part) for part in (split.calibration, split.search, split.report)],
-        probes=table.PROBE_INPUTS,
-    )
+    network = measurer.network
+    chosen, unusable = _look_at_cuts(measurer, limit=limit, ceiling_bit=ceiling_bit)
     tables.searched.append(chosen)
     tables.unusable.append(unusable)
     prefix = "" if network.name == GIVEN else f"{network.name}: "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from splitpoint.codecs.contract.protocol import FitError
 from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer, Measurers
 from splitpoint.planner.measuring.network import Network
@@ -127,6 +129,8 @@ def measure_table(
         known, here = {point.candidate: point for point in points}, set[Candidate]()
         measured: dict[Candidate, Evaluated] = {}
         with progress.stage("accuracy", budget) as step:
+            if opened is None or not opened.measured:
+                _fit_ahead(space.first, measurers, workers=problem.threads)
 
             def evaluate(candidate: Candidate) -> Evaluated | None:
                 here.add(candidate)
@@ -165,6 +169,20 @@ def measure_table(
             )
             step(text)
     return [point for point in estimated if race is None or point.candidate not in race.stopped]
+
+
+def _fit_ahead(candidates: Sequence[Candidate], measurers: Mapping[str, Measurer], *, workers: int) -> None:
+    """Fit the codecs that are measured first, several at once; one by one they would leave cores idle."""
+
+    def fit(candidate: Candidate) -> None:
+        with contextlib.suppress(FitError):  # as measuring it will find
+            measurers[candidate.variant].fitted(candidate)
+
+    with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="splitpoint-fit") as pool:
+        try:
+            list(pool.map(fit, candidates))
+        finally:  # what was not begun is not waited for
+            pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -115,7 +115,8 @@ def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> An
     cuts = [types.SimpleNamespace(name=cut, tensors=(cut,), after=f"node of {cut}") for cut in cuttable]
     runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused, kept=None)
     split = types.SimpleNamespace(calibration=None, search=None, report=None)
-    network = types.SimpleNamespace(name=name, cuttable=cuts, variant=types.SimpleNamespace(split=split))
+    variant, by_name = types.SimpleNamespace(split=split), {cut.name: cut for cut in cuts}
+    network = types.SimpleNamespace(name=name, cuttable=cuts, variant=variant, cut=by_name.__getitem__)
     pricer = types.SimpleNamespace(price=f"price of {name}")
     evaluator = types.SimpleNamespace(distance=f"distance of {name}")
     key = f"key of {name}"

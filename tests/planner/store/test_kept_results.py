@@ -5,17 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from splitpoint.codecs.contract.preset import Preset
+from splitpoint.codecs.contract.protocol import FitError
 from splitpoint.planner.coding import kept
 from splitpoint.planner.coding.context import Contexts, Sensitivities
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
+from splitpoint.planner.measuring import unsplit
 from splitpoint.planner.quality.evaluate import Evaluator
+from splitpoint.planner.search import tables
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
 from splitpoint.planner.setup.loading import load_problem
@@ -91,7 +96,8 @@ def test_fresh_measures_everything_again(config: PlanConfig, fixed_home: Path, t
 def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
     first = run(config, fixed_home, Store(tmp_path))
     entries = list(Store(tmp_path).entries())
-    assert {entry.kind for entry in entries} == {"outcomes", "fitted-codec", "sensitivities", "probe"}
+    kinds = {"coding-work", "cuts", "fitted-codec", "outcomes", "probe", "sensitivities", "unsplit"}
+    assert {entry.kind for entry in entries} == kinds
     for number, entry in enumerate(entries):
         path = tmp_path / entry.kind / entry.key[:2] / entry.key
         path.write_bytes(path.read_bytes()[: -1 - number % 5] if number % 2 else b"")
@@ -100,6 +106,45 @@ def test_damaged_entries_are_made_again(config: PlanConfig, fixed_home: Path, tm
     assert (again.recalled, store.damaged > 0) == (0, True)
     assert figures(again) == figures(first)
     assert run(config, fixed_home, Store(tmp_path)).recalled == len(again.points)
+
+
+def test_where_nothing_changed_nothing_is_looked_at_again(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A codec that cannot be fitted is not fitted again either, and every input has gone through the network."""
+
+    honest, refused = Preset.fit, list[str]()
+
+    def fit(codec: Preset, *arguments: Any) -> Any:
+        if codec.name != "fast":
+            return honest(codec, *arguments)
+        refused.append(codec.name)
+        raise FitError("no plugin")
+
+    monkeypatch.setattr(Preset, "fit", fit)
+    first = run(config, fixed_home, Store(tmp_path))
+    assert first.left_out
+    assert set(first.left_out.values()) == {"no plugin"}
+    before = len(refused)
+    assert before > 0
+    with monkeypatch.context() as patch:
+        patch.setattr(unsplit, "_look", no_look)
+        patch.setattr(tables, "choose_usable", no_look)
+        again = run(config, fixed_home, Store(tmp_path))
+    assert len(refused) == before
+    assert again.left_out == first.left_out
+    assert figures(again) == figures(first)
+    monkeypatch.setattr(unsplit, "_look", no_look)
+    with pytest.raises(LookedError):  # other inputs
+        run(msgspec.structs.replace(config, search=SearchConfig(seed=3)), fixed_home, Store(tmp_path))
+
+
+class LookedError(Exception):
+    """Something was looked at again."""
+
+
+def no_look(*arguments: object, **named: object) -> None:
+    raise LookedError
 
 
 def test_a_killed_run_loses_the_work_in_flight_only(config: PlanConfig, fixed_home: Path, tmp_path: Path) -> None:
@@ -145,7 +190,7 @@ def test_what_code_of_the_users_judges_is_measured_each_time(
         assert result.recalled == 0
         worths.append({p.outcomes.inputs[0].counts[0] for p in result.points if p.outcomes is not None})
     assert worths == [{1.0}, {0.5}]
-    assert {entry.kind for entry in store.entries()} == {"fitted-codec", "sensitivities"}
+    assert {entry.kind for entry in store.entries()} == {"coding-work", "cuts", "fitted-codec", "sensitivities"}
 
 
 @pytest.fixture
