@@ -124,7 +124,7 @@ def _workers(folder: Path, name: str, count: int, candidates: int) -> float:
         link="lte-cat1",
         task="tensor",
         need=Need(),
-        search=SearchConfig(evaluations=candidates, patience=0, sampler="random", max_cuts=6),
+        search=SearchConfig(evaluations=candidates, patience=0, sampler="random", max_cuts=6, race=False),
         threads=1,
     )
     place = Place(storage=str(journal), study="bench")
