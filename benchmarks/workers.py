@@ -1,6 +1,6 @@
 """How much of a machine's speed-up two workers of a study reach, beside two inference loops that share nothing.
 
-    python -m splitpoint.benchmarks.workers [--rounds 3] [--candidates 40] [--inputs 200]
+    python -m splitpoint.benchmarks.workers [--rounds 3] [--candidates 120] [--inputs 500]
 
 In every round four things run in turn, so that what else the machine does meets all of them alike: one inference loop,
 two at once, one worker, two at once. A loop runs the network on one thread for a fixed number of times; a worker
@@ -71,8 +71,8 @@ def main(arguments: list[str]) -> int:
     """Measure, print and store; exit code 1 below the goal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--candidates", type=int, default=40)
-    parser.add_argument("--inputs", type=int, default=200)
+    parser.add_argument("--candidates", type=int, default=120)
+    parser.add_argument("--inputs", type=int, default=500, help="of which two fifths are searched")
     parser.add_argument("--runs", type=int, default=2000, help="of a loop")
     options = parser.parse_args(arguments)
     rows: list[dict[str, float]] = []
