@@ -1,7 +1,7 @@
 """Kill ``plan`` at random moments and continue: ``python -m splitpoint.tests.fuzz.resumed --kills 20``.
 
 Each time the folder of results is empty and the command is killed once or twice. The same command then has to end with
-the plan of a run that was never killed, and has to use at least the measured candidates that the folder held. Prints
+the plan of a run that was never killed, and has to use every block of outcomes that the folder held. Prints
 what each kill left and the seconds to continue; exit 1 when anything was wrong.
 """
 
@@ -53,11 +53,16 @@ def main() -> int:
             if kills == before:  # it was done before
                 continue
             held = Counter(entry.kind for entry in Store(folder / "results").entries())
+            before_outcomes = _outcomes(folder / "results")
             elapsed_s, document = _finish(folder, "continued")
             seconds.append(elapsed_s)
             print(f"{kills:3} kills  held {_counts(held)}; {elapsed_s:.1f} s to continue", flush=True)
-            if document["recalled"] < held["outcomes"]:
-                problems.append(f"kill {kills}: {document['recalled']} of {held['outcomes']} outcomes were used")
+            after = _outcomes(folder / "results")
+            again = [
+                key for key, (place, used) in before_outcomes.items() if after[key][0] != place or after[key][1] == used
+            ]
+            if again:
+                problems.append(f"kill {kills}: {len(again)} of {len(before_outcomes)} outcomes were not used")
             if _plan_file(folder / "continued") != expected:
                 problems.append(f"kill {kills}: another plan than without a kill")
     print(f"{kills} kills, at most {max(seconds):.1f} s to continue, {len(problems)} problems", *problems, sep="\n  ")
@@ -94,6 +99,12 @@ def _finish(folder: Path, out: str, *flags: str) -> tuple[float, dict[str, Any]]
     begin = time.perf_counter()
     text = _run(_command(folder, out, *flags), folder)
     return time.perf_counter() - begin, json.loads(text)
+
+
+def _outcomes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Which file holds each block of outcomes, and when it was used: one that is made again is another file."""
+    found = {path.name: path.stat() for path in (folder / "outcomes").glob("*/*")}
+    return {name: (about.st_ino, about.st_mtime_ns) for name, about in found.items()}
 
 
 def _kill(folder: Path, after_s: float) -> int:
