@@ -38,6 +38,7 @@ def __dir__() -> list[str]:
 
 
 SURE = 4.0  # standard errors by which mean bytes do not differ
+LEAST_GROUPS = 20  # by which a standard error is known
 ERROR = 0.005  # probability that one of a candidate's two tests is ever wrong
 
 Floats = NDArray[np.float64]
@@ -178,12 +179,17 @@ class Race:
     def _least_costs(self, point: Evaluated) -> Iterator[Cost]:
         """Costs that the whole set does not fall below: by the measured inputs' bytes, then by those of every input.
 
-        The first is enough for most: only where it is not are the others coded.
+        The first is enough for most: only where it is not are the others coded. Few groups (three scenes, one of which
+        is left) say little of the bytes of the others, however many inputs they have.
         """
         assert point.outcomes is not None
-        sizes = np.array(point.outcomes.payload_bytes, np.float64)
-        least = sizes.mean() - SURE * sizes.std(ddof=1) / np.sqrt(len(sizes))
-        yield self._from.price(point.candidate, max(0.0, float(least)))
+        groups = self._measured_groups(point)
+        if len(groups) >= LEAST_GROUPS:
+            by_input = dict(zip(self._inputs(point), point.outcomes.payload_bytes, strict=True))
+            scale = len(self._blocks.groups) / self._blocks.inputs  # so that the mean over groups is that over inputs
+            sizes = scale * np.array([sum(by_input[i] for i in group) for group in groups], np.float64)
+            least = sizes.mean() - SURE * sizes.std(ddof=1) / np.sqrt(len(sizes))
+            yield self._from.price(point.candidate, max(0.0, float(least)))
         yield self._from.price(point.candidate, self._from.payload(point.candidate))
 
     def _missed(self, candidate: Candidate, cost: Cost) -> list[str]:

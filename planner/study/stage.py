@@ -51,7 +51,7 @@ def __dir__() -> list[str]:
 
 
 HOST = "host"
-NOT_SHIPPED = ("outcomes", "fitted-codec", "model-profile")  # kinds of results: shared trial by trial, or not at all
+SHIPPED = ("sensitivities",)  # kinds of results: others are many and small, are shared trial by trial, or not at all
 
 
 class Sharing:
@@ -306,7 +306,7 @@ def _kept(results: Results) -> dict[tuple[str, str], bytes]:
     """Results of this run's tables that workers would have to compute again."""
     kept = {}
     for kind, key in dict.fromkeys(results.used):
-        content = None if kind in (*NOT_SHIPPED, "probe") else results.store.get(kind, key)
+        content = results.store.get(kind, key) if kind in SHIPPED else None
         if content is not None:
             kept[kind, key] = content
     return kept

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from splitpoint.benchmarks.replay import OBJECTIVES, Priced, Replay, on_device
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import IOTensor
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.quality.metrics.protocol import Metric
 from splitpoint.planner.quality.metrics.registry import make_metric
 from splitpoint.planner.racing.race import Race
+from splitpoint.planner.samples.blocks import Blocks
 from splitpoint.planner.search.decide import decide
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.tests.points import make_needs
@@ -163,3 +165,60 @@ def test_a_point_that_lost_nothing_by_luck_rules_nothing_out() -> None:
     assert race.enter(lucky.candidates[dear]) is not None
     race.finish()
     assert race.stopped == {}
+
+
+class Sized(Replay):
+    """A landscape in which measured inputs need `shown` bytes, by turns 10 % more and less, and all of them `true`."""
+
+    shown, true, coded = 0.0, 0.0, 0
+
+    def measure(self, candidate: Candidate, blocks: int) -> Evaluated:
+        point = super().measure(candidate, blocks)
+        assert point.outcomes is not None
+        sizes = tuple(round(self.shown * (0.9 + 0.2 * (i % 2))) for i in range(len(point.outcomes.inputs)))
+        outcomes = msgspec.structs.replace(point.outcomes, payload_bytes=sizes)
+        return msgspec.structs.replace(point, cost=self.price(candidate, self.shown), outcomes=outcomes)
+
+    def payload(self, candidate: Candidate) -> float:
+        self.coded += 1
+        return self.true
+
+    def price(self, candidate: Candidate, payload_bytes: float) -> Cost:
+        cost = on_device(landscape(0), metric()).cost
+        return msgspec.structs.replace(cost, head_s=0.01, payload_bytes=payload_bytes)
+
+
+@pytest.mark.parametrize(
+    ("shown", "true", "stopped", "coded"),
+    [
+        (2000.0, 0.0, True, 0),  # surely above the limit of 1,000 by what was measured
+        (1050.0, 1010.0, True, 1),  # not surely: all inputs are coded, and say so
+        (1050.0, 990.0, False, 1),  # and here say the contrary
+    ],
+)
+def test_a_candidate_is_stopped_by_bytes_that_all_inputs_surely_need(
+    shown: float, true: float, stopped: bool, coded: int
+) -> None:
+    recorded = landscape(0)
+    replay = Sized(recorded, metric(), seed=0)
+    replay.shown, replay.true = shown, true
+    needs = make_needs(payload=1000.0, quality=0.1)
+    race = Race(replay, metric(), needs, OBJECTIVES, complete=[on_device(recorded, metric())])
+    point = race.enter(recorded.candidates[5])
+    assert point is not None
+    reason = race._settled(point.candidate, None)
+    assert (reason == "misses the limit of payload whatever it loses") == stopped
+    assert replay.coded == coded
+
+
+def test_few_groups_say_little_of_the_bytes_of_the_others() -> None:
+    recorded = landscape(0)
+    replay = Sized(recorded, metric(), seed=0)
+    replay.shown, replay.true = 2000.0, 990.0
+    replay.blocks = Blocks(groups=tuple(tuple(range(i, i + 50)) for i in range(0, INPUTS, 50)), ends=(1, 2, 4))
+    needs = make_needs(payload=1000.0, quality=0.1)
+    race = Race(replay, metric(), needs, OBJECTIVES, complete=[on_device(recorded, metric())])
+    point = race.enter(recorded.candidates[5])
+    assert point is not None
+    assert race._settled(point.candidate, None) == ""
+    assert replay.coded == 1
