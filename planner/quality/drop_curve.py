@@ -22,8 +22,10 @@ SHARP = 0.35  # width of a smoothed answer, of the median margin
 TRUSTED = 0.25  # standard deviation of (drop / smooth loss) over networks and levels, before anything is measured
 WIDTH = 1.0  # of the kernel over log(distance)
 LEAST, MOST = 1e-9, 1e9  # distances that are told apart
+NO_DROP = 1e-6
 STEPS = 64  # of log(distance), at which the curve is computed
 MOST_OWN = 1.0  # of the curve: the most by which one candidate is taken to differ from its neighbours
+TYPICAL_OWN = 0.1  # squared: what it is near a limit of 1 point on both recorded networks; weighs candidates only
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +91,7 @@ def estimate_drops(
         own = values - shared[i]  # what a candidate has beyond its neighbours
         mean = values.sum(axis=1) - np.interp(at, np.arange(STEPS), shared.sum(axis=1))
         noise = _variance(own)
-        spread = _own_spread(mean, noise, curve, count)
+        spread = _own_spread(mean, noise, curve, near)[i] * curve**2
         weights.append(spread / np.maximum(spread + noise, np.finfo(np.float64).tiny))  # eq. (4)
         drop += weights[-1] * mean
         told += weights[-1][:, None] * own
@@ -97,12 +99,18 @@ def estimate_drops(
     return Estimates(drop=drop, error=np.sqrt(_variance(told) + left), curve=curve, own_weight=weights[0])  # eq. (5)
 
 
-def _own_spread(mean: Floats, noise: Floats, curve: Floats, count: Floats) -> Floats:
-    """(C,) variance of what a candidate truly has beyond its neighbours: in proportion to the curve, by moments."""
-    size = np.square(curve)
-    excess = float((count * (mean**2 - noise)).sum())
-    share = excess / max(float((count * size).sum()), np.finfo(np.float64).tiny)
-    return np.asarray(np.clip(share, 0.0, MOST_OWN**2) * size)
+def _own_spread(mean: Floats, noise: Floats, curve: Floats, near: Floats) -> Floats:
+    """(STEPS,) variance of what a candidate truly has beyond its neighbours, in units of the curve squared.
+
+    By moments, from candidates that are `near` (STEPS, C) each step: those that lose 30 points differ more from each
+    other, in proportion, than those that lose 1. A candidate whose own noise is large says little, and weighs little.
+    """
+    size = np.maximum(np.square(curve), NO_DROP**2)
+    excess, relative_noise = (mean**2 - noise) / size, noise / size
+    weights = near / (TYPICAL_OWN + relative_noise) ** 2  # the inverse of the variance of `excess`, but for a factor
+    return np.asarray(
+        np.clip((weights @ excess) / np.maximum(weights.sum(axis=1), np.finfo(np.float64).tiny), 0.0, MOST_OWN**2)
+    )
 
 
 def _summed(values: Floats, groups: NDArray[np.integer[Any]]) -> Floats:
