@@ -43,6 +43,7 @@ __all__ = [
     "has_image_layout",
     "is_guess_of_levels",
     "preprocess",
+    "preprocess_batch",
     "read_mask",
     "read_picture",
     "read_picture_file",
@@ -240,17 +241,22 @@ def preprocess(picture: Picture, spec: InputSpec) -> NDArray[Any]:
 
     Every one of the 256 levels is computed in float64 and rounded once, so the result is the same on every machine.
     """
+    return preprocess_batch(picture[None], spec)
+
+
+def preprocess_batch(pictures: NDArray[np.uint8], spec: InputSpec) -> NDArray[Any]:
+    """As `preprocess`, for pictures (N, H, W, C): N inputs along the first axis."""
     height, width = spec.height_width
     expected = (height, width, spec.channels)
-    if picture.shape != expected or picture.dtype != np.uint8:
-        raise ProfileError(f"expected a picture {expected} of uint8, got {picture.shape} of {picture.dtype}")
-    planes = picture[:, :, ::-1] if spec.color == "bgr" else picture
+    if pictures.shape[1:] != expected or pictures.dtype != np.uint8:
+        raise ProfileError(f"expected a picture {expected} of uint8, got {pictures.shape[1:]} of {pictures.dtype}")
+    planes = pictures[..., ::-1] if spec.color == "bgr" else pictures
     if spec.dtype == "uint8":
         values: NDArray[Any] = planes
     else:
         table = _levels(spec)  # (256, C)
-        values = np.stack([table[planes[:, :, c], c] for c in range(spec.channels)], axis=-1)
-    return np.ascontiguousarray((values.transpose(2, 0, 1) if spec.layout == "NCHW" else values)[None])
+        values = np.stack([table[planes[..., c], c] for c in range(spec.channels)], axis=-1)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else values)
 
 
 def check_against(spec: InputSpec, *, name: str, shape: Sequence[int], dtype: str) -> None:
