@@ -1,4 +1,4 @@
 """Weights trained by gradient descent: batches, losses, steps, checkpoints, activations computed once.
 
-Imports of planner: samples.
+Imports of planner: values, store, samples.
 """

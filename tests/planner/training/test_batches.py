@@ -22,7 +22,7 @@ def test_every_row_is_taken_at_most_once_an_epoch(inputs: int, size: int, seed: 
         rows = np.concatenate([batches.rows(step) for step in steps])
         assert len(rows) == batches.per_epoch * size > inputs - size
         assert len(set(rows.tolist())) == len(rows)
-        assert 0 <= rows.min()
+        assert rows.min() >= 0
         assert rows.max() < inputs
 
 

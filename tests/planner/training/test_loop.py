@@ -168,9 +168,7 @@ def test_kill_9_and_the_same_bits(tmp_path: Path) -> None:
     assert bits(continued) == bits(whole)
 
 
-def test_what_is_not_finite_stops_the_training_with_its_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_finite_stops_the_training_with_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SAVED_EVERY_S", 0.0)
     module = network()
     good = loss_of(module)

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from splitpoint.planner.training.pace import steps_within
 from splitpoint.planner.training.recipe import Recipe, learning_rate
+from splitpoint.planner.training.trainer import steps_within
 
 STEPS = 200
 
@@ -71,6 +71,4 @@ def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
 
 def test_minutes_become_steps() -> None:
     assert steps_within(2.0, step_s=0.5) == 240
-    assert steps_within(2.0, step_s=0.5, evaluation_s=10, evaluations=3) == 180
     assert steps_within(0.001, step_s=0.5) == 1
-    assert steps_within(1.0, step_s=1.0, evaluation_s=100, evaluations=3) == 1

@@ -1,0 +1,161 @@
+"""Trainings of one plan: minutes become steps once, checkpoints lie beside the kept results, assets in them.
+
+An asset (weights, an exported network, a codec) is found by what it was trained from and how; a training that was
+killed goes on with its steps, whatever the machine's speed is now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from splitpoint.planner.store.results import Results
+from splitpoint.planner.training.batches import Batches
+from splitpoint.planner.training.checkpoint import remove_checkpoint
+from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.loop import Loss, Trained, measure_step_s, train
+from splitpoint.planner.training.recipe import Recipe
+from splitpoint.planner.values.keys import code_sha256, content_key
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Spent", "Trainer", "steps_within"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+T = TypeVar("T")
+ASSET: Final = "trained"  # the kind of entry in the store
+CODE: Final = "splitpoint.planner.training"  # an edit elsewhere does not make trained weights others
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a training took: it is reported beside what it gave."""
+
+    steps: int
+    images: int  # inputs that were seen, each as often as it was
+    minutes: float  # of this machine, killed runs not counted
+    losses: dict[str, float]  # by term, averaged over the last steps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trainer:
+    """Data, time and place of the trainings of one plan."""
+
+    data: TrainingSet
+    data_sha256: str
+    minutes: float  # of each training
+    folder: Path  # of checkpoints
+    results: Results | None = None  # where assets are kept
+
+    def key(self, **parts: object) -> str:
+        """Key of an asset that depends on `parts`, beside the data, the minutes and the code that trains."""
+        return content_key(
+            ASSET, data=self.data_sha256, minutes=self.minutes, code=code_sha256(CODE), threads=_threads(), **parts
+        )
+
+    def asset(
+        self, key: str, make: Callable[[], T], *, encode: Callable[[T], bytes], decode: Callable[[bytes], T]
+    ) -> tuple[T, bool]:
+        """What `make` trains, or an earlier plan trained under `key`, and whether it was there.
+
+        Its checkpoints are removed once it is kept.
+        """
+        if self.results is None:
+            return make(), False
+        found = self.results.get(ASSET, key, make, encode=encode, decode=decode)
+        for path in self._place(key).glob("*.pt"):
+            remove_checkpoint(path)
+        with contextlib.suppress(OSError):
+            self._place(key).rmdir()
+        return found
+
+    def batches(self, recipe: Recipe) -> Batches:
+        """The batches of a training: no larger than the data."""
+        return Batches(inputs=len(self.data), size=min(recipe.batch, len(self.data)), seed=recipe.seed)
+
+    def train(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        recipe: Recipe,
+        *,
+        key: str,
+        stage: str,
+        share: float = 1.0,
+        evaluate: Callable[[], float] | None = None,
+        report: Callable[[str], None] = lambda text: None,
+    ) -> Spent:
+        """Train `module` for `share` of the minutes, in place; `recipe.steps` is replaced by what fits into them.
+
+        `key` is the asset's, `stage` names this training among those of the asset. Raises `ProfileError`
+        (`planner.training.loop.train`).
+        """
+        begin = time.monotonic()
+        recipe = dataclasses.replace(recipe, steps=self._steps(module, loss, recipe, f"{key} {stage}", share, evaluate))
+        trained: Trained = train(
+            module,
+            loss,
+            recipe,
+            key=content_key("training", key=key, stage=stage, recipe=recipe),
+            checkpoint=self._place(key) / f"{stage}.pt",
+            evaluate=evaluate,
+            report=report,
+        )
+        return Spent(
+            steps=trained.steps,
+            images=trained.steps * self.batches(recipe).size,
+            minutes=(time.monotonic() - begin) / 60,
+            losses=dict(trained.losses),
+        )
+
+    def _steps(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        recipe: Recipe,
+        key: str,
+        share: float,
+        evaluate: Callable[[], float] | None,
+    ) -> int:
+        """The number of steps of this training, measured the first time and kept."""
+
+        def measure() -> int:
+            step_s, evaluation_s = measure_step_s(module, loss, recipe), 0.0
+            if evaluate is not None and recipe.evaluate_every:
+                begin = time.monotonic()
+                evaluate()
+                evaluation_s = (time.monotonic() - begin) / recipe.evaluate_every
+            return steps_within(share * self.minutes, step_s=step_s + evaluation_s)
+
+        if self.results is None:
+            return measure()
+        name = content_key("training-steps", key=key, share=share)
+        return self.results.get(
+            "training-steps", name, measure, encode=lambda steps: str(steps).encode(), decode=lambda data: int(data)
+        )[0]
+
+    def _place(self, key: str) -> Path:
+        """Folder of an asset's checkpoints."""
+        return self.folder / key[:32]
+
+
+def steps_within(minutes: float, *, step_s: float) -> int:
+    """Steps of `step_s` seconds that fit into `minutes`; at least 1."""
+    return max(1, int(60 * minutes / step_s))
+
+
+def _threads() -> int:
+    """Threads of torch: they decide the order of sums, and so the bits."""
+    import torch
+
+    return torch.get_num_threads()

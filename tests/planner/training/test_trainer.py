@@ -1,0 +1,121 @@
+"""Minutes become steps once, assets are found again, and a killed training goes on with its steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from splitpoint.planner.store.results import Results, results_here
+from splitpoint.planner.store.store import Store
+from splitpoint.planner.training import loop, trainer
+from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.losses import mse
+from splitpoint.planner.training.recipe import Recipe
+from splitpoint.planner.training.trainer import Trainer
+from splitpoint.profiles.network.inputs import InputSpec
+
+TENSOR = msgspec.convert({"kind": "tensor"}, InputSpec)
+RECIPE = Recipe(steps=0, batch=16, peak=0.05)
+
+
+def make_trainer(folder: Path, results: Results | None) -> Trainer:
+    content = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    data = TrainingSet(content=content, labels=None, spec=TENSOR)
+    return Trainer(data=data, data_sha256=data.sha256(), minutes=0.01, folder=folder / "checkpoints", results=results)
+
+
+def linear() -> nn.Linear:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Linear(4, 4)
+
+
+def loss_of(made: Trainer, module: nn.Module) -> loop.Loss:
+    batches = made.batches(RECIPE)
+
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        x = made.data.inputs(batches.rows(step))
+        return {"mse": mse(module(x), 2 * x)}
+
+    return loss
+
+
+@pytest.fixture
+def steps_of_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every step "takes" the first of these seconds."""
+    seconds = [0.01]
+    monkeypatch.setattr(trainer, "measure_step_s", lambda *given: seconds[0])
+    return seconds
+
+
+def test_minutes_become_steps_once(tmp_path: Path, steps_of_a_millisecond: list[float]) -> None:
+    made = make_trainer(tmp_path, results_here(Store(tmp_path / "store"), threads=1))
+    module = linear()
+    spent = made.train(module, loss_of(made, module), RECIPE, key=made.key(what="a"), stage="one")
+    assert (spent.steps, spent.images) == (60, 60 * 16)
+    steps_of_a_millisecond[0] = 0.001  # a faster machine, or an idle one
+    again = linear()
+    spent = made.train(again, loss_of(made, again), RECIPE, key=made.key(what="a"), stage="one")
+    assert spent.steps == 60
+    assert (again.weight == module.weight).all()
+    assert made.train(linear(), loss_of(made, again), RECIPE, key=made.key(what="b"), stage="one").steps == 600
+    assert make_trainer(tmp_path / "x", None).train(
+        again, loss_of(made, again), RECIPE, key="c", stage="one", share=0.5
+    ).steps == 300
+
+
+def test_time_for_evaluations_is_part_of_the_minutes(
+    tmp_path: Path, steps_of_a_millisecond: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
+
+    def evaluate() -> float:
+        clock[0] += 0.1
+        return 0.0
+
+    made, module = make_trainer(tmp_path, None), linear()
+    recipe = dataclasses.replace(RECIPE, evaluate_every=10)
+    assert made.train(module, loss_of(made, module), recipe, key="a", stage="one", evaluate=evaluate).steps == 30
+
+
+def test_an_asset_is_trained_once_and_its_checkpoints_go(
+    tmp_path: Path, steps_of_a_millisecond: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVED_EVERY_S", 0.0)
+    made = make_trainer(tmp_path, results_here(Store(tmp_path / "store"), threads=1))
+    key, trainings = made.key(what="a"), []
+
+    def make() -> bytes:
+        module = linear()
+        trainings.append(made.train(module, loss_of(made, module), RECIPE, key=key, stage="one"))
+        assert list(made.folder.rglob("*.pt"))
+        return module.weight.detach().numpy().tobytes()
+
+    first, there = made.asset(key, make, encode=bytes, decode=bytes)
+    assert not there
+    assert list(made.folder.rglob("*")) == []
+    second, there = make_trainer(tmp_path, made.results).asset(key, make, encode=bytes, decode=bytes)
+    assert there
+    assert second == first
+    assert len(trainings) == 1
+
+
+def test_a_key_depends_on_data_minutes_threads_and_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_trainer(tmp_path, None)
+    others = [
+        dataclasses.replace(made, data_sha256="0" * 64).key(what="a"),
+        dataclasses.replace(made, minutes=0.02).key(what="a"),
+        made.key(what="b"),
+    ]
+    assert make_trainer(tmp_path / "elsewhere", None).key(what="a") == made.key(what="a")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    others.append(made.key(what="a"))
+    monkeypatch.undo()
+    assert len({made.key(what="a"), *others}) == 5
