@@ -40,6 +40,7 @@ ORDER = {
             "cuts",
             "cost",
             "choice",
+            "training",
             "coding",
             "quality",
             "setup",

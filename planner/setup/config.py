@@ -24,6 +24,7 @@ __all__ = [
     "PruneConfig",
     "SamplerName",
     "SearchConfig",
+    "TrainConfig",
     "override",
     "read_config",
 ]
@@ -36,6 +37,7 @@ def __dir__() -> list[str]:
 MOST_VARIANTS = 100  # of each kind: every one is a network that is measured and searched
 MOST_NAMES = 10_000  # of groups, cuts and codecs
 MOST_ROUNDS = 1_000_000  # of a search
+MOST_MINUTES = 100_000.0  # of a training: ten weeks
 SEEDS = 2**32  # the sampler takes a seed of 32 bits
 Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_TENSOR)]
 Shape = Annotated[tuple[Size, ...], msgspec.Meta(max_length=16)]
@@ -74,6 +76,14 @@ class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     correct: bool = True  # the layers after the cut by least squares on the calibration set
 
 
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What weights are trained on, and for how long; nothing is trained without it."""
+
+    source: str  # a folder of class folders, an .npz, or "file.py:function"; what judges is left out
+    minutes: Annotated[float, msgspec.Meta(gt=0, le=MOST_MINUTES)] = 10.0  # of each training, on this machine
+    augment: bool = True  # pictures are moved and mirrored
+
+
 class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much is searched."""
 
@@ -104,6 +114,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     precisions: Annotated[tuple[Precision, ...], msgspec.Meta(max_length=3)] = ("fp32",)  # int8: activations, too
     precision_cuts: Names = ()  # convert only the head before each of these; none: the whole network
     prune: PruneConfig | None = None
+    train: TrainConfig | None = None
     data: DataConfig
     device: str = "host"
     server: str = "host"
@@ -175,6 +186,11 @@ def read_config(path: Path) -> PlanConfig:
             config.data,
             source=paths.resolve(config.data.source),
             labels=None if config.data.labels is None else paths.resolve(config.data.labels),
+        ),
+        train=(
+            None
+            if config.train is None
+            else msgspec.structs.replace(config.train, source=paths.resolve(config.train.source))
         ),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["Trained", "measure_step_s", "train"]
+__all__ = ["Loss", "Trained", "measure_step_s", "train"]
 
 
 def __dir__() -> list[str]:
