@@ -34,6 +34,8 @@ def check_config(config: PlanConfig) -> None:
     for i, other in enumerate(config.models):
         check_model_source(other.model, at=f"$.models[{i}].model")
     check_data_source(config.data.source)
+    if config.train is not None:
+        check_data_source(config.train.source)
     if config.device != "host":
         load_device(config.device)
     if config.server != "host":

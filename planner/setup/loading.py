@@ -22,7 +22,9 @@ from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.device_limits import bind
 from splitpoint.planner.setup.inputs import PictureFlags, load_inputs
 from splitpoint.planner.setup.labelled_data import attach_labels, find_pictures
+from splitpoint.planner.setup.training_data import load_training_set
 from splitpoint.planner.store.results import Results
+from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
@@ -51,6 +53,7 @@ class Problem:
     link: Link
     notes: tuple[str, ...]  # assumptions to print
     threads: int
+    training: TrainingSet | None = None  # what weights are trained on; None: nothing is trained
 
     @property
     def spec(self) -> InputSpec:
@@ -100,6 +103,9 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None, resul
     metric = chosen.metric
     split = _three_sets(dataset, config)
     check_truths(metric, split, graph, threads=threads)
+    training, left = load_training_set(
+        config.train, split, graph, seed=config.search.seed, skip_damaged=config.data.skip_damaged
+    )
     return Problem(
         config=config,
         graph=graph,
@@ -118,8 +124,9 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None, resul
             link,
         ),
         link=link,
-        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *chosen.notes),
+        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *chosen.notes, *left),
         threads=threads,
+        training=training,
     )
 
 

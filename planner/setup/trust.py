@@ -70,8 +70,11 @@ def _code_of_config(config: PlanConfig) -> Iterator[tuple[str, str]]:
     ):
         if is_torch_spec(model):
             yield field, model
-    if ":" in config.data.source and not Path(config.data.source).exists():  # as `planner.samples.readers.load_data`
-        yield "data.source", config.data.source
+    sources = [("data.source", config.data.source)]
+    sources += [] if config.train is None else [("train.source", config.train.source)]
+    for field, source in sources:
+        if ":" in source and not Path(source).exists():  # as `planner.samples.readers.load_data`
+            yield field, source
     if config.metric is not None:
         yield "metric", config.metric
     if isinstance(config.task, Task):

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from splitpoint.planner.limits.need import Need
-from splitpoint.planner.setup.config import DataConfig, OtherModel, PlanConfig, PruneConfig, SearchConfig, read_config
+from splitpoint.planner.setup.config import (
+    DataConfig,
+    OtherModel,
+    PlanConfig,
+    PruneConfig,
+    SearchConfig,
+    TrainConfig,
+    read_config,
+)
 from splitpoint.profiles.files.yaml12 import load
 from splitpoint.profiles.network.inputs import InputSpec
 
@@ -36,6 +44,7 @@ def test_every_field_is_shown() -> None:
         DataConfig: shown["data"],
         OtherModel: shown["models"][0],
         PruneConfig: shown["prune"],
+        TrainConfig: shown["train"],
         Need: shown["need"],
         SearchConfig: shown["search"],
     }

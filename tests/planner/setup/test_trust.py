@@ -37,6 +37,7 @@ FIELDS = {
     "model": "model: code.py:make\ndata: {source: pictures}",
     "models[0].model": "model: net.onnx\nmodels: [{name: b, model: code.py:make}]\ndata: {source: pictures}",
     "data.source": "model: net.onnx\ndata: {source: code.py:make}",
+    "train.source": "model: net.onnx\ndata: {source: pictures}\ntrain: {source: code.py:make}",
     "metric": "model: net.onnx\ndata: {source: pictures}\nmetric: code.py:make",
     "task.metric": "model: net.onnx\ndata: {source: pictures}\ntask: {name: custom, metric: code.py:make}",
     "task.decode": "model: net.onnx\ndata: {source: pictures}\ntask: {name: detect, decode: code.py:make}",

@@ -65,9 +65,12 @@ def test_minutes_become_steps_once(tmp_path: Path, steps_of_a_millisecond: list[
     assert spent.steps == 60
     assert (again.weight == module.weight).all()
     assert made.train(linear(), loss_of(made, again), RECIPE, key=made.key(what="b"), stage="one").steps == 600
-    assert make_trainer(tmp_path / "x", None).train(
-        again, loss_of(made, again), RECIPE, key="c", stage="one", share=0.5
-    ).steps == 300
+    assert (
+        make_trainer(tmp_path / "x", None)
+        .train(again, loss_of(made, again), RECIPE, key="c", stage="one", share=0.5)
+        .steps
+        == 300
+    )
 
 
 def test_time_for_evaluations_is_part_of_the_minutes(
