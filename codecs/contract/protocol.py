@@ -197,8 +197,8 @@ class Coder(Protocol):
 class MultiRateCoder(Coder, Protocol):
     """A coder whose tables serve every rate of its codec; a payload says at which one it was written.
 
-    At a rate below the finest it codes a part of the symbols: `decode(encode(t))` gives that part and zeros elsewhere.
-    Its rate is a tensor of `specs` too, which `decode` gives for the decoder graph and no encoder graph has.
+    At a rate below the finest it codes a part of the symbols: `decode(encode(t))` gives `kept(t)`. Its rate is a tensor
+    of `specs` too, which `decode` gives for the decoder graph and no encoder graph has.
     """
 
     @property
@@ -219,6 +219,10 @@ class MultiRateCoder(Coder, Protocol):
     @property
     def symbols(self) -> int:
         """How many symbols a payload of `rate` codes."""
+        ...
+
+    def kept(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors of `encoded` with zeros where a payload of `rate` leaves symbols out."""
         ...
 
     def rate_of(self, payload: bytes) -> int:

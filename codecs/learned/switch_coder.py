@@ -62,6 +62,13 @@ class SwitchCoder:
         other.rate = int(rate)
         return other
 
+    def kept(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The symbols with zeros behind the rate's channels."""
+        name, width = self.specs[0].name, self.widths[self.rate]
+        symbols = np.zeros_like(tensors[name])
+        symbols[:, :width] = tensors[name][:, :width]
+        return {name: symbols}
+
     def encode(self, tensors: Mapping[str, Array]) -> bytes:
         """Code the channels of this rate; raises `CodecError`."""
         check_tensors(self.encoded, tensors)

@@ -132,6 +132,15 @@ class Plan:
             self._check_finite(feeds)
         return self._head.run(feeds) if self._head is not None else feeds
 
+    def coded(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors of `boundary` as a payload of the plan's rate has them: without what finer rates alone code."""
+        coded = dict(tensors)
+        for coder, names in zip(self._coders, self._names(tensors, map(_encoded, self._coders)), strict=True):
+            if isinstance(coder, MultiRateCoder):
+                kept = coder.kept({spec: tensors[name] for spec, name in names.items()})
+                coded |= {names[spec]: values for spec, values in kept.items()}
+        return coded
+
     def symbols(self, payload: bytes) -> dict[str, Array]:
         """What the entropy decoder gives: the tensors that `tail` feeds to tail.onnx; raises `PayloadError`."""
         file = self.file
