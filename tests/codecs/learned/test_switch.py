@@ -28,6 +28,10 @@ DESIGNS = [
 ]
 
 
+def named(design: Design) -> str:
+    return f"{'private' if design.private_bn else 'shared'}, {'ReLU' if design.relu_last else 'BN'} last"
+
+
 def maps(design: Design, count: int = 60) -> Array:
     return smooth_maps(count, design.channels, rectified=design.relu_last)
 
@@ -47,7 +51,7 @@ def pca_error(x: Array, count: int, *, rectify: bool) -> float:
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize("design", DESIGNS, ids=named)
 def test_the_switch_starts_as_the_untrained_pca_at_every_rate(design: Design, training: bool) -> None:
     """Where one BN serves all rates, its statistics are the finest rate's: in training, batches have their own."""
     x = maps(design)
@@ -76,7 +80,7 @@ def test_building_leaves_torchs_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize("design", DESIGNS, ids=named)
 @pytest.mark.parametrize("rate", range(len(WIDTHS)))
 def test_a_rate_trains_its_first_kernels_and_no_other(design: Design, rate: int) -> None:
     x, width = maps(design, 8), design.widths[rate]
@@ -135,7 +139,7 @@ def decoded(weights: Weights, graphs: Graphs, symbols: Array, rate: int) -> Arra
     return np.asarray(np.maximum(y * scale + shift, 0) if design.relu_last else np.maximum(y, 0) * scale + shift)
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize("design", DESIGNS, ids=named)
 def test_the_graphs_equal_the_formulas_and_the_module_up_to_the_quantizer(design: Design) -> None:
     weights, module, x = trained(design)
     graphs = export_switch(weights, x, BITS, Context(low=0.0 if design.relu_last else -np.inf))
@@ -155,7 +159,7 @@ def test_the_graphs_equal_the_formulas_and_the_module_up_to_the_quantizer(design
         assert float(np.square(y - exact).mean()) < CLIPPED * float(x.var())
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=str)
+@pytest.mark.parametrize("design", DESIGNS, ids=named)
 def test_channels_that_a_rate_leaves_out_change_nothing_in_its_copy(design: Design) -> None:
     weights, _, x = trained(design)
     graphs = export_switch(weights, x, BITS, Context(low=0.0 if design.relu_last else -np.inf))

@@ -337,6 +337,12 @@ def test_a_codecs_graph_is_counted_node_by_node() -> None:
     assert work_of([second], table_bytes=0).encoder == work.encoder
 
 
+def test_a_switch_codes_the_symbols_of_its_rate() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 8, 4, 5)).astype(np.float32)
+    fitted = [fit_one(REGISTRY["dynamic-switch"], x, rate, Context(training=NoSteps())) for rate in range(3)]
+    assert work_of(fitted, table_bytes=0).symbols == (("switch", 20), ("switch", 40), ("switch", 80))
+
+
 @pytest.mark.parametrize("name", [name for name, codec in REGISTRY.items() if "layer" not in codec.needs])
 def test_the_graphs_of_every_codec_are_counted(name: str) -> None:
     codec = REGISTRY[name]
