@@ -113,7 +113,8 @@ def units(landscape: Landscape, runs: NetworkRuns) -> Iterator[tuple[Cut, Codec]
     cuts = promising(runs, enumerate_cuts(landscape.graph).cuts, limit=landscape.cuts)
     for cut in (cut for cut in cuts if cut.elements <= MOST_ELEMENTS):
         for codec in REGISTRY.values():
-            yield cut, codec
+            if "training" not in codec.needs:
+                yield cut, codec
 
 
 def record(

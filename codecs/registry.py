@@ -14,6 +14,7 @@ from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.passthrough import PassThrough
 from splitpoint.codecs.contract.preset import Preset
 from splitpoint.codecs.contract.protocol import Codec, CodecError
+from splitpoint.codecs.learned.switch_codec import DynamicSwitch
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.picture import PICTURES
@@ -82,6 +83,7 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="step-ctx", transform=Identity(), quantizer=Step(), coder=ContextCode()),
     Preset(name="step-rans", transform=Identity(), quantizer=Step(), coder=Rans()),
     Preset(name="range-rans", transform=Identity(), quantizer=Range(), coder=Rans()),
+    DynamicSwitch(name="dynamic-switch"),
 )
 
 # Part of the bitstream: a number is never given to another codec, not even when its codec is gone.
@@ -115,6 +117,7 @@ CODEC_IDS: Mapping[str, int] = {
     "lossy-tiles-avif": 27,
     "lossy-tiles-hevc": 28,
     "integers": 29,
+    "dynamic-switch": 30,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,

@@ -21,6 +21,7 @@ from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.preset import CoderFit
 from splitpoint.codecs.contract.protocol import Context, TensorSpec, fit_one
+from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.pictures.picture import PICTURES, Picture
 from splitpoint.codecs.pictures.tiles import Tiles
 from splitpoint.codecs.registry import REGISTRY
@@ -70,6 +71,9 @@ def measure_coders() -> dict[str, Speed]:
     spec = TensorSpec(name="symbols", shape=SHAPE, dtype="uint8", low=0, high=15, channel_axis=1)
     coders = {name: kind.fit((spec,), {"symbols": symbols}) for name, kind in MEASURED.items()}
     measured = [(coder, {"symbols": symbols[:1]}) for coder in coders.values()]
+    rate = TensorSpec(name="rate", shape=(1,), dtype="int64", low=0, high=0, side=True)
+    switch = SwitchCode(widths=(SHAPE[1],), rate=0).fit((spec, rate), {"symbols": symbols})
+    measured.append((switch, {"symbols": symbols[:1], "rate": np.zeros(1, np.int64)}))
     # Coders that quantize themselves (trellis, lossy tiles) are fitted by their presets, at the middle rate.
     activations = values.astype(np.float32)
     for codec in REGISTRY.values():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, TensorSpec
+from splitpoint.codecs.learned.switch_coder import SwitchCoder
 
 
 def check_tensors(specs: Sequence[TensorSpec], decoded: Mapping[str, Array]) -> None:
@@ -21,3 +22,12 @@ def check_tensors(specs: Sequence[TensorSpec], decoded: Mapping[str, Array]) -> 
             assert values.max() <= spec.high
         else:
             assert np.isfinite(values).all()
+
+
+def sent(coder: object, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """What a lossless payload of `tensors` contains: all of them, or of a switch the channels of its rate."""
+    if not isinstance(coder, SwitchCoder):
+        return dict(tensors)
+    symbols = tensors["symbols"].copy()
+    symbols[:, coder.widths[coder.rate] :] = 0
+    return {"symbols": symbols, "rate": np.array([coder.rate])}

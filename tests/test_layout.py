@@ -27,7 +27,7 @@ ROOMS = {  # folder -> folders of ours it may import
 ORDER = {
     "profiles": ("errors", "units", "files", "network", "machine", "link", "measurement", "library"),
     "codecs": (
-        *("contract", "coders", "pictures", "transforms", "quantizers", "lossless", "lossy"),
+        *("contract", "coders", "pictures", "transforms", "quantizers", "lossless", "lossy", "learned"),
         *("npz", "store", "fitted", "container", "registry", "speed"),
     ),
     "planner": (

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = [
     "Array",
@@ -32,11 +35,16 @@ __all__ = [
     "FitError",
     "FittedCodec",
     "GraphRunner",
+    "LossName",
+    "LossTerm",
     "Memo",
+    "MultiRateCoder",
     "Need",
     "PayloadError",
     "Rate",
     "TensorSpec",
+    "Training",
+    "TrainingCost",
     "fit_one",
 ]
 
@@ -48,7 +56,9 @@ def __dir__() -> list[str]:
 Array = NDArray[Any]
 GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX model, inputs -> outputs, whole batches
 Boundary = Literal["symbols", "float32"]
-Need = Literal["labels", "gradients", "layer"]  # gradients: of the top logits, or else their sensitivity
+# gradients: of the top logits, or else their sensitivity; training: of the codec's own module
+Need = Literal["labels", "gradients", "layer", "training"]
+LossName = Literal["cross-entropy", "distillation", "mse"]
 T = TypeVar("T")
 
 
@@ -103,6 +113,39 @@ class Memo(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LossTerm:
+    """One term of a training loss: distillation from the unsplit network, mse between the tensor and its copy."""
+
+    name: LossName
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingCost:
+    """What a training took, and the losses at its end by name, each without its weight."""
+
+    steps: int
+    images: int  # seen, repetitions counted
+    losses: Mapping[str, float]
+
+
+class Training(Protocol):
+    """Trains a codec's module at one tensor of a network; data, network, optimizer and limits belong to the caller."""
+
+    @property
+    def key(self) -> str:
+        """A text that differs for trainings that give different weights: data, network, steps, optimizer, seed."""
+        ...
+
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+        """Train `module` in place at all `rates` together, for the sum of `losses`; raises `FitError`.
+
+        ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
     """What `fit` may know beside the activations; see `Codec.needs` and `Codec.wants`."""
 
@@ -116,6 +159,7 @@ class Context:
     run: GraphRunner | None = None  # runs fit-time graphs; None: onnx's reference evaluator, many times slower
     layer_input: Array | None = None  # (N, Q, H', W') input of the layer that makes the tensor
     layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    training: Training | None = None  # of this tensor; None: no training was asked for
 
 
 @runtime_checkable
@@ -149,13 +193,54 @@ class Coder(Protocol):
         ...
 
 
+@runtime_checkable
+class MultiRateCoder(Coder, Protocol):
+    """A coder whose tables serve every rate of its codec; a payload says at which one it was written.
+
+    At a rate below the finest it codes a part of the symbols: `decode(encode(t))` gives `kept(t)`. Its rate is a tensor
+    of `specs` too, which `decode` gives for the decoder graph and no encoder graph has.
+    """
+
+    @property
+    def encoded(self) -> tuple[TensorSpec, ...]:
+        """The tensors of `specs` that `encode` takes: the encoder graph's."""
+        ...
+
+    @property
+    def rate(self) -> int:
+        """The rate at which `encode` writes; `decode` reads all."""
+        ...
+
+    @property
+    def rates(self) -> int:
+        """How many there are, 0 the coarsest."""
+        ...
+
+    @property
+    def symbols(self) -> int:
+        """How many symbols a payload of `rate` codes."""
+        ...
+
+    def kept(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors of `encoded` with zeros where a payload of `rate` leaves symbols out."""
+        ...
+
+    def rate_of(self, payload: bytes) -> int:
+        """The rate at which a payload was written; raises `PayloadError`."""
+        ...
+
+    def at(self, rate: int) -> MultiRateCoder:
+        """The same tables, written at another rate; raises `CodecError` where there is none."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FittedCodec:
     """A codec fitted to one tensor at one rate.
 
     The encoder graph has one input ``x`` (float32, `shape`, batch axis 1 included) and the outputs named in
-    `coder.specs`; the decoder graph the reverse, its output ``y`` of `shape`. ``None`` means identity: the coder
-    takes and gives a tensor named ``x``.
+    `coder.specs` (a `MultiRateCoder`'s: in `encoded`); the decoder graph has the inputs named in `coder.specs` and the
+    output ``y`` of `shape`. ``None`` means identity: the coder takes and gives a tensor named ``x``.
     """
 
     codec: str  # name in the registry

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from splitpoint.codecs.contract.protocol import Array, Codec, Context
+from splitpoint.codecs.contract.protocol import Array, Codec, Context, Training
 from splitpoint.planner.coding.crossing import codec_of
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
@@ -45,6 +45,7 @@ DIAGONAL_MACS = 100e9  # of all tails that are run: about 6 s on two such cores
 RUN_MACS = 2e6  # what a run costs beside its MACs
 LEAST_INPUTS = 4  # fewer say more of the input than of the network
 
+NO_TRAINING = "needs training, which was not asked for"
 LAYERS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")  # one map in, one map out: Choi's layer l
 # Between a layer and the cut; of two branches (Add, Mul) the one made last counts.
 PASSED = (
@@ -97,13 +98,15 @@ class Contexts:
         seed: int = 0,
         threads: int = 1,
         keep: Callable[[Sequence[Cut], Callable[[], Sensitivities]], Sensitivities] | None = None,
+        training: Callable[[str], Training] | None = None,
     ) -> None:
         """`calibration` holds the inputs (of `ModelGraph.feeds`) that codecs are fitted to, `labels` (N,) theirs.
 
-        `keep` gives the sensitivities of cuts that an earlier run computed, or computes and keeps them.
+        `keep` gives the sensitivities of cuts that an earlier run computed, or computes and keeps them. `training`
+        gives the training of a cut tensor by its name; None: none was asked for.
         """
         self._graph, self._calibration, self._labels = graph, calibration, labels
-        self._seed, self._threads, self._keep = seed, threads, keep
+        self._seed, self._threads, self._keep, self._training = seed, threads, keep, training
         self._found = Sensitivities()
         self._layer_input: tuple[str, tuple[int, ...], Array] | None = None  # of the last cut
         self._lock = threading.Lock()
@@ -121,6 +124,8 @@ class Contexts:
             context = dataclasses.replace(context, layer_weights=layer.weights)
         if "labels" in codec.needs and self._labels is not None:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
+        if "training" in codec.needs and self._training is not None:
+            context = dataclasses.replace(context, training=self._training(tensor))
         if "gradients" in codec.needs | codec.wants:
             context = dataclasses.replace(
                 context, gradients=self._found.gradients.get(tensor), sensitivity=self._found.diagonals.get(tensor)
@@ -130,7 +135,8 @@ class Contexts:
     def prepare(self, cuts: Sequence[Cut], codecs: Sequence[Codec]) -> dict[str, str]:
         """Have the sensitivities of `cuts` when one of `codecs` uses them; gives codecs that lack a need, and why.
 
-        A key is "NAME at CUT, CUT" or "NAME at every cut".
+        A key is "NAME at CUT, CUT", "NAME at every cut", or "NAME" where no cut would change it: nothing of that codec
+        is fitted.
         """
         if any("gradients" in codec.needs | codec.wants for codec in codecs):
             if self._keep is None or not self._found.empty:  # all cuts are one result
@@ -139,6 +145,9 @@ class Contexts:
                 self._found = self._keep(cuts, lambda: self._have_sensitivities(cuts))
         left_out = {}
         for codec in codecs:
+            if "training" in codec.needs and self._training is None:
+                left_out[codec.name] = NO_TRAINING
+                continue
             lacking: dict[str, list[str]] = {}
             for cut in cuts:
                 if (reason := self.lacks(codec, cut)) is not None:
@@ -151,6 +160,8 @@ class Contexts:
 
     def lacks(self, codec: Codec, cut: Cut) -> str | None:
         """Why `codec` cannot have what it needs at `cut`, or None."""
+        if "training" in codec.needs and self._training is None:
+            return NO_TRAINING
         if "labels" in codec.needs and self._labels is None:
             return "needs labels, and the data has none"
         for tensor in cut.tensors:

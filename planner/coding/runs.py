@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import Frame
-from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec
+from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
@@ -76,11 +76,13 @@ class NetworkRuns:
         name: str = "given",
         cache: ByteCache | None = None,
         kept: KeptFits | None = None,
+        training: Callable[[str], Training] | None = None,
     ) -> None:
         """`inputs` maps a set's name ("calibration", "search", "report") to what `ModelGraph.feeds` takes.
 
         `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names. Fitted
-        codecs are looked up in `kept` and kept there.
+        codecs are looked up in `kept` and kept there. `training` gives the training of a cut tensor by its name;
+        without it codecs that are trained are not fitted.
         """
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache
@@ -97,6 +99,7 @@ class NetworkRuns:
             seed=seed,
             threads=threads,
             keep=None if kept is None else functools.partial(kept.sensitivities, graph),
+            training=training,
         )
 
     def __enter__(self) -> NetworkRuns:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.codecs.contract.protocol import Coder, FittedCodec, MultiRateCoder
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
 from splitpoint.planner.cost.uncounted import bound_uncounted, uncounted_seconds
@@ -146,12 +146,19 @@ def op_work(graph: ModelGraph, node: Node) -> OpWork:
 def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
     """The work of the codecs at one cut; `table_bytes` is the length of their codec.npz."""
     return CodingWork(
-        symbols=tuple((codec.coder.name, sum(spec.elements for spec in codec.coder.specs)) for codec in fitted),
+        symbols=tuple((codec.coder.name, _symbols(codec.coder)) for codec in fitted),
         encoder=tuple(op for codec in fitted for op in _graph_ops(codec.encoder)),
         decoder=tuple(op for codec in fitted for op in _graph_ops(codec.decoder)),
         table_bytes=table_bytes,
         weight_bytes=sum(codec.weight_bytes for codec in fitted),
     )
+
+
+def _symbols(coder: Coder) -> int:
+    """How many symbols a payload codes, side information among them."""
+    if isinstance(coder, MultiRateCoder):
+        return coder.symbols
+    return sum(spec.elements for spec in coder.specs)
 
 
 def cost_of_split(

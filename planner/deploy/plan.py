@@ -6,15 +6,16 @@ the server plan.yaml, tail.onnx and codec.npz. What runs are the bytes that were
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from splitpoint.codecs.container import Frame
-from splitpoint.codecs.contract.protocol import Array, CodecError, Coder
+from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, MultiRateCoder, PayloadError, TensorSpec
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.store import load_coders
 from splitpoint.planner.deploy.expose import expose
@@ -82,30 +83,47 @@ class Plan:
         """SHA-256 of plan.yaml, which has the hashes of all other files."""
         return self.stored.sha256
 
-    def head(self, x: Array | Mapping[str, Array], *, check: bool = False, max_bytes: int | None = None) -> bytes:
+    def head(
+        self,
+        x: Array | Mapping[str, Array],
+        *,
+        check: bool = False,
+        max_bytes: int | None = None,
+        rate: int | None = None,
+    ) -> bytes:
         """The device's half: one input to the payload to send.
 
         `x` is the network's input (its shape in plan.yaml, batch 1) or, for an image model, the resized uint8 picture
         (H, W, C); for a network of several inputs arrays by the names in plan.yaml. A plan without a tail gives the
         packed outputs, which need not be sent. With `check` the tensors at the boundary are tested for NaN and
-        infinity, which integer quantizers would hide. A payload above `max_bytes` is coded again at the plan's coarser
-        rates, which picture codecs have; where none fits, `PayloadTooLargeError`. Raises `CodecError`.
+        infinity, which integer quantizers would hide. `rate` is one of `rates` (default: the plan's own). A payload
+        above `max_bytes` is coded again at the coarser of them; where none fits, `PayloadTooLargeError`. Raises
+        `CodecError`.
         """
         if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
             raise CodecError(f"max_bytes is a number of bytes, at least 1, got {max_bytes!r}")
+        first = self.file.codec.rate if rate is None else rate
+        if first not in self.rates:
+            raise CodecError(f"rate {first!r} is none of this plan's: {', '.join(map(str, self.rates))}")
         if self.file.codec.boundary == "picture":
-            picture = self._picture(x)
-            codec = PICTURES[self.file.codec.name]
-            candidates = ((rate, [codec.encode(picture, rate)]) for rate in self._frame.rates)
+            code = functools.partial(self._code_picture, self._picture(x))
         else:
-            candidates = ((rate, self._code(x, check=check)) for rate in self._frame.rates)
+            code = functools.partial(self._code, self.boundary(x, check=check))
         size = 0
-        for rate, parts in candidates:
-            payload = self._frame.pack(parts, rate)
+        for coarser in self.rates[self.rates.index(first) :]:
+            payload = self._frame.pack(code(coarser), coarser)
             if max_bytes is None or len(payload) <= max_bytes:
                 return payload
             size = len(payload)
         raise PayloadTooLargeError(size, max_bytes or 0)
+
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """The rates at which a payload of this plan may be written, finest first: indices into its codec's.
+
+        Picture codecs have the plan's own and the coarser ones, a dynamic switch all of its own, others a single one.
+        """
+        return self._frame.rates
 
     def boundary(self, x: Array | Mapping[str, Array], *, check: bool = False) -> dict[str, Array]:
         """What leaves head.onnx for the entropy coder, by name: symbols, side information or the tensors themselves."""
@@ -114,18 +132,27 @@ class Plan:
             self._check_finite(feeds)
         return self._head.run(feeds) if self._head is not None else feeds
 
+    def coded(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors of `boundary` as a payload of the plan's rate has them: without what finer rates alone code."""
+        coded = dict(tensors)
+        for coder, names in zip(self._coders, self._names(tensors, map(_encoded, self._coders)), strict=True):
+            if isinstance(coder, MultiRateCoder):
+                kept = coder.kept({spec: tensors[name] for spec, name in names.items()})
+                coded |= {names[spec]: values for spec, values in kept.items()}
+        return coded
+
     def symbols(self, payload: bytes) -> dict[str, Array]:
         """What the entropy decoder gives: the tensors that `tail` feeds to tail.onnx; raises `PayloadError`."""
         file = self.file
-        _, parts = self._frame.unpack(payload)
+        rate, parts = self._frame.unpack(payload)
         if file.codec.boundary == "picture":
             size = file.input.height_width
             picture = PICTURES[file.codec.name].decode(parts[0], size)
             return {file.model.inputs[0].name: preprocess(picture, file.input)}
-        decoded = [coder.decode(part) for coder, part in zip(self._coders, parts, strict=True)]
+        decoded = [_decode(coder, part, rate) for coder, part in zip(self._coders, parts, strict=True)]
         if file.placement == "device":
             return {file.model.outputs[i].name: tensors["x"] for i, tensors in enumerate(decoded)}
-        names = self._names(self._tail_inputs)
+        names = self._names(self._tail_inputs, [coder.specs for coder in self._coders])
         tensors = {name: decoded[i][spec] for i, row in enumerate(names) for spec, name in row.items()}
         shapes = {tensor.name: tensor.shape for tensor in file.cut.tensors} if file.cut is not None else {}
         return {name: self._shaped(values, shapes.get(name, values.shape), name) for name, values in tensors.items()}
@@ -182,10 +209,18 @@ class Plan:
         picture = codec.boundary == "picture"
         return Frame(
             codec_id=codec.id,
-            rates=tuple(range(codec.rate, -1, -1)) if picture else (codec.rate,),  # lower qualities: fewer bytes
+            rates=_descending(codec.rate) if picture else self._coded_rates(),
             plan_hash=plan_identity(self.file),
             count=1 if picture else len(self._coders),
         )
+
+    def _coded_rates(self) -> tuple[int, ...]:
+        """All rates of coders that have several; raises `ProfileError` where they disagree with plan.yaml."""
+        own = self.file.codec.rate
+        several = [coder for coder in self._coders if isinstance(coder, MultiRateCoder)]
+        if any((coder.rate, coder.rates) != (own, several[0].rates) for coder in several):
+            raise self._strangers(f"{CODEC} is not for rate {own}")
+        return _descending(several[0].rates - 1) if several else (own,)
 
     def _open(self, name: str) -> Session:
         return open_session(self.read(name), level="all", threads=self.threads, name=self.stored.at(name))
@@ -209,13 +244,17 @@ class Plan:
                 raise self._strangers(f"{CODEC} is not for the network's outputs")
         return coders
 
-    def _code(self, x: Array | Mapping[str, Array], *, check: bool) -> list[bytes]:
-        tensors = self.boundary(x, check=check)
+    def _code_picture(self, picture: Array, rate: int) -> list[bytes]:
+        return [PICTURES[self.file.codec.name].encode(picture, rate)]
+
+    def _code(self, tensors: Mapping[str, Array], rate: int) -> list[bytes]:
+        """The tensors at the boundary as one payload each, at `rate` where their coder has several."""
+        coders = [coder.at(rate) if isinstance(coder, MultiRateCoder) else coder for coder in self._coders]
         return [
             coder.encode(
-                {spec.name: self._shaped(tensors[names[spec.name]], spec.shape, spec.name) for spec in coder.specs}
+                {spec.name: self._shaped(tensors[names[spec.name]], spec.shape, spec.name) for spec in _encoded(coder)}
             )
-            for coder, names in zip(self._coders, self._names(tensors), strict=True)
+            for coder, names in zip(coders, self._names(tensors, map(_encoded, coders)), strict=True)
         ]
 
     def _shaped(self, values: Array, shape: tuple[int, ...], name: str) -> Array:
@@ -239,13 +278,13 @@ class Plan:
             for tensor in self.file.cut.tensors:
                 _refuse_non_finite(tensor.name, tensors[tensor.name], "the boundary")
 
-    def _names(self, present: Mapping[str, object]) -> list[dict[str, str]]:
-        """For each coder: its tensor -> the graph's; raises `ProfileError` for a graph without it."""
+    def _names(self, present: Mapping[str, object], specs: Iterable[Sequence[TensorSpec]]) -> list[dict[str, str]]:
+        """For each coder's tensors `specs`: theirs -> the graph's; raises `ProfileError` for a graph without it."""
         if self.file.cut is None:
             return [{"x": tensor.name} for tensor in self.file.model.outputs]
         rows = [
-            boundary_names(index, tensor.name, coder, present)
-            for index, (tensor, coder) in enumerate(zip(self.file.cut.tensors, self._coders, strict=True))
+            boundary_names(index, tensor.name, own, present)
+            for index, (tensor, own) in enumerate(zip(self.file.cut.tensors, specs, strict=True))
         ]
         absent = [name for row in rows for name in row.values() if name not in present]
         if absent:
@@ -291,10 +330,28 @@ class Plan:
         return picture
 
 
-def boundary_names(index: int, tensor: str, coder: Coder, present: Mapping[str, object]) -> dict[str, str]:
+def boundary_names(
+    index: int, tensor: str, specs: Sequence[TensorSpec], present: Mapping[str, object]
+) -> dict[str, str]:
     """Coder tensor -> graph tensor for crossing tensor number `index`: joined graphs prefix theirs, raw cuts do not."""
-    joined = {spec.name: f"{codec_prefix(index)}{spec.name}" for spec in coder.specs}
+    joined = {spec.name: f"{codec_prefix(index)}{spec.name}" for spec in specs}
     return {spec: name if name in present else tensor for spec, name in joined.items()}
+
+
+def _encoded(coder: Coder) -> tuple[TensorSpec, ...]:
+    """The tensors that `coder` takes from head.onnx."""
+    return coder.encoded if isinstance(coder, MultiRateCoder) else coder.specs
+
+
+def _decode(coder: Coder, payload: bytes, rate: int) -> dict[str, Array]:
+    """The tensors of one payload in a frame of `rate`; raises `PayloadError`."""
+    if isinstance(coder, MultiRateCoder) and (found := coder.rate_of(payload)) != rate:
+        raise PayloadError(f"the frame is of rate {rate}, a payload in it of rate {found}")
+    return coder.decode(payload)
+
+
+def _descending(finest: int) -> tuple[int, ...]:
+    return tuple(range(finest, -1, -1))
 
 
 def _kind(x: object) -> str:

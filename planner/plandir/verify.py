@@ -216,7 +216,7 @@ def _symbols(plan: Plan, dataset: Dataset) -> Check:
     for sample in dataset.samples:
         x = plan_input(plan, sample)
         try:
-            sent, received = plan.boundary(x, check=True), plan.symbols(plan.head(x))
+            sent, received = plan.coded(plan.boundary(x, check=True)), plan.symbols(plan.head(x))
         except CodecError as error:
             return Check(name="symbols", status="failed", text=f"{sample.name}: {error}")
         for name, value in sent.items():

@@ -160,9 +160,9 @@ def fitted_key(
 
 
 def context_key(context: Context) -> str:
-    """Key of what a codec knows of a tensor: range, seed, labels, sensitivity, gradients and layer, by their values.
+    """Key of what a codec knows of a tensor: range, seed, labels, sensitivity, gradients and layer by their values.
 
-    The input of the layer may be left out: network, data and rows decide it.
+    A training is known by its own key. The input of the layer may be left out: network, data and rows decide it.
     """
     return content_key("context", parts=_context_parts(context))
 
@@ -258,11 +258,12 @@ def _sources(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]
 
 
 def _context_parts(context: Context) -> dict[str, object]:
-    return {
+    parts = {
         field.name: getattr(context, field.name)
         for field in dataclasses.fields(context)
         if field.name not in TOOLS_OF_A_CONTEXT
     }
+    return {**parts, "training": None if context.training is None else context.training.key}
 
 
 def _timed_on(machine: Machine) -> dict[str, object]:

@@ -17,7 +17,8 @@ from splitpoint.codecs.contract.protocol import Array, CodecError, Context, FitE
 from splitpoint.codecs.pictures.tiles import missing
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
 from splitpoint.codecs.store import load_coders, save_coders
-from splitpoint.tests.decoded import check_tensors
+from splitpoint.tests.decoded import check_tensors, sent
+from splitpoint.tests.switches import NoSteps
 
 SHAPE = (208, 8, 8, 8)  # enough for 50 vectors of 2 for each of 1,024 codewords
 PLAN = b"planhash"
@@ -40,7 +41,8 @@ def _types(codec: str) -> tuple[str, ...]:
 
 def context(codec: str, x: Array) -> Context:
     generator = np.random.default_rng(1)
-    return Context(layer_input=generator.normal(size=(len(x), 4, 16, 16)).astype(np.float32))
+    layer_input = generator.normal(size=(len(x), 4, 16, 16)).astype(np.float32)
+    return Context(layer_input=layer_input, training=NoSteps())
 
 
 @functools.cache
@@ -64,8 +66,9 @@ class Ends:
     def tensors(self, x: Array) -> dict[str, Array]:
         if self.fit.encoder is None:
             return {"x": x}
-        names = [spec.name for spec in self.fit.coder.specs]
-        return dict(zip(names, self.session(self.fit.encoder).run(names, {"x": x}), strict=True))
+        session = self.session(self.fit.encoder)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, {"x": x}), strict=True))
 
     def tensor(self, tensors: Mapping[str, Array]) -> Array:
         if self.fit.decoder is None:
@@ -91,7 +94,7 @@ class TestEveryCodecAtItsExtremeRates:
             decoded = reloaded.decode(payload)
             assert list(decoded) == [spec.name for spec in fit.coder.specs] or set(decoded) == set(tensors)
             if fit.boundary == "symbols":
-                for name, values in tensors.items():
+                for name, values in sent(fit.coder, tensors).items():
                     assert np.array_equal(decoded[name], values), name
             for spec in fit.coder.specs:
                 assert decoded[spec.name].shape == spec.shape
@@ -114,7 +117,7 @@ class TestEveryCodecAtItsExtremeRates:
         tensors = Ends(fit).tensors(x)
         decoded = fit.coder.decode(fit.coder.encode(tensors))
         if fit.boundary == "symbols":
-            assert all(np.array_equal(decoded[name], values) for name, values in tensors.items())
+            assert all(np.array_equal(decoded[name], values) for name, values in sent(fit.coder, tensors).items())
         y = Ends(fit).tensor(decoded)
         assert y.shape == fit.shape
         assert np.isfinite(y).all()
@@ -147,7 +150,7 @@ class TestEveryCodec:
             x.astype(np.float32) if "float32" in _types(codec) else np.clip(np.rint(9 * x), -128, 127).astype(np.int8)
         )
         reason = REGISTRY[codec].refuses(shape, str(data.dtype))
-        given = Context(layer_input=data if data.ndim == 4 else None)
+        given = Context(layer_input=data if data.ndim == 4 else None, training=NoSteps())
         if reason is not None:
             assert len(reason) > 10
             with pytest.raises(FitError):
@@ -163,7 +166,7 @@ class TestEveryCodec:
         tensors = Ends(fit).tensors(data[:1])
         decoded = load_coders(save_coders([fit.coder]))[0].decode(fit.coder.encode(tensors))
         if fit.boundary == "symbols":
-            assert all(np.array_equal(decoded[name], values) for name, values in tensors.items())
+            assert all(np.array_equal(decoded[name], values) for name, values in sent(fit.coder, tensors).items())
         assert Ends(fit).tensor(decoded).shape == shape
 
     def test_fitting_twice_gives_the_same_graphs_and_tables(self, codec: str) -> None:

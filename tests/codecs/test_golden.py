@@ -24,6 +24,7 @@ from splitpoint.codecs.coders.raw import RawCoder
 from splitpoint.codecs.container import pack
 from splitpoint.codecs.contract.preset import CoderFit
 from splitpoint.codecs.contract.protocol import Array, Coder, TensorSpec
+from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.lossy.trellis import TrellisCoder
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.pictures.tiles import TileCoder
@@ -31,6 +32,7 @@ from splitpoint.codecs.pictures.tiles import TileCoder
 GOLDEN = Path(__file__).parent / "golden" / "payloads.json"
 REGENERATE = os.environ.get("REGENERATE") == "1"
 SPEC = TensorSpec(name="symbols", shape=(1, 4, 3, 5), dtype="int16", low=-32767, high=32767, channel_axis=1, group=2)
+RATE = TensorSpec(name="rate", shape=(1,), dtype="int64", low=0, high=2, side=True)
 SIDE = TensorSpec(name="minima", shape=(1, 4), dtype="float16", side=True)
 TILES = TensorSpec(name="symbols", shape=(1, 4, 3, 5), dtype="uint8", low=0, high=255, channel_axis=1)
 TOKENS = TensorSpec(name="x", shape=(1, 24), dtype="int64")
@@ -62,6 +64,9 @@ def own() -> dict[str, bytes]:
     for name, ids in tokens().items():
         coder = Integers().fit((TOKENS,), {"x": calibration_ids()})
         found[f"integers, {name}"] = coder.encode({"x": ids[None]})
+    switch = SwitchCode(widths=(1, 2, 4), rate=2).fit((SPEC, RATE), calibration)
+    for rate in range(3):
+        found[f"switch, rate {rate}"] = switch.at(rate).encode({"symbols": one["symbols"]})
     found["trellis"] = trellis().encode({"x": (symbols(1) / 3).astype(np.float32)})
     found["container"] = pack([b"one", b"two"], codec_id=11, rate=3, plan_hash=bytes(range(8)))
     return found

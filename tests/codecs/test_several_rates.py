@@ -23,7 +23,9 @@ def activations(channels: int) -> Array:
 FLOATS = [  # vector quantization needs more vectors than these activations have
     name
     for name, codec in REGISTRY.items()
-    if name != "brito-vq" and "layer" not in codec.needs and codec.refuses((1, 4, 6, 6), "float32") is None
+    if name != "brito-vq"
+    and codec.needs.isdisjoint({"layer", "training"})
+    and codec.refuses((1, 4, 6, 6), "float32") is None
 ]
 
 

@@ -26,7 +26,13 @@ from splitpoint.tests.fuzz.test_fuzz_presets import fitted
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60")) // 4
 PRESETS = {  # a preset of each coder
     **{"raw": "fp16", "zstd": "range-zstd", "huffman": "brito-sq", "rans": "fast", "context": "kltq-ctx"},
-    **{"integers": "integers", "tile-png": "choi-tiles", "trellis": "brito-tcq", "lossy-tile-jpeg": "lossy-tiles-jpeg"},
+    **{
+        "switch": "dynamic-switch",
+        "integers": "integers",
+        "tile-png": "choi-tiles",
+        "trellis": "brito-tcq",
+        "lossy-tile-jpeg": "lossy-tiles-jpeg",
+    },
 }
 HOSTILE: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 2**15, 2**28, 2**31, 2**63, 10**400, 1.5, float("nan"), float("inf"), "", "x", "float64"),

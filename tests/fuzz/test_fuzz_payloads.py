@@ -21,6 +21,7 @@ from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.preset import CoderFit, Layout
 from splitpoint.codecs.contract.protocol import Coder, Context, PayloadError, TensorSpec
+from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.tiles import Tiles
@@ -35,6 +36,7 @@ SPECS = (
 WIDE = (TensorSpec(name="symbols", shape=(1, 6, 3, 5), dtype="int16", low=-32767, high=32767, channel_axis=1),)
 TOKENS = TensorSpec(name="symbols", shape=(1, 40), dtype="int64")
 FLAGS = TensorSpec(name="symbols", shape=(1, 40), dtype="bool")
+RATE = TensorSpec(name="rate", shape=(1,), dtype="int64", low=0, high=2, side=True)
 FLOAT = TensorSpec(name="x", shape=(1, 6, 9, 5), dtype="float32", channel_axis=1)
 LOSSLESS: dict[str, CoderFit] = {
     "raw": Raw(),
@@ -57,6 +59,7 @@ def fitted() -> dict[str, Coder]:
     tokens = np.minimum(generator.geometric(0.02, (20, 40)), 900).astype(np.int64)
     found["integers"] = Integers().fit((TOKENS,), {"symbols": tokens})
     found["integers, flags"] = Integers().fit((FLAGS,), {"symbols": tokens > 20})
+    found["switch"] = SwitchCode(widths=(1, 3, 6), rate=0).fit((SPECS[0], RATE), bounded)
     floats = generator.normal(size=(20, 6, 9, 5)).astype(np.float32)
     trellis = Trellis(coder=Huffman(per_channel=False))
     found["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())
@@ -84,7 +87,7 @@ def test_any_bytes_end_in_an_error_or_a_right_tensor(name: str) -> None:
         if spec.low is None or spec.high is None:
             tensors[spec.name] = generator.normal(size=spec.shape).astype(spec.dtype)
         else:
-            tensors[spec.name] = generator.integers(0, 31, spec.shape).astype(spec.dtype)
+            tensors[spec.name] = generator.integers(0, min(31, spec.high + 1), spec.shape).astype(spec.dtype)
     good = coder.encode(tensors)
     edits = st.lists(st.tuples(st.integers(0, max(len(good) - 1, 0)), st.integers(0, 255)), min_size=1, max_size=6)
 
@@ -117,7 +120,8 @@ generator = np.random.default_rng(0)
 for name, coder in module.fitted().items():
     if "tile" in name or "zstd" in name or "raw" in name:
         continue
-    tensors = {{s.name: generator.integers(0, 31, s.shape).astype(s.dtype) for s in coder.specs}}
+    most = {{s.name: min(31, (s.high or 30) + 1) for s in coder.specs}}
+    tensors = {{s.name: generator.integers(0, most[s.name], s.shape).astype(s.dtype) for s in coder.specs}}
     good = coder.encode(tensors)
     for trial in range(400):
         broken = bytearray(good)

@@ -24,6 +24,7 @@ from splitpoint.profiles.network.runtime import open_session
 from splitpoint.tests.decoded import check_tensors
 from splitpoint.tests.fuzz.mutations import change_length, mutate, seal
 from splitpoint.tests.fuzz.target import Target
+from splitpoint.tests.switches import NoSteps
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 SHAPE = (64, 8, 4, 4)  # of the calibration tensors: payloads of 30 to 500 bytes
@@ -85,7 +86,8 @@ def fitted(name: str) -> tuple[FittedCodec, Array]:
     whole = np.clip(np.rint(8 * values), -128, 127).astype(np.int8)
     codec = REGISTRY[name]
     x = values.astype(np.float32) if codec.refuses((1, *SHAPE[1:]), "float32") is None else whole
-    context = Context(run=_run, layer_input=np.zeros((SHAPE[0], 4, 8, 8), np.float32))
+    layer_input = np.zeros((SHAPE[0], 4, 8, 8), np.float32)
+    context = Context(run=_run, layer_input=layer_input, training=NoSteps())
     try:
         return fit_one(codec, x, len(codec.rates) // 2, context), x[:1]
     except FitError:
@@ -125,7 +127,7 @@ def test_mutated_payloads_are_refused_or_right(target: Target) -> None:
     assert outcomes <= {"refused", "accepted"}
 
 
-@pytest.mark.parametrize("name", ["fast", "raw", "jpeg", "kltq-ctx"])
+@pytest.mark.parametrize("name", ["fast", "raw", "jpeg", "kltq-ctx", "dynamic-switch"])
 def test_the_unmutated_payload_is_accepted_and_cases_reach_the_decoder(name: str) -> None:
     subject = subject_of(name)
     _, (payload,) = subject.frame.unpack(subject.frame.pack([subject.payload], 0))

@@ -29,6 +29,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.tests.switches import NoSteps
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -137,6 +138,37 @@ def test_labels_are_those_of_the_inputs_fitted_to(graph: ModelGraph) -> None:
     assert list(np.asarray(contexts(codec, cut, "c1", [1, 4]).labels)) == [10, 40]
     assert contexts.lacks(codec, cut) is None
     assert Contexts(graph, inputs()).lacks(codec, cut) == "needs labels, and the data has none"
+
+
+def test_a_codec_that_is_trained_is_left_out_unless_training_was_asked_for(graph: ModelGraph) -> None:
+    switch, cuts = REGISTRY["dynamic-switch"], [cut_of(graph, name) for name in ("r0", "c1")]
+    without = Contexts(graph, inputs())
+    assert without.prepare(cuts, [switch, FAST]) == {"dynamic-switch": "needs training, which was not asked for"}
+    assert without.lacks(switch, cuts[0]) == "needs training, which was not asked for"
+    assert without(switch, cuts[0], "r0", [0]).training is None
+    asked = Contexts(graph, inputs(), training=lambda tensor: NoSteps(key=f"of {tensor}"))
+    assert asked.prepare(cuts, [switch, FAST]) == {}
+    found = [asked(switch, cut, cut.tensors[0], [0]).training for cut in cuts]
+    assert [training.key for training in found if training is not None] == ["of r0", "of c1"]
+    assert asked(FAST, cuts[0], "r0", [0]).training is None
+
+
+def test_runs_fit_a_trained_codec_once_for_all_rates_of_a_cut(graph: ModelGraph) -> None:
+    made: list[NoSteps] = []
+
+    def training(tensor: str) -> NoSteps:
+        made.append(NoSteps(key=tensor))
+        return made[-1]
+
+    cut = cut_of(graph, "r0")
+    with NetworkRuns(graph, {"calibration": inputs()}, threads=1, training=training) as runs:
+        rows = [runs.fit(cut, "dynamic-switch", rate)[0] for rate in (0, 2, 1)]
+        tensors = runs.activation(cut, "calibration", 0)
+        sizes = [len(runs.encode(cut, [row], tensors)) for row in rows]
+        decoded = [runs.decode(cut, [row], runs.encode(cut, [row], tensors)) for row in rows]
+    assert sum(training.calls for training in made) == 1
+    assert sizes[0] < sizes[2] < sizes[1]
+    assert len({coded.key for coded in decoded}) == 3
 
 
 def test_an_onnx_model_has_exact_gradients_at_every_cut(graph: ModelGraph) -> None:

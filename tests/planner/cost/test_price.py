@@ -37,6 +37,7 @@ from splitpoint.profiles.machine.device import Coder, Compute, Device, Power, Pr
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.model_profile import ModelProfile, NodeTiming, Samples
 from splitpoint.profiles.network.graph import describe_model, load_graph
+from splitpoint.tests.switches import NoSteps
 
 CODERS = {name: Coder(encode_s_per_symbol=2e-8, decode_s_per_symbol=1e-8) for name in ("rans", "jpeg", "preprocess")}
 
@@ -336,13 +337,19 @@ def test_a_codecs_graph_is_counted_node_by_node() -> None:
     assert work_of([second], table_bytes=0).encoder == work.encoder
 
 
+def test_a_switch_codes_the_symbols_of_its_rate() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 8, 4, 5)).astype(np.float32)
+    fitted = [fit_one(REGISTRY["dynamic-switch"], x, rate, Context(training=NoSteps())) for rate in range(3)]
+    assert work_of(fitted, table_bytes=0).symbols == (("switch", 20), ("switch", 40), ("switch", 80))
+
+
 @pytest.mark.parametrize("name", [name for name, codec in REGISTRY.items() if "layer" not in codec.needs])
 def test_the_graphs_of_every_codec_are_counted(name: str) -> None:
     codec = REGISTRY[name]
     if codec.refuses((1, 4, 6, 6), "float32") is not None:
         return  # int8 tensors pass through as they are: no graphs
     x = np.random.default_rng(0).normal(size=(400, 4, 6, 6)).astype(np.float32)
-    fitted = fit_one(codec, x, len(codec.rates) // 2, Context())
+    fitted = fit_one(codec, x, len(codec.rates) // 2, Context(training=NoSteps()))
     for model in (fitted.encoder, fitted.decoder):
         if model is not None:
             graph = describe_model(model)

@@ -38,6 +38,7 @@ from splitpoint.planner.values.keys import (
 )
 from splitpoint.profiles.machine.machine import Machine, this_machine
 from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.tests.switches import NoSteps
 
 RESULTS = Path(__file__).with_name("results_of_keys.py")
 HASH_SEEDS = ("1", "2")
@@ -65,6 +66,7 @@ CONTEXT = Context(
     gradients=FLOATS.reshape(1, 1, 2, 3),
     layer_input=FLOATS.reshape(1, 1, 3, 2),
     layer_weights={"weight": FLOATS, "bias": FLOATS[:1]},
+    training=NoSteps(key="first"),
 )
 PROFILED: dict[str, Any] = {"model_sha256": "m", "machine": MACHINE, "code": "c"}
 # Function of a kind -> its parts, and for each part another value.
@@ -229,6 +231,7 @@ def test_every_value_of_a_context_matters_and_its_tools_do_not(field: str) -> No
         "gradients": FLOATS.reshape(1, 1, 3, 2),  # the same numbers in another shape
         "layer_input": FLOATS.reshape(1, 1, 3, 2).astype(np.float64),  # in another type
         "layer_weights": {"weight": FLOATS[:1], "bias": FLOATS},
+        "training": NoSteps(key="second"),
         "memo": lambda key, make, size: make(),
         "run": lambda model, feeds: {},
     }

@@ -1,0 +1,61 @@
+"""Trainings for tests of the dynamic switch: none at all, and a few steps of Adam on activations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from splitpoint.codecs.contract.protocol import Array, LossTerm, TrainingCost
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["FewSteps", "NoSteps", "smooth_maps"]
+
+
+@dataclasses.dataclass
+class NoSteps:
+    """Leaves the module as it starts, and counts how often it was asked."""
+
+    calls: int = 0
+    key: str = "no steps"
+
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+        self.calls += 1
+        return TrainingCost(steps=0, images=0, losses={})
+
+
+@dataclasses.dataclass
+class FewSteps:
+    """Adam on the mean squared error of `activations` (N, C, H, W), all rates in each step."""
+
+    activations: Array
+    steps: int = 60
+    key: str = "few steps"
+    calls: int = 0
+
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+        import torch
+
+        self.calls += 1
+        x = torch.from_numpy(self.activations)
+        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+        error = torch.zeros(())
+        module.train()
+        for _ in range(self.steps):
+            optimizer.zero_grad()
+            error = sum((torch.nn.functional.mse_loss(module(x, rate), x) for rate in range(rates)), torch.zeros(()))
+            error.backward()
+            optimizer.step()
+        return TrainingCost(steps=self.steps, images=self.steps * len(x), losses={"mse": float(error.detach())})
+
+
+def smooth_maps(count: int, channels: int = 16, side: int = 6, *, rectified: bool = True, seed: int = 0) -> Array:
+    """(count, channels, side, side) float32 of few directions and some noise, as activations behind a ReLU are."""
+    generator = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).normal(size=(channels, channels)) * 0.7 ** np.arange(channels)
+    values = np.einsum("ck,nkhw->nchw", mixing, generator.normal(size=(count, channels, side, side)))
+    return np.asarray(np.maximum(values, 0) if rectified else values, np.float32)
