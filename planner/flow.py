@@ -16,6 +16,7 @@ from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
+from splitpoint.planner.measuring.trained import make_trainer, train_codecs
 from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import make_variants
 from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
@@ -79,13 +80,17 @@ def plan(
         when = f"; seconds measured on {profile.measured}" if results and results.recalled["model-profile"] else ""
         step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts{when}")
     aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
+    trainer = make_trainer(problem, results)
     cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
         measurers: dict[str, Measurer] = {}
         for network in networks:
             first = next(iter(measurers.values()), None)
-            measurer = Measurer(problem, network, host=profile.host, cache=cache, given=first, results=results)
+            measurer = Measurer(
+                problem, network, host=profile.host, cache=cache, given=first, results=results, trainer=trainer
+            )
             measurers[network.name] = stack.enter_context(measurer)
+            train_codecs(problem, measurer.runs, measurer.trainings, progress)
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
             given_measurer, *others = measurers.values()

@@ -18,6 +18,7 @@ from splitpoint.planner.cost.price import CodingWork, work_of
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.measuring.pricing import Pricer, host_times
+from splitpoint.planner.measuring.trained import codec_trainings
 from splitpoint.planner.quality.estimates import with_estimates
 from splitpoint.planner.quality.evaluate import Evaluator
 from splitpoint.planner.quality.kept import KeptOutcomes
@@ -26,6 +27,7 @@ from splitpoint.planner.samples.dataset import NetworkInputs
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.setup.trust import code_of_task
 from splitpoint.planner.store.results import Results
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.machine.device import Device
@@ -49,11 +51,13 @@ class Measurer:
         cache: ByteCache,
         given: Measurer | None,
         results: Results | None = None,
+        trainer: Trainer | None = None,
     ) -> None:
         """Agreement and drop are against the `given` network's measurer; None: this is the given network.
 
         Fitted codecs and outcomes are looked up in `results` and kept there. Outcomes that code or files of the user's
-        judge are not: what that code imports is not known, so its hash would not say when it changes.
+        judge are not: what that code imports is not known, so its hash would not say when it changes. The `trainer`
+        trains codecs of the given network.
         """
         split, spec, task = network.variant.split, network.variant.spec, problem.metric.task
         fits = outcomes = None
@@ -75,6 +79,7 @@ class Measurer:
             )
         self.distance_key = content_key("distance", task=task) if by_content else None  # of `evaluator.distance`
         self.network, self._metric = network, problem.metric
+        self.trainings = codec_trainings(problem, trainer) if given is None else None
         self.runs = NetworkRuns(
             network.graph,
             {"calibration": NetworkInputs(split.calibration), "search": NetworkInputs(split.search)},
@@ -84,6 +89,7 @@ class Measurer:
             name=network.name,
             cache=cache,
             kept=fits,
+            training=self.trainings,
         )
         self.evaluator: Evaluator = Evaluator(
             self.runs,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
+from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.setup.config import PruneConfig
@@ -34,7 +35,6 @@ def __dir__() -> list[str]:
 SAME_FILTER: Final = (
     1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
 )
-SHARES: Final = (0.25, 0.5, 0.75)  # of the multiply-adds before the cuts that are chosen
 WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -72,7 +72,7 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
     if config.cuts:
         chosen = [find_cut(graph, text, at=f"$.prune.cuts[{number}]") for number, text in enumerate(config.cuts)]
     else:
-        chosen = _choose(graph)
+        chosen = spread_cuts(graph)
     for cut in chosen:
         before, behind = layers_around(graph, module, cut)
         if not before:
@@ -185,24 +185,6 @@ def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
 
 def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _choose(graph: ModelGraph) -> list[Cut]:
-    """The cuts to prune before when the configuration names none: near each of `SHARES` of the multiply-adds.
-
-    Only cuts that are smaller than the input and than every earlier cut save bytes. A network without such cuts is
-    pruned to run faster on the device, and then all cuts are considered.
-    """
-    inside = [cut for cut in enumerate_cuts(graph).cuts if cut.head_macs]
-    smaller, best = [], sum(tensor.elements for tensor in graph.inputs)
-    for cut in inside:
-        if cut.elements < best:
-            smaller.append(cut)
-            best = cut.elements
-    if not any(cut.head_macs < graph.macs for cut in smaller):
-        smaller = inside
-    nearest = [min(smaller, key=lambda cut: abs(cut.head_macs / graph.macs - share)) for share in SHARES]
-    return list(dict.fromkeys(nearest))
 
 
 def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:

@@ -153,6 +153,8 @@ def _choose_cuts(measurer: Measurer, tables: Tables, *, limit: int, ceiling_bit:
     """Add the network's promising cuts to `tables`, without those that cannot be sent for every input of the data."""
     network = measurer.network
     chosen, unusable = _look_at_cuts(measurer, limit=limit, ceiling_bit=ceiling_bit)
+    trained = [cut for cut in network.cuttable if cut.tensors[0] in (measurer.trainings or {}) and cut not in chosen]
+    chosen += [cut for cut in trained if unusable.keys().isdisjoint(cut.tensors)]
     tables.searched.append(chosen)
     tables.unusable.append(unusable)
     prefix = "" if network.name == GIVEN else f"{network.name}: "

@@ -71,6 +71,8 @@ def check_cuts(config: PlanConfig, graph: ModelGraph) -> None:
         find_cut(graph, name, at=f"$.precision_cuts[{i}]")
     for i, name in enumerate(() if config.prune is None else config.prune.cuts):
         find_cut(graph, name, at=f"$.prune.cuts[{i}]")
+    for i, name in enumerate(() if config.train is None else config.train.cuts):
+        find_cut(graph, name, at=f"$.train.cuts[{i}]")
 
 
 def check_model_source(source: str, *, at: str | None = None) -> None:

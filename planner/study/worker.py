@@ -78,6 +78,12 @@ def _work(
     with progress.stage("study", None) as step:
         bundle, shared = read_bundle(opened, artifacts)
         _check_trusted(bundle, trust_code=trust_code)
+        if bundle.config.train is not None:
+            raise ProfileError(
+                f"the study {opened.name} trains codecs, which other machines cannot",
+                at="$.train",
+                fix="let the machine that plans measure alone, or plan without train:",
+            )
         step(f"{opened.name}: {opened.measured} candidates were measured")
     results = Results(store=store, runtime=runtime_on(this_machine(threads=threads or bundle.threads)))
     with _measurers(bundle, shared, results, threads or bundle.threads, progress) as measurers:

@@ -54,7 +54,7 @@ class Trainer:
     data: TrainingSet
     data_sha256: str
     minutes: float  # of each training
-    folder: Path  # of checkpoints
+    folder: Path | None  # of checkpoints; None: there are none
     results: Results | None = None  # where assets are kept
 
     def key(self, **parts: object) -> str:
@@ -73,10 +73,11 @@ class Trainer:
         if self.results is None:
             return make(), False
         found = self.results.get(ASSET, key, make, encode=encode, decode=decode)
-        for path in self._place(key).glob("*.pt"):
-            remove_checkpoint(path)
-        with contextlib.suppress(OSError):
-            self._place(key).rmdir()
+        if (place := self._place(key)) is not None:
+            for path in place.glob("*.pt"):
+                remove_checkpoint(path)
+            with contextlib.suppress(OSError):
+                place.rmdir()
         return found
 
     def batches(self, recipe: Recipe) -> Batches:
@@ -107,7 +108,7 @@ class Trainer:
             loss,
             recipe,
             key=content_key("training", key=key, stage=stage, recipe=recipe),
-            checkpoint=self._place(key) / f"{stage}.pt",
+            checkpoint=None if (place := self._place(key)) is None else place / f"{stage}.pt",
             evaluate=evaluate,
             report=report,
         )
@@ -144,9 +145,9 @@ class Trainer:
             "training-steps", name, measure, encode=lambda steps: str(steps).encode(), decode=lambda data: int(data)
         )[0]
 
-    def _place(self, key: str) -> Path:
+    def _place(self, key: str) -> Path | None:
         """Folder of an asset's checkpoints."""
-        return self.folder / key[:32]
+        return None if self.folder is None else self.folder / key[:32]
 
 
 def steps_within(minutes: float, *, step_s: float) -> int:

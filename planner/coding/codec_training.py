@@ -1,0 +1,154 @@
+"""A codec's own module trained between the head and the tail of a network, which stay as they are.
+
+The head runs without gradients and the tail with them, both as torch graphs of the ONNX model, so ONNX-only networks
+are no exception. Each rate of the codec gets its part of every batch: a step costs one run of the network whatever the
+number of rates, and each part is large enough for batch statistics of its own.
+torch is imported inside functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from splitpoint.codecs.contract.protocol import FitError, LossTerm, TrainingCost
+from splitpoint.planner.coding.torch_graph import torch_halves
+from splitpoint.planner.training.loop import Loss
+from splitpoint.planner.training.losses import cross_entropy, distillation, mse
+from splitpoint.planner.training.recipe import Recipe
+from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.model import ModelGraph
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["CodecTraining"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+# Of a switch after pool 2 of a VGG16 on CIFAR-100, 4 minutes on one thread: peaks of 1e-3, 2e-3 and 5e-3 lost 2.9, 2.8
+# and 2.0 points at 75 %, and 18.4, 15.6 and 13.9 at 90 %.
+RECIPE: Final = Recipe(steps=0, batch=32, peak=5e-3, clip=None)  # batch: inputs of each rate
+_ONE_AT_A_TIME = threading.Lock()  # torch's random numbers and threads are the process's
+
+
+class CodecTraining:
+    """Trains codecs at one cut of one network: the `Training` of a `Context`."""
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        cut: Cut,
+        trainer: Trainer,
+        *,
+        seed: int = 0,
+    ) -> None:
+        """`cut` has one tensor."""
+        if len(cut.tensors) != 1:
+            raise ValueError(f"codecs are trained at cuts of one tensor, not of {len(cut.tensors)}")
+        self._graph, self._cut, self._trainer, self._seed = graph, cut, trainer, seed
+        self.report: Callable[[str], None] = lambda text: None  # takes a text after each step
+
+    @property
+    def key(self) -> str:
+        """Of network, cut, data, minutes, recipe and threads."""
+        return self._trainer.key(
+            what="codec", model=self._graph.sha256, cut=self._cut.tensors, recipe=RECIPE, seed=self._seed
+        )
+
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+        """Train `module` in place at all `rates`; raises `FitError` where torch cannot run the network."""
+        import torch
+
+        key = self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=tuple(losses))
+
+        def make() -> tuple[Spent, dict[str, Any]]:
+            spent = self._trainer.train(
+                module,
+                self._loss(module, rates, losses),
+                self._recipe(rates),
+                key=key,
+                stage="codec",
+                report=self.report,
+            )
+            return spent, module.state_dict()
+
+        with _ONE_AT_A_TIME:
+            try:
+                (spent, weights), _ = self._trainer.asset(key, make, encode=_to_bytes, decode=_from_bytes)
+            except ProfileError as error:
+                raise FitError(f"at {self._cut.after}: {error.message}") from error
+        module.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
+        return TrainingCost(steps=spent.steps, images=spent.images, losses=spent.losses)
+
+    def _recipe(self, rates: int) -> Recipe:
+        return dataclasses.replace(RECIPE, batch=RECIPE.batch * rates, seed=self._seed)
+
+    @functools.cached_property
+    def halves(self) -> tuple[nn.Module, nn.Module]:
+        head, tail = torch_halves(self._graph, self._cut)
+        return head.eval(), tail.eval()
+
+    def _loss(self, module: nn.Module, rates: int, losses: Sequence[LossTerm]) -> Loss:
+        """The terms of a step, each with its weight; cross-entropy is left out where the data have no labels."""
+        import torch
+
+        head, tail = self.halves
+        data, batches = self._trainer.data, self._trainer.batches(self._recipe(rates))
+        weights = {term.name: term.weight for term in losses}
+        if data.labels is None:
+            weights.pop("cross-entropy", None)
+
+        def loss(step: int) -> Mapping[str, Tensor]:
+            rows = batches.rows(step)
+            with torch.no_grad():
+                (x,) = head(data.inputs(rows, batches.generator(step)))
+                target = tail(x)[0] if "distillation" in weights else None
+            copies = torch.cat([module(part, rate) for rate, part in enumerate(x.tensor_split(rates)) if len(part)])
+            terms = {"mse": mse(copies, x)} if "mse" in weights else {}
+            if weights.keys() - {"mse"}:
+                answer = tail(copies)[0]
+                if target is not None:
+                    terms["distillation"] = distillation(answer, target)
+                if "cross-entropy" in weights and data.labels is not None:
+                    terms["cross-entropy"] = cross_entropy(answer, torch.from_numpy(data.labels[rows]))
+            return {name: weights[name] * term for name, term in terms.items()}  # type: ignore[index]  # names of terms
+
+        return loss
+
+
+def _weights_sha256(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _to_bytes(made: tuple[Spent, dict[str, Any]]) -> bytes:
+    import torch
+
+    content = io.BytesIO()
+    torch.save({"spent": msgspec.to_builtins(made[0]), "weights": made[1]}, content)
+    return content.getvalue()
+
+
+def _from_bytes(data: bytes) -> tuple[Spent, dict[str, Any]]:
+    import torch
+
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return msgspec.convert(stored["spent"], Spent), dict(stored["weights"])
+    except (RuntimeError, KeyError, TypeError, EOFError) as error:
+        raise ValueError(f"no trained weights: {error}") from error

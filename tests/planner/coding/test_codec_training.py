@@ -1,0 +1,176 @@
+"""A codec's module trained between the halves of an ONNX network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from splitpoint.codecs.contract.protocol import FitError, LossTerm
+from splitpoint.planner.coding.codec_training import CodecTraining
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.store.results import results_here
+from splitpoint.planner.store.store import Store
+from splitpoint.planner.training import trainer as trainer_module
+from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.trainer import Trainer
+from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.network.graph import load_graph
+from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.tests.nets import with_weights
+
+TENSOR = msgspec.convert({"kind": "tensor"}, InputSpec)
+NET = """
+<ir_version: 10, opset_import: ["": 21]>
+agraph (float[1, 3, 8, 8] x) => (float[1, 5] y)
+<float[8, 3, 3, 3] w, float[16, 8, 3, 3] v, int64[2] shape = {1, 16}, float[16, 5] u>
+{
+    a = Conv <pads = [1, 1, 1, 1]> (x, w)
+    b = Relu (a)
+    c = Conv (b, v)
+    d = Relu (c)
+    e = GlobalAveragePool (d)
+    f = Reshape (e, shape)
+    y = MatMul (f, u)
+}
+"""
+LOSSES = (
+    LossTerm(name="cross-entropy", weight=0.001),  # the logits of these weights are in the hundreds
+    LossTerm(name="distillation", weight=0.001),
+    LossTerm(name="mse"),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sums in one order, and minutes that are 60 steps."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.01)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def graph() -> ModelGraph:
+    return load_graph(with_weights(NET))
+
+
+def cut_of(graph: ModelGraph) -> Cut:
+    return next(cut for cut in enumerate_cuts(graph).cuts if cut.tensors == ("b",))
+
+
+def make_trainer(folder: Path | None, *, labels: bool = True) -> Trainer:
+    rng = np.random.default_rng(0)
+    content = rng.normal(size=(200, 3, 8, 8)).astype(np.float32)
+    data = TrainingSet(content=content, labels=rng.integers(0, 5, 200) if labels else None, spec=TENSOR)
+    results = None if folder is None else results_here(Store(folder / "kept"), threads=1)
+    place = None if folder is None else folder / "checkpoints"
+    return Trainer(data=data, data_sha256=data.sha256(), minutes=0.01, folder=place, results=results)
+
+
+class Bottleneck(nn.Module):
+    """Four or two of eight channels, and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.into, self.out = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.seen: list[tuple[int, int]] = []
+
+    def forward(self, x: Tensor, rate: int) -> Tensor:
+        """A copy through 2 (rate 0) or 4 (rate 1) channels."""
+        self.seen.append((rate, len(x)))
+        code = self.into(x)
+        return torch.relu(self.out(torch.cat([code[:, :2], code[:, 2:] * float(rate)], dim=1)))
+
+
+def test_a_module_is_trained_at_all_its_rates(graph: ModelGraph) -> None:
+    training, module = CodecTraining(graph, cut_of(graph), make_trainer(None)), Bottleneck()
+    x = np.random.default_rng(1).normal(size=(64, 3, 8, 8)).astype(np.float32)
+    head = training.halves[0]
+    tensor = head(torch.from_numpy(x))[0]
+
+    def errors() -> list[float]:
+        with torch.no_grad():
+            return [float((module(tensor, rate) - tensor).square().mean()) for rate in (0, 1)]
+
+    before = errors()
+    module.seen.clear()
+    cost = training(module, rates=2, losses=LOSSES)
+    assert set(module.seen) == {(0, 32), (1, 32)}
+    assert (cost.steps, cost.images) == (60, 60 * 64)
+    assert set(cost.losses) == {"cross-entropy", "distillation", "mse"}
+    after = errors()
+    assert after[0] < 0.8 * before[0]
+    assert after[1] < min(0.8 * before[1], after[0])
+
+
+def test_losses_that_are_not_asked_for_are_not_computed(graph: ModelGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = CodecTraining(graph, cut_of(graph), make_trainer(None))
+    tail = training.halves[1]
+    runs: list[int] = []
+    tail.register_forward_hook(lambda *given: runs.append(1))
+    assert set(training(Bottleneck(), rates=2, losses=[LossTerm(name="mse")]).losses) == {"mse"}
+    assert runs == []  # neither with gradients nor without
+    unlabelled = CodecTraining(graph, cut_of(graph), make_trainer(None, labels=False))
+    assert set(unlabelled(Bottleneck(), rates=2, losses=LOSSES).losses) == {"distillation", "mse"}
+
+
+def test_head_and_tail_stay_as_they_are(graph: ModelGraph) -> None:
+    training = CodecTraining(graph, cut_of(graph), make_trainer(None))
+    before = [{name: value.clone() for name, value in half.state_dict().items()} for half in training.halves]
+    training(Bottleneck(), rates=2, losses=LOSSES)
+    for half, values in zip(training.halves, before, strict=True):
+        assert all((half.state_dict()[name] == value).all() for name, value in values.items())
+        assert all(parameter.grad is None for parameter in half.parameters())
+
+
+def test_what_was_trained_is_kept(graph: ModelGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, other = Bottleneck(), Bottleneck(), Bottleneck()
+    cost = CodecTraining(graph, cut_of(graph), make_trainer(tmp_path))(first, rates=2, losses=LOSSES)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    with torch.no_grad():
+        other.into.bias += 1.0
+
+    def train(*given: Any, **named: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Trainer, "train", train)
+    again = CodecTraining(graph, cut_of(graph), make_trainer(tmp_path))
+    assert again(second, rates=2, losses=LOSSES) == cost
+    for name, value in first.state_dict().items():
+        assert (second.state_dict()[name] == value).all()
+    with pytest.raises(AssertionError, match="trained again"):
+        again(other, rates=2, losses=LOSSES)
+    with pytest.raises(AssertionError, match="trained again"):
+        again(Bottleneck(), rates=2, losses=LOSSES[1:])
+
+
+def test_a_key_names_the_place_and_the_data(graph: ModelGraph) -> None:
+    cut, made = cut_of(graph), make_trainer(None)
+    other = next(each for each in enumerate_cuts(graph).cuts if each.tensors == ("d",))
+    keys = {
+        CodecTraining(graph, cut, made).key,
+        CodecTraining(graph, other, made).key,
+        CodecTraining(graph, cut, made, seed=1).key,
+        CodecTraining(graph, cut, dataclasses.replace(made, minutes=1.0)).key,
+    }
+    assert len(keys) == 4
+    assert CodecTraining(graph, cut, make_trainer(None)).key in keys
+
+
+def test_operators_that_torch_cannot_run_are_one_clear_error() -> None:
+    strange = load_graph(with_weights(NET.replace("d = Relu (c)", "d = Hardmax <axis = 1> (c)")))
+    training = CodecTraining(strange, cut_of(strange), make_trainer(None))
+    with pytest.raises(FitError, match="Hardmax"):
+        training(Bottleneck(), rates=2, losses=LOSSES)
