@@ -1,86 +1,250 @@
-"""An ONNX graph run by torch, only to have gradients: ONNX Runtime has none.
+"""ONNX graphs run by torch, to have gradients and to train their weights: ONNX Runtime has neither.
 
-Nothing that is measured or sent comes from here; `planner.coding.gradients` compares activations and answers with ONNX
-Runtime's before it believes a gradient.
+Nothing that is measured or sent comes from here. `planner.coding.gradients` compares activations and answers with ONNX
+Runtime's before it believes a gradient; trained weights go back into an ONNX model (`trained_model`).
+
+An exported network has its batch (1, usually) in its shapes. Of more rows the same network is mapped over batches of
+that size (`torch.func.vmap`), which is the same as one run after the other whatever the operators do with shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from splitpoint.planner.coding.torch_operators.contract import Run, UnsupportedError
+from splitpoint.planner.coding.torch_operators.registry import SETTINGS, torch_operators
+from splitpoint.planner.cuts.halves import split_models, whole_bytes
+from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.canonical import parse_model, to_bytes
 from splitpoint.profiles.network.model import ModelGraph
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["torch_graph"]
+__all__ = ["torch_graph", "torch_halves", "torch_weights", "trained_model"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-Attributes = dict[str, Any]
-Run = Callable[[list[Any], Attributes], Any]  # inputs (None where left out), attributes -> a tensor or a tuple of them
+MOST_NUMBERS = 4096  # of a setting: longer ones (indices of a gather) stay tensors
 
 
-def torch_graph(graph: ModelGraph) -> nn.Module:
-    """A module that gives the graph's first output; raises `ProfileError` naming operators that it does not know."""
+def torch_graph(graph: ModelGraph, *, every_output: bool = False) -> nn.Module:
+    """A module that gives the graph's first output, or a tuple of `every_output`.
+
+    Each input has its fixed shape, or a multiple of its first size, the same multiple for all inputs that have one;
+    outputs then have that multiple of theirs. Weights are parameters (`torch_weights`) that ask for no gradient yet.
+    Raises `ProfileError` naming operators that it does not know; the module raises it for attributes that it does not
+    know, and where an operator cannot be mapped over a batch.
+    """
+    return _module(graph.model, single=not every_output)
+
+
+def torch_halves(graph: ModelGraph, cut: Cut) -> tuple[nn.Module, nn.Module]:
+    """Head and tail of a cut: inputs -> tuple of the crossing tensors, in the cut's order; these -> tuple of outputs.
+
+    Raises `ProfileError` as `torch_graph` and `planner.cuts.halves.split` do.
+    """
+    head, tail = split_models(graph, cut)
+    return _module(head, single=False), _module(tail, single=False)
+
+
+def torch_weights(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of a module made here, by the name of the ONNX initializer."""
+    return {_onnx_name(name): weight for name, weight in module.named_parameters() if name.startswith(_PREFIX)}
+
+
+def trained_model(graph: ModelGraph, *modules: nn.Module) -> bytes:
+    """The canonical model with the weights of `modules` (the whole graph's, or its halves'), each in its own type.
+
+    Raises `ProfileError` when a weight is none of the graph's, has another shape, is not finite, or was trained to two
+    values: a weight that both halves read has to be one.
+    """
     import torch
 
-    known = _operators()
-    unknown = sorted({node.op_type for node in graph.model.graph if node.op_type not in known})
-    if unknown:
-        raise ProfileError(f"no gradients through {', '.join(unknown)}")
-    steps = [_Step(node, known[node.op_type]) for node in graph.model.graph]
-    constants = {
-        name: torch.from_numpy(value.const_value.numpy().copy())
-        for name, value in graph.model.graph.initializers.items()
-        if value.const_value is not None
-    }
-    entries, result = [tensor.name for tensor in graph.inputs], graph.outputs[0].name
+    model = parse_model(whole_bytes(graph), at=graph.source)
+    trained: dict[str, torch.Tensor] = {}
+    for name, weight in (item for module in modules for item in torch_weights(module).items()):
+        value, before = weight.detach().cpu(), trained.get(name)
+        if before is not None and not torch.equal(before, value):
+            raise ProfileError(f"weight {name!r} has one value in the head and another in the tail", at=graph.name)
+        trained[name] = value
+    for name, value in trained.items():
+        _set(model, name, value, at=graph.name)
+    return to_bytes(model)
+
+
+def _set(model: ir.Model, name: str, value: torch.Tensor, *, at: str) -> None:
+    entry = model.graph.initializers.get(name)
+    if entry is None or entry.const_value is None:
+        raise ProfileError(f"the network has no weight {name!r}", at=at, fix="give the module of this network")
+    before = entry.const_value
+    if tuple(before.shape.numpy()) != tuple(value.shape):
+        raise ProfileError(f"weight {name!r} is {tuple(value.shape)}, the network's {before.shape}", at=at)
+    if not bool(value.isfinite().all()):
+        raise ProfileError(f"weight {name!r} is not finite", at=at, fix="train with a lower learning rate")
+    entry.const_value = ir.Tensor(value.numpy().astype(before.numpy().dtype), dtype=before.dtype, name=name)
+
+
+_PREFIX = "weight:"  # so that no initializer has the name of an attribute of torch's modules
+
+
+def _torch_name(name: str) -> str:
+    return _PREFIX + name.replace("%", "%25").replace(".", "%2E")  # torch allows no dots
+
+
+def _onnx_name(name: str) -> str:
+    return name.removeprefix(_PREFIX).replace("%2E", ".").replace("%25", "%")
+
+
+def _module(model: ir.Model, *, single: bool) -> nn.Module:
+    import torch
+
+    steps = _steps(model)
+    constants = _constants(model)
+    entries = [str(value.name) for value in model.graph.inputs]
+    shapes = [_shape(value) for value in model.graph.inputs]
+    results = [str(value.name) for value in model.graph.outputs][: 1 if single else None]
 
     class Graph(torch.nn.Module):
-        """Nodes in graph order; a value is dropped nowhere, as autograd keeps it anyway."""
+        """Nodes in graph order; a value is dropped after its last use, so that only what autograd keeps is kept."""
 
-        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            """The first output."""
-            values: dict[str, Any] = {**constants, **dict(zip(entries, inputs, strict=True))}
+        def __init__(self) -> None:
+            super().__init__()
+            self._names: dict[str, str] = {}
+            self._fixed: dict[str, str] = {}
+            for i, (name, (value, is_weight)) in enumerate(constants.items()):
+                if is_weight:
+                    self._names[name] = _torch_name(name)
+                    self.register_parameter(self._names[name], torch.nn.Parameter(value, requires_grad=False))
+                else:
+                    self._fixed[name] = f"constant{i}"
+                    self.register_buffer(self._fixed[name], value, persistent=False)
+
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            """The output or the outputs, for one batch of the fixed size or several."""
+            batches = _batches(inputs, shapes, entries)
+            outputs = self._run(*inputs) if batches is None else _mapped(self._run, inputs, shapes, batches)
+            return outputs[0] if single else outputs
+
+        def _run(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            values: dict[str, Any] = {name: self._parameters[key] for name, key in self._names.items()}
+            values.update({name: self._buffers[key] for name, key in self._fixed.items()})
+            values.update(zip(entries, inputs, strict=True))
             for step in steps:
                 step.run(values)
-            answer: torch.Tensor = values[result]
-            return answer
+            return tuple(values[name] for name in results)
 
     return Graph()
 
 
-class _Step:
-    """One node: where its values are, and what makes them."""
+def _shape(value: ir.Value) -> tuple[int, ...]:
+    assert value.shape is not None  # canonical models have fixed shapes
+    return tuple(int(size) for size in value.shape.numpy())
 
-    def __init__(self, node: ir.Node, run: Run) -> None:
+
+def _batches(inputs: Sequence[torch.Tensor], shapes: Sequence[tuple[int, ...]], names: Sequence[str]) -> int | None:
+    """How many batches of the fixed size the inputs hold; None: each has its fixed shape. Raises `ProfileError`."""
+    found: dict[str, int] = {}
+    if len(inputs) != len(shapes):
+        raise ProfileError(f"{len(inputs)} inputs for a network of {len(shapes)}", fix=f"it takes {', '.join(names)}")
+    for x, shape, name in zip(inputs, shapes, names, strict=True):
+        got = tuple(x.shape)
+        if got == shape:
+            continue
+        if not shape or got[1:] != shape[1:] or got[0] == 0 or got[0] % shape[0]:
+            raise ProfileError(
+                f"input {name!r} is {got}, the network's {shape}", fix="give batches of that shape, one behind another"
+            )
+        found[name] = got[0] // shape[0]
+    if len(set(found.values())) > 1:
+        raise ProfileError(f"inputs of different batches: {found}", fix="give as many rows of each input")
+    return next(iter(found.values()), None)
+
+
+def _mapped(
+    run: Callable[..., tuple[torch.Tensor, ...]],
+    inputs: Sequence[torch.Tensor],
+    shapes: Sequence[tuple[int, ...]],
+    batches: int,
+) -> tuple[torch.Tensor, ...]:
+    """Outputs of `batches` runs, one behind another along the first axis; an input of the fixed shape serves all.
+
+    Raises `ProfileError` naming the operator where the data of a row decide on a shape, as torch cannot map that.
+    """
+    import torch
+
+    shared = [tuple(x.shape) == shape for x, shape in zip(inputs, shapes, strict=True)]
+    rows = [
+        x if s else x.reshape(batches, x.shape[0] // batches, *x.shape[1:]) for x, s in zip(inputs, shared, strict=True)
+    ]
+    try:
+        outputs = torch.func.vmap(run, in_dims=tuple(None if s else 0 for s in shared))(*rows)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        where = ", ".join(getattr(error, "__notes__", ["the network"]))
+        why = str(error).partition("\n")[0]
+        raise ProfileError(f"no batches through {where}: {why}", fix="give one input at a time") from error
+    return tuple(y.flatten(0, 1) if y.ndim > 1 else y for y in outputs)
+
+
+class _Step:
+    """One node: where its values are, what makes them, and which nobody needs afterwards."""
+
+    def __init__(self, node: ir.Node, run: Run, unused: Sequence[str]) -> None:
         self._run = run
         self._inputs = [None if value is None else value.name for value in node.inputs]
         self._outputs = [str(value.name) for value in node.outputs]
-        self._attributes = {name: _plain(attribute) for name, attribute in node.attributes.items()}
+        self._attributes: dict[Any, Any] = {name: _plain(attribute) for name, attribute in node.attributes.items()}
         self._attributes["outputs"] = len(self._outputs)
+        self._attributes["used"] = 1 + max((i for i, value in enumerate(node.outputs) if value.name), default=0)
+        for i in SETTINGS.get(node.op_type, ()):
+            value = node.inputs[i] if i < len(node.inputs) else None
+            if value is not None and value.const_value is not None and value.const_value.size <= MOST_NUMBERS:
+                self._attributes[i] = value.const_value.numpy().ravel().tolist()
         self._where = f"{node.op_type} {node.name!r}"
+        self._unused = unused
 
     def run(self, values: dict[str, Any]) -> None:
-        """Take the inputs from `values` and put the outputs there."""
+        """Take the inputs from `values`, put the outputs there, and drop what is not needed any more."""
         try:
-            made = self._run([None if name is None else values[name] for name in self._inputs], self._attributes)
-        except _UnsupportedError as error:
+            outputs = self._run([None if name is None else values[name] for name in self._inputs], self._attributes)
+        except UnsupportedError as error:
             raise ProfileError(f"no gradients through this {self._where}: {error}") from error
-        values.update(zip(self._outputs, made if isinstance(made, tuple) else (made,), strict=False))
+        except RuntimeError as error:
+            error.add_note(self._where)
+            raise
+        values.update(zip(self._outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
+        for name in self._unused:
+            values.pop(name, None)
 
 
-class _UnsupportedError(ValueError):
-    """An operator is known, but not with these attributes."""
+def _steps(model: ir.Model) -> list[_Step]:
+    known = torch_operators()
+    nodes = list(model.graph)
+    unknown = sorted({name for name in map(_operator, nodes) if name not in known})
+    if unknown:
+        raise ProfileError(f"no gradients through {', '.join(unknown)}")
+    kept = {value.name for value in model.graph.outputs}
+    last = {value.name: i for i, node in enumerate(nodes) for value in (*node.outputs, *node.inputs) if value}
+    unused: Mapping[int, list[str]] = {i: [] for i in range(len(nodes))}
+    for name, i in last.items():
+        if name and name not in kept:
+            unused[i].append(name)
+    return [_Step(node, known[_operator(node)], unused[i]) for i, node in enumerate(nodes)]
+
+
+def _operator(node: ir.Node) -> str:
+    """The operator's name, with its domain unless that is ONNX's own."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
 
 
 def _plain(attribute: ir.Attr) -> Any:
@@ -88,148 +252,18 @@ def _plain(attribute: ir.Attr) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _operators() -> dict[str, Run]:
+def _constants(model: ir.Model) -> dict[str, tuple[torch.Tensor, bool]]:
+    """Initializers by name, and whether they are weights: floats with an axis that a node reads not as a setting.
+
+    Numbers without an axis are the constants of formulas: of a GELU, of the scale of an attention.
+    """
     import torch
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
 
-    def simple(function: Callable[..., Any]) -> Run:
-        return lambda inputs, attributes: function(*inputs)
-
-    return {
-        **{name: simple(getattr(torch, name.lower())) for name in ("Add", "Sub", "Mul", "Div", "Erf", "Exp", "MatMul")},
-        **{name: simple(getattr(torch, name.lower())) for name in ("Neg", "Pow", "Relu", "Sigmoid", "Sqrt", "Tanh")},
-        "AveragePool": _average_pool,
-        "BatchNormalization": lambda v, a: F.batch_norm(v[0], v[3], v[4], v[1], v[2], eps=a.get("epsilon", 1e-5)),
-        "Clip": lambda v, a: torch.clamp(v[0], *[None if i >= len(v) else v[i] for i in (1, 2)]),
-        "Concat": lambda v, a: torch.cat(v, dim=a["axis"]),
-        "Conv": _conv,
-        "Flatten": lambda v, a: v[0].reshape(v[0].shape[: a.get("axis", 1)].numel(), -1),
-        "Gather": _gather,
-        "Gelu": lambda v, a: F.gelu(v[0], approximate=_text(a.get("approximate", "none"))),
-        "Gemm": _gemm,
-        "GlobalAveragePool": lambda v, a: v[0].mean(dim=tuple(range(2, v[0].ndim)), keepdim=True),
-        "HardSigmoid": lambda v, a: torch.clamp(a.get("alpha", 0.2) * v[0] + a.get("beta", 0.5), 0, 1),
-        "HardSwish": lambda v, a: F.hardswish(v[0]),
-        "Identity": lambda v, a: v[0],
-        "LayerNormalization": _layer_normalization,
-        "LeakyRelu": lambda v, a: F.leaky_relu(v[0], a.get("alpha", 0.01)),
-        "MaxPool": _max_pool,
-        "ReduceMean": _reduce_mean,
-        "Reshape": _reshape,
-        "Slice": _slice,
-        "Softmax": lambda v, a: torch.softmax(v[0], dim=a.get("axis", -1)),
-        "Split": lambda v, a: torch.split(v[0], _sizes(v, a), dim=a.get("axis", 0)),
-        "Squeeze": lambda v, a: v[0].squeeze(tuple(_numbers(v, 1, a, "axes") or range(v[0].ndim))),
-        "Transpose": lambda v, a: v[0].permute(a.get("perm", list(range(v[0].ndim))[::-1])),
-        "Unsqueeze": _unsqueeze,
-    }
-
-
-def _conv(v: list[Any], a: Attributes) -> Any:
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
-
-    if v[0].ndim != 4:
-        raise _UnsupportedError(f"{v[0].ndim - 2} spatial axes")
-    bias = v[2] if len(v) > 2 else None
-    x, dilation = _padded(v[0], a), a.get("dilations", [1, 1])
-    return F.conv2d(x, v[1], bias, stride=a.get("strides", [1, 1]), dilation=dilation, groups=a.get("group", 1))
-
-
-def _max_pool(v: list[Any], a: Attributes) -> Any:
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
-
-    x = _padded(v[0], a, value=float("-inf"))
-    return F.max_pool2d(x, a["kernel_shape"], a.get("strides", [1, 1]), dilation=a.get("dilations", [1, 1]))
-
-
-def _average_pool(v: list[Any], a: Attributes) -> Any:
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
-
-    if any(a.get("pads", [])) and not a.get("count_include_pad", 0):
-        raise _UnsupportedError("pads that are not counted")
-    return F.avg_pool2d(_padded(v[0], a), a["kernel_shape"], a.get("strides", [1, 1]))
-
-
-def _padded(x: torch.Tensor, a: Attributes, value: float = 0.0) -> torch.Tensor:
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
-
-    if _text(a.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
-        raise _UnsupportedError(f"auto_pad {_text(a['auto_pad'])}")
-    if a.get("ceil_mode", 0):
-        raise _UnsupportedError("ceil_mode")
-    pads = a.get("pads", [0, 0, 0, 0])
-    if not any(pads):
-        return x
-    top, left, bottom, right = pads
-    return F.pad(x, [left, right, top, bottom], value=value)
-
-
-def _gather(v: list[Any], a: Attributes) -> Any:
-    axis, index = a.get("axis", 0), v[1].long()
-    index = index % v[0].shape[axis]  # ONNX counts from the end as Python does
-    shape = (*v[0].shape[:axis], *index.shape, *v[0].shape[axis % v[0].ndim + 1 :])
-    return v[0].index_select(axis, index.reshape(-1)).reshape(shape)
-
-
-def _gemm(v: list[Any], a: Attributes) -> Any:
-    left, right = (v[0].T if a.get("transA", 0) else v[0]), (v[1].T if a.get("transB", 0) else v[1])
-    product = a.get("alpha", 1.0) * (left @ right)
-    return product if len(v) < 3 or v[2] is None else product + a.get("beta", 1.0) * v[2]
-
-
-def _layer_normalization(v: list[Any], a: Attributes) -> Any:
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
-
-    shape = v[0].shape[a.get("axis", -1) :]
-    return F.layer_norm(v[0], shape, v[1], v[2] if len(v) > 2 else None, eps=a.get("epsilon", 1e-5))
-
-
-def _reduce_mean(v: list[Any], a: Attributes) -> Any:
-    axes = _numbers(v, 1, a, "axes") or range(v[0].ndim)
-    return v[0].mean(dim=tuple(axes), keepdim=bool(a.get("keepdims", 1)))
-
-
-def _reshape(v: list[Any], a: Attributes) -> Any:
-    shape = [int(n) for n in v[1]]
-    if not a.get("allowzero", 0):
-        shape = [v[0].shape[i] if n == 0 else n for i, n in enumerate(shape)]
-    return v[0].reshape(shape)
-
-
-def _slice(v: list[Any], a: Attributes) -> Any:
-    starts, ends = ([int(n) for n in value] for value in v[1:3])
-    axes = [int(n) for n in v[3]] if len(v) > 3 and v[3] is not None else list(range(len(starts)))
-    steps = [int(n) for n in v[4]] if len(v) > 4 and v[4] is not None else [1] * len(starts)
-    if min(steps) < 1:
-        raise _UnsupportedError("a negative step")
-    index = [slice(None)] * v[0].ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        index[axis] = slice(start, end, step)
-    return v[0][tuple(index)]
-
-
-def _sizes(v: list[Any], a: Attributes) -> list[int]:
-    sizes = _numbers(v, 1, a, "split")
-    if sizes:
-        return sizes
-    length, parts = int(v[0].shape[a.get("axis", 0)]), int(a["outputs"])
-    part = -(-length // parts)
-    return [part] * (parts - 1) + [length - part * (parts - 1)]
-
-
-def _unsqueeze(v: list[Any], a: Attributes) -> Any:
-    axes = _numbers(v, 1, a, "axes")
-    x, ndim = v[0], v[0].ndim + len(axes)
-    for axis in sorted(n % ndim for n in axes):
-        x = x.unsqueeze(axis)
-    return x
-
-
-def _numbers(v: Sequence[Any], i: int, a: Attributes, name: str) -> list[int]:
-    """What newer operator sets have as input `i` and older ones as an attribute."""
-    value = v[i] if len(v) > i and v[i] is not None else a.get(name, [])
-    return [int(n) for n in value]
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    found = {}
+    for name, value in model.graph.initializers.items():
+        if value.const_value is None:
+            continue
+        tensor = torch.from_numpy(value.const_value.numpy().copy())
+        read = any(use.idx not in SETTINGS.get(use.node.op_type, ()) for use in value.uses())
+        found[name] = (tensor, tensor.is_floating_point() and tensor.ndim > 0 and read)
+    return found
