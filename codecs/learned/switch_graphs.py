@@ -96,11 +96,11 @@ def _append_decoder(graph: Graph, weights: Weights, quantizer: FittedUniform, ou
     if not design.relu_last:
         y = graph.op("Relu", y)
     y = graph.op("Mul", y, _append_norm(graph, weights.decoder_scale))
-    shift = _append_norm(graph, weights.decoder_shift)
+    added = _append_norm(graph, weights.decoder_shift)
     if design.relu_last:
-        graph.op("Relu", graph.op("Add", y, shift), output=output)
+        graph.op("Relu", graph.op("Add", y, added), output=output)
     else:
-        graph.op("Add", y, shift, output=output)
+        graph.op("Add", y, added, output=output)
 
 
 def _append_norm(graph: Graph, values: Array) -> str:
