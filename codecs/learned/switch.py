@@ -4,9 +4,12 @@ Encoder and decoder are 1x1 convolutions around K_1 channels, each with ReLU and
 the first K_i kernels of the encoder and the first K_i input channels of the decoder, so one parameter set serves all
 rates. (The paper counts rates from the finest, K_1; an index here counts from the coarsest, as every codec's does.)
 
-The paper gives both sides as convolution, ReLU, BN and does not say what the cut tensor is. That order cannot give a
-copy of a tensor that is never negative its zeros except by cancelling, so where the tensor has no negative values the
-decoder is convolution, BN, ReLU; elsewhere it is as in the paper.
+The paper gives both sides as convolution, ReLU, BN and does not say what the cut tensor is. A decoder in that order
+gives no zeros to a tensor that came from a ReLU. There it is convolution, BN, ReLU (`relu_last`), elsewhere as in the
+paper. Points lost at 50, 75 and 90 % on 2,500 pictures of CIFAR-100 by a VGG16 of half width after pool 2 (64 channels,
+float codes, 2026-11, one seed): untrained 3.1, 14.0, 47.7 against 1.0, 8.7, 43.1 in the paper's order, since clipping
+what the PCA gives below zero lowers the squared error and changes the answers; after 375 steps of 64 pictures (Adam,
+1e-3, all three losses) 0.2, 3.1, 21.9 against 1.0, 3.6, 21.2.
 
 Statistics of the encoder's BN are those of a channel whatever the rate, since kernel k sees the same input at every
 rate: they are shared, and head.onnx need not know the rate. The decoder's see a sum over K_i channels: they differ by

@@ -33,6 +33,9 @@ def __dir__() -> list[str]:
 
 LEAST_CHANNELS = 4  # of fewer, half and a quarter are the same
 MOST_CHANNELS = 4096  # the covariance of more takes longer than the training
+# After pools 2 and 3 of a VGG16 for CIFAR-100 an untrained switch loses at most 0.4 points more at 6 bits than at 8 and
+# takes a quarter fewer bytes; at 4 bits it loses up to 0.6 more again, for 32 % fewer (5,000 pictures, 2026-11).
+BITS = 6
 # Of a switch that is added to a pretrained network (section 2); the paper gives no weights.
 LOSSES = (LossTerm(name="cross-entropy"), LossTerm(name="distillation"), LossTerm(name="mse"))
 
@@ -59,8 +62,9 @@ class DynamicSwitch:
 
     name: str
     compressions: tuple[float, ...] = (0.9, 0.75, 0.5)  # of the channels, coarsest first: the paper's
-    bits: int = 6
+    bits: int = BITS
     private_bn: bool = True
+    relu_last: bool = True  # where the tensor has no negative values, the decoder is convolution, BN, ReLU
     start: Literal["pca", "he"] = "pca"
     losses: tuple[LossTerm, ...] = LOSSES
     boundary: Boundary = "symbols"
@@ -122,7 +126,7 @@ class DynamicSwitch:
             channels=channels,
             widths=tuple(max(1, round((1 - share) * channels)) for share in self.compressions),
             private_bn=self.private_bn,
-            relu_last=context.low == 0,
+            relu_last=self.relu_last and context.low == 0,
         )
 
     def _start(self, design: Design, activations: Array, context: Context) -> Start:

@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from splitpoint.codecs.contract.graphs import Graph
-from splitpoint.codecs.contract.preset import Layout, clamp
+from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Array, Context, Rate, TensorSpec
 from splitpoint.codecs.learned.switch import Weights
 from splitpoint.codecs.quantizers.uniform import FittedUniform, Uniform
@@ -56,7 +56,7 @@ def export_switch(weights: Weights, activations: Array, bits: int, context: Cont
     encode, decode = Graph(), Graph()
     quantizer.encode(encode, _append_encoder(encode, weights))
     (symbols,) = quantizer.specs
-    clamp(decode, _append_decoder(decode, weights, quantizer), context, output="y")
+    _append_decoder(decode, weights, quantizer, output="y")
     sampler = Graph()
     quantizer.encode(sampler, "codes")
     return Graphs(
@@ -82,8 +82,8 @@ def _append_encoder(graph: Graph, weights: Weights) -> str:
     return graph.op("Relu", graph.op("Conv", "x", kernels, graph.constant(weights.encoder_bias)))
 
 
-def _append_decoder(graph: Graph, weights: Weights, quantizer: FittedUniform) -> str:
-    """Append symbols and rate -> copy of x."""
+def _append_decoder(graph: Graph, weights: Weights, quantizer: FittedUniform, output: str) -> None:
+    """Append symbols and rate -> copy of x, as the module gives it: nothing is clipped that was not in training."""
     design = weights.design
     scale, shift = (_along_channels(values) for values in (weights.encoder_scale, weights.encoder_shift))
     behind_norm = dataclasses.replace(quantizer, low=quantizer.low * scale + shift, step=quantizer.step * scale)
@@ -96,8 +96,11 @@ def _append_decoder(graph: Graph, weights: Weights, quantizer: FittedUniform) ->
     if not design.relu_last:
         y = graph.op("Relu", y)
     y = graph.op("Mul", y, _append_norm(graph, weights.decoder_scale))
-    y = graph.op("Add", y, _append_norm(graph, weights.decoder_shift))
-    return graph.op("Relu", y) if design.relu_last else y
+    added = _append_norm(graph, weights.decoder_shift)
+    if design.relu_last:
+        graph.op("Relu", graph.op("Add", y, added), output=output)
+    else:
+        graph.op("Add", y, added, output=output)
 
 
 def _append_norm(graph: Graph, values: Array) -> str:

@@ -15,6 +15,7 @@ from splitpoint.codecs.contract.protocol import Array, CodecError, PayloadError
 from splitpoint.codecs.learned.switch_codec import DynamicSwitch
 from splitpoint.codecs.registry import CODEC_IDS
 from splitpoint.codecs.store import load_coders, save_coders
+from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.deploy.identity import plan_identity
 from splitpoint.planner.deploy.plan import PayloadTooLargeError, Plan
 from splitpoint.planner.flow import plan
@@ -48,7 +49,7 @@ class Fixed:
         write_yaml(home / "fixed.yaml", make_profile(graph))
         problem = load_problem(config_of(home, ("dynamic-switch",)))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(measurer, "NetworkRuns", functools.partial(measurer.NetworkRuns, training=self.training))
+            patch.setattr(measurer, "NetworkRuns", functools.partial(NetworkRuns, training=self.training))
             self.result: SearchResult = plan(problem, stored_profile=home / "fixed.yaml")
 
     def training(self, tensor: str) -> NoSteps:
@@ -142,7 +143,7 @@ def test_what_the_tail_computes_is_the_network_behind_the_decoder_graph(
     (coder,) = load_coders((points / "codec.npz").read_bytes())
     network = fixed.result.given
     x = preprocess(pictures[3], written.file.input)
-    with measurer.NetworkRuns(network.graph, {"one": [x]}, threads=1) as runs:
+    with NetworkRuns(network.graph, {"one": [x]}, threads=1) as runs:
         cut = next(c for c in network.cuttable if c.tensors == (cut_tensor,))
         symbols = encoder.run({"x": runs.activation(cut, "one", 0)[cut_tensor]})
         for rate in RATES:
