@@ -112,7 +112,7 @@ class Bench:
 
     def measure(self, cut: Cut, codec: str, rates: Sequence[int], training: Any = None, label: str = "") -> list[Row]:
         """The codec at each rate."""
-        with self.runs(None if training is None else {cut.tensors[0]: training}) as runs:
+        with self.runs(None if training is None else lambda tensor: training) as runs:
             runs.prepare([cut], [get_codec(codec)])
             return [self._measure(runs, cut, codec, rate, training, label) for rate in rates]
 

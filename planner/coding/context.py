@@ -98,12 +98,12 @@ class Contexts:
         seed: int = 0,
         threads: int = 1,
         keep: Callable[[Sequence[Cut], Callable[[], Sensitivities]], Sensitivities] | None = None,
-        training: Mapping[str, Training] | None = None,
+        training: Callable[[str], Training | None] | None = None,
     ) -> None:
         """`calibration` holds the inputs (of `ModelGraph.feeds`) that codecs are fitted to, `labels` (N,) theirs.
 
         `keep` gives the sensitivities of cuts that an earlier run computed, or computes and keeps them. `training`
-        has the training of a cut tensor by its name; None: none was asked for.
+        gives the training of a cut tensor by its name, None where it is not trained; None: none was asked for.
         """
         self._graph, self._calibration, self._labels = graph, calibration, labels
         self._seed, self._threads, self._keep, self._training = seed, threads, keep, training
@@ -125,7 +125,7 @@ class Contexts:
         if "labels" in codec.needs and self._labels is not None:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
         if "training" in codec.needs and self._training is not None:
-            context = dataclasses.replace(context, training=self._training.get(tensor))
+            context = dataclasses.replace(context, training=self._training(tensor))
         if "gradients" in codec.needs | codec.wants:
             context = dataclasses.replace(
                 context, gradients=self._found.gradients.get(tensor), sensitivity=self._found.diagonals.get(tensor)
@@ -163,7 +163,7 @@ class Contexts:
         if "training" in codec.needs:
             if self._training is None:
                 return NO_TRAINING
-            if not self._training.keys() >= set(cut.tensors):
+            if any(self._training(tensor) is None for tensor in cut.tensors):
                 return "is not trained there ($.train.cuts)"
         if "labels" in codec.needs and self._labels is None:
             return "needs labels, and the data has none"

@@ -76,13 +76,13 @@ class NetworkRuns:
         name: str = "given",
         cache: ByteCache | None = None,
         kept: KeptFits | None = None,
-        training: Mapping[str, Training] | None = None,
+        training: Callable[[str], Training | None] | None = None,
     ) -> None:
         """`inputs` maps a set's name ("calibration", "search", "report") to what `ModelGraph.feeds` takes.
 
         `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names. Fitted
-        codecs are looked up in `kept` and kept there. `training` has the training of a cut tensor by its name;
-        codecs that are trained are fitted to no other.
+        codecs are looked up in `kept` and kept there. `training` gives the training of a cut tensor by its name;
+        without it codecs that are trained are not fitted.
         """
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache

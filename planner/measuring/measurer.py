@@ -89,7 +89,7 @@ class Measurer:
             name=network.name,
             cache=cache,
             kept=fits,
-            training=self.trainings,
+            training=None if self.trainings is None else self.trainings.get,
         )
         self.evaluator: Evaluator = Evaluator(
             self.runs,

@@ -77,7 +77,7 @@ def test_time_for_evaluations_is_part_of_the_minutes(
     tmp_path: Path, steps_of_a_millisecond: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("splitpoint.planner.training.trainer.time.monotonic", lambda: clock[0])
 
     def evaluate() -> float:
         clock[0] += 0.1
@@ -98,12 +98,12 @@ def test_an_asset_is_trained_once_and_its_checkpoints_go(
     def make() -> bytes:
         module = linear()
         trainings.append(made.train(module, loss_of(made, module), RECIPE, key=key, stage="one"))
-        assert list(made.folder.rglob("*.pt"))
+        assert list((tmp_path / "checkpoints").rglob("*.pt"))
         return module.weight.detach().numpy().tobytes()
 
     first, there = made.asset(key, make, encode=bytes, decode=bytes)
     assert not there
-    assert list(made.folder.rglob("*")) == []
+    assert list((tmp_path / "checkpoints").rglob("*")) == []
     second, there = make_trainer(tmp_path, made.results).asset(key, make, encode=bytes, decode=bytes)
     assert there
     assert second == first
