@@ -26,7 +26,6 @@ def reduction_operators() -> dict[str, Run]:
         "CumSum": _cumulative_sum,
         "Einsum": lambda v, a: torch.einsum(text(a, "equation", ""), *v),
         "Gemm": _gemm,
-        "GroupNormalization": _group_normalization,
         "InstanceNormalization": lambda v, a: F.instance_norm(v[0], weight=v[1], bias=v[2], eps=a.get("epsilon", 1e-5)),
         "LayerNormalization": _layer_normalization,
         "LogSoftmax": lambda v, a: torch.log_softmax(v[0], dim=a.get("axis", -1)),
@@ -106,15 +105,6 @@ def _batch_normalization(v: list[Any], a: Attributes) -> Any:
     if a.get("training_mode", 0):
         raise UnsupportedError("training_mode")
     return F.batch_norm(v[0], v[3], v[4], v[1], v[2], eps=a.get("epsilon", 1e-5))
-
-
-def _group_normalization(v: list[Any], a: Attributes) -> Any:
-    """Scale and bias are a group's up to operator set 20 and a channel's from 21 on: their lengths say which."""
-    import torch.nn.functional as F  # noqa: N812  the name that everyone uses
-
-    groups, channels = a["num_groups"], v[0].shape[1]
-    scale, bias = (w if len(w) == channels else w.repeat_interleave(channels // groups) for w in v[1:3])
-    return F.group_norm(v[0], groups, scale, bias, a.get("epsilon", 1e-5))
 
 
 def _layer_normalization(v: list[Any], a: Attributes) -> Any:

@@ -24,19 +24,17 @@ SETTINGS: Final[Mapping[str, tuple[int, ...]]] = {
     **dict.fromkeys(("Expand", "OneHot", "Reshape", "Split", "Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze"), (1,)),
     **{f"Reduce{name}": (1,) for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod")},
     **{f"Reduce{name}": (1,) for name in ("Sum", "SumSquare")},
-    **{
-        "BatchNormalization": (3, 4),
-        "Clip": (1, 2),
-        "CumSum": (1,),
-        "Gather": (1,),
-        "Dropout": (1, 2),
-    },
+    **{"BatchNormalization": (3, 4), "Clip": (1, 2), "CumSum": (1,), "Dropout": (1, 2), "Gather": (1,)},
     **{"Pad": (1, 2, 3), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4)},
 }
 
 
 def torch_operators() -> dict[str, Run]:
-    """The operators by name; those of another domain than ONNX's own are not among them."""
+    """The operators by name; those of another domain than ONNX's own are not among them.
+
+    Nor those that ONNX Runtime has no kernel for and writes as others (GroupNormalization, ...): of HardSwish, Mish and
+    CastLike that depends on its version.
+    """
     return {
         **elementwise_operators(),
         **layout_operators(),
