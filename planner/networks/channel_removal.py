@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.profiles.errors import ProfileError
+from splitpoint.planner.networks.channel_groups import (
+    WIDE,
+    WIDTH_STEP,
+    check_runs,
+    dependencies,
+    has_filters,
+    remove_group,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -31,14 +38,6 @@ def __dir__() -> list[str]:
 Floats = NDArray[np.float64]
 ROWS: Final = 20_000  # of a least-squares problem: 9 for each unknown of a 3x3 layer with 256 inputs
 RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # tried, as shares of the mean power of the layer's inputs
-# Finer widths are no faster in ONNX Runtime: five 3x3 convolutions over 32x32 positions take .37 ms with 12 channels
-# and .34 with 16, .57 with 20 and 24, .92 with 28 and 32, but 1.17 with 29 (AVX2, one thread). A width that is not
-# faster would lose accuracy for nothing.
-WIDTH_STEP: Final = 8
-WIDE: Final = 16  # a layer of fewer filters is pruned to the filter
-# What torch-pruning raises at operators that it cannot follow (ShuffleNet's channel shuffle: a division by 0).
-_UNFOLLOWED: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-_INSTALL: Final = "python -m pip install 'splitpoint[plan]'"
 
 
 def remove_filters(
@@ -50,13 +49,7 @@ def remove_filters(
     the layers that were not pruned with the reason. A shared group is pruned once. Raises `ProfileError` when
     torch-pruning is missing or cannot follow the network, and when the network contains a constant number of channels.
     """
-    pruning = _torch_pruning()
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)  # the dependency graph is built from that of autograd
-    try:
-        graph = pruning.DependencyGraph().build_dependency(module, example_inputs=example, verbose=False)
-    except _UNFOLLOWED as error:
-        raise ProfileError(f"torch-pruning cannot follow this network's channels: {error!r}") from error
+    pruning, graph = dependencies(module, example)
     names = {layer: name for name, layer in module.named_modules()}
     removed: dict[str, list[int]] = {}
     left: list[str] = []
@@ -67,22 +60,8 @@ def remove_filters(
             continue
         norms = _l1_norms(pruning, graph, root)
         weakest = sorted(np.argsort(norms, kind="stable")[:count].tolist())
-        group = graph.get_pruning_group(root, pruning.prune_conv_out_channels, weakest)
-        if not graph.check_pruning_group(group):
-            left.append(f"{name}: a layer that depends on it would lose all its channels")
-            continue
-        members = [
-            (names[dep.target.module], list(map(int, idxs)))
-            for dep, idxs in group
-            if graph.is_out_channel_pruning_fn(dep.handler) and _is_filter(dep.target.module)
-        ]
-        group.prune()
-        for member, idxs in members:
-            removed.setdefault(member, []).extend(idxs)
-    try:
-        module(example)
-    except _UNFOLLOWED as error:
-        raise ProfileError(f"the network does not run with fewer channels: {error}") from error
+        remove_group(pruning, graph, names, root, weakest, removed, left)
+    check_runs(module, example)
     return removed, left
 
 
@@ -213,22 +192,7 @@ def _l1_norms(pruning: ModuleType, graph: Any, root: Any) -> Floats:
     for item in whole:
         dep, idxs = item
         layer = dep.target.module
-        if graph.is_out_channel_pruning_fn(dep.handler) and _is_filter(layer):
+        if graph.is_out_channel_pruning_fn(dep.handler) and has_filters(layer):
             weights = layer.weight.detach().abs().double().flatten(1).sum(1).numpy()
             np.add.at(norms, list(map(int, item.root_idxs)), weights[list(map(int, idxs))])
     return norms
-
-
-def _is_filter(layer: object) -> bool:
-    import torch
-
-    return isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
-
-
-def _torch_pruning() -> ModuleType:
-    try:
-        import torch_pruning
-    except ModuleNotFoundError as error:
-        raise ProfileError("pruning needs torch-pruning", fix=_INSTALL) from error
-    pruning: ModuleType = torch_pruning
-    return pruning

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
+from splitpoint.planner.networks.importance import label_loss, output_loss, taylor_importance
+from splitpoint.planner.networks.rounds import Importance, prune_in_rounds
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.setup.config import PruneConfig
 from splitpoint.planner.values.cut import Cut
@@ -35,6 +37,7 @@ def __dir__() -> list[str]:
 SAME_FILTER: Final = (
     1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
 )
+ROUNDS: Final = 4  # 53.5 % top-1 where one round leaves 52.0 % (VGG16 before pool 4, a third of the filters, corrected)
 WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -66,6 +69,7 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
         return [], ["pruning ratios are {0}: filters are removed from networks of one input"]
     module = load_module(graph.source)
     stacked = torch.from_numpy(np.concatenate(list(NetworkInputs(calibration))))
+    importance = _taylor(graph, calibration, stacked) if config.method == "taylor" else None
     places: dict[tuple[str, ...], list[Cut]] = {}
     around: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
     notes = []
@@ -84,9 +88,18 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
     for ratio in ratios:
         for key, cuts in places.items():
             before, behind = around[key]
-            name = f"pruned {ratio:g} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
+            by = "" if importance is None else " by Taylor"
+            name = f"pruned {ratio:g}{by} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
             try:
-                thin, left = prune_at(module, before, behind, ratio=ratio, calibration=stacked, correct=config.correct)
+                thin, left = prune_at(
+                    module,
+                    before,
+                    behind,
+                    ratio=ratio,
+                    calibration=stacked,
+                    correct=config.correct,
+                    importance=importance,
+                )
                 if _size(thin) == _size(module):
                     raise ProfileError(
                         "no layer has enough filters to remove that share (wide layers keep a multiple of 8)"
@@ -109,16 +122,28 @@ def prune_at(
     ratio: float,
     calibration: torch.Tensor,
     correct: bool,
+    importance: Importance | None = None,
 ) -> tuple[nn.Module, list[str]]:
     """A copy of `module` with `ratio` of the filters of the layers `before` removed, and what was not pruned and why.
 
-    With `correct` the layers `behind` the cut are fitted on `calibration` (N, ...).
+    Without an `importance` each layer loses the same share, those of least L1 norm; with one, all layers' filters
+    compete in `ROUNDS`. With `correct` the layers `behind` the cut are fitted on `calibration` (N, ...).
     """
     thin = copy.deepcopy(module)
-    removed, left = remove_filters(thin, before, ratio, calibration[:1])
+    if importance is None:
+        removed, left = remove_filters(thin, before, ratio, calibration[:1])
+    else:
+        removed, left = prune_in_rounds(thin, before, ratio, calibration[:1], rounds=ROUNDS, importance=importance)
     if correct:
         correct_layers(thin, module, behind, removed, calibration)
     return thin, left
+
+
+def _taylor(graph: ModelGraph, calibration: Dataset, inputs: torch.Tensor) -> Importance:
+    """First-order importance on the calibration set: of the labels' cross-entropy, or of the outputs without labels."""
+    labels = calibration.labels if len(graph.outputs) == 1 else None
+    loss = output_loss() if labels is None else label_loss(labels)
+    return lambda module, groups: taylor_importance(module, groups, inputs, loss)
 
 
 def layers_around(graph: ModelGraph, module: nn.Module, cut: Cut) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
+from splitpoint.planner.networks.importance import output_loss, taylor_importance
 from splitpoint.planner.networks.pruning import layers_around, prune_at, pruned_graphs
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.setup.config import PruneConfig
@@ -204,3 +206,34 @@ def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:
     for pruned in graphs:
         for after in pruned.after:
             assert cuts[after].elements < graph.inputs[0].elements
+
+
+def test_taylor_has_variants_of_its_own_name_with_and_without_labels(net: str) -> None:
+    """A quarter of the filters goes either way."""
+    module: Any = _module(net)
+    graph = load_graph(export_module(module, SHAPE), source=net)
+    pool = next(cut for cut in enumerate_cuts(graph).cuts if "MaxPool" in cut.after)
+    plain = _calibration()
+    samples = tuple(dataclasses.replace(sample, label=i % 5) for i, sample in enumerate(plain.samples))
+    for data in (plain, dataclasses.replace(plain, samples=samples)):
+        config = PruneConfig(method="taylor", ratios=(0.25,), cuts=(pool.after,))
+        graphs, notes = pruned_graphs(graph, config, data)
+        assert notes == []
+        assert [p.name for p in graphs] == ["pruned .25 by Taylor before 4"]
+        narrow = next(cut for cut in enumerate_cuts(graphs[0].graph).cuts if cut.after == pool.after)
+        assert narrow.elements == pool.elements * 6 // 8
+
+
+def test_gradients_choose_what_norms_do_not() -> None:
+    """The filter of largest norm goes where nothing reads it."""
+    module, x = chain(), torch.randn(6, *SHAPE[1:], generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        module[0].weight[3] *= 100
+        module[2].weight[:, 3] = 0
+
+    def importance(net: nn.Module, groups: Any) -> Any:
+        return taylor_importance(net, groups, x, output_loss())
+
+    thin, _ = prune_at(module, ["0"], ["2"], ratio=1 / 8, calibration=x, correct=False, importance=importance)
+    with torch.no_grad():
+        torch.testing.assert_close(thin(x), module(x))
