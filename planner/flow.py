@@ -63,13 +63,14 @@ def plan(
     if stored_profile is not None:
         check_profile(stored_profile, problem.graph, threads=problem.threads)
     results = None if store is None else results_here(store, threads=problem.threads, fresh=fresh)
+    trainer = make_trainer(problem, results)
     count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
     with progress.stage("unsplit", count) as step:
         remarks = check_unsplit(problem, lambda: step(""), results=results)
         known = ", known from an earlier run" if results is not None and results.recalled["unsplit"] else ""
         step(f"{count} inputs, all outputs finite{known}")
     with progress.stage("variants", None) as step:
-        variants, notes = make_variants(problem)
+        variants, notes = make_variants(problem, trainer, step)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
     with progress.stage("profile", None) as step:
         profile, profiles = obtain_profiles(variants, stored=stored_profile, threads=problem.threads, results=results)
@@ -80,7 +81,6 @@ def plan(
         when = f"; seconds measured on {profile.measured}" if results and results.recalled["model-profile"] else ""
         step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts{when}")
     aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
-    trainer = make_trainer(problem, results)
     cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
         measurers: dict[str, Measurer] = {}

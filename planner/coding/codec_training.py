@@ -98,6 +98,7 @@ class CodecTraining:
 
     @functools.cached_property
     def halves(self) -> tuple[nn.Module, nn.Module]:
+        """Head and tail as torch modules; raises `ProfileError` for operators that torch cannot run."""
         head, tail = torch_halves(self._graph, self._cut)
         return head.eval(), tail.eval()
 

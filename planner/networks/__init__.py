@@ -1,4 +1,4 @@
 """Networks to plan beside the given one: other sizes and precisions, pruned heads.
 
-Imports of planner: values, samples, cuts, cost, setup.
+Imports of planner: values, samples, cuts, cost, training, setup.
 """

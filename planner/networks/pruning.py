@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +19,13 @@ from splitpoint.planner.networks.importance import label_loss, output_loss, tayl
 from splitpoint.planner.networks.rounds import Importance, prune_in_rounds
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.setup.config import PruneConfig
+from splitpoint.planner.training.distill import distill
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.torch_hash import module_sha256
 from splitpoint.profiles.network.torch_model import export_module, is_torch_spec, load_module
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ SAME_FILTER: Final = (
     1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
 )
 ROUNDS: Final = 4  # 53.5 % top-1 where one round leaves 52.0 % (VGG16 before pool 4, a third of the filters, corrected)
+Tune = Callable[["nn.Module", int], None] | None  # trains a network after a round of pruning, in place
 WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -51,10 +57,17 @@ class Pruned:
     after: tuple[str, ...]  # the nodes after which it is to be cut
 
 
-def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) -> tuple[list[Pruned], list[str]]:
+def pruned_graphs(
+    graph: ModelGraph,
+    config: PruneConfig,
+    calibration: Dataset,
+    trainer: Trainer | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> tuple[list[Pruned], list[str]]:
     """One network for each ratio and cut, and notes on what was not pruned and why.
 
-    Ratio 0 is the given network itself. Cuts with no layer between them share a network. Raises `ProfileError` for a
+    Ratio 0 is the given network itself. Cuts with no layer between them share a network. With a `trainer` a network
+    that is pruned by Taylor's order is trained between the rounds, which `report` tells of. Raises `ProfileError` for a
     cut that the network does not have.
     """
     import torch
@@ -90,21 +103,17 @@ def pruned_graphs(graph: ModelGraph, config: PruneConfig, calibration: Dataset) 
             before, behind = around[key]
             by = "" if importance is None else " by Taylor"
             name = f"pruned {ratio:g}{by} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
+
+            prune = functools.partial(
+                _export_pruned, graph, module, before, behind, ratio=ratio, calibration=stacked, config=config
+            )
             try:
-                thin, left = prune_at(
-                    module,
-                    before,
-                    behind,
-                    ratio=ratio,
-                    calibration=stacked,
-                    correct=config.correct,
-                    importance=importance,
-                )
-                if _size(thin) == _size(module):
-                    raise ProfileError(
-                        "no layer has enough filters to remove that share (wide layers keep a multiple of 8)"
-                    )
-                data = export_module(thin, graph.inputs[0].shape, at=graph.source)
+                if trainer is None or importance is None:
+                    data, left = prune(importance=importance)
+                else:
+                    about = (ratio, tuple(before), calibration.sha256(), graph.inputs[0].shape)
+                    say = functools.partial(_report, report, name)
+                    data, left = _trained(module, functools.partial(prune, importance=importance), trainer, about, say)
             except ProfileError as error:
                 notes.append(f"left out: {name}: {error.message}")
                 continue
@@ -123,20 +132,81 @@ def prune_at(
     calibration: torch.Tensor,
     correct: bool,
     importance: Importance | None = None,
+    tune: Tune = None,
 ) -> tuple[nn.Module, list[str]]:
     """A copy of `module` with `ratio` of the filters of the layers `before` removed, and what was not pruned and why.
 
     Without an `importance` each layer loses the same share, those of least L1 norm; with one, all layers' filters
-    compete in `ROUNDS`. With `correct` the layers `behind` the cut are fitted on `calibration` (N, ...).
+    compete in `ROUNDS`, and `tune` trains the network after each. With `correct` the layers `behind` the cut are fitted
+    on `calibration` (N, ...), unless all were trained.
     """
     thin = copy.deepcopy(module)
     if importance is None:
         removed, left = remove_filters(thin, before, ratio, calibration[:1])
     else:
-        removed, left = prune_in_rounds(thin, before, ratio, calibration[:1], rounds=ROUNDS, importance=importance)
-    if correct:
+        trained = {} if tune is None else {"tune": tune}
+        removed, left = prune_in_rounds(
+            thin, before, ratio, calibration[:1], rounds=ROUNDS, importance=importance, **trained
+        )
+    if correct and tune is None:
         correct_layers(thin, module, behind, removed, calibration)
     return thin, left
+
+
+def _export_pruned(
+    graph: ModelGraph,
+    module: nn.Module,
+    before: Sequence[str],
+    behind: Sequence[str],
+    *,
+    ratio: float,
+    calibration: torch.Tensor,
+    config: PruneConfig,
+    importance: Importance | None,
+    tune: Tune = None,
+) -> tuple[bytes, list[str]]:
+    """The pruned network as an ONNX model, and what was not pruned and why; raises `ProfileError`."""
+    thin, left = prune_at(
+        module,
+        before,
+        behind,
+        ratio=ratio,
+        calibration=calibration,
+        correct=config.correct,
+        importance=importance,
+        tune=tune,
+    )
+    if _size(thin) == _size(module):
+        raise ProfileError("no layer has enough filters to remove that share (wide layers keep a multiple of 8)")
+    return export_module(thin, graph.inputs[0].shape, at=graph.source), left
+
+
+def _report(report: Callable[[str], None], name: str, text: str) -> None:
+    report(f"{name}: {text}")
+
+
+def _trained(
+    module: nn.Module,
+    prune: Callable[..., tuple[bytes, list[str]]],
+    trainer: Trainer,
+    about: tuple[object, ...],
+    report: Callable[[str], None],
+) -> tuple[bytes, list[str]]:
+    """What `prune` gives with training after every round, the last as long as all others, or what was kept of it."""
+    key = trainer.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
+
+    def tune(thin: nn.Module, number: int) -> None:
+        for parameter in thin.parameters():
+            parameter.requires_grad_(True)
+        share = 0.5 if number == ROUNDS - 1 else 0.5 / (ROUNDS - 1)
+        distill(thin, module, trainer, key=key, stage=f"round-{number}", share=share, report=report)
+
+    return trainer.asset(key, lambda: prune(tune=tune), encode=msgspec.msgpack.encode, decode=_decode)[0]
+
+
+def _decode(content: bytes) -> tuple[bytes, list[str]]:
+    found: tuple[bytes, list[str]] = msgspec.msgpack.decode(content, type=tuple[bytes, list[str]])
+    return found
 
 
 def _taylor(graph: ModelGraph, calibration: Dataset, inputs: torch.Tensor) -> Importance:

@@ -7,7 +7,7 @@ network, so that the loss of the variant itself is included.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from splitpoint.planner.samples.readers import load_folder
 from splitpoint.planner.setup.config import OtherModel
 from splitpoint.planner.setup.inputs import check_inputs, data_shapes, load_source
 from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -51,8 +52,12 @@ class Variant:
         return self.split.search.spec
 
 
-def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
+def make_variants(
+    problem: Problem, trainer: Trainer | None = None, report: Callable[[str], None] = lambda text: None
+) -> tuple[list[Variant], list[str]]:
     """All variants that the configuration asks for, the given network first, and notes on those left out and why.
+
+    Where the configuration asks for it, pruned ones are trained by `trainer`, which `report` tells of.
 
     Raises `ProfileError` for a listed network that does not fit the data or gives other outputs, and for two variants
     with the same name.
@@ -79,7 +84,7 @@ def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
     if config.prune is not None:
         from splitpoint.planner.networks.pruning import pruned_graphs
 
-        pruned, reasons = pruned_graphs(problem.graph, config.prune, problem.split.calibration)
+        pruned, reasons = pruned_graphs(problem.graph, config.prune, problem.split.calibration, trainer, report)
         notes += reasons
         variants += [
             Variant(name=p.name, kind="pruned", graph=p.graph, split=problem.split, after=frozenset(p.after))

@@ -6,20 +6,28 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
 from splitpoint.planner.networks.importance import output_loss, taylor_importance
 from splitpoint.planner.networks.pruning import layers_around, prune_at, pruned_graphs
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.setup.config import PruneConfig
+from splitpoint.planner.setup.inputs import load_source
+from splitpoint.planner.store.results import results_here
+from splitpoint.planner.store.store import Store
+from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
-from splitpoint.profiles.network.inputs import InputSpec
+from splitpoint.profiles.network.inputs import InputSpec, preprocess
+from splitpoint.profiles.network.runtime import open_session
 from splitpoint.profiles.network.torch_model import export_module
 
 SHAPE = (1, 3, 12, 12)
@@ -237,3 +245,36 @@ def test_gradients_choose_what_norms_do_not() -> None:
     thin, _ = prune_at(module, ["0"], ["2"], ratio=1 / 8, calibration=x, correct=False, importance=importance)
     with torch.no_grad():
         torch.testing.assert_close(thin(x), module(x))
+
+
+def test_a_pruned_network_is_trained_between_the_rounds_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    spec = msgspec.convert({"kind": "image", "size": [12, 12], "mean": 127, "std": 60}, InputSpec)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (200, 12, 12, 3), np.uint8)
+    samples = tuple(Sample(name=f"{i}", group=f"{i}", picture=picture) for i, picture in enumerate(pictures[:40]))
+    calibration = Dataset(spec=spec, samples=samples)
+    graph = load_source(f"{tmp_path / 'net.py'}:make", SHAPE)
+    data = TrainingSet(content=pictures, labels=None, spec=spec)
+    monkeypatch.setattr("splitpoint.planner.training.trainer.measure_step_s", lambda *given: 0.01)
+    results = results_here(Store(tmp_path / "kept"), threads=1)
+    place = tmp_path / "checkpoints"
+    trainer = Trainer(data=data, data_sha256=data.sha256(), minutes=0.02, folder=place, results=results)
+    config = PruneConfig(ratios=(0.5,), method="taylor")
+    session = open_session(whole_bytes(graph), level="all", threads=1)
+    x = [preprocess(picture, spec) for picture in pictures[100:]]
+    exact = np.concatenate([session.run({graph.inputs[0].name: one})[graph.outputs[0].name] for one in x])
+    told: list[str] = []
+    errors = {}
+    for name, used in (("untrained", None), ("trained", trainer)):
+        (pruned, *_), _ = pruned_graphs(graph, config, calibration, used, told.append)
+        thin = open_session(whole_bytes(pruned.graph), level="all", threads=1)
+        made = np.concatenate([thin.run({graph.inputs[0].name: one})[graph.outputs[0].name] for one in x])
+        errors[name] = float(np.linalg.norm(made - exact))
+    assert errors["trained"] < 0.7 * errors["untrained"]
+    assert all(text.startswith("pruned .5 by Taylor before") for text in told)
+    monkeypatch.setattr(Trainer, "train", None)  # what is kept is not trained again
+    (again, *_), _ = pruned_graphs(graph, config, calibration, trainer)
+    assert again.graph.sha256 == pruned.graph.sha256
