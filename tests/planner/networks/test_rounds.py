@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,10 @@ def test_layers_whose_outputs_are_added_count_each_filter() -> None:
 
 
 def test_importance_is_computed_anew_and_the_network_trained_in_each_round() -> None:
-    module, events = chain(32, 32), []
+    module = chain(32, 32)
+    events: list[tuple[str | int, int]] = []
 
-    def importance(net: nn.Module, groups: list[ChannelGroup]) -> Any:
+    def importance(net: nn.Module, groups: Sequence[ChannelGroup]) -> Any:
         events.append(("importance", sum(group.channels for group in groups)))
         return by_gradients(net, groups)
 
