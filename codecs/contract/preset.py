@@ -240,7 +240,7 @@ class Preset:
             back = spec.name
         else:
             assert self.quantizer is not None
-            quantizer = self.quantizer.fit(coefficients, transform.layout, self.rates[rate], context)
+            quantizer = self.quantizer.fit(coefficients, transform.layout, self.rates[rate], _of(transform, context))
             coder = self.coder.fit(quantizer.specs, _symbols(quantizer, coefficients, context))
             quantizer.encode(encode, transform.encode(encode, "x"))
             back = quantizer.decode(decode)
@@ -271,7 +271,12 @@ class Preset:
             channel_axis=transform.layout.axis,
             group=transform.layout.group,
         )
-        return self.coder.fit(spec, coefficients, transform.layout, self.rates[rate], context)
+        return self.coder.fit(spec, coefficients, transform.layout, self.rates[rate], _of(transform, context))
+
+
+def _of(transform: FittedTransform, context: Context) -> Context:
+    """What is known of the coefficients: the range is the tensor's, and a transform gives values of either sign."""
+    return context if transform.identity else dataclasses.replace(context, low=-np.inf, high=np.inf)
 
 
 def _symbols(quantizer: FittedQuantizer, coefficients: Array, context: Context) -> Mapping[str, Array]:

@@ -11,6 +11,7 @@ from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import FittedTransform, Layout, Preset
 from splitpoint.codecs.contract.protocol import Array, Context, FitError, fit_one
 from splitpoint.codecs.quantizers.step import Step
+from splitpoint.codecs.quantizers.uniform import Uniform
 from splitpoint.codecs.transforms.identity import Identity
 from splitpoint.codecs.transforms.maps import maps_of
 from splitpoint.codecs.transforms.pca import BlockPca, group_size
@@ -240,3 +241,16 @@ def test_identity_adds_nothing() -> None:
     assert fitted.layout.axis == 1
     assert Identity().fit(np.zeros((2, 9, 5), np.float32), Context()).layout.axis == 2
     assert Identity().fit(np.zeros((2, 9), np.float32), Context()).layout.axis is None
+
+
+def test_components_of_a_tensor_that_is_never_negative_keep_both_signs() -> None:
+    """The range of the tensor is not that of its components."""
+    x = np.maximum(data((40, 16, 6, 6)) - 2, 0)
+    preset = Preset(name="p", transform=BlockPca(), quantizer=Uniform(), coder=Rans())
+    fitted = fit_one(preset, x, len(preset.rates) - 1, Context(low=0.0))
+    assert fitted.encoder is not None
+    assert fitted.decoder is not None
+    encoder, decoder = (ort.InferenceSession(model) for model in (fitted.encoder, fitted.decoder))
+    names = [spec.name for spec in fitted.coder.specs]
+    y = decoder.run(["y"], dict(zip(names, encoder.run(names, {"x": x[:1]}), strict=True)))[0]
+    assert np.linalg.norm(y - x[:1]) < 0.05 * np.linalg.norm(x[:1])
