@@ -201,7 +201,9 @@ def _trained(
         share = 0.5 if number == ROUNDS - 1 else 0.5 / (ROUNDS - 1)
         distill(thin, module, trainer, key=key, stage=f"round-{number}", share=share, report=report)
 
-    return trainer.asset(key, lambda: prune(tune=tune), encode=msgspec.msgpack.encode, decode=_decode)[0]
+    made: tuple[bytes, list[str]]
+    made, _ = trainer.asset(key, lambda: prune(tune=tune), encode=msgspec.msgpack.encode, decode=_decode)
+    return made
 
 
 def _decode(content: bytes) -> tuple[bytes, list[str]]:
