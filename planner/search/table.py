@@ -125,7 +125,8 @@ def tabulate(
             for cut in cuts:
                 probe = _Probe(runs, cut, distance, distance_key)
                 rows = functools.partial(_rows_of, probe, price=price, variant=variant)
-                for entries, missing in pool.map(rows, [codec for codec in codecs if codec.name not in left_out]):
+                able = [codec for codec in codecs if codec.name not in left_out and runs.lacks(codec, cut) is None]
+                for entries, missing in pool.map(rows, able):
                     left_out.update(missing)
                     yield entries
         finally:

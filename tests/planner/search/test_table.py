@@ -114,6 +114,9 @@ class FakeBench:
         self.unfit, self.looks, self.tails = unfit, 0, 0
         self.kept = None
 
+    def lacks(self, codec: object, cut: Cut) -> str | None:
+        return None
+
     def activation(self, cut: Cut, subset: str, index: int) -> dict[str, Array]:
         assert subset == "calibration"
         return {"t": np.full((1, 4), float(index + 1))}

@@ -93,6 +93,9 @@ class FakeRuns:
         )
         self._off = off
 
+    def lacks(self, codec: object, cut: Cut) -> str | None:
+        return None
+
     def activation(self, cut: Cut, subset: str, index: int) -> dict[str, Array]:
         return {"small": np.full((1, 4), float(index + 1)), "index": np.array(index)}
 

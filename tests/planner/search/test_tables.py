@@ -120,7 +120,9 @@ def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> An
     pricer = types.SimpleNamespace(price=f"price of {name}")
     evaluator = types.SimpleNamespace(distance=f"distance of {name}")
     key = f"key of {name}"
-    return types.SimpleNamespace(network=network, runs=runs, pricer=pricer, evaluator=evaluator, distance_key=key)
+    return types.SimpleNamespace(
+        network=network, runs=runs, pricer=pricer, evaluator=evaluator, distance_key=key, trainings=None
+    )
 
 
 @pytest.fixture
