@@ -73,7 +73,7 @@ class Tables:
 def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progress) -> Tables:
     """Each network's table over its promising cuts."""
     settings = problem.config.search
-    codecs = [get_codec(name) for name in settings.codecs or tuple(REGISTRY)]
+    codecs = _searched_codecs(problem)
     ceiling_bit = picture_bit(problem)
     tables = Tables(entries=[], searched=[], codecs=codecs, left_out={})
     for measurer in measurers:
@@ -104,6 +104,14 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
         places = f"{sum(map(len, searched))} of {total} cuts"
         step(f"{used} presets fitted at {places}, {tables.size} candidates{_known(measurers[0])}")
     return tables
+
+
+def _searched_codecs(problem: Problem) -> list[Codec]:
+    """Those that are named; else all, without the trained ones where nothing is trained."""
+    named = problem.config.search.codecs
+    if named:
+        return [get_codec(name) for name in named]
+    return [codec for codec in REGISTRY.values() if problem.training is not None or "training" not in codec.needs]
 
 
 def _known(measurer: Measurer) -> str:

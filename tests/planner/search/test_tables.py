@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -152,9 +152,10 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
     monkeypatch.setattr(table, "promising", promising)
     monkeypatch.setattr(table, "tabulate", tabulate)
 
-    def call(codecs: tuple[str, ...] | None) -> tuple[Tables, list[Any], Steps]:
+    def call(codecs: Sequence[str] | None, training: object = None) -> tuple[Tables, list[Any], Steps]:
         search = types.SimpleNamespace(codecs=codecs, max_cuts=5)
-        problem: Any = types.SimpleNamespace(config=types.SimpleNamespace(search=search), threads=2)
+        config = types.SimpleNamespace(search=search)
+        problem: Any = types.SimpleNamespace(config=config, threads=2, training=training)
         measurers = [
             fake_measurer("given", ["a", "b", "c"], {"k after a": "too wide"}),
             fake_measurer("half", ["a", "b"], {"k after a": "too narrow"}),
@@ -193,4 +194,13 @@ def test_what_a_variant_leaves_out_is_said_of_that_variant(
 
 
 def test_all_codecs_are_searched_when_none_are_named(fitted: Callable[..., tuple[Tables, list[Any], Steps]]) -> None:
-    assert [codec.name for codec in fitted(None)[0].codecs] == list(REGISTRY)
+    assert [codec.name for codec in fitted(None, training=object())[0].codecs] == list(REGISTRY)
+
+
+def test_codecs_that_are_trained_are_searched_where_something_is_trained_or_they_are_named(
+    fitted: Callable[..., tuple[Tables, list[Any], Steps]],
+) -> None:
+    trained = {name for name, codec in REGISTRY.items() if "training" in codec.needs}
+    assert trained
+    assert [codec.name for codec in fitted(None)[0].codecs] == [name for name in REGISTRY if name not in trained]
+    assert [codec.name for codec in fitted(sorted(trained))[0].codecs] == sorted(trained)
