@@ -20,10 +20,11 @@ import pytest
 from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.need import Need
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.setup.config import PlanConfig, SearchConfig, read_config
+from splitpoint.planner.setup.config import PlanConfig, SearchConfig, TrainConfig, read_config
 from splitpoint.planner.setup.loading import load_problem
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.study import stage, worker
+from splitpoint.planner.study.bundle import read_bundle
 from splitpoint.planner.study.search import search
 from splitpoint.planner.study.storage import Place, join_study, open_storage
 from splitpoint.planner.study.trials import Trials, candidate_of
@@ -323,6 +324,22 @@ def test_another_version_of_the_package_is_refused(
     begin(config, fixed_home, tmp_path / "planner", Place(storage=storage, study="one"), monkeypatch)
     monkeypatch.setattr("splitpoint.planner.study.bundle.code_sha256", lambda: "another")
     with pytest.raises(ProfileError, match="another version"):
+        work(storage, storage + ".artifacts", tmp_path / "worker")
+
+
+def test_a_study_that_trains_is_measured_by_one_machine_alone(
+    config: PlanConfig, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = str(tmp_path / "journal")
+    begin(config, fixed_home, tmp_path / "planner", Place(storage=storage, study="one"), monkeypatch)
+
+    def training(opened: Any, artifacts: Any) -> Any:
+        bundle, shared = read_bundle(opened, artifacts)
+        trains = msgspec.structs.replace(bundle.config, train=TrainConfig(source="more"))
+        return msgspec.structs.replace(bundle, config=trains), shared
+
+    monkeypatch.setattr(worker, "read_bundle", training)
+    with pytest.raises(ProfileError, match="trains codecs, which other machines cannot"):
         work(storage, storage + ".artifacts", tmp_path / "worker")
 
 
