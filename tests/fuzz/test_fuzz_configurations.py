@@ -81,7 +81,8 @@ def run_case(case: Case) -> str:
 def _read(data: bytes) -> None:
     folder = scratch() / NAME
     if not folder.exists():
-        (folder / "pictures").mkdir(parents=True)
+        for name in ("pictures", "train"):
+            (folder / name).mkdir(parents=True)
         for name in ("digits.py", "photos.py", "net.py"):
             (folder / name).write_text("raise SystemExit('this code must not run')")
         for name in ("narrow.onnx", "net.onnx"):
