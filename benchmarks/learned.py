@@ -187,7 +187,8 @@ def main(arguments: Sequence[str]) -> None:
         cut = place(bench.graph, module, [LAYER_BEHIND[number]])
         rows += at_cut(bench, cut, trainer)
         found = {"minutes": options.minutes, "images": len(bench.x), "rows": [dataclasses.asdict(row) for row in rows]}
-        store(options.out, found, command=f"learned --data DIR --minutes {options.minutes:g}")
+        about = f"--minutes {options.minutes:g} --cuts {' '.join(map(str, options.cuts))} --threads {options.threads}"
+        store(options.out, found, command=f"learned --data DIR {about}", threads=options.threads)
 
 
 HEADER = (

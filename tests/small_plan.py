@@ -45,23 +45,29 @@ WEIGHTS = {"w0": (8, 3, 3, 3), "w1": (12, 8, 3, 3), "w2": (12, CLASSES)}
 def make(folder: Path) -> None:
     """Fill `folder`, which exists and is empty."""
     write_inputs(folder)
-    config = PlanConfig(
-        model=str(folder / "model.onnx"),
-        data=DataConfig(source=str(folder / "photos")),
-        device="raspberry-pi-4",
-        server="cloud-8core",
-        link="lte-cat1",
-        need=Need(max_drop=0.5),
-        search=SearchConfig(evaluations=6, codecs=("fast",), race=False),
-        threads=1,
-    )
-    outcome = plan(load_problem(config))
+    outcome = plan(load_problem(config_of(folder)))
     inside = [p for p in outcome.points if p.candidate.codec == "fast" and p.candidate.cut != "x"]
     point = max(inside, key=lambda p: p.accuracy.payload_bytes)
     written = write_plan(outcome, point, folder / "plan")
     payload = written.head(read_picture(folder / "photo.png", written.file.input))
     (folder / "photo.payload").write_bytes(payload)
     np.save(folder / "photo.npy", np.asarray(written.tail(payload)))
+
+
+def config_of(
+    folder: Path, codecs: tuple[str, ...] = ("fast",), *, evaluations: int = 6, max_drop: float = 0.5
+) -> PlanConfig:
+    """A plan of what `write_inputs` wrote to `folder`."""
+    return PlanConfig(
+        model=str(folder / "model.onnx"),
+        data=DataConfig(source=str(folder / "photos")),
+        device="raspberry-pi-4",
+        server="cloud-8core",
+        link="lte-cat1",
+        need=Need(max_drop=max_drop),
+        search=SearchConfig(evaluations=evaluations, codecs=codecs, race=False),
+        threads=1,
+    )
 
 
 def write_inputs(folder: Path) -> None:

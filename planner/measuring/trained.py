@@ -44,7 +44,7 @@ def trained_cuts(problem: Problem) -> list[Cut]:
     if config is None:
         return []
     named = [find_cut(problem.graph, text, at=f"$.train.cuts[{i}]") for i, text in enumerate(config.cuts)]
-    return [cut for cut in named or spread_cuts(problem.graph) if len(cut.tensors) == 1]
+    return named or spread_cuts(problem.graph)
 
 
 def codec_trainings(problem: Problem, trainer: Trainer | None) -> Mapping[str, CodecTraining] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_bytes
 
-__all__ = ["read_checkpoint", "remove_checkpoint", "write_checkpoint"]
+__all__ = ["CheckpointError", "from_bytes", "read_checkpoint", "remove_checkpoint", "to_bytes", "write_checkpoint"]
 
 
 def __dir__() -> list[str]:
@@ -24,21 +24,44 @@ def __dir__() -> list[str]:
 FORMAT = 1
 
 
+class CheckpointError(ProfileError):
+    """The folder of checkpoints takes no file: nothing is wrong with what is trained."""
+
+
+def to_bytes(state: dict[str, Any]) -> bytes:
+    """Numbers, texts, tensors, and lists and dicts of them, as torch writes them."""
+    import torch
+
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getvalue()
+
+
+def from_bytes(data: bytes) -> dict[str, Any]:
+    """What `to_bytes` wrote; runs no code of the file's. Raises `ValueError` for anything else."""
+    import torch
+
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:  # pickle's: no plain value or tensor
+        raise ValueError(f"no state of a training: {error}") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"no state of a training: expected a dict, got {type(state).__name__}")
+    return state
+
+
 def write_checkpoint(path: Path, key: str, state: dict[str, Any]) -> None:
     """Put `state` (numbers, texts, tensors, and lists and dicts of them) in place of what was at `path`.
 
     `key` says which training it belongs to. A process that is killed meanwhile leaves the earlier file. Raises
-    `ProfileError` where the folder takes no file.
+    `CheckpointError` where the folder takes no file.
     """
-    import torch
-
-    content = io.BytesIO()
-    torch.save({"format": FORMAT, "key": key, "state": state}, content)
+    content = to_bytes({"format": FORMAT, "key": key, "state": state})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content.getvalue())
+        write_bytes(path, content)
     except OSError as error:
-        raise ProfileError(
+        raise CheckpointError(
             f"the checkpoint of a training cannot be written: {error.strerror or error}",
             at=str(path),
             fix="make room or choose another folder; the same command goes on from the last checkpoint",
@@ -50,13 +73,11 @@ def read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
 
     A damaged file is none, too: the training begins again.
     """
-    import torch
-
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain values, no code
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
+        stored = from_bytes(path.read_bytes())
+    except (OSError, ValueError):
         return None
-    if not isinstance(stored, dict) or (stored.get("format"), stored.get("key")) != (FORMAT, key):
+    if (stored.get("format"), stored.get("key")) != (FORMAT, key):
         return None
     state = stored.get("state")
     return state if isinstance(state, dict) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,12 @@ def __dir__() -> list[str]:
 
 T = TypeVar("T")
 ASSET: Final = "trained"  # the kind of entry in the store
-CODE: Final = "splitpoint.planner.training"  # an edit elsewhere does not make trained weights others
+# What decides trained weights: code, and libraries by their versions. An edit elsewhere leaves them as they are.
+CODE: Final = (
+    *("splitpoint.planner.training", "splitpoint.planner.coding", "splitpoint.planner.networks"),
+    "splitpoint.codecs.learned",
+)
+LIBRARIES: Final = ("torch", "torch-pruning", "onnx", "onnxscript")
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,9 +64,15 @@ class Trainer:
     results: Results | None = None  # where assets are kept
 
     def key(self, **parts: object) -> str:
-        """Key of an asset that depends on `parts`, beside the data, the minutes and the code that trains."""
+        """Key of an asset that depends on `parts`, beside data, minutes, and the code and libraries that train."""
         return content_key(
-            ASSET, data=self.data_sha256, minutes=self.minutes, code=code_sha256(CODE), threads=_threads(), **parts
+            ASSET,
+            data=self.data_sha256,
+            minutes=self.minutes,
+            code=[code_sha256(name) for name in CODE],
+            libraries=[(name, importlib.metadata.version(name)) for name in LIBRARIES],
+            threads=_threads(),
+            **parts,
         )
 
     def asset(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
+from splitpoint.planner.training import checkpoint
 from splitpoint.planner.training import trainer as trainer_module
+from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
@@ -155,6 +159,20 @@ def test_what_was_trained_is_kept(graph: ModelGraph, tmp_path: Path, monkeypatch
         again(other, rates=2, losses=LOSSES)
     with pytest.raises(AssertionError, match="trained again"):
         again(Bottleneck(), rates=2, losses=LOSSES[1:])
+
+
+def test_a_full_disk_is_no_refusal_of_the_network(
+    graph: ModelGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `FitError` is kept, and the codec would never be tried again."""
+
+    def write(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "write_bytes", write)
+    training = CodecTraining(graph, cut_of(graph), make_trainer(tmp_path))
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        training(Bottleneck(), rates=2, losses=LOSSES)
 
 
 def test_a_key_names_the_place_and_the_data(graph: ModelGraph) -> None:

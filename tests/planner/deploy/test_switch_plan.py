@@ -18,12 +18,11 @@ from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.deploy.identity import plan_identity
 from splitpoint.planner.deploy.plan import PayloadTooLargeError, Plan
 from splitpoint.planner.flow import plan
-from splitpoint.planner.limits.need import Need
 from splitpoint.planner.measuring import measurer
 from splitpoint.planner.plandir.verify import verify
 from splitpoint.planner.plandir.writing import export_point, write_plan
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig
+from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_yaml
@@ -69,16 +68,7 @@ class Fixed:
 
 
 def config_of(home: Path, codecs: tuple[str, ...]) -> PlanConfig:
-    return PlanConfig(
-        model=str(home / "model.onnx"),
-        data=DataConfig(source=str(home / "photos")),
-        device="raspberry-pi-4",
-        server="cloud-8core",
-        link="lte-cat1",
-        need=Need(max_drop=0.9),
-        search=SearchConfig(evaluations=20, codecs=codecs, race=False),
-        threads=1,
-    )
+    return small_plan.config_of(home, codecs, evaluations=20, max_drop=0.9)
 
 
 @pytest.fixture(scope="module")

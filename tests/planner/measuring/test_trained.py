@@ -14,13 +14,12 @@ from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.flow import plan
-from splitpoint.planner.limits.need import Need
 from splitpoint.planner.measuring.trained import codec_trainings, make_trainer, trained_cuts
 from splitpoint.planner.plandir.verify import verify
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.result import SearchResult
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, SearchConfig, TrainConfig
-from splitpoint.planner.setup.loading import Problem, load_problem
+from splitpoint.planner.setup.config import PlanConfig, TrainConfig
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.training import trainer as trainer_module
 from splitpoint.profiles.errors import ProfileError
@@ -45,18 +44,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def config_of(home: Path, **train: object) -> PlanConfig:
-    return PlanConfig(
-        model=str(home / "model.onnx"),
-        data=DataConfig(source=str(home / "photos")),
-        device="raspberry-pi-4",
-        server="cloud-8core",
-        link="lte-cat1",
-        need=Need(max_drop=0.9),
-        search=SearchConfig(evaluations=20, codecs=("dynamic-switch", "fast"), race=False),
-        train=TrainConfig(source=str(home / "more"), minutes=0.005, **train),  # type: ignore[arg-type]  # of several types
-        threads=1,
-    )
+def config_of(home: Path, cuts: tuple[str, ...] = ()) -> PlanConfig:
+    config = small_plan.config_of(home, ("dynamic-switch", "fast"), evaluations=20, max_drop=0.9)
+    return msgspec.structs.replace(config, train=TrainConfig(source=str(home / "more"), minutes=0.005, cuts=cuts))
 
 
 def codecs_of(result: SearchResult) -> list[FittedCodec]:
@@ -92,12 +82,8 @@ def test_a_plan_trains_a_codec_at_the_named_cut_and_a_later_one_uses_it(
     assert [codec.transform_key for codec in codecs_of(again)] == [codec.transform_key for codec in codecs_of(result)]
 
 
-def problem_of(home: Path, **train: object) -> Problem:
-    return load_problem(config_of(home, **train))
-
-
 def test_without_names_codecs_are_trained_over_the_depth_of_the_network(home: Path) -> None:
-    problem = problem_of(home)
+    problem = load_problem(config_of(home))
     assert trained_cuts(problem) == spread_cuts(problem.graph)
     trainings = codec_trainings(problem, make_trainer(problem, None))
     assert trainings is not None
@@ -114,4 +100,4 @@ def test_without_data_nothing_is_trained(home: Path) -> None:
 
 def test_a_cut_that_the_network_does_not_have_is_refused(home: Path) -> None:
     with pytest.raises(ProfileError, match="nowhere"):
-        problem_of(home, cuts=("nowhere",))
+        load_problem(config_of(home, cuts=("nowhere",)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from torch import nn
 from splitpoint.planner.store.results import Results, results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.training import loop, trainer
+from splitpoint.planner.training.checkpoint import from_bytes, to_bytes
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.losses import mse
 from splitpoint.planner.training.recipe import Recipe
@@ -108,6 +110,27 @@ def test_an_asset_is_trained_once_and_its_checkpoints_go(
     assert there
     assert second == first
     assert len(trainings) == 1
+
+
+@pytest.mark.parametrize("part", ["code", "library"])
+def test_another_code_or_library_trains_again(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_trainer(tmp_path, None)
+    before = made.key(what="a")
+    if part == "code":
+        monkeypatch.setattr(trainer, "code_sha256", lambda name: f"another {name}")
+    else:
+        monkeypatch.setattr("splitpoint.planner.training.trainer.importlib.metadata.version", lambda name: "0.0")
+    assert made.key(what="a") != before
+
+
+def test_what_is_no_state_of_a_training_is_refused(tmp_path: Path) -> None:
+    state = {"a": torch.ones(2), "b": [1, "c"]}
+    read = from_bytes(to_bytes(state))
+    assert (read["a"] == state["a"]).all()
+    assert read["b"] == [1, "c"]
+    for wrong in (b"", b"no archive", to_bytes(state)[:-9], to_bytes([1]), pickle.dumps(Path, protocol=2)):  # type: ignore[arg-type]  # a list
+        with pytest.raises(ValueError, match="no state of a training"):
+            from_bytes(wrong)
 
 
 def test_a_key_depends_on_data_minutes_threads_and_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
