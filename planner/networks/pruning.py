@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
-from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
-from splitpoint.planner.networks.importance import label_loss, output_loss, taylor_importance
-from splitpoint.planner.networks.rounds import Importance, prune_in_rounds
-from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
+from splitpoint.planner.networks.pruned_network import prune_network
+from splitpoint.planner.samples.dataset import Dataset
 from splitpoint.planner.setup.config import PruneConfig
-from splitpoint.planner.training.distill import distill
+from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph
-from splitpoint.profiles.network.torch_hash import module_sha256
-from splitpoint.profiles.network.torch_model import export_module, is_torch_spec, load_module
+from splitpoint.profiles.network.torch_model import is_torch_spec, load_module
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
-__all__ = ["Pruned", "layers_around", "prune_at", "pruned_graphs"]
+__all__ = ["Pruned", "layers_around", "pruned_graphs"]
 
 
 def __dir__() -> list[str]:
@@ -42,8 +36,6 @@ def __dir__() -> list[str]:
 SAME_FILTER: Final = (
     1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
 )
-ROUNDS: Final = 4  # 53.5 % top-1 where one round leaves 52.0 % (VGG16 before pool 4, a third of the filters, corrected)
-Tune = Callable[["nn.Module", int], None] | None  # trains a network after a round of pruning, in place
 WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -68,10 +60,8 @@ def pruned_graphs(
 
     Ratio 0 is the given network itself. Cuts with no layer between them share a network. With a `trainer` a network
     that is pruned by Taylor's order is trained between the rounds, which `report` tells of. Raises `ProfileError` for a
-    cut that the network does not have.
+    cut that the network does not have, and `CheckpointError` where checkpoints cannot be written.
     """
-    import torch
-
     ratios = [ratio for ratio in config.ratios if ratio > 0]
     if not is_torch_spec(graph.source):
         return [], [
@@ -81,8 +71,6 @@ def pruned_graphs(
     if calibration.spec.kind == "tensors":
         return [], ["pruning ratios are {0}: filters are removed from networks of one input"]
     module = load_module(graph.source)
-    stacked = torch.from_numpy(np.concatenate(list(NetworkInputs(calibration))))
-    importance = _taylor(graph, calibration, stacked) if config.method == "taylor" else None
     places: dict[tuple[str, ...], list[Cut]] = {}
     around: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
     notes = []
@@ -101,121 +89,32 @@ def pruned_graphs(
     for ratio in ratios:
         for key, cuts in places.items():
             before, behind = around[key]
-            by = "" if importance is None else " by Taylor"
-            name = f"pruned {ratio:g}{by} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
-
-            prune = functools.partial(
-                _export_pruned, graph, module, before, behind, ratio=ratio, calibration=stacked, config=config
-            )
+            name = _name(config, ratio, behind)
             try:
-                if trainer is None or importance is None:
-                    data, left = prune(importance=importance)
-                else:
-                    about = (ratio, tuple(before), calibration.sha256(), graph.inputs[0].shape)
-                    say = functools.partial(_report, report, name)
-                    data, left = _trained(module, functools.partial(prune, importance=importance), trainer, about, say)
+                made = prune_network(
+                    graph, module, before, behind, ratio=ratio, config=config, calibration=calibration,
+                    trainer=trainer, report=functools.partial(_report, report, name),
+                )  # fmt: skip
+            except CheckpointError:
+                raise
             except ProfileError as error:
                 notes.append(f"left out: {name}: {error.message}")
                 continue
-            exported = load_graph(data, name=f"{graph.name} {name}", source=graph.source)
+            exported = load_graph(made.model, name=f"{graph.name} {name}", source=graph.source)
             pruned.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
-            notes += [f"{name}: not pruned: {reason}" for reason in left]
+            notes += [f"{name}: not pruned: {reason}" for reason in made.left]
     return pruned, notes
 
 
-def prune_at(
-    module: nn.Module,
-    before: Sequence[str],
-    behind: Sequence[str],
-    *,
-    ratio: float,
-    calibration: torch.Tensor,
-    correct: bool,
-    importance: Importance | None = None,
-    tune: Tune = None,
-) -> tuple[nn.Module, list[str]]:
-    """A copy of `module` with `ratio` of the filters of the layers `before` removed, and what was not pruned and why.
-
-    Without an `importance` each layer loses the same share, those of least L1 norm; with one, all layers' filters
-    compete in `ROUNDS`, and `tune` trains the network after each. With `correct` the layers `behind` the cut are fitted
-    on `calibration` (N, ...), unless all were trained.
-    """
-    thin = copy.deepcopy(module)
-    if importance is None:
-        removed, left = remove_filters(thin, before, ratio, calibration[:1])
-    else:
-        trained = {} if tune is None else {"tune": tune}
-        removed, left = prune_in_rounds(
-            thin, before, ratio, calibration[:1], rounds=ROUNDS, importance=importance, **trained
-        )
-    if correct and tune is None:
-        correct_layers(thin, module, behind, removed, calibration)
-    return thin, left
-
-
-def _export_pruned(
-    graph: ModelGraph,
-    module: nn.Module,
-    before: Sequence[str],
-    behind: Sequence[str],
-    *,
-    ratio: float,
-    calibration: torch.Tensor,
-    config: PruneConfig,
-    importance: Importance | None,
-    tune: Tune = None,
-) -> tuple[bytes, list[str]]:
-    """The pruned network as an ONNX model, and what was not pruned and why; raises `ProfileError`."""
-    thin, left = prune_at(
-        module,
-        before,
-        behind,
-        ratio=ratio,
-        calibration=calibration,
-        correct=config.correct,
-        importance=importance,
-        tune=tune,
-    )
-    if _size(thin) == _size(module):
-        raise ProfileError("no layer has enough filters to remove that share (wide layers keep a multiple of 8)")
-    return export_module(thin, graph.inputs[0].shape, at=graph.source), left
+def _name(config: PruneConfig, ratio: float, behind: Sequence[str]) -> str:
+    """ "pruned .25 before features.16", "pruned .25 of the MACs by Taylor before the output"."""
+    of = " of the MACs" if config.ratio_of == "macs" else ""
+    by = " by Taylor" if config.method == "taylor" else ""
+    return f"pruned {ratio:g}{of}{by} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
 
 
 def _report(report: Callable[[str], None], name: str, text: str) -> None:
     report(f"{name}: {text}")
-
-
-def _trained(
-    module: nn.Module,
-    prune: Callable[..., tuple[bytes, list[str]]],
-    trainer: Trainer,
-    about: tuple[object, ...],
-    report: Callable[[str], None],
-) -> tuple[bytes, list[str]]:
-    """What `prune` gives with training after every round, the last as long as all others, or what was kept of it."""
-    key = trainer.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
-
-    def tune(thin: nn.Module, number: int) -> None:
-        for parameter in thin.parameters():
-            parameter.requires_grad_(True)
-        share = 0.5 if number == ROUNDS - 1 else 0.5 / (ROUNDS - 1)
-        distill(thin, module, trainer, key=key, stage=f"round-{number}", share=share, report=report)
-
-    made: tuple[bytes, list[str]]
-    made, _ = trainer.asset(key, lambda: prune(tune=tune), encode=msgspec.msgpack.encode, decode=_decode)
-    return made
-
-
-def _decode(content: bytes) -> tuple[bytes, list[str]]:
-    found: tuple[bytes, list[str]] = msgspec.msgpack.decode(content, type=tuple[bytes, list[str]])
-    return found
-
-
-def _taylor(graph: ModelGraph, calibration: Dataset, inputs: torch.Tensor) -> Importance:
-    """First-order importance on the calibration set: of the labels' cross-entropy, or of the outputs without labels."""
-    labels = calibration.labels if len(graph.outputs) == 1 else None
-    loss = output_loss() if labels is None else label_loss(labels)
-    return lambda module, groups: taylor_importance(module, groups, inputs, loss)
 
 
 def layers_around(graph: ModelGraph, module: nn.Module, cut: Cut) -> tuple[list[str], list[str]]:
@@ -278,10 +177,6 @@ def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
     power = (weight**2).sum(axis=1)
     factor = (kernel * weight).sum(axis=1) / np.where(power > 0, power, 1.0)
     return float(np.linalg.norm(kernel - factor[:, None] * weight)) <= SAME_FILTER * float(np.linalg.norm(kernel))
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:

@@ -59,6 +59,12 @@ def check_config(config: PlanConfig) -> None:
         raise ProfileError(
             "only a torch module can be pruned", at="$.prune", fix="model: file.py:factory, or remove prune:"
         )
+    if config.prune is not None and (config.prune.ratio_of, config.prune.method) == ("macs", "magnitude"):
+        raise ProfileError(
+            "method magnitude removes the same share of each layer's filters, so its ratios are of filters",
+            at="$.prune.ratio_of",
+            fix="method: taylor, or ratio_of: filters",
+        )
     if config.precision_cuts and set(config.precisions) <= {"fp32"}:
         raise ProfileError(
             "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"

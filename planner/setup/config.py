@@ -69,12 +69,13 @@ class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Pruned heads of a torch model: this share of the filters before each cut is removed."""
+    """Pruned heads of a torch model: this share of the filters, or of the multiply-adds, before each cut is removed."""
 
     # Filters of least L1 norm, the same share of each layer; or those whose removal changes the loss least, of all
     # layers together, by gradients on the calibration set.
     method: Literal["magnitude", "taylor"] = "magnitude"
     ratios: Annotated[tuple[Ratio, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = (0.0, 0.25, 0.5)
+    ratio_of: Literal["filters", "macs"] = "filters"  # macs: by gradients only
     cuts: Names = ()  # nodes after which to cut (`splitpoint cuts`); none: three are chosen
     correct: bool = True  # the layers after the cut by least squares on the calibration set
 

@@ -17,12 +17,14 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
 from splitpoint.planner.networks.importance import output_loss, taylor_importance
-from splitpoint.planner.networks.pruning import layers_around, prune_at, pruned_graphs
+from splitpoint.planner.networks.pruned_network import prune_at
+from splitpoint.planner.networks.pruning import layers_around, pruned_graphs
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.setup.config import PruneConfig
 from splitpoint.planner.setup.inputs import load_source
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
+from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.profiles.errors import ProfileError
@@ -205,6 +207,24 @@ def test_a_ratio_that_removes_nothing_is_no_variant(net: str) -> None:
     assert graphs == []
     assert notes
     assert all("no layer has enough filters" in note for note in notes)
+
+
+def test_a_full_disk_is_no_reason_to_leave_a_network_out(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise CheckpointError("No space left on device")
+
+    monkeypatch.setattr("splitpoint.planner.networks.pruning.prune_network", full)
+    with pytest.raises(CheckpointError, match="No space"):
+        pruned_graphs(load_source(net, SHAPE), PruneConfig(), _calibration())
+
+
+def test_a_share_of_the_multiply_adds_may_be_asked_for(net: str) -> None:
+    graph = load_source(net, SHAPE)
+    last = enumerate_cuts(graph).cuts[-1].after
+    config = PruneConfig(method="taylor", ratios=(0.5,), ratio_of="macs", cuts=(last,))
+    (pruned,), notes = pruned_graphs(graph, config, _calibration())
+    assert (pruned.name, notes) == ("pruned .5 of the MACs by Taylor before 8", [])
+    assert pruned.graph.macs == pytest.approx(0.5 * graph.macs, rel=0.1)  # a filter is 4 % of the network's
 
 
 def test_cuts_to_prune_before_are_chosen_where_none_are_given(net: str) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.channel_groups import WIDTH_STEP, ChannelGroup, channel_groups
 from splitpoint.planner.networks.importance import output_loss, taylor_importance
-from splitpoint.planner.networks.rounds import choose_channels, prune_in_rounds, weight_origins
+from splitpoint.planner.networks.rounds import choose_channels, layer_costs, prune_in_rounds, weight_origins
 from splitpoint.profiles.network.canonical import random_feeds
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.runtime import open_session
@@ -22,6 +22,7 @@ from splitpoint.profiles.network.torch_model import export_module
 from splitpoint.tests.nets import resnet20
 
 SHAPE = (1, 3, 16, 16)
+ONE_EACH = {"0": 1.0, "2": 1.0}  # filters that a channel of two layers in a row saves
 X = torch.randn(4, *SHAPE[1:], generator=torch.Generator().manual_seed(0))
 
 
@@ -56,6 +57,30 @@ def test_the_ratio_is_reached_within_a_step_of_one_layer(ratio: float, rounds: i
     assert all(module.get_submodule(name).out_channels % WIDTH_STEP == 0 for name in layers[:3])
 
 
+@pytest.mark.parametrize("make", [lambda: chain(32, 48, 64, 32), lambda: resnet20(classes=5)], ids=["chain", "resnet"])
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+def test_a_ratio_of_multiply_adds_is_reached_as_the_exported_graphs_count_them(make: Any, ratio: float) -> None:
+    """Within 4 %: a block of 8 of 32 channels is 1/48 of the chain's, and outer products of a round count twice."""
+    module = make()
+    layers = convolutions(module)
+    before = load_graph(export_module(module, SHAPE)).macs
+    assert sum(layer_costs(module, layers, X[:1], "macs").values()) == pytest.approx(before, rel=1e-3)  # no classifier
+    prune_in_rounds(module, layers, ratio, X[:1], rounds=6, importance=by_gradients, ratio_of="macs")
+    assert load_graph(export_module(module, SHAPE)).macs == pytest.approx((1 - ratio) * before, abs=0.04 * before)
+
+
+def test_a_layer_counts_the_inputs_that_it_no_longer_reads() -> None:
+    """Of the second layer half of the inputs go with half of the first layer's filters: both halve, one for each."""
+    module = chain(16, 16)
+    costs = layer_costs(module, ["0", "2"], X[:1], "macs")
+    assert costs == {"0": 27 * 16 * 256, "2": 144 * 16 * 256}
+    first = {"0": np.arange(16.0), "2": np.full(16, 1e9)}
+    prune_in_rounds(
+        module, ["0", "2"], 0.5, X[:1], rounds=1, importance=lambda net, groups: first, ratio_of="macs",
+    )  # fmt: skip
+    assert layer_costs(module, ["0", "2"], X[:1], "macs") == {"0": 27 * 8 * 256, "2": 72 * 16 * 256}
+
+
 def test_no_layer_loses_all_its_channels() -> None:
     module = chain(32, 20, 6)
     layers = convolutions(module)[:-1]
@@ -67,7 +92,7 @@ def test_layers_compete_and_the_least_of_all_go_first() -> None:
     """Two layers of the same norm: one whose filters matter alike, one in which half matter nothing and lose all."""
     groups = channel_groups(chain(16, 16), ["0", "2"], X[:1])
     alike, uneven = np.ones(16), np.repeat([0.0, 2.0**0.5], 8)
-    chosen = choose_channels(groups, {"0": alike, "2": uneven}, 8, {"0": 8, "2": 8})
+    chosen = choose_channels(groups, {"0": alike, "2": uneven}, 8, {"0": 8, "2": 8}, ONE_EACH)
     assert {name: sorted(channels) for name, channels in chosen.items()} == {"2": list(range(8))}
 
 
@@ -77,8 +102,8 @@ def test_a_layer_of_small_gradients_is_not_emptied_first() -> None:
     rng = np.random.default_rng(0)
     values = {"0": rng.random(32), "2": rng.random(32)}
     scaled = {"0": values["0"], "2": 1e-6 * values["2"]}
-    assert choose_channels(groups, values, 20, {"0": 8, "2": 8}) == choose_channels(
-        groups, scaled, 20, {"0": 8, "2": 8}
+    assert choose_channels(groups, values, 20, {"0": 8, "2": 8}, ONE_EACH) == choose_channels(
+        groups, scaled, 20, {"0": 8, "2": 8}, ONE_EACH
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from splitpoint.planner.setup.checks import check_config
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, override, read_config
+from splitpoint.planner.setup.config import DataConfig, PlanConfig, PruneConfig, override, read_config
 from splitpoint.profiles.errors import ProfileError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -49,6 +49,8 @@ def test_what_is_no_memory_for_caches_is_an_error_with_its_place(tmp_path: Path,
         ("precisions: [int8, int8, int8, int8]", "$.precisions"),
         (f"prune: {{ratios: {[0.5] * 101}}}", "$.prune.ratios"),
         ("prune: {method: gradients}", "$.prune.method"),
+        ("prune: {ratio_of: layers}", "$.prune.ratio_of"),
+        ("prune: {ratios: [1]}", "$.prune.ratios[0]"),
         (f"objectives: {['latency'] * 10001}", "$.objectives"),
         ("input: {size: 20000}", "$.input"),
         ("input: {size: [16384, 16384]}", "$.input"),
@@ -85,6 +87,16 @@ def test_tensors_that_cannot_be_are_refused_before_the_model_is_loaded(tmp_path:
         check_config(read(tmp_path, line))
     assert caught.value.at == place
     check_config(read(tmp_path, "inputs: {sr: 16000, scale: [[1, 2.5], [0, 3]], on: true}"))
+
+
+def test_multiply_adds_are_removed_by_gradients_only(tmp_path: Path) -> None:
+    (tmp_path / "net.py").touch()
+    (tmp_path / "pictures").mkdir()
+    given = override(read(tmp_path, "prune: {ratio_of: macs, method: taylor}"), model=f"{tmp_path / 'net.py'}:make")
+    check_config(given)
+    with pytest.raises(ProfileError, match="the same share of each layer's filters") as caught:
+        check_config(override(given, prune=PruneConfig(ratio_of="macs")))
+    assert (caught.value.at, caught.value.fix) == ("$.prune.ratio_of", "method: taylor, or ratio_of: filters")
 
 
 def test_many_groups_are_compared_in_one_pass(tmp_path: Path) -> None:
