@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from splitpoint.benchmarks.document import END, begin, replace
 from splitpoint.benchmarks.latency import REPEATS, error_table, read_rows, regret_table
+from splitpoint.benchmarks.pruning import Row, on_front
 from splitpoint.benchmarks.stored import RESULTS
 
 __all__ = ["COMMAND", "DOCUMENT", "text"]
@@ -28,6 +31,8 @@ def text() -> str:
     for network in ("vgg16", "resnet20"):
         if (RESULTS / f"pruning-{network}.json").exists():
             parts += ["", *_pruning(network)]
+    for path in sorted(RESULTS.glob("pruned-*.json")):
+        parts += ["", *_pruned_heads(json.loads(path.read_text()))]
     return "\n".join([*parts, "", END])
 
 
@@ -93,6 +98,41 @@ def _pruned(row: dict[str, Any]) -> str:
         f"{1e3 * row['tail_s']:.3f} ms",
         f"{row['retest_error']:.1%}",
         f"{row['head_weight_bytes'] / 1e3:.0f} kB",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _pruned_heads(found: dict[str, Any]) -> list[str]:
+    rows = msgspec.convert(found["rows"], list[Row])
+    header = (
+        "method", "ratio", "filters left", "head MACs left", "top-1", "points lost, 95 %", "the other half", "images",
+        "head", "tail", "front",
+    )  # fmt: skip
+    place = f"{found['network']} pruned before {found['before']}"
+    lines = [
+        f"### {place}, {found['minutes']:g} minutes a training: {_origin(found)}",
+        "",
+        f"Unpruned: {100 * found['top1']:.1f} % of {found['report_images']:,} pictures, {found['head_macs'] / 1e6:.1f}"
+        " million MACs before the cut. The other half: points lost on the pictures on which settings were chosen.",
+        "",
+        f"| {' | '.join(header)} |",
+        "|---|" + "---:|" * (len(header) - 1),
+    ]
+    return lines + [_pruned_head(row, kept) for row, kept in zip(rows, on_front(rows), strict=True)]
+
+
+def _pruned_head(row: Row, kept: bool) -> str:
+    cells = (
+        row.method,
+        f"{row.ratio:.3g}{' of the MACs' if row.ratio_of == 'macs' else ''}",
+        f"{100 * row.filters_share:.1f} %",
+        f"{100 * row.head_macs_share:.1f} %",
+        f"{100 * row.top1:.1f} %",
+        f"{100 * row.drop:+.1f} [{100 * row.drop_low:+.1f}, {100 * row.drop_high:+.1f}]",
+        f"{100 * row.search_drop:+.1f}",
+        f"{row.images:,}" if row.images else "",
+        *("not measured" if seconds is None else f"{1e3 * seconds:.3f} ms" for seconds in (row.head_s, row.tail_s)),
+        "yes" if kept else "",
     )
     return "| " + " | ".join(cells) + " |"
 
