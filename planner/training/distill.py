@@ -5,15 +5,18 @@ torch is imported inside functions.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import cross_entropy, distillation
+from splitpoint.planner.training.precision import fast_products
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.training.trainer import Spent, Trainer
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 __all__ = ["distill", "distillation_loss"]
@@ -23,7 +26,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-RECIPE: Final = Recipe(steps=0, batch=128, peak=1e-3, warmup=0.1)
+# The VGG16 of benchmarks/pruning.py without a third of the filters before pool 4 loses 1.9 points after 30,000
+# pictures, and 4.1 with Adam and a peak of 1e-3 (of 2,500 pictures; 64 % of the multiply-adds left).
+RECIPE: Final = Recipe(steps=0, batch=128, optimizer="sgd", peak=0.05, warmup=0.1)
 LABELS: Final = 0.1  # weight of the cross-entropy beside the distillation, where there are labels
 
 
@@ -41,9 +46,12 @@ def distill(
     """Train all parameters of `student` that require gradients for `share` of the trainer's minutes, in place.
 
     Both modules map the network's input (N, ...) to logits (N, K). Batch normalization normalizes by the batch's
-    statistics and keeps the running ones; afterwards the student is in eval mode.
+    statistics and keeps the running ones; afterwards the student is in eval mode. The teacher stays as it is.
     """
+    import torch
+
     student.train()
+    _lay_out(student, torch.channels_last)
     try:
         return trainer.train(
             student,
@@ -56,25 +64,35 @@ def distill(
         )
     finally:
         student.eval()
+        _lay_out(student, torch.contiguous_format)
 
 
-def distillation_loss(
-    student: Callable[[Tensor], Tensor], teacher: Callable[[Tensor], Tensor], trainer: Trainer, recipe: Recipe
-) -> Loss:
+def distillation_loss(student: nn.Module, teacher: nn.Module, trainer: Trainer, recipe: Recipe) -> Loss:
     """The loss of a step: the divergence from the teacher's answers to the same varied inputs, and the labels'."""
     import torch
 
     data, batches = trainer.data, trainer.batches(recipe)
+    teacher = copy.deepcopy(teacher).eval()
+    _lay_out(teacher, torch.channels_last)
 
     def loss(step: int) -> dict[str, Tensor]:
         rows = batches.rows(step)
         x = data.inputs(rows, batches.generator(step))
-        with torch.no_grad():
-            target = teacher(x)
-        answer = student(x)
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        with fast_products():
+            with torch.no_grad():
+                target = teacher(x).float()
+            answer = student(x).float()
         terms = {"distillation": distillation(answer, target)}
         if data.labels is not None:
             terms["cross-entropy"] = LABELS * cross_entropy(answer, torch.from_numpy(data.labels[rows]))
         return terms
 
     return loss
+
+
+def _lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the kernels of two-dimensional convolutions; with channels last they are nearly twice as fast here."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)

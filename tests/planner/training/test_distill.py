@@ -1,0 +1,93 @@
+"""Distillation: what the student learns, in which numbers, and that nothing else of it or the teacher changes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from splitpoint.planner.training import distill as distillation
+from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.distill import distill
+from splitpoint.planner.training.trainer import Trainer
+from splitpoint.profiles.network.inputs import InputSpec
+
+SPEC = msgspec.convert({"kind": "image", "size": [8, 8], "mean": 127, "std": 60}, InputSpec)
+
+
+class Watched(nn.Sequential):
+    """A classifier that notes how it is run."""
+
+    runs: list[tuple[bool, bool, bool]]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernel: Any = self[0].weight
+        layouts = [tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (x, kernel)]
+        self.runs.append((torch.is_autocast_enabled("cpu"), *layouts))
+        answer: torch.Tensor = super().forward(x)
+        return answer
+
+
+def classifier(seed: int) -> Watched:
+    torch.manual_seed(seed)
+    made = Watched(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    ).eval()
+    made.runs = []
+    return made
+
+
+def trainer(monkeypatch: pytest.MonkeyPatch, labels: Any = None) -> Trainer:
+    monkeypatch.setattr("splitpoint.planner.training.trainer.measure_step_s", lambda *given: 0.02)
+    content = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
+    data = TrainingSet(content=content, labels=labels, spec=SPEC)
+    return Trainer(data=data, data_sha256=data.sha256(), minutes=0.02, folder=None)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_layouts_and_numbers_are_those_that_are_fast_here_and_stay_within(
+    monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    monkeypatch.setattr("splitpoint.planner.training.precision.product_type", lambda: "bfloat16" if fast else "float32")
+    student, teacher = classifier(0), classifier(1)
+    given = copy.deepcopy(teacher.state_dict())
+    spent = distill(student, teacher, trainer(monkeypatch), key="a", stage="whole")
+    assert student.runs == [(fast, True, True)] * spent.steps
+    assert not any(part.training for part in (*student.modules(), *teacher.modules()))
+    for tensor in (*student.parameters(), *teacher.parameters()):
+        assert tensor.is_contiguous()
+        assert tensor.dtype == torch.float32
+    for name, tensor in teacher.state_dict().items():
+        assert torch.equal(tensor, given[name])
+    assert teacher[0].weight.grad is None
+
+
+def test_the_student_comes_to_answer_as_the_teacher_and_what_needs_no_gradient_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student, teacher = classifier(0), classifier(1)
+    student[5].bias.requires_grad_(False)
+    bias = student[5].bias.detach().clone()
+    made = trainer(monkeypatch)
+    x = made.data.inputs(np.arange(64))
+    before = _divergence(student, teacher, x)
+    distill(student, teacher, made, key="a", stage="whole")
+    assert _divergence(student, teacher, x) < 0.5 * before
+    assert torch.equal(student[5].bias, bias)
+
+
+def _divergence(student: nn.Module, teacher: nn.Module, x: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float(distillation.distillation(student(x), teacher(x)))
+
+
+def test_labels_are_a_term_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = classifier(0), classifier(1)
+    for labels, names in ((None, {"distillation"}), (np.arange(64) % 4, {"distillation", "cross-entropy"})):
+        loss = distillation.distillation_loss(student, teacher, trainer(monkeypatch, labels), distillation.RECIPE)
+        assert loss(0).keys() == names
