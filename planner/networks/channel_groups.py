@@ -27,6 +27,7 @@ __all__ = [
     "channel_groups",
     "check_runs",
     "dependencies",
+    "dependents",
     "has_filters",
     "remove_channels",
     "remove_group",
@@ -80,7 +81,7 @@ def channel_groups(module: nn.Module, layers: Sequence[str], example: torch.Tens
             continue
         root: Any = module.get_submodule(name)
         channels = int(root.weight.shape[0])
-        items = list(graph.get_pruning_group(root, pruning.prune_conv_out_channels, list(range(channels))))
+        items = list(dependents(pruning, graph, root, range(channels)))
         members = [
             (dep, Member(layer=names.get(dep.target.module, ""), own=_indices(idxs), shared=_indices(item.root_idxs)))
             for item in items
@@ -127,9 +128,9 @@ def remove_group(
 ) -> None:
     """Remove output `channels` of a convolution with all that depends on them; adds to `removed` and `left`.
 
-    `names` are those of the network's modules.
+    `names` are those of the network's modules. Raises `ProfileError` where gradients do not reach the layer.
     """
-    group = graph.get_pruning_group(layer, pruning.prune_conv_out_channels, sorted(map(int, channels)))
+    group = dependents(pruning, graph, layer, sorted(map(int, channels)))
     if not graph.check_pruning_group(group):
         left.append(f"{names[layer]}: a layer that depends on it would lose all its channels")
         return
@@ -167,6 +168,17 @@ def dependencies(module: nn.Module, example: torch.Tensor) -> tuple[ModuleType, 
     except _UNFOLLOWED as error:
         raise ProfileError(f"torch-pruning cannot follow this network's channels: {error!r}") from error
     return torch_pruning, graph
+
+
+def dependents(pruning: ModuleType, graph: Any, layer: nn.Module, channels: Sequence[int]) -> Any:
+    """torch-pruning's group of what goes with output `channels` of a convolution."""
+    if layer not in graph.module2node:
+        raise ProfileError(
+            "gradients of the network's answer do not reach a convolution, and torch-pruning finds by them what"
+            " depends on its channels",
+            fix="let the network answer with scores, not with classes, or remove prune:",
+        )
+    return graph.get_pruning_group(layer, pruning.prune_conv_out_channels, list(channels))
 
 
 def _indices(values: Sequence[int]) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from splitpoint.planner.networks.channel_groups import (
     WIDTH_STEP,
     check_runs,
     dependencies,
+    dependents,
     has_filters,
     remove_group,
 )
@@ -188,7 +189,7 @@ def _l1_norms(pruning: ModuleType, graph: Any, root: Any) -> Floats:
     """(channels,): L1 norm of each filter of `root` plus those of the filters that are removed with it."""
     channels = int(root.weight.shape[0])
     norms = np.zeros(channels)
-    whole = graph.get_pruning_group(root, pruning.prune_conv_out_channels, list(range(channels)))
+    whole = dependents(pruning, graph, root, range(channels))
     for item in whole:
         dep, idxs = item
         layer = dep.target.module

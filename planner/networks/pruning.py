@@ -98,7 +98,7 @@ def pruned_graphs(
             except CheckpointError:
                 raise
             except ProfileError as error:
-                notes.append(f"left out: {name}: {error.message}")
+                notes.append(f"left out: {name}: {error.message}" + (f" ({error.fix})" if error.fix else ""))
                 continue
             exported = load_graph(made.model, name=f"{graph.name} {name}", source=graph.source)
             pruned.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
@@ -110,7 +110,7 @@ def _name(config: PruneConfig, ratio: float, behind: Sequence[str]) -> str:
     """ "pruned .25 before features.16", "pruned .25 of the MACs by Taylor before the output"."""
     of = " of the MACs" if config.ratio_of == "macs" else ""
     by = " by Taylor" if config.method == "taylor" else ""
-    return f"pruned {ratio:g}{of}{by} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
+    return f"pruned {f'{ratio:g}'.removeprefix('0')}{of}{by} before {behind[0] if behind else 'the output'}"
 
 
 def _report(report: Callable[[str], None], name: str, text: str) -> None:

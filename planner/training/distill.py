@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from splitpoint.planner.training.loop import Loss
-from splitpoint.planner.training.losses import cross_entropy, distillation
+from splitpoint.planner.training.losses import cross_entropy, distillation, mse
 from splitpoint.planner.training.precision import fast_products
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.profiles.errors import ProfileError
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,9 @@ def distill(
 ) -> Spent:
     """Train all parameters of `student` that require gradients for `share` of the trainer's minutes, in place.
 
-    Both modules map the network's input (N, ...) to logits (N, K). Batch normalization normalizes by the batch's
-    statistics and keeps the running ones; afterwards the student is in eval mode. The teacher stays as it is.
+    Both modules map the network's input (N, ...) to one tensor. Batch normalization normalizes by the batch's
+    statistics and keeps the running ones; afterwards the student is in eval mode. The teacher stays as it is. Raises
+    `ProfileError` for networks of another answer, and as `Trainer.train`.
     """
     import torch
 
@@ -68,7 +70,11 @@ def distill(
 
 
 def distillation_loss(student: nn.Module, teacher: nn.Module, trainer: Trainer, recipe: Recipe) -> Loss:
-    """The loss of a step: the divergence from the teacher's answers to the same varied inputs, and the labels'."""
+    """The loss of a step, against the teacher's answers to the same varied inputs.
+
+    Of logits (N, K) it is their divergence, and the labels' cross-entropy where there are any; of other answers, boxes
+    or maps (N, ...), the mean squared error.
+    """
     import torch
 
     data, batches = trainer.data, trainer.batches(recipe)
@@ -81,14 +87,27 @@ def distillation_loss(student: nn.Module, teacher: nn.Module, trainer: Trainer, 
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
         with fast_products():
             with torch.no_grad():
-                target = teacher(x).float()
-            answer = student(x).float()
+                target = _tensor(teacher(x))
+            answer = _tensor(student(x))
+        if answer.numel() > answer.shape[0] * answer.shape[1]:
+            return {"mse": mse(answer, target)}
         terms = {"distillation": distillation(answer, target)}
         if data.labels is not None:
             terms["cross-entropy"] = LABELS * cross_entropy(answer, torch.from_numpy(data.labels[rows]))
         return terms
 
     return loss
+
+
+def _tensor(answer: object) -> Tensor:
+    import torch
+
+    if not isinstance(answer, torch.Tensor):
+        raise ProfileError(
+            f"a network that is trained after pruning gives one tensor, this one a {type(answer).__name__}",
+            fix="remove train:, or prune by method: magnitude",
+        )
+    return answer.float()
 
 
 def _lay_out(module: nn.Module, memory_format: torch.memory_format) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -43,6 +43,11 @@ def make():
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5),
     ).eval()
+def classes():
+    class Classes(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).argmax(1)
+    return Classes(make()).eval()
 def odd():
     class Shuffle(nn.Module):
         def forward(self, x):
@@ -207,6 +212,20 @@ def test_a_ratio_that_removes_nothing_is_no_variant(net: str) -> None:
     assert graphs == []
     assert notes
     assert all("no layer has enough filters" in note for note in notes)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "taylor"])
+def test_a_network_without_gradients_is_left_out_with_what_to_do(
+    net: str, method: Literal["magnitude", "taylor"]
+) -> None:
+    graph = load_source(net.replace(":make", ":classes"), SHAPE)
+    pool = next(cut for cut in enumerate_cuts(graph).cuts if "MaxPool" in cut.after)
+    graphs, (note,) = pruned_graphs(
+        graph, PruneConfig(method=method, ratios=(0.5,), cuts=(pool.after,)), _calibration()
+    )
+    assert graphs == []
+    assert "before 0.4: gradients of the network's answer do not reach a convolution" in note
+    assert note.endswith("(let the network answer with scores, not with classes, or remove prune:)")
 
 
 def test_a_full_disk_is_no_reason_to_leave_a_network_out(net: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from splitpoint.planner.training import distill as distillation
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.distill import distill
 from splitpoint.planner.training.trainer import Trainer
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec
 
 SPEC = msgspec.convert({"kind": "image", "size": [8, 8], "mean": 127, "std": 60}, InputSpec)
@@ -91,3 +92,28 @@ def test_labels_are_a_term_where_there_are_any(monkeypatch: pytest.MonkeyPatch) 
     for labels, names in ((None, {"distillation"}), (np.arange(64) % 4, {"distillation", "cross-entropy"})):
         loss = distillation.distillation_loss(student, teacher, trainer(monkeypatch, labels), distillation.RECIPE)
         assert loss(0).keys() == names
+
+
+def test_maps_are_compared_place_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A divergence takes all places of all channels for the probabilities of one answer."""
+    torch.manual_seed(0)
+    student, teacher = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+    made = trainer(monkeypatch, np.arange(64) % 4)
+    loss = distillation.distillation_loss(student, teacher, made, distillation.RECIPE)(0)
+    assert loss.keys() == {"mse"}
+    pooled = [nn.Sequential(each, nn.AdaptiveAvgPool2d(1)) for each in (student, teacher)]
+    assert "distillation" in distillation.distillation_loss(*pooled, made, distillation.RECIPE)(0)
+
+
+class Two(nn.Conv2d):
+    """Gives two tensors."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return super().forward(x), x
+
+
+def test_an_answer_of_several_tensors_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = distillation.distillation_loss(Two(3, 4, 3), Two(3, 4, 3), trainer(monkeypatch), distillation.RECIPE)
+    with pytest.raises(ProfileError, match="gives one tensor, this one a tuple") as caught:
+        loss(0)
+    assert caught.value.fix == "remove train:, or prune by method: magnitude"
