@@ -48,7 +48,7 @@ from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.precision import product_type
+from splitpoint.planner.training.precision import trained_in
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.files.user_code import import_named
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str]) -> None:
             "minutes": options.minutes,
             "images": len(bench.x),
             "top1": top1,
-            "products": product_type(),
+            "trained_in": trained_in(),
             "rows": [dataclasses.asdict(row) for row in rows],
         }
         command = " ".join(
