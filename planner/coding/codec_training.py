@@ -25,7 +25,7 @@ from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import CheckpointError, from_bytes, to_bytes
 from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import cross_entropy, distillation, mse
-from splitpoint.planner.training.precision import fast_products
+from splitpoint.planner.training.precision import fast_products, training_device
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.training.trainer import Spent, Trainer
 from splitpoint.planner.values.cut import Cut
@@ -134,12 +134,13 @@ class CodecTraining:
         through_tail = bool(weights.keys() - {"mse"})
         cut, answer = self._cut.tensors[0], self._graph.outputs[0].name
         kept = self._kept(cut, answer) if through_tail else self._kept(cut)
-        tail = self.tail if through_tail else None
+        device = training_device()
+        tail = self.tail.to(device) if through_tail else None
         batches = Batches(inputs=len(kept), size=min(recipe.batch, len(kept)), seed=recipe.seed)
 
         def loss(step: int) -> Mapping[str, Tensor]:
             places = batches.rows(step)
-            x = kept.tensor(cut, places)
+            x = kept.tensor(cut, places).to(device)
             copies = torch.cat([module(part, rate) for rate, part in enumerate(x.tensor_split(rates)) if len(part)])
             terms = {"mse": mse(copies, x)} if "mse" in weights else {}
             if tail is not None:
@@ -147,9 +148,10 @@ class CodecTraining:
                     given = tail(copies)[0]
                 given = given.float()
                 if "distillation" in weights:
-                    terms["distillation"] = distillation(given, kept.tensor(answer, places))
+                    terms["distillation"] = distillation(given, kept.tensor(answer, places).to(device))
                 if "cross-entropy" in weights and labels is not None:
-                    terms["cross-entropy"] = cross_entropy(given, torch.from_numpy(labels[kept.rows[places]]))
+                    truth = torch.from_numpy(labels[kept.rows[places]]).to(device)
+                    terms["cross-entropy"] = cross_entropy(given, truth)
             return {name: weights[name] * term for name, term in terms.items()}  # type: ignore[index]  # names of terms
 
         return loss
