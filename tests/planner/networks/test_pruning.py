@@ -17,16 +17,17 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
 from splitpoint.planner.networks.importance import output_loss, taylor_importance
-from splitpoint.planner.networks.pruned_network import prune_at
+from splitpoint.planner.networks.pruned_network import prune_at, prune_network
 from splitpoint.planner.networks.pruning import layers_around, pruned_graphs
-from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.planner.samples.dataset import Dataset, NetworkInputs, Sample
 from splitpoint.planner.setup.config import PruneConfig
 from splitpoint.planner.setup.inputs import load_source
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.trainer import Trainer
+from splitpoint.planner.training.recipe import Recipe, learning_rate
+from splitpoint.planner.training.trainer import Spent, Trainer
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec, preprocess
@@ -285,6 +286,31 @@ def test_gradients_choose_what_norms_do_not() -> None:
     thin, _ = prune_at(module, ["0"], ["2"], ratio=1 / 8, calibration=x, correct=False, importance=importance)
     with torch.no_grad():
         torch.testing.assert_close(thin(x), module(x))
+
+
+def test_three_quarters_of_the_training_follow_the_last_round_and_come_to_rest(
+    net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what all rounds took is kept with the network."""
+    asked: list[tuple[str, float, float]] = []
+
+    def note(student: nn.Module, *given: Any, stage: str, share: float, recipe: Recipe, **named: Any) -> Spent:
+        assert all(parameter.requires_grad for parameter in student.parameters())
+        asked.append((stage, share, learning_rate(dataclasses.replace(recipe, steps=100), 99)))
+        return Spent(steps=2, images=20, minutes=0.5, losses={})
+
+    monkeypatch.setattr("splitpoint.planner.networks.pruned_network.distill", note)
+    graph = load_source(net, SHAPE)
+    calibration = _calibration()
+    data = TrainingSet(content=np.concatenate(list(NetworkInputs(calibration))), labels=None, spec=calibration.spec)
+    made = prune_network(
+        graph, _module(net), ["0", "4"], ["8"], ratio=0.5, config=PruneConfig(method="taylor"),
+        calibration=calibration, trainer=Trainer(data=data, data_sha256=data.sha256(), minutes=1, folder=None),
+    )  # fmt: skip
+    assert [(stage, share) for stage, share, _ in asked[:-1]] == [(f"round-{i}", 0.25 / 3) for i in range(3)]
+    assert asked[-1][:2] == ("round-3", 0.75)
+    assert asked[-1][2] < 1e-3 * asked[0][2]
+    assert (made.steps, made.images, made.minutes) == (8, 80, 2)
 
 
 def test_a_pruned_network_is_trained_between_the_rounds_and_kept(
