@@ -151,7 +151,7 @@ class Bench:
             session = open_session(whole_bytes(graph), level="all", threads=1)
             name, out = graph.inputs[0].name, graph.outputs[0].name
             found = np.array([int(session.run({name: row[None]})[out].argmax()) for row in self.x])
-            return (found == self.labels).tobytes()
+            return bytes((found == self.labels).tobytes())
 
         content, _ = self.trainer.results.get("hits", key, answer, encode=bytes, decode=bytes)
         return np.frombuffer(content, np.bool_)
@@ -189,7 +189,9 @@ class Bench:
         def decode(content: bytes) -> PrunedNetwork:
             return msgspec.msgpack.decode(content, type=PrunedNetwork)
 
-        return self.trainer.asset(key, make, encode=msgspec.msgpack.encode, decode=decode)[0]
+        made: PrunedNetwork
+        made, _ = self.trainer.asset(key, make, encode=msgspec.msgpack.encode, decode=decode)
+        return made
 
     def _pruned(self, method: Method, ratio: float, ratio_of: RatioOf, trainer: Trainer | None) -> PrunedNetwork:
         """As a plan prunes."""
@@ -320,7 +322,8 @@ def _retest(seconds: Mapping[str, list[float]], count: int) -> list[float]:
 def _filters(graph: ModelGraph, cut: Cut) -> int:
     """Filters of the convolutions before a cut."""
     names = {node.name for node in graph.nodes if node.index in cut.head and node.op_type == "Conv"}
-    return sum(int(node.inputs[1].const_value.shape[0]) for node in graph.model.graph if node.name in names)
+    kernels: list[Any] = [node.inputs[1] for node in graph.model.graph if node.name in names]
+    return sum(int(kernel.const_value.shape[0]) for kernel in kernels)
 
 
 def _loss(exact: NDArray[np.bool_], right: NDArray[np.bool_], rows: NDArray[np.int64]) -> float:

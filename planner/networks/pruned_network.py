@@ -153,7 +153,9 @@ def _trained(
             minutes=sum(each.minutes for each in spent),
         )
 
-    return trainer.asset(key, train, encode=msgspec.msgpack.encode, decode=_decode)[0]
+    made: PrunedNetwork
+    made, _ = trainer.asset(key, train, encode=msgspec.msgpack.encode, decode=_decode)
+    return made
 
 
 def _decode(content: bytes) -> PrunedNetwork:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import cross_entropy, distillation, mse
-from splitpoint.planner.training.precision import fast_products
+from splitpoint.planner.training.precision import fast_products, training_device
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.training.trainer import Spent, Trainer
 from splitpoint.profiles.errors import ProfileError
@@ -69,7 +69,7 @@ def distill(
             report=report,
         )
     finally:
-        student.eval()
+        student.eval().to("cpu")
         _lay_out(student, torch.contiguous_format)
 
 
@@ -81,13 +81,13 @@ def distillation_loss(student: nn.Module, teacher: nn.Module, trainer: Trainer, 
     """
     import torch
 
-    data, batches = trainer.data, trainer.batches(recipe)
-    teacher = copy.deepcopy(teacher).eval()
+    data, batches, device = trainer.data, trainer.batches(recipe), training_device()
+    teacher = copy.deepcopy(teacher).eval().to(device)
     _lay_out(teacher, torch.channels_last)
 
     def loss(step: int) -> dict[str, Tensor]:
         rows = batches.rows(step)
-        x = data.inputs(rows, batches.generator(step))
+        x = data.inputs(rows, batches.generator(step)).to(device)
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
         with fast_products():
             with torch.no_grad():
@@ -97,7 +97,7 @@ def distillation_loss(student: nn.Module, teacher: nn.Module, trainer: Trainer, 
             return {"mse": mse(answer, target)}
         terms = {"distillation": distillation(answer, target)}
         if data.labels is not None:
-            terms["cross-entropy"] = LABELS * cross_entropy(answer, torch.from_numpy(data.labels[rows]))
+            terms["cross-entropy"] = LABELS * cross_entropy(answer, torch.from_numpy(data.labels[rows]).to(device))
         return terms
 
     return loss

@@ -85,8 +85,8 @@ def test_a_point_that_another_beats_in_both_is_not_on_the_front() -> None:
         shares = dict.fromkeys(
             ("filters_share", "head_macs_share", "drop", "drop_low", "drop_high", "search_drop"), 0.5
         )
-        sizes = dict.fromkeys(("head_weight_bytes", "head_peak_bytes", "cut_elements"), 1)
-        return Row(method="taylor", ratio=0.5, ratio_of="filters", head_macs=macs, top1=top1, **shares, **sizes)
+        given: Any = shares | dict.fromkeys(("head_weight_bytes", "head_peak_bytes", "cut_elements"), 1)
+        return Row(method="taylor", ratio=0.5, ratio_of="filters", head_macs=macs, top1=top1, **given)
 
     assert on_front([row(10, 0.5), row(20, 0.6), row(20, 0.5), row(5, 0.4)]) == [True, True, False, True]
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from splitpoint.planner.training import distill as distillation
 from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.distill import distill
+from splitpoint.planner.training.distill import RECIPE, distill, distillation_loss
+from splitpoint.planner.training.losses import distillation
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import InputSpec
@@ -28,8 +28,8 @@ class Watched(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kernel: Any = self[0].weight
-        layouts = [tensor.is_contiguous(memory_format=torch.channels_last) for tensor in (x, kernel)]
-        self.runs.append((torch.is_autocast_enabled("cpu"), *layouts))
+        last = [bool(tensor.is_contiguous(memory_format=torch.channels_last)) for tensor in (x, kernel)]
+        self.runs.append((torch.is_autocast_enabled("cpu"), last[0], last[1]))
         answer: torch.Tensor = super().forward(x)
         return answer
 
@@ -54,7 +54,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch, labels: Any = None) -> Trainer:
 def test_layouts_and_numbers_are_those_that_are_fast_here_and_stay_within(
     monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
-    monkeypatch.setattr("splitpoint.planner.training.precision.product_type", lambda: "bfloat16" if fast else "float32")
+    monkeypatch.setattr("splitpoint.planner.training.precision._has_bfloat16", lambda device: fast)
     student, teacher = classifier(0), classifier(1)
     given = copy.deepcopy(teacher.state_dict())
     spent = distill(student, teacher, trainer(monkeypatch), key="a", stage="whole")
@@ -65,32 +65,33 @@ def test_layouts_and_numbers_are_those_that_are_fast_here_and_stay_within(
         assert tensor.dtype == torch.float32
     for name, tensor in teacher.state_dict().items():
         assert torch.equal(tensor, given[name])
-    assert teacher[0].weight.grad is None
+    assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
 def test_the_student_comes_to_answer_as_the_teacher_and_what_needs_no_gradient_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     student, teacher = classifier(0), classifier(1)
-    student[5].bias.requires_grad_(False)
-    bias = student[5].bias.detach().clone()
+    last: Any = student[5]
+    last.bias.requires_grad_(False)
+    bias = last.bias.detach().clone()
     made = trainer(monkeypatch)
     x = made.data.inputs(np.arange(64))
     before = _divergence(student, teacher, x)
     distill(student, teacher, made, key="a", stage="whole")
     assert _divergence(student, teacher, x) < 0.5 * before
-    assert torch.equal(student[5].bias, bias)
+    assert torch.equal(last.bias, bias)
 
 
 def _divergence(student: nn.Module, teacher: nn.Module, x: torch.Tensor) -> float:
     with torch.no_grad():
-        return float(distillation.distillation(student(x), teacher(x)))
+        return float(distillation(student(x), teacher(x)))
 
 
 def test_labels_are_a_term_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher = classifier(0), classifier(1)
     for labels, names in ((None, {"distillation"}), (np.arange(64) % 4, {"distillation", "cross-entropy"})):
-        loss = distillation.distillation_loss(student, teacher, trainer(monkeypatch, labels), distillation.RECIPE)
+        loss = distillation_loss(student, teacher, trainer(monkeypatch, labels), RECIPE)
         assert loss(0).keys() == names
 
 
@@ -99,10 +100,10 @@ def test_maps_are_compared_place_by_place(monkeypatch: pytest.MonkeyPatch) -> No
     torch.manual_seed(0)
     student, teacher = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
     made = trainer(monkeypatch, np.arange(64) % 4)
-    loss = distillation.distillation_loss(student, teacher, made, distillation.RECIPE)(0)
+    loss = distillation_loss(student, teacher, made, RECIPE)(0)
     assert loss.keys() == {"mse"}
-    pooled = [nn.Sequential(each, nn.AdaptiveAvgPool2d(1)) for each in (student, teacher)]
-    assert "distillation" in distillation.distillation_loss(*pooled, made, distillation.RECIPE)(0)
+    first, second = (nn.Sequential(each, nn.AdaptiveAvgPool2d(1)) for each in (student, teacher))
+    assert "distillation" in distillation_loss(first, second, made, RECIPE)(0)
 
 
 class Two(nn.Conv2d):
@@ -113,7 +114,7 @@ class Two(nn.Conv2d):
 
 
 def test_an_answer_of_several_tensors_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = distillation.distillation_loss(Two(3, 4, 3), Two(3, 4, 3), trainer(monkeypatch), distillation.RECIPE)
+    loss = distillation_loss(Two(3, 4, 3), Two(3, 4, 3), trainer(monkeypatch), RECIPE)
     with pytest.raises(ProfileError, match="gives one tensor, this one a tuple") as caught:
         loss(0)
     assert caught.value.fix == "remove train:, or prune by method: magnitude"
