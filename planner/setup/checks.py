@@ -57,7 +57,9 @@ def check_config(config: PlanConfig) -> None:
     _check_constants(config)
     if config.prune is not None and not is_torch_spec(config.model):
         raise ProfileError(
-            "only a torch module can be pruned", at="$.prune", fix="model: file.py:factory, or remove prune:"
+            f"only a torch module can be pruned, and {config.model} is an ONNX file",
+            at="$.prune",
+            fix="model: file.py:factory, or remove prune:",
         )
     if config.prune is not None and (config.prune.ratio_of, config.prune.method) == ("macs", "magnitude"):
         raise ProfileError(

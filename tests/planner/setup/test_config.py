@@ -89,6 +89,16 @@ def test_tensors_that_cannot_be_are_refused_before_the_model_is_loaded(tmp_path:
     check_config(read(tmp_path, "inputs: {sr: 16000, scale: [[1, 2.5], [0, 3]], on: true}"))
 
 
+def test_an_onnx_file_cannot_be_pruned(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(
+        ProfileError, match=r"only a torch module can be pruned, and .*net\.onnx is an ONNX file"
+    ) as caught:
+        check_config(read(tmp_path, "prune: {}"))
+    assert caught.value.at == "$.prune"
+
+
 def test_multiply_adds_are_removed_by_gradients_only(tmp_path: Path) -> None:
     (tmp_path / "net.py").touch()
     (tmp_path / "pictures").mkdir()
