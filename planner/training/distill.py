@@ -32,7 +32,7 @@ def __dir__() -> list[str]:
 # pictures, and 4.1 with Adam and a peak of 1e-3 (of 2,500 pictures; 64 % of the multiply-adds left).
 RECIPE: Final = Recipe(steps=0, batch=128, optimizer="sgd", peak=0.05, warmup=0.1)
 # A network that is pruned again soon need not come to rest. Without half of the filters 4.3 points are lost with it and
-# 5.8 with a cycle between rounds, too (2,500 pictures, after 30,000, half of them after the last round).
+# 5.8 with a cycle between rounds, too (of 2,500 pictures, which tell about a point; after 30,000, half of them last).
 BETWEEN_ROUNDS: Final = dataclasses.replace(RECIPE, schedule="constant")
 LABELS: Final = 0.1  # weight of the cross-entropy beside the distillation, where there are labels
 
