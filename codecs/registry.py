@@ -14,6 +14,7 @@ from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.passthrough import PassThrough
 from splitpoint.codecs.contract.preset import Preset
 from splitpoint.codecs.contract.protocol import Codec, CodecError
+from splitpoint.codecs.learned.bottleneck_codec import RateBottleneck
 from splitpoint.codecs.learned.switch_codec import DynamicSwitch
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
@@ -84,6 +85,7 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="step-rans", transform=Identity(), quantizer=Step(), coder=Rans()),
     Preset(name="range-rans", transform=Identity(), quantizer=Range(), coder=Rans()),
     DynamicSwitch(name="dynamic-switch"),
+    RateBottleneck(name="rate-bottleneck"),
 )
 
 # Part of the bitstream: a number is never given to another codec, not even when its codec is gone.
@@ -118,6 +120,7 @@ CODEC_IDS: Mapping[str, int] = {
     "lossy-tiles-hevc": 28,
     "integers": 29,
     "dynamic-switch": 30,
+    "rate-bottleneck": 31,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,

@@ -21,6 +21,7 @@ from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.preset import CoderFit
 from splitpoint.codecs.contract.protocol import Context, TensorSpec, fit_one
+from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode
 from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.pictures.picture import PICTURES, Picture
 from splitpoint.codecs.pictures.tiles import Tiles
@@ -74,6 +75,11 @@ def measure_coders() -> dict[str, Speed]:
     rate = TensorSpec(name="rate", shape=(1,), dtype="int64", low=0, high=0, side=True)
     switch = SwitchCode(widths=(SHAPE[1],), rate=0).fit((spec, rate), {"symbols": symbols})
     measured.append((switch, {"symbols": symbols[:1], "rate": np.zeros(1, np.int64)}))
+    signed = TensorSpec(name="symbols", shape=SHAPE, dtype="int16", low=-32767, high=32767, channel_axis=1)
+    wide = {"symbols": values.astype(np.int16)}
+    steps = np.full((1, SHAPE[1]), 1 << SHIFT, np.int32)
+    bottleneck = BottleneckCode(multipliers=steps, offset=0, rate=0).fit((signed, rate), wide)
+    measured.append((bottleneck, {"symbols": wide["symbols"][:1]}))
     # Coders that quantize themselves (trellis, lossy tiles) are fitted by their presets, at the middle rate.
     activations = values.astype(np.float32)
     for codec in REGISTRY.values():

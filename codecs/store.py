@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, TensorSpec
+from splitpoint.codecs.learned.bottleneck_coder import BottleneckCoder
 from splitpoint.codecs.learned.switch_coder import SwitchCoder
 from splitpoint.codecs.lossless import LOSSLESS, rebuild
 from splitpoint.codecs.lossy.tiles import LossyTileCoder
@@ -40,6 +41,7 @@ DTYPES = frozenset(
 CODERS: Mapping[str, Any] = {
     **LOSSLESS,
     "switch": SwitchCoder,
+    "bottleneck": BottleneckCoder,
     "trellis": TrellisCoder,
     "lossy-tile-jpeg": LossyTileCoder,
     "lossy-tile-webp": LossyTileCoder,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, TensorSpec
+from splitpoint.codecs.learned.bottleneck_coder import BottleneckCoder
 from splitpoint.codecs.learned.switch_coder import SwitchCoder
 
 
@@ -25,7 +26,12 @@ def check_tensors(specs: Sequence[TensorSpec], decoded: Mapping[str, Array]) -> 
 
 
 def sent(coder: object, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """What a lossless payload of `tensors` contains: all of them, or of a switch the channels of its rate."""
+    """What a lossless payload of `tensors` contains: all of them, or of a switch the channels of its rate.
+
+    Of a bottleneck the coarser symbols of its rate, which tests/codecs/learned/test_bottleneck_coder.py computes, too.
+    """
+    if isinstance(coder, BottleneckCoder):
+        return {**coder.kept(tensors), "rate": np.array([coder.rate])}
     if not isinstance(coder, SwitchCoder):
         return dict(tensors)
     symbols = tensors["symbols"].copy()

@@ -58,7 +58,7 @@ GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX m
 Boundary = Literal["symbols", "float32"]
 # gradients: of the top logits, or else their sensitivity; training: of the codec's own module
 Need = Literal["labels", "gradients", "layer", "training"]
-LossName = Literal["cross-entropy", "distillation", "mse"]
+LossName = Literal["cross-entropy", "distillation", "mse", "rate"]
 T = TypeVar("T")
 
 
@@ -114,7 +114,11 @@ class Memo(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class LossTerm:
-    """One term of a training loss: distillation from the unsplit network, mse between the tensor and its copy."""
+    """One term of a training loss.
+
+    distillation: from the unsplit network's answers; mse: between the tensor and its copy; rate: what the module counts
+    for bits and, where it wants to, for the error of its copies.
+    """
 
     name: LossName
     weight: float = 1.0
@@ -140,7 +144,8 @@ class Training(Protocol):
     def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
         """Train `module` in place at all `rates` together, for the sum of `losses`; raises `FitError`.
 
-        ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them.
+        ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them. For the
+        term "rate", ``module.coded(x, rate)`` gives the same copies and a scalar, the mean over the N tensors.
         """
         ...
 
@@ -197,8 +202,9 @@ class Coder(Protocol):
 class MultiRateCoder(Coder, Protocol):
     """A coder whose tables serve every rate of its codec; a payload says at which one it was written.
 
-    At a rate below the finest it codes a part of the symbols: `decode(encode(t))` gives `kept(t)`. Its rate is a tensor
-    of `specs` too, which `decode` gives for the decoder graph and no encoder graph has.
+    The encoder graph's symbols serve all rates. At a coarse rate it codes a part of them, or coarser ones that it
+    makes of them with integers: `decode(encode(t))` gives `kept(t)`. Its rate is a tensor of `specs` too, which
+    `decode` gives for the decoder graph and no encoder graph has.
     """
 
     @property
@@ -222,7 +228,7 @@ class MultiRateCoder(Coder, Protocol):
         ...
 
     def kept(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """The tensors of `encoded` with zeros where a payload of `rate` leaves symbols out."""
+        """The tensors of `encoded` as a payload of `rate` has them: coarser, or zeros where it leaves symbols out."""
         ...
 
     def rate_of(self, payload: bytes) -> int:

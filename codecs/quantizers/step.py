@@ -30,7 +30,7 @@ from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Array, Context, Rate, TensorSpec
 
-__all__ = ["FittedStep", "Step", "quantize", "step_rates"]
+__all__ = ["CENTRED", "DEAD_ZONE", "LIMIT", "FittedStep", "Step", "quantize", "step_rates"]
 
 
 def __dir__() -> list[str]:

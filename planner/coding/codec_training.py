@@ -132,7 +132,7 @@ class CodecTraining:
         labels = self._trainer.data.labels
         if labels is None:
             weights.pop("cross-entropy", None)
-        through_tail = bool(weights.keys() - {"mse"})
+        through_tail = bool(weights.keys() - {"mse", "rate"})
         cut, answer = self._cut.tensors[0], self._graph.outputs[0].name
         kept = self._kept(cut, answer) if through_tail else self._kept(cut)
         device = training_device()
@@ -142,8 +142,15 @@ class CodecTraining:
         def loss(step: int) -> Mapping[str, Tensor]:
             places = batches.rows(step)
             x = kept.tensor(cut, places).to(device)
-            copies = torch.cat([module(part, rate) for rate, part in enumerate(x.tensor_split(rates)) if len(part)])
-            terms = {"mse": mse(copies, x)} if "mse" in weights else {}
+            parts = [(part, rate) for rate, part in enumerate(x.tensor_split(rates)) if len(part)]
+            terms = {}
+            if "rate" in weights:
+                made, counted = zip(*(module.coded(*part) for part in parts), strict=True)  # type: ignore[operator]
+                copies, terms["rate"] = torch.cat(made), torch.stack(counted).mean()
+            else:
+                copies = torch.cat([module(*part) for part in parts])
+            if "mse" in weights:
+                terms["mse"] = mse(copies, x)
             if tail is not None:
                 with fast_products():
                     given = tail(copies)[0]

@@ -24,6 +24,7 @@ from splitpoint.codecs.coders.raw import RawCoder
 from splitpoint.codecs.container import pack
 from splitpoint.codecs.contract.preset import CoderFit
 from splitpoint.codecs.contract.protocol import Array, Coder, TensorSpec
+from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode
 from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.lossy.trellis import TrellisCoder
 from splitpoint.codecs.pictures.picture import PICTURES
@@ -67,6 +68,10 @@ def own() -> dict[str, bytes]:
     switch = SwitchCode(widths=(1, 2, 4), rate=2).fit((SPEC, RATE), calibration)
     for rate in range(3):
         found[f"switch, rate {rate}"] = switch.at(rate).encode({"symbols": one["symbols"]})
+    multipliers = np.array([[0, 1, 2, 3], [4, 4, 3, 4], [4, 4, 4, 4]], np.int32) << (SHIFT - 2)
+    bottleneck = BottleneckCode(multipliers=multipliers, offset=400_000, rate=2).fit((SPEC, RATE), calibration)
+    for rate in range(3):
+        found[f"bottleneck, rate {rate}"] = bottleneck.at(rate).encode({"symbols": one["symbols"]})
     found["trellis"] = trellis().encode({"x": (symbols(1) / 3).astype(np.float32)})
     found["container"] = pack([b"one", b"two"], codec_id=11, rate=3, plan_hash=bytes(range(8)))
     return found

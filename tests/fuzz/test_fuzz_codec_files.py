@@ -28,6 +28,7 @@ PRESETS = {  # a preset of each coder
     **{"raw": "fp16", "zstd": "range-zstd", "huffman": "brito-sq", "rans": "fast", "context": "kltq-ctx"},
     **{
         "switch": "dynamic-switch",
+        "bottleneck": "rate-bottleneck",
         "integers": "integers",
         "tile-png": "choi-tiles",
         "trellis": "brito-tcq",

@@ -21,6 +21,7 @@ from splitpoint.codecs.coders.rans import Rans
 from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.preset import CoderFit, Layout
 from splitpoint.codecs.contract.protocol import Coder, Context, PayloadError, TensorSpec
+from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode
 from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
@@ -60,6 +61,9 @@ def fitted() -> dict[str, Coder]:
     found["integers"] = Integers().fit((TOKENS,), {"symbols": tokens})
     found["integers, flags"] = Integers().fit((FLAGS,), {"symbols": tokens > 20})
     found["switch"] = SwitchCode(widths=(1, 3, 6), rate=0).fit((SPECS[0], RATE), bounded)
+    steps = generator.integers(0, (1 << SHIFT) + 1, (3, 6)).astype(np.int32)
+    code = BottleneckCode(multipliers=steps, offset=1 << (SHIFT - 1), rate=0)
+    found["bottleneck"] = code.fit((WIDE[0], RATE), wide)
     floats = generator.normal(size=(20, 6, 9, 5)).astype(np.float32)
     trellis = Trellis(coder=Huffman(per_channel=False))
     found["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())
