@@ -16,6 +16,7 @@ from splitpoint.planner.output.documents.answers.map import MapDocument
 from splitpoint.planner.output.documents.answers.what_if import WhatIfDocument
 from splitpoint.planner.output.documents.cache import CacheDocument
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument
+from splitpoint.planner.output.documents.codecs import CodecsDocument
 from splitpoint.planner.output.documents.cuts import CutsDocument
 from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.plan import PlanDocument
@@ -37,6 +38,7 @@ FOLDER = Path("docs") / "schema"
 DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the document of `show`
     "cache": CacheDocument,
     "calibrate": CalibrateDocument,
+    "codecs": CodecsDocument,
     "cuts": CutsDocument,
     "map": MapDocument,
     "plan": PlanDocument,

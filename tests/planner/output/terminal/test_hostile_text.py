@@ -26,13 +26,12 @@ from splitpoint.planner.output.escape import printable_line, printable_lines
 from splitpoint.planner.output.schema import DOCUMENTS
 from splitpoint.planner.output.terminal.answers.map import map_view
 from splitpoint.planner.output.terminal.answers.what_if import what_if_view
-from splitpoint.planner.output.terminal.cache import cache_view
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.console import PlainConsole, StageBars
 from splitpoint.planner.output.terminal.cuts import cuts_view
+from splitpoint.planner.output.terminal.listings import cache_view, codecs_view, profiles_view
 from splitpoint.planner.output.terminal.plan import plan_view
 from splitpoint.planner.output.terminal.profile import profile_view
-from splitpoint.planner.output.terminal.profiles import profiles_view
 from splitpoint.planner.output.terminal.show import show_view
 from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.output.work_run import work_text
@@ -117,6 +116,7 @@ def what_if_views(shown: WhatIfDocument) -> list[Any]:
 VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "cache": lambda shown: [cache_view(shown)],
     "calibrate": lambda shown: [calibrate_view(shown)],
+    "codecs": lambda shown: [codecs_view(shown)],
     "cuts": cuts_views,
     "map": lambda shown: [map_view(shown, width=WIDTH)],
     "plan": plan_views,
