@@ -1,12 +1,14 @@
 """Codecs that are trained: top-1 points lost and bytes of payloads, beside untrained codecs at the same cut.
 
-    python -m splitpoint.benchmarks.learned --data DIR [--weights FILE.pt] [--minutes 20]
-        [--cuts 2 3 4 1] [--kept FOLDER]
+    python -m splitpoint.benchmarks.learned --data DIR [--network vgg16|resnet20] [--weights FILE.pt] [--minutes 20]
+        [--cuts 2 3 4 1] [--shared-bn] [--threads 2] [--kept FOLDER] [--out FILE]
 
-DIR holds CIFAR-100 and models/vgg16h_cifar100.pt. A cut is the number of a pool. Codecs are fitted, trained and run as
-in a plan: payload bytes through the ONNX tail, on all 5,000 pictures of the validation set. None of them is trained on.
-Trained weights are kept in FOLDER, and the same command goes on where it was stopped. It takes the minutes of each cut
-and about 5 more.
+DIR holds CIFAR-100 and models/vgg16h_cifar100.pt; the ResNet-20's weights come from benchmarks/train_resnet20.py. A cut
+is the number of a pool of the VGG16, or of a stage of the ResNet-20. Codecs are fitted, trained and run as in a plan:
+payload bytes through the ONNX tail, on all 5,000 pictures of the validation set, none of which is trained on. Points
+lost are given of all, and of two stratified halves: what was chosen on one is judged by the other. With --shared-bn the
+switch is also trained with one BN for all rates. Trained weights are kept in FOLDER, and the same command goes on where
+it was stopped. Each training takes the minutes, each cut about 6 more.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +24,49 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from splitpoint.benchmarks.pruning import place, vgg16
+from splitpoint.benchmarks.pruning import resnet20, vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.benchmarks.train_resnet20 import MEAN, STD
-from splitpoint.codecs.contract.protocol import LossTerm, TrainingCost
+from splitpoint.codecs.contract.protocol import (
+    Calibration,
+    Codec,
+    Context,
+    FittedCodec,
+    LossTerm,
+    Training,
+    TrainingCost,
+)
+from splitpoint.codecs.learned.switch_codec import DynamicSwitch
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.networks.pruning import layers_around
 from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.precision import product_type
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
+from splitpoint.profiles.network.model import ModelGraph
+from splitpoint.profiles.network.runtime import open_session
 from splitpoint.profiles.network.torch_model import export_module
 
 SPEC = msgspec.convert(
     {"kind": "image", "size": [32, 32], "scale": 255, "mean": list(MEAN), "std": list(STD)},
     InputSpec,
 )
-LAYER_BEHIND = {1: "features.7", 2: "features.14", 3: "features.24", 4: "features.34"}  # of each pool
+BEHIND: Mapping[str, Mapping[int, list[str]]] = {  # the layers that read a cut tensor: pools, and stages
+    "vgg16": {1: ["features.7"], 2: ["features.14"], 3: ["features.24"], 4: ["features.34"]},
+    "resnet20": {1: ["blocks.3.body.0", "blocks.3.skip.0"], 2: ["blocks.6.body.0", "blocks.6.skip.0"], 3: ["head"]},
+}
+MODULES = {"vgg16": vgg16, "resnet20": resnet20}
 CALIBRATION = 1000  # pictures of the training set
 TRAINED = "dynamic-switch"
 UNTRAINED = "kltq-ctx"
@@ -63,9 +84,26 @@ class Row:
     drop_points: float
     drop_low: float  # 95 % interval, paired
     drop_high: float
+    drop_halves: tuple[float, float]  # of each stratified half of the pictures
     head_share: float  # of the multiply-adds
     steps: int = 0
     images: int = 0
+
+
+NOT_TRAINED = TrainingCost(steps=0, images=0, losses={})
+
+
+def first_half(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,): every second input of each class."""
+    places = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        places[labels == label] = np.arange((labels == label).sum())
+    chosen: NDArray[np.bool_] = places % 2 == 0
+    return chosen
+
+
+def _run_once(model: bytes, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return open_session(model, level="all", threads=1).run(feeds)
 
 
 class _Untrained:
@@ -73,18 +111,18 @@ class _Untrained:
 
     key = "none"
 
-    def __call__(self, module: torch.nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
         """Leave the module as it is."""
-        return TrainingCost(steps=0, images=0, losses={})
+        return NOT_TRAINED
 
 
 class _Counted:
     """A training that remembers what it took."""
 
     def __init__(self, training: CodecTraining) -> None:
-        self.key, self._training, self.cost = training.key, training, TrainingCost(steps=0, images=0, losses={})
+        self.key, self._training, self.cost = training.key, training, NOT_TRAINED
 
-    def __call__(self, module: torch.nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
         """Train."""
         self.cost = self._training(module, rates=rates, losses=losses)
         return self.cost
@@ -93,7 +131,7 @@ class _Counted:
 class Bench:
     """One network, its inputs and what it answers unsplit."""
 
-    def __init__(self, network: str, module: torch.nn.Module, data: Path, threads: int) -> None:
+    def __init__(self, network: str, module: nn.Module, data: Path, threads: int) -> None:
         read = import_named("load.py:cifar100", base=data)
         images, labels, _ = read("train")
         self.training = TrainingSet(content=images, labels=np.asarray(labels), spec=SPEC)
@@ -102,6 +140,7 @@ class Bench:
         self.calibration = preprocess_batch(images[:: len(images) // CALIBRATION][:CALIBRATION], SPEC)
         self.graph = load_graph(export_module(module, SPEC.shape), name=network)
         self.threads = threads
+        self.first = first_half(self.truth)
         with self.runs(None) as runs:
             self.unsplit = self._right(runs.map(lambda x: runs.whole(x)[0], [x[None] for x in self.x]))
 
@@ -110,15 +149,33 @@ class Bench:
         inputs = {"calibration": [x[None] for x in self.calibration], "search": [x[None] for x in self.x]}
         return NetworkRuns(self.graph, inputs, threads=self.threads, training=training)
 
-    def measure(self, cut: Cut, codec: str, rates: Sequence[int], training: Any = None, label: str = "") -> list[Row]:
-        """The codec at each rate."""
-        with self.runs(None if training is None else lambda tensor: training) as runs:
+    def measure(self, cut: Cut, codec: str) -> list[Row]:
+        """A codec that is not trained, at every rate."""
+        with self.runs(None) as runs:
             runs.prepare([cut], [get_codec(codec)])
-            return [self._measure(runs, cut, codec, rate, training, label) for rate in rates]
+            return [
+                self._measure(runs, cut, runs.fit(cut, codec, rate), codec)
+                for rate in range(len(get_codec(codec).rates))
+            ]
 
-    def _measure(self, runs: NetworkRuns, cut: Cut, codec: str, rate: int, training: Any, label: str) -> Row:
-        fitted = runs.fit(cut, codec, rate)
+    def measure_trained(self, cut: Cut, codec: Codec, training: Training, label: str) -> list[Row]:
+        """A codec at every rate, trained by `training`."""
+        with self.runs(None) as runs:
+            tensors = np.concatenate([row[cut.tensors[0]] for row in runs.sweep([cut], "calibration", CALIBRATION)])
+            low = 0.0 if tensors.min() >= 0 else -np.inf
+            context = Context(low=low, training=training, run=_run_once)
+            (fitted,) = codec.fit([Calibration(activations=tensors, context=context)], range(len(codec.rates)))
+            cost = training.cost if isinstance(training, _Counted) else NOT_TRAINED
+            return [self._measure(runs, cut, (each,), label, cost) for each in fitted]
 
+    def _measure(
+        self,
+        runs: NetworkRuns,
+        cut: Cut,
+        fitted: tuple[FittedCodec, ...],
+        label: str,
+        cost: TrainingCost = NOT_TRAINED,
+    ) -> Row:
         def one(index: int) -> tuple[int, NDArray[Any]]:
             payload = runs.encode(cut, fitted, runs.activation(cut, "search", index))
             return len(payload), runs.tail(cut, runs.decode(cut, fitted, payload).tensors)[0]
@@ -126,16 +183,17 @@ class Bench:
         sizes, answers = zip(*runs.map(one, range(len(self.x))), strict=True)
         right = self._right(answers)
         drop = paired_drop(self.unsplit, right, list(map(str, range(len(right)))))
-        cost = training.cost if isinstance(training, _Counted) else TrainingCost(steps=0, images=0, losses={})
+        lost = 100 * (self.unsplit.astype(float) - right)
         return Row(
             cut=cut.after,
             channels=runs.activation(cut, "search", 0)[cut.tensors[0]].shape[1],
-            codec=label or codec,
+            codec=label,
             rate=fitted[0].rate_label,
             payload_bytes=float(np.mean(sizes)),
-            drop_points=100 * float(self.unsplit.mean() - right.mean()),
+            drop_points=float(lost.mean()),
             drop_low=100 * drop.low,
             drop_high=100 * drop.high,
+            drop_halves=(float(lost[self.first].mean()), float(lost[~self.first].mean())),
             head_share=cut.head_share,
             steps=cost.steps,
             images=cost.images,
@@ -146,34 +204,48 @@ class Bench:
         return right
 
 
-def at_cut(bench: Bench, cut: Cut, trainer: Trainer) -> list[Row]:
+def at_cut(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list[Row]:
     """The switch trained and untrained at its rates, and every rate of the best codec without training."""
-    training = CodecTraining(bench.graph, cut, trainer)
-    training.report = _say if sys.stderr.isatty() else training.report
-    rates = range(len(get_codec(TRAINED).rates))
-    rows = bench.measure(cut, TRAINED, rates, _Counted(training))
-    rows += bench.measure(cut, TRAINED, rates, _Untrained(), label=f"{TRAINED}, untrained (PCA)")
-    rows += bench.measure(cut, UNTRAINED, range(len(get_codec(UNTRAINED).rates)))
+    codec = get_codec(TRAINED)
+    assert isinstance(codec, DynamicSwitch)
+    variants = {TRAINED: codec}
+    if shared_bn:
+        variants[f"{TRAINED}, shared BN"] = dataclasses.replace(codec, private_bn=False)
+    rows = []
+    for label, variant in variants.items():
+        training = CodecTraining(bench.graph, cut, trainer)
+        training.report = _say if sys.stderr.isatty() else training.report
+        rows += bench.measure_trained(cut, variant, _Counted(training), label)
+    rows += bench.measure_trained(cut, codec, _Untrained(), f"{TRAINED}, untrained (PCA)")
+    rows += bench.measure(cut, UNTRAINED)
     for row in rows:
-        print(_line(row), flush=True)
+        print(line(row), flush=True)
     return rows
+
+
+def place_map(graph: ModelGraph, module: nn.Module, layers: list[str]) -> Cut:
+    """The last cut before `layers` whose tensor is a map (1, C, H, W)."""
+    found = [cut for cut in enumerate_cuts(graph).cuts if layers_around(graph, module, cut)[1] == layers]
+    return next(cut for cut in reversed(found) if len(graph.tensors[cut.tensors[0]].shape) == 4)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run and store after every cut."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--network", choices=tuple(BEHIND), default="vgg16")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--cuts", type=int, nargs="*", default=[2, 3, 4, 1], help="pools")
+    parser.add_argument("--cuts", type=int, nargs="*", help="pools or stages")
+    parser.add_argument("--shared-bn", action="store_true")
     parser.add_argument("--kept", type=Path, default=Path("learned-kept"))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "learned-vgg16.json")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     path = options.weights or options.data / "models" / "vgg16h_cifar100.pt"
-    module = vgg16(torch.load(path, map_location="cpu", weights_only=True))
-    bench = Bench("vgg16", module, options.data, options.threads)
+    module = MODULES[options.network](torch.load(path, map_location="cpu", weights_only=True))
+    bench = Bench(options.network, module, options.data, options.threads)
     trainer = Trainer(
         data=bench.training,
         data_sha256=bench.training.sha256(),
@@ -181,14 +253,33 @@ def main(arguments: Sequence[str]) -> None:
         folder=options.kept / "checkpoints",
         results=results_here(Store(options.kept / "results"), threads=options.threads),
     )
-    print(f"VGG16, half width: top-1 {100 * bench.unsplit.mean():.1f} % of {len(bench.unsplit)}\n{HEADER}", flush=True)
+    top1 = 100 * bench.unsplit.mean()
+    print(f"{options.network}: top-1 {top1:.1f} % of {len(bench.unsplit)}\n{HEADER}", flush=True)
     rows: list[Row] = []
-    for number in options.cuts:
-        cut = place(bench.graph, module, [LAYER_BEHIND[number]])
-        rows += at_cut(bench, cut, trainer)
-        found = {"minutes": options.minutes, "images": len(bench.x), "rows": [dataclasses.asdict(row) for row in rows]}
-        about = f"--minutes {options.minutes:g} --cuts {' '.join(map(str, options.cuts))} --threads {options.threads}"
-        store(options.out, found, command=f"learned --data DIR {about}", threads=options.threads)
+    for number in options.cuts or BEHIND[options.network]:
+        cut = place_map(bench.graph, module, BEHIND[options.network][number])
+        rows += at_cut(bench, cut, trainer, shared_bn=options.shared_bn)
+        found = {
+            "minutes": options.minutes,
+            "images": len(bench.x),
+            "top1": top1,
+            "products": product_type(),
+            "rows": [dataclasses.asdict(row) for row in rows],
+        }
+        command = " ".join(
+            ["learned --data DIR", *arguments_without(arguments, "--data", "--kept", "--out", "--weights")]
+        )
+        out = options.out or RESULTS / f"learned-{options.network}.json"
+        store(out, found, command=command, threads=options.threads)
+
+
+def arguments_without(arguments: Sequence[str], *names: str) -> list[str]:
+    """The arguments without options of this machine's paths, each of one value."""
+    left = list(arguments)
+    for name in names:
+        if name in left:
+            del left[left.index(name) : left.index(name) + 2]
+    return left
 
 
 HEADER = (
@@ -196,7 +287,8 @@ HEADER = (
 )
 
 
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
+    """A row as text below `HEADER`."""
     drop = f"{row.drop_points:.2f} [{row.drop_low:.2f}, {row.drop_high:.2f}]"
     return (
         f"{row.cut:<22} {row.channels:>8} {row.codec:<32} {row.rate:>6} {row.payload_bytes:>8.0f} {drop:>22}"

@@ -106,7 +106,7 @@ class DynamicSwitch:
         return tuple(self._at(rate, (1, *activations.shape[1:]), fitted) for rate in rates)
 
     def _train(self, activations: Array, context: Context) -> _Fitted:
-        design = self._design(activations.shape[1], context)
+        design = self.design(activations.shape[1], rectified=context.low == 0)
         module = build_switch(design, self._start(design, activations, context))
         assert context.training is not None  # `_fit_tensor` refused it
         cost = context.training(module, rates=len(self.compressions), losses=self.losses)
@@ -121,12 +121,13 @@ class DynamicSwitch:
             cost=cost,
         )
 
-    def _design(self, channels: int, context: Context) -> Design:
+    def design(self, channels: int, *, rectified: bool) -> Design:
+        """The switch of a tensor of `channels`, which has no negative values where it is `rectified`."""
         return Design(
             channels=channels,
             widths=tuple(max(1, round((1 - share) * channels)) for share in self.compressions),
             private_bn=self.private_bn,
-            relu_last=self.relu_last and context.low == 0,
+            relu_last=self.relu_last and rectified,
         )
 
     def _start(self, design: Design, activations: Array, context: Context) -> Start:

@@ -1,8 +1,9 @@
 """A codec's own module trained between the head and the tail of a network, which stay as they are.
 
-The head runs without gradients and the tail with them, both as torch graphs of the ONNX model, so ONNX-only networks
-are no exception. Each rate of the codec gets its part of every batch: a step costs one run of the network whatever the
-number of rates, and each part is large enough for batch statistics of its own.
+The cut tensor and the network's answers are computed once, by ONNX Runtime (`planner.coding.activations`). The tail
+runs in each step for terms of its answers, as a torch graph of the ONNX model, so ONNX-only networks are no exception.
+Each rate of the codec gets its part of every batch: a step costs one run of the tail whatever the number of rates, and
+each part is large enough for batch statistics of its own.
 torch is imported inside functions.
 """
 
@@ -18,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from splitpoint.codecs.contract.protocol import FitError, LossTerm, TrainingCost
+from splitpoint.planner.coding.activations import FOLDER, Activations, Place, activations
 from splitpoint.planner.coding.torch_graph import torch_halves
+from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import CheckpointError, from_bytes, to_bytes
 from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import cross_entropy, distillation, mse
+from splitpoint.planner.training.precision import fast_products
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.training.trainer import Spent, Trainer
 from splitpoint.planner.values.cut import Cut
@@ -102,34 +106,50 @@ class CodecTraining:
         return dataclasses.replace(RECIPE, batch=RECIPE.batch * rates, seed=self._seed)
 
     @functools.cached_property
-    def halves(self) -> tuple[nn.Module, nn.Module]:
-        """Head and tail as torch modules; raises `ProfileError` for operators that torch cannot run."""
-        head, tail = torch_halves(self._graph, self._cut)
-        return head.eval(), tail.eval()
+    def tail(self) -> nn.Module:
+        """The tail as a torch module; raises `ProfileError` for operators that torch cannot run."""
+        return torch_halves(self._graph, self._cut)[1].eval()
+
+    def _kept(self, *names: str) -> Activations:
+        """Tensors of the training inputs; raises `FitError` and `CheckpointError`."""
+        import torch
+
+        trainer = self._trainer
+        folder = None if trainer.folder is None else trainer.folder.parent / FOLDER
+        place = Place(folder=folder, limit_bytes=trainer.activations_bytes)
+        threads = torch.get_num_threads()
+        return activations(
+            self._graph, names, trainer.data, trainer.data_sha256, place, threads=threads, report=self.report
+        )
 
     def _loss(self, module: nn.Module, rates: int, losses: Sequence[LossTerm]) -> Loss:
         """The terms of a step, each with its weight; cross-entropy is left out where the data have no labels."""
         import torch
 
-        head, tail = self.halves
-        data, batches = self._trainer.data, self._trainer.batches(self._recipe(rates))
+        recipe = self._recipe(rates)
         weights = {term.name: term.weight for term in losses}
-        if data.labels is None:
+        labels = self._trainer.data.labels
+        if labels is None:
             weights.pop("cross-entropy", None)
+        through_tail = bool(weights.keys() - {"mse"})
+        cut, answer = self._cut.tensors[0], self._graph.outputs[0].name
+        kept = self._kept(cut, answer) if through_tail else self._kept(cut)
+        tail = self.tail if through_tail else None
+        batches = Batches(inputs=len(kept), size=min(recipe.batch, len(kept)), seed=recipe.seed)
 
         def loss(step: int) -> Mapping[str, Tensor]:
-            rows = batches.rows(step)
-            with torch.no_grad():
-                (x,) = head(data.inputs(rows, batches.generator(step)))
-                target = tail(x)[0] if "distillation" in weights else None
+            places = batches.rows(step)
+            x = kept.tensor(cut, places)
             copies = torch.cat([module(part, rate) for rate, part in enumerate(x.tensor_split(rates)) if len(part)])
             terms = {"mse": mse(copies, x)} if "mse" in weights else {}
-            if weights.keys() - {"mse"}:
-                answer = tail(copies)[0]
-                if target is not None:
-                    terms["distillation"] = distillation(answer, target)
-                if "cross-entropy" in weights and data.labels is not None:
-                    terms["cross-entropy"] = cross_entropy(answer, torch.from_numpy(data.labels[rows]))
+            if tail is not None:
+                with fast_products():
+                    given = tail(copies)[0]
+                given = given.float()
+                if "distillation" in weights:
+                    terms["distillation"] = distillation(given, kept.tensor(answer, places))
+                if "cross-entropy" in weights and labels is not None:
+                    terms["cross-entropy"] = cross_entropy(given, torch.from_numpy(labels[kept.rows[places]]))
             return {name: weights[name] * term for name, term in terms.items()}  # type: ignore[index]  # names of terms
 
         return loss

@@ -35,7 +35,14 @@ def make_trainer(problem: Problem, results: Results | None) -> Trainer | None:
     if config is None or data is None:
         return None
     folder: Path | None = None if results is None else results.store.folder / CHECKPOINTS
-    return Trainer(data=data, data_sha256=data.sha256(), minutes=config.minutes, folder=folder, results=results)
+    return Trainer(
+        data=data,
+        data_sha256=data.sha256(),
+        minutes=config.minutes,
+        folder=folder,
+        results=results,
+        activations_bytes=config.activations,
+    )
 
 
 def trained_cuts(problem: Problem) -> list[Cut]:

@@ -84,7 +84,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     source: str  # a folder of class folders, an .npz, or "file.py:function"; what judges is left out
     minutes: Annotated[float, msgspec.Meta(gt=0, le=MOST_MINUTES)] = 10.0  # of each training, on this machine
-    augment: bool = True  # pictures are moved and mirrored
+    augment: bool = True  # pictures for pruned networks are moved and mirrored
+    activations: ByteCount = (
+        4_000_000_000  # on disk, of tensors at cuts on the training inputs; fewer inputs where it is less
+    )
     cuts: Names = ()  # nodes after which codecs are trained (`splitpoint cuts`); none: three are chosen
 
 

@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 class CheckpointError(ProfileError):
-    """The folder of checkpoints takes no file: nothing is wrong with what is trained."""
+    """A folder that a training writes to takes no file: nothing is wrong with what is trained."""
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
@@ -60,9 +60,9 @@ def write_checkpoint(path: Path, key: str, state: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content)
-    except OSError as error:
+    except (OSError, ProfileError) as error:  # `write_bytes` raises the latter
         raise CheckpointError(
-            f"the checkpoint of a training cannot be written: {error.strerror or error}",
+            f"the checkpoint of a training cannot be written: {error}",
             at=str(path),
             fix="make room or choose another folder; the same command goes on from the last checkpoint",
         ) from error

@@ -18,7 +18,7 @@ from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TrainingSet", "training_set"]
+__all__ = ["LEAST_INPUTS", "TrainingSet", "training_set"]
 
 
 def __dir__() -> list[str]:

@@ -21,6 +21,7 @@ from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import remove_checkpoint
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.loop import Loss, Trained, measure_step_s, train
+from splitpoint.planner.training.precision import product_type
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.values.keys import code_sha256, content_key
 
@@ -62,6 +63,7 @@ class Trainer:
     minutes: float  # of each training
     folder: Path | None  # of checkpoints; None: there are none
     results: Results | None = None  # where assets are kept
+    activations_bytes: int = 4_000_000_000  # of all files of activations together
 
     def key(self, **parts: object) -> str:
         """Key of an asset that depends on `parts`, beside data, minutes, and the code and libraries that train."""
@@ -72,6 +74,7 @@ class Trainer:
             code=[code_sha256(name) for name in CODE],
             libraries=[(name, importlib.metadata.version(name)) for name in LIBRARIES],
             threads=_threads(),
+            products=product_type(),
             **parts,
         )
 

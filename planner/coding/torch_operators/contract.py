@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["Attributes", "Run", "UnsupportedError", "numbers", "text"]
+__all__ = ["Attributes", "Run", "UnsupportedError", "multiplied", "numbers", "text"]
 
 
 def __dir__() -> list[str]:
@@ -34,3 +34,13 @@ def text(a: Attributes, name: str, default: str) -> str:
     """A text attribute."""
     value = a.get(name, default)
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def multiplied(product: Callable[..., Any], *tensors: Any) -> Any:
+    """The product of float32 tensors, in the type that autocast asks for, as float32: vmap hides it from torch."""
+    import torch
+
+    if not torch.is_autocast_enabled("cpu") or tensors[0].dtype != torch.float32:
+        return product(*tensors)
+    asked = torch.get_autocast_dtype("cpu")
+    return product(*(None if tensor is None else tensor.to(asked) for tensor in tensors)).to(torch.float32)

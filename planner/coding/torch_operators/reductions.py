@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from splitpoint.planner.coding.torch_operators.contract import Attributes, Run, UnsupportedError, numbers, text
+from splitpoint.planner.coding.torch_operators.contract import (
+    Attributes,
+    Run,
+    UnsupportedError,
+    multiplied,
+    numbers,
+    text,
+)
 
 __all__ = ["reduction_operators"]
 
@@ -33,7 +40,7 @@ def reduction_operators() -> dict[str, Run]:
         "LRN": lambda v, a: F.local_response_norm(  # ONNX Runtime takes odd sizes only, where torch's are the same
             v[0], a["size"], a.get("alpha", 1e-4), a.get("beta", 0.75), a.get("bias", 1.0)
         ),
-        "MatMul": lambda v, a: torch.matmul(v[0], v[1]),
+        "MatMul": lambda v, a: multiplied(torch.matmul, v[0], v[1]),
         "ReduceL1": _reduced(lambda x, axes, keep: x.abs().sum(axes, keep)),
         "ReduceL2": _reduced(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)),
         "ReduceLogSum": _reduced(lambda x, axes, keep: x.sum(axes, keep).log()),
@@ -94,8 +101,8 @@ def _gemm(v: list[Any], a: Attributes) -> Any:
     alpha, beta, bias = a.get("alpha", 1.0), a.get("beta", 1.0), v[2] if len(v) > 2 else None
     left, right = (v[0].T if a.get("transA", 0) else v[0]), (v[1] if a.get("transB", 0) else v[1].T)
     if alpha == 1 and (bias is None or (beta == 1 and bias.ndim == 1 and len(bias) == len(right))):
-        return F.linear(left, right, bias)
-    product = alpha * F.linear(left, right)
+        return multiplied(F.linear, left, right, bias)
+    product = alpha * multiplied(F.linear, left, right)
     return product if bias is None else product + beta * bias
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from splitpoint.planner.coding.torch_operators.contract import Attributes, Run, UnsupportedError, text
+from splitpoint.planner.coding.torch_operators.contract import Attributes, Run, UnsupportedError, multiplied, text
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def _conv(v: list[Any], a: Attributes) -> Any:
     else:
         x, padding = _padded(x, pads), [0] * axes
     convolve = _function("conv", axes)
-    return convolve(x, weight, bias, strides, padding, dilations, a.get("group", 1))
+    return multiplied(lambda *t: convolve(*t, strides, padding, dilations, a.get("group", 1)), x, weight, bias)
 
 
 def _conv_transpose(v: list[Any], a: Attributes) -> Any:
