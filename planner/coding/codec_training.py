@@ -35,7 +35,7 @@ from splitpoint.profiles.network.model import ModelGraph
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["CodecTraining"]
+__all__ = ["STAGE", "CodecTraining"]
 
 
 def __dir__() -> list[str]:
@@ -45,6 +45,8 @@ def __dir__() -> list[str]:
 # A switch after pool 2 of the VGG16 of benchmarks/learned.py, 4 minutes on one thread, distillation and a tenth of the
 # error, no quantizer: a peak of 1e-3 lost 2.9 and 18.4 points at 75 and 90 %, one of 5e-3 2.0 and 13.9 (cifar100/val).
 RECIPE: Final = Recipe(steps=0, batch=32, peak=5e-3, clip=None)  # batch: inputs of each rate
+STAGE: Final = "codec"  # the only training of an asset
+WITHOUT_TAIL: Final[frozenset[str]] = frozenset({"mse", "rate"})  # terms of the loss that need the cut tensor alone
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers and threads are the process's
 
 
@@ -72,6 +74,19 @@ class CodecTraining:
             what="codec", model=self._graph.sha256, cut=self._cut.tensors, recipe=RECIPE, seed=self._seed
         )
 
+    def asset_key(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> str:
+        """The key under which the trainer keeps what is trained from `module` as it is."""
+        return self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=tuple(losses))
+
+    def check_gradients(self, losses: Sequence[LossTerm]) -> None:
+        """Raise `FitError` where a term of `losses` needs gradients through a tail that torch cannot run."""
+        if all(term.name in WITHOUT_TAIL for term in losses):
+            return
+        try:
+            self.tail  # noqa: B018  # built once, and used by the training
+        except ProfileError as error:
+            raise FitError(f"{error.message} at {self._cut.after}; codecs that need no gradients take part") from error
+
     def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
         """Train `module` in place at all `rates`; raises `FitError` where torch cannot run the network or train it.
 
@@ -79,7 +94,7 @@ class CodecTraining:
         """
         import torch
 
-        key = self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=tuple(losses))
+        key = self.asset_key(module, rates=rates, losses=losses)
 
         def make() -> tuple[Spent, dict[str, Any]]:
             spent = self._trainer.train(
@@ -87,7 +102,7 @@ class CodecTraining:
                 self._loss(module, rates, losses),
                 self._recipe(rates),
                 key=key,
-                stage="codec",
+                stage=STAGE,
                 report=self.report,
             )
             return spent, module.state_dict()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Pruned", "layers_around", "prune_at", "pruned_graphs"]
+__all__ = ["ROUND_SHARES", "Pruned", "Pruning", "layers_around", "prune_at", "pruned_graphs", "prunings"]
 
 
 def __dir__() -> list[str]:
@@ -43,6 +43,9 @@ SAME_FILTER: Final = (
     1e-3  # of its norm: batch normalization scales a filter and rounds it, other filters point elsewhere
 )
 ROUNDS: Final = 4  # 53.5 % top-1 where one round leaves 52.0 % (VGG16 before pool 4, a third of the filters, corrected)
+ROUND_SHARES: Final = {
+    f"round-{i}": 0.5 if i == ROUNDS - 1 else 0.5 / (ROUNDS - 1) for i in range(ROUNDS)
+}  # of the minutes
 Tune = Callable[["nn.Module", int], None] | None  # trains a network after a round of pruning, in place
 WEIGHTED: Final = frozenset({"Conv", "Gemm", "MatMul"})
 
@@ -57,6 +60,18 @@ class Pruned:
     after: tuple[str, ...]  # the nodes after which it is to be cut
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pruning:
+    """A network that is to be pruned."""
+
+    name: str
+    ratio: float
+    cuts: tuple[Cut, ...]  # of the given network, after which it is to be cut
+    key: str | None  # under which the trainer keeps it; None: it is not trained
+    # Takes a text after each step of its training, and gives notes on layers that were left; raises `ProfileError`.
+    make: Callable[[Callable[[str], None]], tuple[Pruned, list[str]]]
+
+
 def pruned_graphs(
     graph: ModelGraph,
     config: PruneConfig,
@@ -64,11 +79,28 @@ def pruned_graphs(
     trainer: Trainer | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Pruned], list[str]]:
-    """One network for each ratio and cut, and notes on what was not pruned and why.
+    """The networks of `prunings`, each made, and notes on what was not pruned and why."""
+    wanted, notes = prunings(graph, config, calibration, trainer)
+    pruned = []
+    for pruning in wanted:
+        try:
+            made, left = pruning.make(report)
+        except ProfileError as error:
+            notes.append(f"left out: {pruning.name}: {error.message}")
+            continue
+        pruned.append(made)
+        notes += left
+    return pruned, notes
+
+
+def prunings(
+    graph: ModelGraph, config: PruneConfig, calibration: Dataset, trainer: Trainer | None = None
+) -> tuple[list[Pruning], list[str]]:
+    """One network for each ratio and cut, none of them made yet, and notes on what is not pruned and why.
 
     Ratio 0 is the given network itself. Cuts with no layer between them share a network. With a `trainer` a network
-    that is pruned by Taylor's order is trained between the rounds, which `report` tells of. Raises `ProfileError` for a
-    cut that the network does not have.
+    that is pruned by Taylor's order is trained between the rounds. Raises `ProfileError` for a cut that the network
+    does not have.
     """
     import torch
 
@@ -97,30 +129,49 @@ def pruned_graphs(
             continue
         places.setdefault(tuple(before), []).append(cut)
         around[tuple(before)] = (before, behind)
-    pruned = []
+    used = trainer if importance is not None else None
+    by = "" if importance is None else " by Taylor"
+    wanted = []
     for ratio in ratios:
         for key, cuts in places.items():
             before, behind = around[key]
-            by = "" if importance is None else " by Taylor"
             name = f"pruned {ratio:g}{by} before {behind[0] if behind else 'the output'}".replace(" 0.", " .")
-
             prune = functools.partial(
-                _export_pruned, graph, module, before, behind, ratio=ratio, calibration=stacked, config=config
+                _export_pruned,
+                graph,
+                module,
+                before,
+                behind,
+                ratio=ratio,
+                calibration=stacked,
+                config=config,
+                importance=importance,
             )
-            try:
-                if trainer is None or importance is None:
-                    data, left = prune(importance=importance)
-                else:
-                    about = (ratio, tuple(before), calibration.sha256(), graph.inputs[0].shape)
-                    say = functools.partial(_report, report, name)
-                    data, left = _trained(module, functools.partial(prune, importance=importance), trainer, about, say)
-            except ProfileError as error:
-                notes.append(f"left out: {name}: {error.message}")
-                continue
-            exported = load_graph(data, name=f"{graph.name} {name}", source=graph.source)
-            pruned.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
-            notes += [f"{name}: not pruned: {reason}" for reason in left]
-    return pruned, notes
+            asset = None
+            if used is not None:
+                about = (ratio, tuple(before), calibration.sha256(), graph.inputs[0].shape)
+                asset = used.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
+                prune = functools.partial(_trained, module, prune, used, asset)
+            make = functools.partial(_make, graph, name, ratio, cuts, prune, trained=used is not None)
+            wanted.append(Pruning(name=name, ratio=ratio, cuts=tuple(cuts), key=asset, make=make))
+    return wanted, notes
+
+
+def _make(
+    graph: ModelGraph,
+    name: str,
+    ratio: float,
+    cuts: Sequence[Cut],
+    prune: Callable[..., tuple[bytes, list[str]]],
+    report: Callable[[str], None],
+    *,
+    trained: bool,
+) -> tuple[Pruned, list[str]]:
+    """The network of a `Pruning`, and notes on layers that were left; raises `ProfileError`."""
+    data, left = prune(functools.partial(_report, report, name)) if trained else prune()
+    exported = load_graph(data, name=f"{graph.name} {name}", source=graph.source)
+    pruned = Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts))
+    return pruned, [f"{name}: not pruned: {reason}" for reason in left]
 
 
 def prune_at(
@@ -182,24 +233,23 @@ def _export_pruned(
 
 
 def _report(report: Callable[[str], None], name: str, text: str) -> None:
-    report(f"{name}: {text}")
+    report(f"{text} · {name}")
 
 
 def _trained(
     module: nn.Module,
     prune: Callable[..., tuple[bytes, list[str]]],
     trainer: Trainer,
-    about: tuple[object, ...],
+    key: str,
     report: Callable[[str], None],
 ) -> tuple[bytes, list[str]]:
     """What `prune` gives with training after every round, the last as long as all others, or what was kept of it."""
-    key = trainer.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
 
     def tune(thin: nn.Module, number: int) -> None:
         for parameter in thin.parameters():
             parameter.requires_grad_(True)
-        share = 0.5 if number == ROUNDS - 1 else 0.5 / (ROUNDS - 1)
-        distill(thin, module, trainer, key=key, stage=f"round-{number}", share=share, report=report)
+        stage = f"round-{number}"
+        distill(thin, module, trainer, key=key, stage=stage, share=ROUND_SHARES[stage], report=report)
 
     made: tuple[bytes, list[str]]
     made, _ = trainer.asset(key, lambda: prune(tune=tune), encode=msgspec.msgpack.encode, decode=_decode)

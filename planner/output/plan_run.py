@@ -13,8 +13,8 @@ from splitpoint.planner.profiling.model_profile import check_profile
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.inputs import PictureFlags
-from splitpoint.planner.setup.loading import Problem, default_threads, load_problem
-from splitpoint.planner.store.results import Results, results_here
+from splitpoint.planner.setup.loading import default_threads, load_problem
+from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import default_store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.storage import Place, check_storage
@@ -51,14 +51,14 @@ def plan_and_write(
     keep_data: bool,
     fresh: bool,
     studies: Place,
-    search: Callable[[Problem, Results], SearchResult],
+    search: Callable[..., SearchResult],
     progress: Progress,
     written: Callable[[str, Path], None],
 ) -> PlanRun:
-    """What `search` finds for `config`, its plan directory written to `out`, where `keep` replaced ones are kept.
+    """What `search` (`planner.flow.plan`) finds for `config`, and its plan directory written to `out`.
 
-    `profile` is a stored profile, `fresh` measures again what is kept, `written` is told of the plan that was written.
-    Raises `ProfileError`.
+    `keep` replaced directories are kept there. `profile` is a stored profile, `fresh` measures again what is kept,
+    `written` is told of the plan that was written. Raises `ProfileError`.
     """
     require_optuna()
     check_storage(studies)
@@ -67,7 +67,9 @@ def plan_and_write(
             check_profile(profile)
         results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
         problem = load_problem(config, flags=pictures, results=results)
-        result = search(problem, results)
+        result = search(
+            problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh, studies=studies
+        )
         chosen, plan_written, where, failure = result.decision.recommended, None, out, None
         if chosen is not None:
             with progress.stage("report", len(problem.split.report)) as step:

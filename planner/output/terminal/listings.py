@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.cache import CacheDocument, KindRow
-from splitpoint.planner.output.documents.codecs import CodecsDocument
-from splitpoint.planner.output.documents.profiles import ProfilesDocument
+from splitpoint.planner.output.documents.listings import CodecsDocument, ProfilesDocument
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.profiles.units import format_bytes
 

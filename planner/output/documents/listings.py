@@ -1,16 +1,41 @@
-"""The document of ``splitpoint codecs``: every codec of tensors, what it needs, and where it is from."""
+"""The documents of ``splitpoint profiles`` and ``splitpoint codecs``: what is shipped."""
 
 from __future__ import annotations
 
 from splitpoint.codecs.contract.protocol import Boundary, Codec, Need
 from splitpoint.codecs.registry import CODEC_IDS, PAPERS, REGISTRY
 from splitpoint.planner.output.documents.document import Document, Value
+from splitpoint.profiles.library.catalog import list_profiles
 
-__all__ = ["CodecRow", "CodecsDocument", "codecs_document"]
+__all__ = ["CodecRow", "CodecsDocument", "ProfileRow", "ProfilesDocument", "codecs_document", "profiles_document"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class ProfileRow(Value, frozen=True, kw_only=True):
+    """One shipped profile."""
+
+    kind: str  # "device", "server" or "link"
+    name: str
+    description: str
+
+
+class ProfilesDocument(Document, frozen=True, kw_only=True, tag="profiles"):
+    """The answer of ``splitpoint profiles``."""
+
+    profiles: tuple[ProfileRow, ...]
+
+
+def profiles_document() -> ProfilesDocument:
+    """Shipped profiles by kind."""
+    return ProfilesDocument(
+        profiles=tuple(
+            ProfileRow(kind=shipped.kind, name=shipped.name, description=shipped.profile.description)
+            for shipped in list_profiles()
+        )
+    )
 
 
 class CodecRow(Value, frozen=True, kw_only=True):
@@ -33,10 +58,10 @@ class CodecsDocument(Document, frozen=True, kw_only=True, tag="codecs"):
 
 def codecs_document() -> CodecsDocument:
     """Every codec of the registry, in its order."""
-    return CodecsDocument(codecs=tuple(_row(codec) for codec in REGISTRY.values()))
+    return CodecsDocument(codecs=tuple(_codec_row(codec) for codec in REGISTRY.values()))
 
 
-def _row(codec: Codec) -> CodecRow:
+def _codec_row(codec: Codec) -> CodecRow:
     return CodecRow(
         name=codec.name,
         id=CODEC_IDS[codec.name],
