@@ -270,7 +270,9 @@ def _start(runs: NetworkRuns, cut: Cut, codec: Codec, training: CodecTraining) -
     if runs.kept is None:
         return look()
     key = content_key("training-start", fitted=runs.fitted_key(cut, codec.name, 0))
-    return runs.kept.results.get("training-start", key, look, encode=msgspec.msgpack.encode, decode=_decode_start)[0]
+    found: _Start | str
+    found, _ = runs.kept.results.get("training-start", key, look, encode=msgspec.msgpack.encode, decode=_decode_start)
+    return found
 
 
 def _decode_start(content: bytes) -> _Start | str:

@@ -154,7 +154,7 @@ def test_what_does_not_fit_into_the_budget_is_not_begun(home: Path, tmp_path: Pa
 def test_a_resumed_training_counts_what_is_left(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "kept")
     monkeypatch.setattr(loop, "SAVED_EVERY_S", 0.0)
-    take, steps = loop._take_step, []  # type: ignore[attr-defined]  # private
+    take, steps = loop._take_step, []
 
     def killed(*given: object) -> object:
         steps.append(1)
