@@ -48,9 +48,10 @@ from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.precision import product_type
+from splitpoint.planner.training.precision import trained_in
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import code_sha256
 from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
@@ -218,6 +219,21 @@ def at_cut(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list
         rows += bench.measure_trained(cut, variant, _Counted(training), label)
     rows += bench.measure_trained(cut, codec, _Untrained(), f"{TRAINED}, untrained (PCA)")
     rows += bench.measure(cut, UNTRAINED)
+    return rows
+
+
+def kept_rows(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list[Row]:
+    """The rows of a cut, measured once by this code."""
+    key = trainer.key(what="rows", model=bench.graph.sha256, cut=cut.tensors, shared=shared_bn, program=code_sha256())
+    assert trainer.results is not None
+    rows: list[Row]
+    rows, _ = trainer.results.get(
+        "learned-rows",
+        key,
+        lambda: at_cut(bench, cut, trainer, shared_bn=shared_bn),
+        encode=msgspec.json.encode,
+        decode=lambda data: msgspec.json.decode(data, type=list[Row]),
+    )
     for row in rows:
         print(line(row), flush=True)
     return rows
@@ -258,12 +274,12 @@ def main(arguments: Sequence[str]) -> None:
     rows: list[Row] = []
     for number in options.cuts or BEHIND[options.network]:
         cut = place_map(bench.graph, module, BEHIND[options.network][number])
-        rows += at_cut(bench, cut, trainer, shared_bn=options.shared_bn)
+        rows += kept_rows(bench, cut, trainer, shared_bn=options.shared_bn)
         found = {
             "minutes": options.minutes,
             "images": len(bench.x),
             "top1": top1,
-            "products": product_type(),
+            "trained_in": trained_in(),
             "rows": [dataclasses.asdict(row) for row in rows],
         }
         command = " ".join(

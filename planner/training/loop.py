@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from splitpoint.planner.training.checkpoint import read_checkpoint, write_checkpoint
+from splitpoint.planner.training.precision import training_device
 from splitpoint.planner.training.recipe import Recipe, learning_rate
 from splitpoint.planner.values.progress import time_left_text
 from splitpoint.profiles.errors import ProfileError
@@ -75,7 +76,7 @@ def train(
     metric: str = "value",
     report: Callable[[str], None] = lambda text: None,
 ) -> Trained:
-    """Train the parameters of `module` that require gradients, in place.
+    """Train the parameters of `module` that require gradients, in place, on CUDA where it is there.
 
     `loss` gives the terms of a step; their sum is minimized. `evaluate` gives what is to be high, on the search set,
     and `metric` is its name: it is asked every `recipe.evaluate_every` steps, and the module ends with the weights for
@@ -85,6 +86,7 @@ def train(
 
     Raises `ProfileError` when the loss or a gradient is not finite, with the step and the last good checkpoint.
     """
+    module.to(training_device())
     optimizer, state = _optimizer(module, recipe), _State()
     stored = None if checkpoint is None else read_checkpoint(checkpoint, key)
     if stored is not None:
@@ -108,6 +110,7 @@ def train(
         _save(checkpoint, key, module, optimizer, state)
     if state.best is not None:
         module.load_state_dict(state.best)
+    module.to("cpu")
     return Trained(
         steps=state.step,
         best_step=state.step if state.best is None else state.best_step,
@@ -122,6 +125,7 @@ def measure_step_s(module: nn.Module, loss: Loss, recipe: Recipe, *, seconds: fl
 
     The median, so that one pause of the machine does not count.
     """
+    module.to(training_device())
     weights = copy.deepcopy(module.state_dict())
     optimizer, times = _optimizer(module, recipe), list[float]()
     end = math.inf
@@ -133,6 +137,7 @@ def measure_step_s(module: nn.Module, loss: Loss, recipe: Recipe, *, seconds: fl
             end = time.monotonic() + seconds
     module.load_state_dict(weights)
     module.zero_grad(set_to_none=True)
+    module.to("cpu")
     ordered = sorted(times[1:])
     return ordered[len(ordered) // 2]
 

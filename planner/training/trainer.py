@@ -21,7 +21,7 @@ from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import read_step, remove_checkpoint
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.loop import Loss, Trained, measure_step_s, train
-from splitpoint.planner.training.precision import product_type
+from splitpoint.planner.training.precision import trained_in
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.values.keys import code_sha256, content_key
 
@@ -77,7 +77,7 @@ class Trainer:
             code=[code_sha256(name) for name in CODE],
             libraries=[(name, importlib.metadata.version(name)) for name in LIBRARIES],
             threads=_threads(),
-            products=product_type(),
+            trained_in=trained_in(),
             **parts,
         )
 

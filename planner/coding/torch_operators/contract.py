@@ -40,7 +40,8 @@ def multiplied(product: Callable[..., Any], *tensors: Any) -> Any:
     """The product of float32 tensors, in the type that autocast asks for, as float32: vmap hides it from torch."""
     import torch
 
-    if not torch.is_autocast_enabled("cpu") or tensors[0].dtype != torch.float32:
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device) or tensors[0].dtype != torch.float32:
         return product(*tensors)
-    asked = torch.get_autocast_dtype("cpu")
+    asked = torch.get_autocast_dtype(device)
     return product(*(None if tensor is None else tensor.to(asked) for tensor in tensors)).to(torch.float32)
