@@ -63,6 +63,7 @@ def plan_command(
     evaluations: options.Evaluations = None,
     seed: options.Seed = None,
     sampler: options.Sampler = None,
+    train_minutes: options.TrainMinutes = None,
     storage: options.Storage = None,
     study: options.StudyName = None,
     artifacts: options.ArtifactPlace = None,
@@ -102,49 +103,59 @@ def plan_command(
         sampler=sampler,
         accept_baseline=accept_baseline,
         threads=threads,
+        train_minutes=train_minutes,
     )
     from splitpoint.planner.flow import plan as find
-    from splitpoint.planner.output.documents.plan import plan_document
+    from splitpoint.planner.output.plan_run import plan_and_write
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.plan import plan_view
-    from splitpoint.planner.plandir.fallback import write_plan_somewhere
-    from splitpoint.planner.plandir.placing import claimed
-    from splitpoint.planner.profiling.model_profile import check_profile
-    from splitpoint.planner.setup.loading import default_threads, load_problem
     from splitpoint.planner.setup.trust import check_trusted
-    from splitpoint.planner.store.results import results_here
-    from splitpoint.planner.store.store import default_store
-    from splitpoint.planner.study.sampler import require_optuna
-    from splitpoint.planner.study.storage import Place, check_storage
+    from splitpoint.planner.study.storage import Place
 
     check_trusted(target, config, trust_code=trust_code)
-    pictures = flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color)
     stdout, stderr = consoles()
-    bars = StageBars(stderr)
-    require_optuna()
-    studies = Place(storage=storage, study=study, artifacts=artifacts, fresh=fresh)
-    check_storage(studies)
-    with claimed(out, keep=keep) as place:
-        if profile is not None:
-            check_profile(profile)
-        results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
-        problem = load_problem(config, flags=pictures, results=results)
-        result = find(problem, stored_profile=profile, progress=bars, store=results.store, fresh=fresh, studies=studies)
-        chosen, written, where, failure = result.decision.recommended, None, out, None
-        if chosen is not None:
-            with bars.stage("report", len(problem.split.report)) as step:
-                written, where, failure = write_plan_somewhere(
-                    result, chosen, place, keep_data=not no_data, advance=lambda: step(""), results=results
-                )
-                known = ", known from an earlier run" if results.recalled["report"] else ""
-                step(f"{len(problem.split.report)} inputs that were never searched{known}")
-    if written is not None:
-        note_written("plan", where)
-    document = plan_document(result, written, where)
-    _print(document, lambda shown: plan_view(shown, width=stdout.width), as_json=as_json)
-    if failure is not None:
-        raise failure
-    raise typer.Exit(UNMET if written is None or document.contradicted is not None else OK)
+    done = plan_and_write(
+        config,
+        pictures=flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color),
+        profile=profile,
+        out=out,
+        keep=keep,
+        keep_data=not no_data,
+        fresh=fresh,
+        studies=Place(storage=storage, study=study, artifacts=artifacts, fresh=fresh),
+        search=find,
+        progress=StageBars(stderr),
+        written=note_written,
+    )
+    _print(done.document, lambda shown: plan_view(shown, width=stdout.width), as_json=as_json)
+    if done.failure is not None:
+        raise done.failure
+    raise typer.Exit(OK if done.meets else UNMET)
+
+
+@app.command("train")
+def train_command(
+    target: Annotated[str, typer.Argument(help="A configuration (.yaml) with train:.")],
+    train_minutes: options.TrainMinutes = None,
+    profile: options.StoredProfile = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again what earlier runs trained.")] = False,
+    trust_code: options.TrustCode = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train ahead what splitpoint plan would train for a configuration; exit 1 when minutes were not enough."""
+    from splitpoint.planner.flow import train
+    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.terminal.train import train_view
+    from splitpoint.planner.output.train_run import train_ahead
+    from splitpoint.planner.setup.trust import check_trusted
+
+    config = asked_config(target, threads=threads, train_minutes=train_minutes)
+    check_trusted(target, config, trust_code=trust_code)
+    bars = StageBars(consoles()[1])
+    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=bars)
+    _print(document, train_view, as_json=as_json)
+    raise typer.Exit(OK if document.complete else UNMET)
 
 
 @app.command("profile")
@@ -198,22 +209,13 @@ def calibrate_command(
     as_json: options.Json = False,
 ) -> None:
     """Measure this machine as a device profile, in about a minute and with the base install."""
-    from splitpoint.planner.output.documents.calibrate import calibrate_document
+    from splitpoint.planner.output.profile_run import calibrate_machine
     from splitpoint.planner.output.terminal.calibrate import calibrate_view
     from splitpoint.planner.output.terminal.console import StageBars, consoles
-    from splitpoint.planner.profiling.calibration import calibrate
-    from splitpoint.planner.setup.loading import default_threads
-    from splitpoint.profiles.files.writable import check_file_writable
-    from splitpoint.profiles.machine.machine import this_machine
 
-    check_file_writable(out)
-    machine = this_machine(threads=threads or default_threads())
-    with StageBars(consoles()[1]).stage("calibrate", None) as step:
-        device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
-        step(f"{machine.cpu}, {machine.threads} threads")
-    note_written("device profile", out)
-    document = calibrate_document(device, spread, cold, out)
-    _print(document, lambda shown: calibrate_view(shown), as_json=as_json)
+    bars = StageBars(consoles()[1])
+    document = calibrate_machine(out, name=name, threads=threads, progress=bars, written=note_written)
+    _print(document, calibrate_view, as_json=as_json)
     raise typer.Exit(OK if document.usable else UNMET)
 
 
@@ -363,16 +365,15 @@ def verify_command(
 @app.command("cache")
 def cache_command(
     verify: Annotated[bool, typer.Option("--verify", help="Read every entry, remove what is damaged.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove every entry.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove every entry, and checkpoints of trainings.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show what earlier runs measured and kept (in SPLITPOINT_CACHE, or the user's cache folder)."""
     from splitpoint.planner.output.documents.cache import cache_document
-    from splitpoint.planner.output.terminal.cache import cache_view
+    from splitpoint.planner.output.terminal.listings import cache_view
     from splitpoint.planner.store.store import default_store
 
-    document = cache_document(default_store(), verify=verify, clear=clear)
-    _print(document, cache_view, as_json=as_json)
+    _print(document := cache_document(default_store(), verify=verify, clear=clear), cache_view, as_json=as_json)
     raise typer.Exit(UNMET if document.damaged else OK)
 
 
@@ -399,11 +400,20 @@ def work_command(
 @app.command("profiles")
 def profiles_command(as_json: options.Json = False) -> None:
     """List the device, server and link profiles that are shipped."""
-    from splitpoint.planner.output.documents.profiles import profiles_document
-    from splitpoint.planner.output.terminal.profiles import profiles_view
+    from splitpoint.planner.output.documents.listings import profiles_document
+    from splitpoint.planner.output.terminal.listings import profiles_view
 
     document = profiles_document()
-    _print(document, lambda shown: profiles_view(shown), as_json=as_json)
+    _print(document, profiles_view, as_json=as_json)
+
+
+@app.command("codecs")
+def codecs_command(as_json: options.Json = False) -> None:
+    """List the codecs of tensors: what each needs, its rates, and the paper that it follows."""
+    from splitpoint.planner.output.documents.listings import codecs_document
+    from splitpoint.planner.output.terminal.listings import codecs_view
+
+    _print(codecs_document(), codecs_view, as_json=as_json)
 
 
 @app.callback(invoke_without_command=True)

@@ -31,7 +31,7 @@ from splitpoint.codecs.transforms.pca import BlockPca
 from splitpoint.codecs.transforms.spectral import Spectral
 from splitpoint.codecs.transforms.subset import ChannelSubset
 
-__all__ = ["CODEC_IDS", "REGISTRY", "get"]
+__all__ = ["CODEC_IDS", "PAPERS", "REGISTRY", "get"]
 
 
 def __dir__() -> list[str]:
@@ -134,6 +134,18 @@ CODEC_IDS: Mapping[str, int] = {
     "jpeg-420-1of2": 138,
     "webp-1of2": 139,
     "avif-1of2": 140,
+}
+
+BRITO = "Brito et al., Signal Compression for Efficient Partitioning of Deep Neural Networks"
+ASSINE = "Assine et al., Compressing Representations for Embedded Deep Learning"
+CHOI = "Choi et al., Back-and-Forth Prediction for Deep Tensor Compression"
+KUMARASWAMY = "Kumaraswamy et al., Feature Compression Using Dynamic Switches in Multi-split CNNs"
+# What a preset follows; one that is not here is ours or has no source of its own.
+PAPERS: Mapping[str, str] = {
+    **dict.fromkeys(("brito-sq", "brito-lloyd", "brito-tcq", "brito-vq"), BRITO),
+    **dict.fromkeys(("assine-pca", "assine-pca-groups"), ASSINE),
+    **dict.fromkeys(("choi-tiles", "choi-tiles-webp", "choi-tiles-jxl", "range-zstd", "range-rans"), CHOI),
+    "dynamic-switch": KUMARASWAMY,
 }
 
 

@@ -1,4 +1,4 @@
-"""The whole of ``splitpoint plan`` in order: variants, profiles, networks, tables, search, timing, decision.
+"""The whole of ``splitpoint plan`` in order: variants, profiles, trainings, tables, search, timing, decision.
 
 Stages hand on values; what runs (sessions, threads, caches) lives as long as this function. `planner.plandir.writing`
 makes the plan directory of the result.
@@ -7,6 +7,7 @@ makes the plan directory of the result.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, describe_network
-from splitpoint.planner.measuring.trained import make_trainer, train_codecs
+from splitpoint.planner.measuring.trained import make_trainer
 from splitpoint.planner.measuring.unsplit import check_unsplit
-from splitpoint.planner.networks.variants import make_variants
+from splitpoint.planner.networks.variants import Variant, given_variant, make_variants
 from splitpoint.planner.profiling.model_profile import check_profile, obtain_profiles
 from splitpoint.planner.search.baselines import measure_baselines, measure_others
 from splitpoint.planner.search.decide import Decision, decide
@@ -27,19 +28,32 @@ from splitpoint.planner.search.several_tensors import missed
 from splitpoint.planner.search.tables import fit_tables
 from splitpoint.planner.search.timed_cuts import time_leading_cuts
 from splitpoint.planner.setup.loading import Problem
-from splitpoint.planner.store.results import results_here
+from splitpoint.planner.store.results import Results, results_here
 from splitpoint.planner.store.store import Store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.stage import measure_table
 from splitpoint.planner.study.storage import Place
-from splitpoint.planner.values.candidate import Candidate
+from splitpoint.planner.study.trainings import Trainings, train_all
+from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.progress import Progress, Silent
+from splitpoint.profiles.measurement.model_profile import ModelProfile
 
-__all__ = ["plan"]
+__all__ = ["plan", "train"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Ready:
+    """Networks that are ready to be measured; what runs them lives as long as the stack that it was opened on."""
+
+    networks: list[Network]
+    measurers: dict[str, Measurer]  # by network
+    trained: Trainings
+    profile: ModelProfile  # of the given network
+    notes: tuple[str, ...]
 
 
 def plan(
@@ -60,37 +74,11 @@ def plan(
     require_optuna()
     progress = progress or Silent()
     config, needs = problem.config, problem.needs
-    if stored_profile is not None:
-        check_profile(stored_profile, problem.graph, threads=problem.threads)
     results = None if store is None else results_here(store, threads=problem.threads, fresh=fresh)
-    trainer = make_trainer(problem, results)
-    count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
-    with progress.stage("unsplit", count) as step:
-        remarks = check_unsplit(problem, lambda: step(""), results=results)
-        known = ", known from an earlier run" if results is not None and results.recalled["unsplit"] else ""
-        step(f"{count} inputs, all outputs finite{known}")
-    with progress.stage("variants", None) as step:
-        variants, notes = make_variants(problem, trainer, step)
-        step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
-    with progress.stage("profile", None) as step:
-        profile, profiles = obtain_profiles(variants, stored=stored_profile, threads=problem.threads, results=results)
-        networks: list[Network] = []
-        for variant, measured in zip(variants, profiles, strict=True):
-            given = networks[0] if networks else None
-            networks.append(describe_network(problem, variant, measured, host=profile.host, given=given))
-        when = f"; seconds measured on {profile.measured}" if results and results.recalled["model-profile"] else ""
-        step(f"{len(problem.graph.nodes)} nodes, {sum(len(network.cuttable) for network in networks)} cuts{when}")
-    aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
-    cache = ByteCache(default_budget() if config.cache is None else config.cache)
     with contextlib.ExitStack() as stack:
-        measurers: dict[str, Measurer] = {}
-        for network in networks:
-            first = next(iter(measurers.values()), None)
-            measurer = Measurer(
-                problem, network, host=profile.host, cache=cache, given=first, results=results, trainer=trainer
-            )
-            measurers[network.name] = stack.enter_context(measurer)
-            train_codecs(problem, measurer.runs, measurer.trainings, progress)
+        ready = _make_ready(problem, stored_profile, results, progress, stack, ahead=False)
+        networks, measurers, profile = ready.networks, ready.measurers, ready.profile
+        aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
             given_measurer, *others = measurers.values()
@@ -132,7 +120,7 @@ def plan(
         profile=profile,
         networks=tuple(networks),
         aim=aim,
-        notes=(*remarks, *notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
+        notes=(*ready.notes, *([] if gain is None else [gain]), *_codec_notes(decision, codecs)),
         table_size=tables.size,
         left_out=tables.left_out,
         baselines=tuple((label, final[point.candidate]) for label, point in baselines),
@@ -145,6 +133,85 @@ def plan(
         table=tuple(entry for entries in tables.entries for entry in entries),
         works={candidate: work for m in measurers.values() for candidate, work in m.pricer.known_work.items()},
         halves={name: m.pricer.times.timed for name, m in measurers.items() if m.pricer.times is not None},
+    )
+
+
+def train(
+    problem: Problem,
+    *,
+    stored_profile: Path | None = None,
+    progress: Progress | None = None,
+    store: Store,
+    fresh: bool = False,
+) -> Trainings:
+    """Train what `plan` would train for the same problem, and keep it in `store`, where `plan` finds it."""
+    results = results_here(store, threads=problem.threads, fresh=fresh)
+    with contextlib.ExitStack() as stack:
+        return _make_ready(problem, stored_profile, results, progress or Silent(), stack, ahead=True).trained
+
+
+def _make_ready(
+    problem: Problem,
+    stored_profile: Path | None,
+    results: Results | None,
+    progress: Progress,
+    stack: contextlib.ExitStack,
+    *,
+    ahead: bool,
+) -> _Ready:
+    """Check the unsplit network, profile the variants, and train what is trained; `ahead`: no other variants."""
+    if stored_profile is not None:
+        check_profile(stored_profile, problem.graph, threads=problem.threads)
+    trainer = make_trainer(problem, results)
+    count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
+    with progress.stage("unsplit", count) as step:
+        remarks = check_unsplit(problem, lambda: step(""), results=results)
+        known = ", known from an earlier run" if results is not None and results.recalled["unsplit"] else ""
+        step(f"{count} inputs, all outputs finite{known}")
+    with progress.stage("variants", None) as step:
+        variants, notes = ([given_variant(problem)], []) if ahead else make_variants(problem)
+        step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")
+    networks: list[Network] = []
+    measurers: dict[str, Measurer] = {}
+    cache = ByteCache(default_budget() if problem.config.cache is None else problem.config.cache)
+
+    def profiled(added: Sequence[Variant], known: ModelProfile | None) -> ModelProfile:
+        """Profile `added`, behind the given network where its profile is known, and make them ready."""
+        behind = added if known is None else [given_variant(problem), *added]
+        with progress.stage("profile", None) as step:
+            first, profiles = obtain_profiles(
+                behind, stored=stored_profile, threads=problem.threads, results=results, known=known
+            )
+            for variant, measured in zip(added, profiles[len(behind) - len(added) :], strict=True):
+                given = networks[0] if networks else None
+                networks.append(describe_network(problem, variant, measured, host=first.host, given=given))
+            when = f"; seconds measured on {first.measured}" if results and results.recalled["model-profile"] else ""
+            step(f"{len(problem.graph.nodes)} nodes, {sum(len(each.cuttable) for each in networks)} cuts{when}")
+        for network in networks[len(measurers) :]:
+            measurer = Measurer(
+                problem,
+                network,
+                host=first.host,
+                cache=cache,
+                given=next(iter(measurers.values()), None),
+                results=results,
+                trainer=trainer,
+            )
+            measurers[network.name] = stack.enter_context(measurer)
+        return first
+
+    profile = profiled(variants, None)
+    trained = Trainings()
+    if trainer is not None:
+        trained = train_all(problem, measurers[GIVEN], trainer, progress)
+        if trained.variants and not ahead:
+            profiled(trained.variants, profile)
+    return _Ready(
+        networks=networks,
+        measurers=measurers,
+        trained=trained,
+        profile=profile,
+        notes=(*remarks, *notes, *trained.notes),
     )
 
 

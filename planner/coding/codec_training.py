@@ -35,7 +35,7 @@ from splitpoint.profiles.network.model import ModelGraph
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["CodecTraining"]
+__all__ = ["STAGE", "CodecTraining"]
 
 
 def __dir__() -> list[str]:
@@ -46,6 +46,8 @@ def __dir__() -> list[str]:
 # and 4e-2 lost 13.7, 12.8, 12.6, 12.6 points at 90 % and 2.1, 1.9, 1.8, 1.9 at 75 % (cifar100/val). The second leaves a
 # margin for other networks. Without the cross-entropy 14.1 and 2.0 against 13.7 and 2.1.
 RECIPE: Final = Recipe(steps=0, batch=32, peak=1e-2, clip=None)  # batch: inputs of each rate
+STAGE: Final = "codec"  # the only training of an asset
+WITHOUT_TAIL: Final[frozenset[str]] = frozenset({"mse", "rate"})  # terms of the loss that need the cut tensor alone
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers and threads are the process's
 
 
@@ -73,6 +75,19 @@ class CodecTraining:
             what="codec", model=self._graph.sha256, cut=self._cut.tensors, recipe=RECIPE, seed=self._seed
         )
 
+    def asset_key(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> str:
+        """The key under which the trainer keeps what is trained from `module` as it is."""
+        return self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=tuple(losses))
+
+    def check_gradients(self, losses: Sequence[LossTerm]) -> None:
+        """Raise `FitError` where a term of `losses` needs gradients through a tail that torch cannot run."""
+        if all(term.name in WITHOUT_TAIL for term in losses):
+            return
+        try:
+            self.tail  # noqa: B018  # built once, and used by the training
+        except ProfileError as error:
+            raise FitError(f"{error.message} at {self._cut.after}; codecs that need no gradients take part") from error
+
     def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
         """Train `module` in place at all `rates`; raises `FitError` where torch cannot run the network or train it.
 
@@ -80,7 +95,7 @@ class CodecTraining:
         """
         import torch
 
-        key = self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=tuple(losses))
+        key = self.asset_key(module, rates=rates, losses=losses)
 
         def make() -> tuple[Spent, dict[str, Any]]:
             spent = self._trainer.train(
@@ -88,7 +103,7 @@ class CodecTraining:
                 self._loss(module, rates, losses),
                 self._recipe(rates),
                 key=key,
-                stage="codec",
+                stage=STAGE,
                 report=self.report,
             )
             return spent, module.state_dict()
@@ -132,7 +147,7 @@ class CodecTraining:
         labels = self._trainer.data.labels
         if labels is None:
             weights.pop("cross-entropy", None)
-        through_tail = bool(weights.keys() - {"mse", "rate"})
+        through_tail = bool(weights.keys() - WITHOUT_TAIL)
         cut, answer = self._cut.tensors[0], self._graph.outputs[0].name
         kept = self._kept(cut, answer) if through_tail else self._kept(cut)
         device = training_device()

@@ -107,6 +107,7 @@ class Contexts:
         """
         self._graph, self._calibration, self._labels = graph, calibration, labels
         self._seed, self._threads, self._keep, self._training = seed, threads, keep, training
+        self.untrained: dict[tuple[str, tuple[str, ...]], str] = {}  # codec and tensors of a cut -> why not
         self._found = Sensitivities()
         self._layer_input: tuple[str, tuple[int, ...], Array] | None = None  # of the last cut
         self._lock = threading.Lock()
@@ -165,6 +166,8 @@ class Contexts:
                 return NO_TRAINING
             if any(self._training(tensor) is None for tensor in cut.tensors):
                 return "is not trained there ($.train.cuts)"
+            if (codec.name, cut.tensors) in self.untrained:
+                return self.untrained[codec.name, cut.tensors]
         if "labels" in codec.needs and self._labels is None:
             return "needs labels, and the data has none"
         for tensor in cut.tensors:

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import Frame
-from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training
+from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training, fit_one
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
@@ -116,6 +116,10 @@ class NetworkRuns:
         self.cache.clear()
         self._codec_sessions.clear()
 
+    def count(self, subset: str) -> int:
+        """How many inputs the set has."""
+        return len(self._inputs[subset])
+
     def input(self, subset: str, index: int) -> NetworkInput:
         """The set's input number `index`."""
         return self._inputs[subset][index]
@@ -204,6 +208,20 @@ class NetworkRuns:
         return self.cache.get(
             ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
         )
+
+    def fit_start(self, cut: Cut, codec: Codec, training: Training) -> FittedCodec:
+        """A trained codec at its coarsest rate, at a cut of one tensor, as `training` leaves it; nothing is kept.
+
+        Raises `FitError`.
+        """
+        (tensor,) = cut.tensors
+        chosen, stacked = self._calibration(cut)
+        context = dataclasses.replace(self._context(codec, cut, tensor, chosen), training=training, memo=None)
+        return fit_one(codec, stacked[tensor], 0, context)
+
+    def leave_untrained(self, cut: Cut, codec: Codec, reason: str) -> None:
+        """From now on `codec` lacks its training at `cut`, for this reason."""
+        self._contexts.untrained[codec.name, cut.tensors] = reason
 
     def fitted_key(self, cut: Cut, codec: str, rate: int) -> str:
         """The content key of what `fit` gives; once `prepare` has run. Raises `ValueError` where nothing is kept."""

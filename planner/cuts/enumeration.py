@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from splitpoint.planner.cuts.frontiers import Frontier, find_frontiers
-from splitpoint.planner.cuts.layers import with_layers
+from splitpoint.planner.cuts.layers import module_path, with_layers
 from splitpoint.planner.values.cut import Cut, Rejected
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import CARRIED_TYPES, ModelGraph, Node
@@ -104,12 +104,25 @@ class _Totals:
         )
 
 
-def find_cut(graph: ModelGraph, text: str, *, at: str) -> Cut:
-    """The single-tensor cut after the layer or node, or of the tensor, called `text`; raises `ProfileError`."""
-    cuts = enumerate_cuts(graph).cuts
+def find_cut(graph: ModelGraph, text: str, *, at: str, several: str = "") -> Cut:
+    """The single-tensor cut after the layer or node, or of the tensor, called `text`; raises `ProfileError`.
+
+    The error says why a place that the network has is no cut, and `several` where several tensors cross there.
+    """
+    found = enumerate_cuts(graph)
+    cuts = found.cuts
     for cut in cuts:
         if text in (cut.layer, cut.after, cut.name):
             return cut
+    made = {node.name: node.outputs for node in graph.nodes}
+    for place in reversed(found.rejected):
+        if text in (place.after, ".".join(module_path(place.after)), *made.get(place.after, ())):
+            more = several if len(place.tensors) > 1 else ""
+            raise ProfileError(
+                f"the network cannot be cut after {text!r}: {place.reason}{more}",
+                at=at,
+                fix="splitpoint cuts MODEL lists the places where it can",
+            )
     names = [cut.layer for cut in cuts]
     near = ", ".join(difflib.get_close_matches(text, names, NEAR, cutoff=0.4) or names[1 : NEAR + 1])
     raise ProfileError(

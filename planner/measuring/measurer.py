@@ -78,7 +78,7 @@ class Measurer:
                 against=problem.metric.against,
             )
         self.distance_key = content_key("distance", task=task) if by_content else None  # of `evaluator.distance`
-        self.network, self._metric = network, problem.metric
+        self.network, self.host, self._metric = network, host, problem.metric
         self.trainings = codec_trainings(problem, trainer) if given is None else None
         self.runs = NetworkRuns(
             network.graph,

@@ -116,7 +116,7 @@ class Pricer:
             )
         if candidate not in self._work:
             self._work[candidate] = self._work_of(candidate)
-        return self._split(network.cut(candidate.cut), self._work[candidate], payload_bytes)
+        return self.split(network.cut(candidate.cut), self._work[candidate], payload_bytes)
 
     @property
     def known_work(self) -> Mapping[Candidate, CodingWork]:
@@ -127,9 +127,10 @@ class Pricer:
         """The cost of sending the cut's tensors as they are: nothing to fit."""
         symbols = tuple((UNCOMPRESSED, self._network.graph.tensors[name].elements) for name in cut.tensors)
         work = CodingWork(symbols=symbols, encoder=(), decoder=(), table_bytes=0, weight_bytes=0)
-        return self._split(cut, work, cut.bytes)
+        return self.split(cut, work, cut.bytes)
 
-    def _split(self, cut: Cut, work: CodingWork, payload_bytes: float) -> Cost:
+    def split(self, cut: Cut, work: CodingWork, payload_bytes: float) -> Cost:
+        """The cost of a split with this coding work and mean payload, whatever the codec."""
         network = self._network
         if cut.tensors not in self._peaks:
             self._peaks[cut.tensors] = peak_bytes(network.graph, cut)

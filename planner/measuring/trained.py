@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from splitpoint.codecs.contract.protocol import FitError
+from splitpoint.codecs.contract.protocol import Codec
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.coding.codec_training import CodecTraining
-from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
-from splitpoint.planner.values.progress import Progress
 
-__all__ = ["codec_trainings", "make_trainer", "train_codecs", "trained_cuts"]
+__all__ = ["codec_trainings", "make_trainer", "trained_codecs", "trained_cuts"]
 
 
 def __dir__() -> list[str]:
@@ -62,22 +59,7 @@ def codec_trainings(problem: Problem, trainer: Trainer | None) -> Mapping[str, C
     return {cut.tensors[0]: CodecTraining(problem.graph, cut, trainer, seed=seed) for cut in trained_cuts(problem)}
 
 
-def train_codecs(
-    problem: Problem, runs: NetworkRuns, trainings: Mapping[str, CodecTraining] | None, progress: Progress
-) -> None:
-    """Train every codec that is trained, so that the tables find them fitted; what cannot be is left to the tables."""
-    names: Sequence[str] = problem.config.search.codecs or tuple(REGISTRY)
-    codecs = [get_codec(name) for name in names if "training" in get_codec(name).needs]
-    cuts = trained_cuts(problem)
-    if not codecs or not cuts or trainings is None:
-        return
-    with progress.stage("training", len(codecs) * len(cuts)) as step:
-        runs.prepare(cuts, codecs)
-        for cut in cuts:
-            trainings[cut.tensors[0]].report = step
-            for codec in codecs:
-                if runs.lacks(codec, cut) is None:
-                    with contextlib.suppress(FitError):  # the table says why
-                        runs.fit(cut, codec.name, 0)
-                step("")
-        step(f"{len(codecs)} codecs at {len(cuts)} cuts")
+def trained_codecs(problem: Problem) -> list[Codec]:
+    """The codecs of the search that are trained."""
+    names = problem.config.search.codecs or tuple(REGISTRY)
+    return [codec for codec in map(get_codec, names) if "training" in codec.needs]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["PrunedNetwork", "prune_at", "prune_network"]
+__all__ = ["ROUND_SHARES", "PrunedNetwork", "prune_at", "prune_network", "trained_key"]
 
 
 def __dir__() -> list[str]:
@@ -34,6 +34,9 @@ def __dir__() -> list[str]:
 
 ROUNDS: Final = 4  # 53.5 % top-1 where one round leaves 52.0 % (VGG16 before pool 4, a third of the filters, corrected)
 LAST_SHARE: Final = 0.75  # of the training, after the last round: half of the filters lose 4.4 points, with 0.5 5.8
+ROUND_SHARES: Final = {
+    f"round-{i}": LAST_SHARE if i == ROUNDS - 1 else (1 - LAST_SHARE) / (ROUNDS - 1) for i in range(ROUNDS)
+}  # of the minutes, by the name of the stage
 Tune = Callable[["nn.Module", int], None]  # trains a network after a round of pruning, in place
 
 
@@ -82,10 +85,25 @@ def prune_network(
             )
         return PrunedNetwork(model=export_module(thin, graph.inputs[0].shape, at=graph.source), left=tuple(left))
 
-    if trainer is None or importance is None:
-        return make()
+    key = trained_key(graph, module, before, ratio=ratio, config=config, calibration=calibration, trainer=trainer)
+    return make() if trainer is None or key is None else _trained(module, make, trainer, key, report)
+
+
+def trained_key(
+    graph: ModelGraph,
+    module: nn.Module,
+    before: Sequence[str],
+    *,
+    ratio: float,
+    config: PruneConfig,
+    calibration: Dataset,
+    trainer: Trainer | None,
+) -> str | None:
+    """The key under which `trainer` keeps what `prune_network` gives; None where nothing is trained."""
+    if trainer is None or config.method != "taylor":
+        return None
     about = (ratio, config.ratio_of, tuple(before), calibration.sha256(), graph.inputs[0].shape)
-    return _trained(module, make, trainer, about, report)
+    return trainer.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
 
 
 def prune_at(
@@ -130,19 +148,17 @@ def _trained(
     module: nn.Module,
     make: Callable[[Tune], PrunedNetwork],
     trainer: Trainer,
-    about: tuple[object, ...],
+    key: str,
     report: Callable[[str], None],
 ) -> PrunedNetwork:
     """What `make` gives with training after every round, or what was kept of it."""
-    key = trainer.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
     spent: list[Spent] = []
 
     def tune(thin: nn.Module, number: int) -> None:
         for parameter in thin.parameters():
             parameter.requires_grad_(True)
-        last = number == ROUNDS - 1
-        share, recipe = (LAST_SHARE, RECIPE) if last else ((1 - LAST_SHARE) / (ROUNDS - 1), BETWEEN_ROUNDS)
-        stage = f"round-{number}"
+        stage, recipe = f"round-{number}", RECIPE if number == ROUNDS - 1 else BETWEEN_ROUNDS
+        share = ROUND_SHARES[stage]
         spent.append(distill(thin, module, trainer, key=key, stage=stage, share=share, recipe=recipe, report=report))
 
     def train() -> PrunedNetwork:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
-from splitpoint.planner.networks.pruned_network import prune_network
+from splitpoint.planner.networks.pruned_network import prune_network, trained_key
 from splitpoint.planner.samples.dataset import Dataset
 from splitpoint.planner.setup.config import PruneConfig
 from splitpoint.planner.training.checkpoint import CheckpointError
@@ -26,7 +26,7 @@ from splitpoint.profiles.network.torch_model import is_torch_spec, load_module
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Pruned", "layers_around", "pruned_graphs"]
+__all__ = ["Pruned", "Pruning", "layers_around", "pruned_graphs", "prunings"]
 
 
 def __dir__() -> list[str]:
@@ -49,6 +49,18 @@ class Pruned:
     after: tuple[str, ...]  # the nodes after which it is to be cut
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pruning:
+    """A network that is to be pruned."""
+
+    name: str
+    ratio: float
+    cuts: tuple[Cut, ...]  # of the given network, after which it is to be cut
+    key: str | None  # under which the trainer keeps it; None: it is not trained
+    # Takes a text after each step of its training, and gives notes on layers that were left; raises `ProfileError`.
+    make: Callable[[Callable[[str], None]], tuple[Pruned, list[str]]]
+
+
 def pruned_graphs(
     graph: ModelGraph,
     config: PruneConfig,
@@ -56,11 +68,34 @@ def pruned_graphs(
     trainer: Trainer | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Pruned], list[str]]:
-    """One network for each ratio and cut, and notes on what was not pruned and why.
+    """The networks of `prunings`, each made, and notes on what was not pruned and why.
+
+    `report` takes a text after each step of a training. Raises `ProfileError` as `prunings` does, and
+    `CheckpointError` where checkpoints cannot be written.
+    """
+    wanted, notes = prunings(graph, config, calibration, trainer)
+    pruned = []
+    for pruning in wanted:
+        try:
+            made, left = pruning.make(report)
+        except CheckpointError:
+            raise  # a full disk is no property of the network
+        except ProfileError as error:
+            notes.append(f"left out: {pruning.name}: {error.message}" + (f" ({error.fix})" if error.fix else ""))
+            continue
+        pruned.append(made)
+        notes += left
+    return pruned, notes
+
+
+def prunings(
+    graph: ModelGraph, config: PruneConfig, calibration: Dataset, trainer: Trainer | None = None
+) -> tuple[list[Pruning], list[str]]:
+    """One network for each ratio and cut, none of them made yet, and notes on what is not pruned and why.
 
     Ratio 0 is the given network itself. Cuts with no layer between them share a network. With a `trainer` a network
-    that is pruned by Taylor's order is trained between the rounds, which `report` tells of. Raises `ProfileError` for a
-    cut that the network does not have, and `CheckpointError` where checkpoints cannot be written.
+    that is pruned by Taylor's order is trained between the rounds. Raises `ProfileError` for a cut that the network
+    does not have.
     """
     ratios = [ratio for ratio in config.ratios if ratio > 0]
     if not is_torch_spec(graph.source):
@@ -85,25 +120,33 @@ def pruned_graphs(
             continue
         places.setdefault(tuple(before), []).append(cut)
         around[tuple(before)] = (before, behind)
-    pruned = []
+    wanted = []
     for ratio in ratios:
         for key, cuts in places.items():
             before, behind = around[key]
             name = _name(config, ratio, behind)
-            try:
-                made = prune_network(
-                    graph, module, before, behind, ratio=ratio, config=config, calibration=calibration,
-                    trainer=trainer, report=functools.partial(_report, report, name),
-                )  # fmt: skip
-            except CheckpointError:
-                raise
-            except ProfileError as error:
-                notes.append(f"left out: {name}: {error.message}" + (f" ({error.fix})" if error.fix else ""))
-                continue
-            exported = load_graph(made.model, name=f"{graph.name} {name}", source=graph.source)
-            pruned.append(Pruned(name=name, ratio=ratio, graph=exported, after=_same_places(graph, exported, cuts)))
-            notes += [f"{name}: not pruned: {reason}" for reason in made.left]
-    return pruned, notes
+            settings: Any = {"ratio": ratio, "config": config, "calibration": calibration, "trainer": trainer}
+            make = functools.partial(_make, graph, name, cuts, module, before, behind, settings)
+            asset = trained_key(graph, module, before, **settings)
+            wanted.append(Pruning(name=name, ratio=ratio, cuts=tuple(cuts), key=asset, make=make))
+    return wanted, notes
+
+
+def _make(
+    graph: ModelGraph,
+    name: str,
+    cuts: Sequence[Cut],
+    module: nn.Module,
+    before: Sequence[str],
+    behind: Sequence[str],
+    settings: Mapping[str, Any],  # of `prune_network`
+    report: Callable[[str], None],
+) -> tuple[Pruned, list[str]]:
+    """The network of a `Pruning`, and notes on layers that were left; raises `ProfileError`."""
+    made = prune_network(graph, module, before, behind, report=functools.partial(_report, report, name), **settings)
+    exported = load_graph(made.model, name=f"{graph.name} {name}", source=graph.source)
+    pruned = Pruned(name=name, ratio=settings["ratio"], graph=exported, after=_same_places(graph, exported, cuts))
+    return pruned, [f"{name}: not pruned: {reason}" for reason in made.left]
 
 
 def _name(config: PruneConfig, ratio: float, behind: Sequence[str]) -> str:
@@ -114,7 +157,7 @@ def _name(config: PruneConfig, ratio: float, behind: Sequence[str]) -> str:
 
 
 def _report(report: Callable[[str], None], name: str, text: str) -> None:
-    report(f"{name}: {text}")
+    report(f"{text} · {name}")
 
 
 def layers_around(graph: ModelGraph, module: nn.Module, cut: Cut) -> tuple[list[str], list[str]]:

@@ -7,9 +7,9 @@ network, so that the loss of the variant itself is included.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,14 +22,16 @@ from splitpoint.planner.samples.readers import load_folder
 from splitpoint.planner.setup.config import OtherModel
 from splitpoint.planner.setup.inputs import check_inputs, data_shapes, load_source
 from splitpoint.planner.setup.loading import Problem
-from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.inputs import RESAMPLING, InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["Variant", "make_variants"]
+if TYPE_CHECKING:
+    from splitpoint.planner.networks.pruning import Pruned
+
+__all__ = ["Variant", "check_names", "given_variant", "make_variants", "pruned_variant"]
 
 
 def __dir__() -> list[str]:
@@ -52,12 +54,19 @@ class Variant:
         return self.split.search.spec
 
 
-def make_variants(
-    problem: Problem, trainer: Trainer | None = None, report: Callable[[str], None] = lambda text: None
-) -> tuple[list[Variant], list[str]]:
-    """All variants that the configuration asks for, the given network first, and notes on those left out and why.
+def given_variant(problem: Problem) -> Variant:
+    """The given network as it is."""
+    return Variant(name=GIVEN, kind="given", graph=problem.graph, split=problem.split)
 
-    Where the configuration asks for it, pruned ones are trained by `trainer`, which `report` tells of.
+
+def pruned_variant(problem: Problem, pruned: Pruned) -> Variant:
+    """A pruned network."""
+    after = frozenset(pruned.after)
+    return Variant(name=pruned.name, kind="pruned", graph=pruned.graph, split=problem.split, after=after)
+
+
+def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:
+    """The variants that are not trained, the given network first, and notes on those left out and why.
 
     Raises `ProfileError` for a listed network that does not fit the data or gives other outputs, and for two variants
     with the same name.
@@ -71,7 +80,7 @@ def make_variants(
         raise ProfileError(
             "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
         )
-    variants = [Variant(name=GIVEN, kind="given", graph=problem.graph, split=problem.split)]
+    variants = [given_variant(problem)]
     variants += [_listed(problem, other, at=f"$.models[{i}]") for i, other in enumerate(config.models)]
     for size in config.sizes:
         try:
@@ -81,20 +90,21 @@ def make_variants(
     for precision in config.precisions:
         if precision != "fp32":
             variants += [_lowered(problem, precision, head) for head in heads or [None]]
-    if config.prune is not None:
+    if config.prune is not None and not problem.trains_pruned:
         from splitpoint.planner.networks.pruning import pruned_graphs
 
-        pruned, reasons = pruned_graphs(problem.graph, config.prune, problem.split.calibration, trainer, report)
+        pruned, reasons = pruned_graphs(problem.graph, config.prune, problem.split.calibration)
         notes += reasons
-        variants += [
-            Variant(name=p.name, kind="pruned", graph=p.graph, split=problem.split, after=frozenset(p.after))
-            for p in pruned
-        ]
-    names = [variant.name for variant in variants]
+        variants += [pruned_variant(problem, each) for each in pruned]
+    check_names([variant.name for variant in variants])
+    return variants, notes
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise `ProfileError` for two variants of the same name."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ProfileError(f"two variants have the name {twice[0]!r}", at="$.models", fix="give each its own name")
-    return variants, notes
 
 
 def _lowered(problem: Problem, precision: Literal["fp16", "int8"], head: Cut | None) -> Variant:

@@ -12,7 +12,7 @@ import typer
 from splitpoint.planner.deploy.task import TASKS
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.preferences import PREFERENCES
-from splitpoint.planner.setup.config import SEEDS, SamplerName
+from splitpoint.planner.setup.config import MOST_MINUTES, SEEDS, SamplerName
 from splitpoint.profiles.machine.machine import MOST_THREADS
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "StudyName",
     "TaskName",
     "Threads",
+    "TrainMinutes",
     "TrustCode",
     "with_conditions",
     "with_limits",
@@ -71,6 +72,10 @@ Size = Annotated[
 Constant = Annotated[
     list[str] | None,
     typer.Option(help="An input that is always the same, such as sr=16000 or scale=[1,2]; it is folded."),
+]
+TrainMinutes = Annotated[
+    float | None,
+    typer.Option(min=0, max=MOST_MINUTES, help="Most minutes of trainings that are not kept yet. [default: no limit]"),
 ]
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run code that a plan's own files name.")]
 Keep = Annotated[int, typer.Option(min=0, max=99, help="Plans that are replaced and kept, as DIR.1, DIR.2 and so on.")]

@@ -1,4 +1,7 @@
-"""``splitpoint profile``: a model measured on this host, and with data the tensors at its cuts, as one document."""
+"""``splitpoint profile`` and ``splitpoint calibrate``: a model, or this machine, measured, as one document.
+
+Of a model with data the tensors at its cuts are measured, too.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.output.documents.calibrate import CalibrateDocument, calibrate_document
 from splitpoint.planner.output.documents.profile import ModuleRow, ProfileDocument, profile_document
 from splitpoint.planner.output.documents.tensors import tensors_part
 from splitpoint.planner.profiling import tensors
+from splitpoint.planner.profiling.calibration import calibrate
 from splitpoint.planner.profiling.model_profile import obtain_profile
 from splitpoint.planner.profiling.module_counts import count_torch_source
 from splitpoint.planner.setup.checks import check_data_source, check_model_source
 from splitpoint.planner.setup.inputs import load_source
+from splitpoint.planner.setup.loading import default_threads
 from splitpoint.planner.values.progress import Progress
 from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
 from splitpoint.profiles.files.writable import check_file_writable
+from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.torch_model import is_torch_spec
 
-__all__ = ["profile_model"]
+__all__ = ["calibrate_machine", "profile_model"]
 
 
 def __dir__() -> list[str]:
@@ -75,3 +82,19 @@ def profile_model(
         rows = count_torch_source(model, graph)
         modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
     return profile_document(graph, measured, modules=modules, data=part)
+
+
+def calibrate_machine(
+    out: Path, *, name: str | None, threads: int | None, progress: Progress, written: Callable[[str, Path], None]
+) -> CalibrateDocument:
+    """Measure this machine and write its device profile to `out`; `name` is the file's where it is None.
+
+    `written` is told of the file. Raises `ProfileError`.
+    """
+    check_file_writable(out)
+    machine = this_machine(threads=threads or default_threads())
+    with progress.stage("calibrate", None) as step:
+        device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
+        step(f"{machine.cpu}, {machine.threads} threads")
+    written("device profile", out)
+    return calibrate_document(device, spread, cold, out)

@@ -18,10 +18,11 @@ from splitpoint.planner.output.documents.cache import CacheDocument
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument
 from splitpoint.planner.output.documents.cuts import CutsDocument
 from splitpoint.planner.output.documents.document import Document
+from splitpoint.planner.output.documents.listings import CodecsDocument, ProfilesDocument
 from splitpoint.planner.output.documents.plan import PlanDocument
 from splitpoint.planner.output.documents.profile import ProfileDocument
-from splitpoint.planner.output.documents.profiles import ProfilesDocument
 from splitpoint.planner.output.documents.show import ShowDocument
+from splitpoint.planner.output.documents.train import TrainDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.work_run import WorkDocument
 from splitpoint.profiles.files.structs import write_text
@@ -37,12 +38,14 @@ FOLDER = Path("docs") / "schema"
 DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the document of `show`
     "cache": CacheDocument,
     "calibrate": CalibrateDocument,
+    "codecs": CodecsDocument,
     "cuts": CutsDocument,
     "map": MapDocument,
     "plan": PlanDocument,
     "profile": ProfileDocument,
     "profiles": ProfilesDocument,
     "show": ShowDocument,
+    "train": TrainDocument,
     "verify": VerifyDocument,
     "what-if": WhatIfDocument,
     "work": WorkDocument,

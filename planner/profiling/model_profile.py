@@ -46,9 +46,14 @@ def check_profile(stored: Path, graph: ModelGraph | None = None, *, threads: int
 
 
 def obtain_profiles(
-    variants: Sequence[Variant], *, stored: Path | None, threads: int, results: Results | None = None
+    variants: Sequence[Variant],
+    *,
+    stored: Path | None,
+    threads: int,
+    results: Results | None = None,
+    known: ModelProfile | None = None,
 ) -> tuple[ModelProfile, list[ModelProfile | None]]:
-    """The given network's profile and one for each variant, the given first.
+    """The given network's profile and one for each variant, the given first; `known` is its profile, measured before.
 
     `stored` is the given network's profile, or a folder of profiles that are told apart by their model's hash. With
     it nothing is measured, so that the plan depends on files alone: a variant without a stored profile gets None.
@@ -56,7 +61,7 @@ def obtain_profiles(
     """
     given = variants[0].graph
     if stored is None:
-        first = _measured(given, lambda: obtain_profile(given, stored=None, threads=threads), threads, results)
+        first = known or _measured(given, lambda: obtain_profile(given, stored=None, threads=threads), threads, results)
 
         def measure(graph: ModelGraph) -> ModelProfile:
             return with_anchors(graph, measure_profile(graph, host=first.host, threads=threads))

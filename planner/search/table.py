@@ -28,7 +28,7 @@ from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["PROBE_INPUTS", "Entry", "promising", "starting_points", "tabulate"]
+__all__ = ["PROBE_INPUTS", "Entry", "estimated_bits", "promising", "starting_points", "tabulate"]
 
 
 def __dir__() -> list[str]:

@@ -49,6 +49,7 @@ def asked_config(
     sampler: SamplerName | None = None,
     accept_baseline: bool = False,
     threads: int | None = None,
+    train_minutes: float | None = None,
 ) -> PlanConfig:
     """The configuration in the file `target`, or of the model `target` with `data`, changed by the flags.
 
@@ -63,6 +64,8 @@ def asked_config(
         raise FlagError("a model needs sample inputs: --data DIR", flag="--data")
     else:
         config = PlanConfig(model=target, data=DataConfig(source=data))
+    if train_minutes is not None and config.train is None:
+        raise FlagError("nothing is trained: the configuration has no train: with a source", flag="--train-minutes")
     options = {"decode": decode, "score": score, "outputs": None if outputs is None else tuple(outputs)}
     return override(
         config,
@@ -70,6 +73,7 @@ def asked_config(
         metric=metric,
         need=dict(needs or {}),
         data={"labels": labels, "skip_damaged": skip_damaged or None},
+        train=None if train_minutes is None else {"budget": train_minutes},
         search={"evaluations": evaluations, "seed": seed, "sampler": sampler},
         device=device,
         server=server,

@@ -28,6 +28,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
+BRIDGE = "; codecs are trained where one tensor crosses, a switch there would need a bridge over the branch"
+
+
 def check_config(config: PlanConfig) -> None:
     """Raise `ProfileError` for the first thing that no plan could use; nothing is loaded that takes long."""
     check_model_source(config.model, at="$.model")
@@ -80,7 +83,7 @@ def check_cuts(config: PlanConfig, graph: ModelGraph) -> None:
     for i, name in enumerate(() if config.prune is None else config.prune.cuts):
         find_cut(graph, name, at=f"$.prune.cuts[{i}]")
     for i, name in enumerate(() if config.train is None else config.train.cuts):
-        find_cut(graph, name, at=f"$.train.cuts[{i}]")
+        find_cut(graph, name, at=f"$.train.cuts[{i}]", several=BRIDGE)
 
 
 def check_model_source(source: str, *, at: str | None = None) -> None:

@@ -17,6 +17,7 @@ from splitpoint.profiles.network.inputs import LARGEST_SIDE, LARGEST_TENSOR, Inp
 from splitpoint.profiles.units import ByteCount, PerSecond
 
 __all__ = [
+    "MOST_MINUTES",
     "SEEDS",
     "DataConfig",
     "OtherModel",
@@ -85,6 +86,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     source: str  # a folder of class folders, an .npz, or "file.py:function"; what judges is left out
     minutes: Annotated[float, msgspec.Meta(gt=0, le=MOST_MINUTES)] = 10.0  # of each training, on this machine
+    # Minutes of all trainings of one run that are not kept yet; None: no limit.
+    budget: Annotated[float, msgspec.Meta(ge=0, le=MOST_MINUTES)] | None = None
     augment: bool = True  # pictures for pruned networks are moved and mirrored
     activations: ByteCount = (
         4_000_000_000  # on disk, of tensors at cuts on the training inputs; fewer inputs where it is less

@@ -61,6 +61,12 @@ class Problem:
         return self.split.search.spec
 
     @property
+    def trains_pruned(self) -> bool:
+        """Whether pruned networks are trained."""
+        prune = self.config.prune
+        return self.training is not None and prune is not None and prune.method == "taylor"
+
+    @property
     def channel(self) -> Channel:
         """The link, the share of cases in which the deadline must hold, and the server's load."""
         return Channel(

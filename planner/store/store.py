@@ -19,7 +19,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from splitpoint.profiles import units
@@ -28,7 +28,7 @@ from splitpoint.profiles.files.held import remove_if_dead
 from splitpoint.profiles.files.regular import open_regular
 from splitpoint.profiles.files.structs import write_bytes
 
-__all__ = ["Entry", "Store", "default_folder", "default_store"]
+__all__ = ["WORKING", "Entry", "Store", "default_folder", "default_store"]
 
 
 def __dir__() -> list[str]:
@@ -40,6 +40,8 @@ FOLDER_VARIABLE, LIMIT_VARIABLE = "SPLITPOINT_CACHE", "SPLITPOINT_CACHE_LIMIT"
 HASH_BYTES = 32
 EVICTED_SHARE = 0.1  # of the limit is freed at once, so that not every new entry looks for an old one
 CHECKED_EVERY = 64  # entries written between two looks at the sum
+# Folders beside the entries in which trainings keep what they need until they end, and the files there.
+WORKING: Mapping[str, str] = {"checkpoints": "*/*.pt", "activations": "*.f16"}
 _HALF_WRITTEN = f".{'[0-9a-f]' * 64}.{'[0-9a-f]' * 8}.tmp"  # as `write_bytes` names it
 _KIND, _KEY = re.compile(r"[a-z][a-z-]{0,31}"), re.compile(r"[0-9a-f]{64}")
 
@@ -143,6 +145,15 @@ class Store:
                 found.append(entry)
         return found
 
+    def working(self) -> Iterator[tuple[str, Path, int]]:
+        """Folder of `WORKING`, path and bytes of every file of trainings; links and folders are none."""
+        for folder, pattern in WORKING.items():
+            with contextlib.suppress(OSError):  # others may remove folders meanwhile
+                for path in sorted((self.folder / folder).glob(pattern)):
+                    about = _about_file(path)
+                    if about is not None:
+                        yield folder, path, about.st_size
+
     def clear(self, kind: str | None = None) -> int:
         """Remove every entry, or those of a kind; gives how many. Other files in the folder stay."""
         entries = [entry for entry in self.entries() if kind is None or entry.kind == kind]
@@ -150,6 +161,15 @@ class Store:
             self._remove(entry)
         self.evict()
         return len(entries)
+
+    def clear_working(self) -> int:
+        """Remove every file of trainings, which then begin again; gives how many."""
+        paths = [path for _, path, _ in self.working()]
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                path.parent.rmdir()  # a training's own folder, once its last checkpoint is gone
+        return len(paths)
 
     def _remove(self, entry: Entry) -> int:
         with contextlib.suppress(OSError):

@@ -108,7 +108,7 @@ def measure_table(
     if place is None or results is None or (code_of_task(problem.metric.task) and not place.shared):
         shared: contextlib.AbstractContextManager[Opened | None] = contextlib.nullcontext()
     else:
-        key = _problem_key(problem, networks, objectives, stored=stored)
+        key = _problem_key(problem, networks, objectives, _trained(tables), stored=stored)
         model = re.sub("[^A-Za-z0-9]+", "-", problem.graph.name)[:40].strip("-") or "model"
         shared = _open(place, f"{model}-{key[:12]}", key, objectives, progress)
     with shared as opened:
@@ -269,7 +269,21 @@ def _measure_all(
     return list({**dict.fromkeys(points), **dict.fromkeys(found.points)})
 
 
-def _problem_key(problem: Problem, networks: Sequence[Network], objectives: Sequence[str], *, stored: bool) -> str:
+def _trained(tables: Tables) -> list[tuple[str, str]]:
+    """Cuts and codecs of the candidates that are trained: a budget of minutes decides which there are."""
+    needing = {codec.name for codec in tables.codecs if "training" in codec.needs}
+    every = (entry.candidate for entries in tables.entries for entry in entries)
+    return sorted({(candidate.cut, candidate.codec) for candidate in every if candidate.codec in needing})
+
+
+def _problem_key(
+    problem: Problem,
+    networks: Sequence[Network],
+    objectives: Sequence[str],
+    trained: Sequence[tuple[str, str]],
+    *,
+    stored: bool,
+) -> str:
     """The content key of everything that decides which candidates a study asks for and what it is told of them.
 
     Seconds that were measured now are no part of it: the same command continues its study.
@@ -298,6 +312,7 @@ def _problem_key(problem: Problem, networks: Sequence[Network], objectives: Sequ
         device=HOST if config.device == HOST else networks[0].edge.device,
         server=HOST if config.server == HOST else networks[0].server.device,
         search=config.search,
+        trained=list(trained),
         code=code_sha256(),
     )
 

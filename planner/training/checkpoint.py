@@ -14,7 +14,15 @@ from typing import Any
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_bytes
 
-__all__ = ["CheckpointError", "from_bytes", "read_checkpoint", "remove_checkpoint", "to_bytes", "write_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "from_bytes",
+    "read_checkpoint",
+    "read_step",
+    "remove_checkpoint",
+    "to_bytes",
+    "write_checkpoint",
+]
 
 
 def __dir__() -> list[str]:
@@ -81,6 +89,15 @@ def read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
         return None
     state = stored.get("state")
     return state if isinstance(state, dict) else None
+
+
+def read_step(path: Path) -> int:
+    """The steps that the training of a checkpoint had taken; 0 where there is none, or a damaged one."""
+    try:
+        step = from_bytes(path.read_bytes())["state"]["progress"]["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return int(step) if isinstance(step, int) else 0
 
 
 def remove_checkpoint(path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from splitpoint.planner.training.checkpoint import read_checkpoint, write_checkpoint
 from splitpoint.planner.training.precision import training_device
 from splitpoint.planner.training.recipe import Recipe, learning_rate
+from splitpoint.planner.values.progress import time_left_text
 from splitpoint.profiles.errors import ProfileError
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ def train(
     key: str = "",
     checkpoint: Path | None = None,
     evaluate: Callable[[], float] | None = None,
+    metric: str = "value",
     report: Callable[[str], None] = lambda text: None,
 ) -> Trained:
     """Train the parameters of `module` that require gradients, in place, on CUDA where it is there.
 
-    `loss` gives the terms of a step; their sum is minimized. `evaluate` gives what is to be high, on the search set:
-    it is asked every `recipe.evaluate_every` steps, and the module ends with the weights for which it was highest.
+    `loss` gives the terms of a step; their sum is minimized. `evaluate` gives what is to be high, on the search set,
+    and `metric` is its name: it is asked every `recipe.evaluate_every` steps, and the module ends with the weights for
+    which it was highest.
     With `checkpoint` the state is written there every 30 s and at the end, and read from there when it is of the same
     `key`. `report` takes a text after every step.
 
@@ -102,7 +105,7 @@ def train(
         if checkpoint is not None and time.monotonic() >= saved + SAVED_EVERY_S:
             _save(checkpoint, key, module, optimizer, state)
             saved, written = time.monotonic(), state.step
-        report(_progress(state, recipe, (time.monotonic() - begun) / (state.step - first)))
+        report(_progress(state, recipe, (time.monotonic() - begun) / (state.step - first), metric))
     if checkpoint is not None and written != state.step:
         _save(checkpoint, key, module, optimizer, state)
     if state.best is not None:
@@ -212,12 +215,15 @@ def _save(path: Path, key: str, module: nn.Module, optimizer: Optimizer, state: 
     )
 
 
-def _progress(state: _State, recipe: Recipe, step_s: float) -> str:
-    """Loss, the last value, and the time left: "step 120 of 900, loss 0.412, top-1 0.583, 4 min left"."""
-    parts = [f"step {state.step:,} of {recipe.steps:,}", f"loss {sum(state.losses.values()):.3f}"]
-    parts += [f"value {state.values[-1][1]:.3f}"] if state.values else []
-    left_s = step_s * (recipe.steps - state.step)
-    return ", ".join([*parts, f"{left_s / 60:.0f} min left" if left_s >= 90 else f"{left_s:.0f} s left"])
+def _progress(state: _State, recipe: Recipe, step_s: float, metric: str) -> str:
+    """Loss, the last value, and the time left: "loss 0.412, top-1 0.583, 4 min left, step 120 of 900".
+
+    What a narrow terminal cuts off is at the end.
+    """
+    parts = [f"loss {sum(state.losses.values()):.3g}"]
+    parts += [f"{metric} {state.values[-1][1]:.3f}"] if state.values else []
+    left = time_left_text(step_s * (recipe.steps - state.step))
+    return ", ".join([*parts, left, f"step {state.step:,} of {recipe.steps:,}"])
 
 
 def _not_finite(values: Mapping[str, float], norm: float, step: int, checkpoint: Path | None) -> ProfileError:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,7 +18,7 @@ import msgspec
 
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.training.batches import Batches
-from splitpoint.planner.training.checkpoint import remove_checkpoint
+from splitpoint.planner.training.checkpoint import read_step, remove_checkpoint
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.loop import Loss, Trained, measure_step_s, train
 from splitpoint.planner.training.precision import trained_in
@@ -36,7 +36,9 @@ def __dir__() -> list[str]:
 
 
 T = TypeVar("T")
-ASSET: Final = "trained"  # the kind of entry in the store
+ASSET: Final = "trained"  # kinds of entries in the store
+SPENT: Final = "training-spent"
+STEPS: Final = "training-steps"
 # What decides trained weights: code, and libraries by their versions. An edit elsewhere leaves them as they are.
 CODE: Final = (
     *("splitpoint.planner.training", "splitpoint.planner.coding", "splitpoint.planner.networks"),
@@ -64,6 +66,7 @@ class Trainer:
     folder: Path | None  # of checkpoints; None: there are none
     results: Results | None = None  # where assets are kept
     activations_bytes: int = 4_000_000_000  # of all files of activations together
+    _spent: dict[str, list[Spent]] = dataclasses.field(default_factory=dict, repr=False)  # in this run, by asset
 
     def key(self, **parts: object) -> str:
         """Key of an asset that depends on `parts`, beside data, minutes, and the code and libraries that train."""
@@ -85,15 +88,48 @@ class Trainer:
 
         Its checkpoints are removed once it is kept.
         """
-        if self.results is None:
+        results = self.results
+        if results is None:
             return make(), False
-        found = self.results.get(ASSET, key, make, encode=encode, decode=decode)
+
+        def made() -> T:
+            self._spent.pop(key, None)
+            result = make()
+            results.store.put(SPENT, key, msgspec.json.encode(self._spent.get(key, [])))
+            return result
+
+        found = results.get(ASSET, key, made, encode=encode, decode=decode)
         if (place := self._place(key)) is not None:
             for path in place.glob("*.pt"):
                 remove_checkpoint(path)
             with contextlib.suppress(OSError):
                 place.rmdir()
         return found
+
+    def minutes_left(self, key: str, stages: Mapping[str, float]) -> float:
+        """Minutes that the asset's trainings still take: 0 where it is kept, else without the steps that are taken.
+
+        `stages` has the share of the minutes of each training of the asset.
+        """
+        results = self.results
+        if results is not None and not results.fresh and results.store.get(ASSET, key) is not None:
+            return 0.0
+        return self.minutes * sum(share * (1 - self._done(key, stage, share)) for stage, share in stages.items())
+
+    def spent(self, key: str) -> Spent | None:
+        """What the trainings of an asset took together, in this run or an earlier one; None where that is not kept."""
+        parts = self._spent.get(key)
+        if parts is None and self.results is not None:
+            content = self.results.store.get(SPENT, key)
+            parts = None if content is None else msgspec.json.decode(content, type=list[Spent])
+        if not parts:
+            return None
+        return Spent(
+            steps=sum(part.steps for part in parts),
+            images=sum(part.images for part in parts),
+            minutes=sum(part.minutes for part in parts),
+            losses=parts[-1].losses,
+        )
 
     def batches(self, recipe: Recipe) -> Batches:
         """The batches of a training: no larger than the data."""
@@ -109,12 +145,13 @@ class Trainer:
         stage: str,
         share: float = 1.0,
         evaluate: Callable[[], float] | None = None,
+        metric: str = "value",
         report: Callable[[str], None] = lambda text: None,
     ) -> Spent:
         """Train `module` for `share` of the minutes, in place; `recipe.steps` is replaced by what fits into them.
 
-        `key` is the asset's, `stage` names this training among those of the asset. Raises `ProfileError`
-        (`planner.training.loop.train`).
+        `key` is the asset's, `stage` names this training among those of the asset, `metric` what `evaluate` gives.
+        Raises `ProfileError` (`planner.training.loop.train`).
         """
         begin = time.monotonic()
         recipe = dataclasses.replace(recipe, steps=self._steps(module, loss, recipe, f"{key} {stage}", share, evaluate))
@@ -125,14 +162,17 @@ class Trainer:
             key=content_key("training", key=key, stage=stage, recipe=recipe),
             checkpoint=None if (place := self._place(key)) is None else place / f"{stage}.pt",
             evaluate=evaluate,
+            metric=metric,
             report=report,
         )
-        return Spent(
+        spent = Spent(
             steps=trained.steps,
             images=trained.steps * self.batches(recipe).size,
             minutes=(time.monotonic() - begin) / 60,
             losses=dict(trained.losses),
         )
+        self._spent.setdefault(key, []).append(spent)
+        return spent
 
     def _steps(
         self,
@@ -155,10 +195,21 @@ class Trainer:
 
         if self.results is None:
             return measure()
-        name = content_key("training-steps", key=key, share=share)
         return self.results.get(
-            "training-steps", name, measure, encode=lambda steps: str(steps).encode(), decode=lambda data: int(data)
+            STEPS,
+            _steps_key(key, share),
+            measure,
+            encode=lambda steps: str(steps).encode(),
+            decode=lambda data: int(data),
         )[0]
+
+    def _done(self, key: str, stage: str, share: float) -> float:
+        """The share of a training's steps that its checkpoint has."""
+        place = self._place(key)
+        kept = None if self.results is None else self.results.store.get(STEPS, _steps_key(f"{key} {stage}", share))
+        if place is None or kept is None or not kept.isdigit():
+            return 0.0
+        return min(1.0, read_step(place / f"{stage}.pt") / int(kept))
 
     def _place(self, key: str) -> Path | None:
         """Folder of an asset's checkpoints."""
@@ -168,6 +219,10 @@ class Trainer:
 def steps_within(minutes: float, *, step_s: float) -> int:
     """Steps of `step_s` seconds that fit into `minutes`; at least 1."""
     return max(1, int(60 * minutes / step_s))
+
+
+def _steps_key(name: str, share: float) -> str:
+    return content_key(STEPS, key=name, share=share)
 
 
 def _threads() -> int:

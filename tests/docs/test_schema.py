@@ -94,6 +94,7 @@ def test_the_commands_that_read_a_model(home: Path, run: Run) -> None:
 
 def test_the_commands_without_a_model(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoded(run("profiles", "--json")[1], "profiles").profiles
+    assert decoded(run("codecs", "--json")[1], "codecs").codecs
     for module in (splitpoint.profiles.measurement.micro, splitpoint.profiles.measurement.serial_speed):
         monkeypatch.setattr(module, "BUDGET_S", 0.0)
     monkeypatch.setattr(splitpoint.profiles.measurement.micro, "LEAST_RUNS", 2)

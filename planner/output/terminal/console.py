@@ -22,6 +22,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
+LOGGED_EVERY_S = 60.0  # between two lines of a stage where standard error is a file or a pipe
+
+
 class PlainConsole(Console):
     """A console that takes text as it is: no markup, no emoji by name, and control characters as visible escapes.
 
@@ -44,30 +47,35 @@ def consoles() -> tuple[Console, Console]:
 
 
 class StageBars:
-    """One progress bar a stage on standard error, then one line that stays."""
+    """One progress bar a stage on standard error, then one line that stays; a file gets a line a minute instead."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` gives seconds."""
+        self._console, self._clock = console, clock
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
         """A bar (a spinner when the number of steps is not known) until the block ends, then its last text."""
-        begin, last = time.perf_counter(), ""
+        begin, last = self._clock(), ""
+        logged, shown = begin, self._console.is_terminal
         progress = Progress(
             SpinnerColumn(),
             TextColumn(f"{name:<10}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             *([MofNCompleteColumn(), TimeRemainingColumn(compact=True)] if total else []),
             TextColumn("{task.description}", markup=False),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not shown,
         )
 
         def step(text: str) -> None:
-            nonlocal last
+            nonlocal last, logged
             last = printable_line(text) or last
             progress.update(task, advance=0 if text else 1, description=last)
+            if not shown and last and self._clock() >= logged + LOGGED_EVERY_S:
+                logged = self._clock()
+                self._console.print(f"… {name:<10} {last}", soft_wrap=True)
 
         task = progress.add_task("", total=total)
         try:
@@ -75,5 +83,5 @@ class StageBars:
             yield step
         finally:
             progress.stop()  # gives the cursor back, also when a signal came while it started
-        seconds = format_seconds(time.perf_counter() - begin)
+        seconds = format_seconds(self._clock() - begin)
         self._console.print(Text.assemble(("✓ ", "green"), f"{name:<10} {last:<54} ", (f"{seconds:>8}", "dim")))

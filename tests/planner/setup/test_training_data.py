@@ -12,6 +12,7 @@ from PIL import Image
 from splitpoint.planner.samples.dataset import Dataset, Split, split_three
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.planner.samples.readers import load_folder
+from splitpoint.planner.setup.checks import check_cuts
 from splitpoint.planner.setup.config import DataConfig, PlanConfig, TrainConfig, read_config
 from splitpoint.planner.setup.loading import load_problem
 from splitpoint.planner.setup.training_data import load_training_set
@@ -95,3 +96,21 @@ def test_classes_in_another_order_are_refused(tmp_path: Path) -> None:
     (tmp_path / "training" / "classes.txt").write_text("a\nb\nc\nd")
     made, _ = load_training_set(TrainConfig(source=str(tmp_path / "training")), judging, load_graph(MODEL))
     assert made is not None
+
+
+RESIDUAL = """
+agraph (float[1, 6] x) => (float[1, 4] y) <float[6, 6] w, float[6, 4] v>
+{ a = MatMul (x, w) b = Relu (a) c = MatMul (b, w) d = Add (a, c) y = MatMul (d, v) }
+"""
+
+
+@pytest.mark.parametrize("name", ["b", "node_1"])
+def test_a_cut_inside_a_residual_branch_says_that_a_bridge_is_missing(name: str) -> None:
+    """The tensor and the node beside the skip connection: the place exists, and is no cut."""
+    graph = load_graph(with_weights(f'<ir_version: 10, opset_import: ["": 21]>\n{RESIDUAL}'))
+    config = PlanConfig(
+        model="net.onnx", data=DataConfig(source="d.npz"), train=TrainConfig(source="d.npz", cuts=("d", name))
+    )
+    with pytest.raises(ProfileError, match=rf"cannot be cut after '{name}': 2 tensors cross.*need a bridge") as error:
+        check_cuts(config, graph)
+    assert error.value.at == "$.train.cuts[1]"

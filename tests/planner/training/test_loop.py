@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ RECIPE = Recipe(steps=60, batch=16, peak=0.02, evaluate_every=7)
 
 def stop_at(step: int) -> Callable[[str], None]:
     def report(text: str) -> None:
-        if text.startswith(f"step {step} "):
+        if f"step {step} " in text:
             raise KeyboardInterrupt
 
     return report
@@ -211,6 +212,17 @@ def test_the_best_weights_are_kept_and_patience_ends_it() -> None:
     assert (found.steps, found.best_step) == (30, 15)
     assert bits(module) == states[2]
     assert module.training
+
+
+def test_each_step_tells_loss_metric_and_time_left() -> None:
+    module, told = network(), list[str]()
+    recipe = Recipe(steps=10, batch=16, evaluate_every=5)
+    train(module, loss_of(module), recipe, evaluate=lambda: 0.5834, metric="top-1", report=told.append)
+    assert len(told) == 10
+    for number, text in enumerate(told, start=1):
+        assert re.fullmatch(rf"loss [\d.]+, (top-1 0.583, )?\d+ s left, step {number} of 10", text)
+    assert ["top-1" in text for text in told] == [False] * 4 + [True] * 6
+    assert told[-1].split(", ")[-2] == "0 s left"
 
 
 def test_training_lowers_the_loss_and_leaves_the_callers_random_numbers() -> None:

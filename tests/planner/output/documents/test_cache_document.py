@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,26 @@ def test_clear_removes_everything(run: Run) -> None:
     assert code == 0
     assert "4 results removed" in out
     assert list(store.entries()) == []
+
+
+def test_files_of_trainings_are_counted_and_cleared(run: Run) -> None:
+    """Whoever clears the cache wants the room, and a checkpoint is larger than most results."""
+    store = filled()
+    checkpoint, kept = store.folder / "checkpoints" / key(7)[:32] / "codec.pt", store.folder / "activations" / "a.f16"
+    for path in (checkpoint, kept, store.folder / "activations" / "mine.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(2000))
+    document = json.loads(run("cache", "--json")[1])
+    assert document["working"] == [
+        {"kind": "activations", "entries": 1, "size_bytes": 2000},
+        {"kind": "checkpoints", "entries": 1, "size_bytes": 2000},
+    ]
+    out = run("cache")[1]
+    assert re.search(r"checkpoints +1 file +2 kB", out)
+    assert "4 results and 2 files of trainings removed" in run("cache", "--clear")[1]
+    assert json.loads(run("cache", "--json")[1])["working"] == []
+    assert not checkpoint.parent.exists()
+    assert (store.folder / "activations" / "mine.txt").exists()
 
 
 def test_a_plan_with_another_link_measures_nothing_again(home: Path, tmp_path: Path, run: Run) -> None:

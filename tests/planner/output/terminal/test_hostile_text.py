@@ -26,14 +26,14 @@ from splitpoint.planner.output.escape import printable_line, printable_lines
 from splitpoint.planner.output.schema import DOCUMENTS
 from splitpoint.planner.output.terminal.answers.map import map_view
 from splitpoint.planner.output.terminal.answers.what_if import what_if_view
-from splitpoint.planner.output.terminal.cache import cache_view
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
 from splitpoint.planner.output.terminal.console import PlainConsole, StageBars
 from splitpoint.planner.output.terminal.cuts import cuts_view
+from splitpoint.planner.output.terminal.listings import cache_view, codecs_view, profiles_view
 from splitpoint.planner.output.terminal.plan import plan_view
 from splitpoint.planner.output.terminal.profile import profile_view
-from splitpoint.planner.output.terminal.profiles import profiles_view
 from splitpoint.planner.output.terminal.show import show_view
+from splitpoint.planner.output.terminal.train import train_view
 from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.output.work_run import work_text
 from splitpoint.planner.plandir.verify import Check
@@ -117,12 +117,14 @@ def what_if_views(shown: WhatIfDocument) -> list[Any]:
 VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "cache": lambda shown: [cache_view(shown)],
     "calibrate": lambda shown: [calibrate_view(shown)],
+    "codecs": lambda shown: [codecs_view(shown)],
     "cuts": cuts_views,
     "map": lambda shown: [map_view(shown, width=WIDTH)],
     "plan": plan_views,
     "profile": profile_views,
     "profiles": lambda shown: [profiles_view(shown)],
     "show": show_views,
+    "train": lambda shown: [train_view(shown)],
     "verify": verify_views,
     "what-if": what_if_views,
     "work": lambda shown: [work_text(shown)],
@@ -209,3 +211,19 @@ def test_a_hostile_path_in_an_error(tmp_path: Path, run: Run) -> None:
     assert NOT_TEXT.findall(err) == []
     assert r"a\x1b[2K\rb" in err
     assert [line for line in err.splitlines()[1:] if not line.startswith("  ")] == []
+
+
+def test_a_file_gets_a_line_a_minute_and_the_last_one() -> None:
+    """A training of hours in a log says how far it is, and does not fill the disk."""
+    console, now = PlainConsole(width=200, _environ={}, file=io.StringIO()), [0.0]
+    with StageBars(console, clock=lambda: now[0]).stage("training", 2) as step:
+        for second in range(150):
+            now[0] = float(second)
+            step(f"loss 0.4, {150 - second} s left · pruned .25")
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO above
+    assert [" ".join(line.split()[:6]) for line in lines] == [
+        "… training loss 0.4, 90 s",
+        "… training loss 0.4, 30 s",
+        "✓ training loss 0.4, 1 s",
+    ]
+    assert lines[0].endswith("· pruned .25")

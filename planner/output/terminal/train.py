@@ -1,0 +1,45 @@
+"""The view of what was trained ahead."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from splitpoint.planner.output.documents.train import TrainDocument, TrainRow
+
+__all__ = ["train_view"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+UNKNOWN = "-"
+STATES = {"kept": "kept", "trained": "trained now", "not begun": "not begun", "refused": "not trained"}
+
+
+def train_view(document: TrainDocument) -> RenderableType:
+    """One row a candidate in the order of training, the reasons of those that were not, and what to type next."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("what", "where"):
+        table.add_column(name, overflow="fold")
+    for name in ("steps", "inputs", "minutes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("losses", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for row in document.rows:
+        table.add_row(row.name, row.where, *_spent(row), STATES[row.state])
+    lines = [f"{row.name} {row.where}: {row.reason}" for row in document.rows if row.reason is not None]
+    lines += [f"note  {note}" for note in document.notes if not note.startswith("left out: ")]  # rows have those
+    lines.append(f"next: {document.next}")
+    return Group(table, Text("\n".join(lines)))
+
+
+def _spent(row: TrainRow) -> tuple[str, str, str, str]:
+    """Steps, inputs, minutes and losses, as far as they are known."""
+    if row.steps is None or row.inputs is None or row.minutes is None or row.losses is None:
+        return UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in row.losses.items())
+    return f"{row.steps:,}", f"{row.inputs:,}", f"{row.minutes:.1f}", losses

@@ -1,0 +1,351 @@
+"""What is trained for a plan, in the order of what it could add to the front, within a budget of minutes.
+
+What a training gives is not known before it. A candidate is judged as if it lost nothing: a codec by the bytes of its
+untrained start at the coarsest rate, a pruned network by the multiply-adds that an equal share of all layers leaves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from splitpoint.codecs.contract.protocol import Codec, FitError, LossTerm, TrainingCost
+from splitpoint.codecs.store import save_coders
+from splitpoint.planner.coding.codec_training import STAGE, CodecTraining
+from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.cost.price import CodingWork, Party, work_of
+from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.limits.objectives import OBJECTIVES
+from splitpoint.planner.limits.preferences import with_preferred
+from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.network import Network
+from splitpoint.planner.measuring.pricing import Pricer
+from splitpoint.planner.measuring.trained import trained_codecs, trained_cuts
+from splitpoint.planner.networks.variants import Variant, check_names, pruned_variant
+from splitpoint.planner.search.table import PROBE_INPUTS, estimated_bits
+from splitpoint.planner.setup.loading import Problem
+from splitpoint.planner.study.plateau import order_by_gain, reference_point
+from splitpoint.planner.training.checkpoint import CheckpointError
+from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
+from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import content_key
+from splitpoint.planner.values.progress import Progress
+from splitpoint.profiles.errors import ProfileError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from splitpoint.planner.networks.pruning import Pruning
+
+__all__ = ["Kind", "State", "Training", "Trainings", "budget_text", "train_all"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+LOOKED_UP = ("latency", "payload", "energy", "cost")  # objectives that are known before a training
+Kind = Literal["codec", "pruned network"]
+State = Literal["kept", "trained", "not begun", "refused"]
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Training:
+    """One candidate, and what became of it."""
+
+    kind: Kind
+    name: str  # "dynamic-switch", "pruned .25 by Taylor"
+    where: str  # "after r0"
+    state: State
+    reason: str | None = None  # why it was not trained
+    spent: Spent | None = None  # in this run or an earlier one; None: not trained, or no longer known
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trainings:
+    """All candidates in the order in which they were trained, the networks among them, and notes."""
+
+    rows: tuple[Training, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Job:
+    """A candidate before it is trained."""
+
+    kind: Kind
+    name: str
+    where: str
+    key: str  # of what the trainer keeps
+    stages: Mapping[str, float]  # share of the minutes of each of its trainings
+    costs: tuple[Cost, ...]  # of its points, if it is as good as it can be
+    train: Callable[[Say], tuple[list[Variant], list[str]]]  # networks and notes; raises `ProfileError` and `FitError`
+    leave: Callable[[str], list[str]]  # is told why it is not trained; gives notes of what nobody else tells
+
+
+class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trained codec before its training, at its coarsest rate."""
+
+    key: str  # of what is trained from it
+    payload_bytes: float
+    work: CodingWork
+
+
+class _Asked:
+    """Notes what a codec would train, and trains nothing."""
+
+    def __init__(self, training: CodecTraining) -> None:
+        self.key, self._training, self.asset = training.key, training, ""
+
+    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+        self._training.check_gradients(losses)
+        self.asset = self._training.asset_key(module, rates=rates, losses=losses)
+        return TrainingCost(steps=0, images=0, losses={})
+
+
+def train_all(problem: Problem, given: Measurer, trainer: Trainer, progress: Progress) -> Trainings:
+    """Train codecs at the cuts of the `given` network and pruned networks, or find what earlier runs trained.
+
+    What does not fit into the budget is not begun; what cannot be trained is left to the reason. Raises `ProfileError`
+    where the folder of checkpoints takes no file.
+    """
+    refused: list[Training] = []
+    with progress.stage("candidates", None) as step:
+        jobs, notes = _pruned_jobs(problem, given, trainer)
+        jobs = [*_codec_jobs(problem, given, refused), *jobs]
+        order = _order(problem, given, jobs)
+        step(f"{len(jobs)} to train, those first that could add most to the front")
+    rows: list[Training] = []
+    variants: list[Variant] = []
+    budget = None if problem.config.train is None else problem.config.train.budget
+    left = budget
+    with progress.stage("training", len(order)) as step:
+        for job in [jobs[number] for number in order]:
+            needed = trainer.minutes_left(job.key, job.stages)
+            if left is not None and budget is not None and needed > left:
+                reason = budget_text(needed, left, budget)
+                notes += job.leave(reason)
+                rows.append(_row(job, "not begun", reason=reason))
+                continue
+            left = None if left is None else left - needed
+            try:
+                made, remarks = job.train(step)
+            except CheckpointError:
+                raise  # a full disk is no property of the network
+            except (FitError, ProfileError) as error:
+                reason = error.message if isinstance(error, ProfileError) else str(error)
+                notes += job.leave(reason)
+                rows.append(_row(job, "refused", reason=reason))
+                continue
+            variants += made
+            notes += remarks
+            rows.append(_row(job, "trained" if needed else "kept", spent=trainer.spent(job.key)))
+            step("")
+        step(_summary(rows))
+    return Trainings(rows=(*rows, *refused), variants=tuple(variants), notes=tuple(notes))
+
+
+def budget_text(needed: float, left: float, budget: float) -> str:
+    """Why a training was not begun; all in minutes."""
+    return (
+        f"not trained: {left:.3g} of {budget:.3g} minutes are left, it takes {needed:.3g};"
+        " splitpoint train CONFIG trains it ahead"
+    )
+
+
+def _row(job: _Job, state: State, *, reason: str | None = None, spent: Spent | None = None) -> Training:
+    return Training(kind=job.kind, name=job.name, where=job.where, state=state, reason=reason, spent=spent)
+
+
+def _say(step: Say, name: str, text: str) -> None:
+    step(f"{text} · {name}")
+
+
+def _summary(rows: Sequence[Training]) -> str:
+    """How many candidates are in each state, those that are."""
+    counts = {state: sum(row.state == state for row in rows) for state in ("trained", "kept", "not begun", "refused")}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to train"
+
+
+def _order(problem: Problem, given: Measurer, jobs: Sequence[_Job]) -> list[int]:
+    """Numbers of the jobs, those first that could add most to the front of the network that is not split."""
+    config = problem.config
+    names = [name for name in with_preferred(config.objectives, config.prefer) if name in LOOKED_UP]
+    if not jobs or not names:
+        return list(range(len(jobs)))
+    on_device = Candidate(variant=GIVEN, placement="device", cut="", codec="-", rate=0)
+    exact = given.evaluate(on_device)
+    assert exact is not None  # nothing is fitted
+    sent = next((cut for cut in given.network.cuts.cuts if not cut.head), None)
+    unsplit = [exact.cost, *([] if sent is None else [given.pricer.uncompressed(sent)])]
+
+    def rows(costs: Sequence[Cost]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        points = [msgspec.structs.replace(exact, cost=cost) for cost in costs]
+        return np.array([[_value(name, point) for name in names] for point in points], np.float64)
+
+    candidates, known = [rows(job.costs) for job in jobs], rows(unsplit)
+    reference = reference_point(np.vstack([known, *candidates]), problem.needs, names)
+    return order_by_gain(candidates, known, reference)
+
+
+def _value(name: str, point: Evaluated) -> float:
+    return float(OBJECTIVES[name].read(point))
+
+
+def _codec_jobs(problem: Problem, given: Measurer, refused: list[Training]) -> list[_Job]:
+    """One job a trained codec and cut; what cannot be trained there goes to `refused`."""
+    cuts, codecs, trainings = trained_cuts(problem), trained_codecs(problem), given.trainings
+    if not cuts or not codecs or trainings is None:
+        return []
+    runs, jobs = given.runs, []
+    runs.prepare(cuts, codecs)
+    for cut in cuts:
+        training = trainings[cut.tensors[0]]
+        for codec in codecs:
+            where = f"after {cut.layer or cut.after}"
+            lacking = runs.lacks(codec, cut) or codec.refuses(*_shape(given.network, cut))
+            start = lacking or _start(runs, cut, codec, training)
+            if isinstance(start, str):
+                runs.leave_untrained(cut, codec, start)
+                refused.append(Training(kind="codec", name=codec.name, where=where, state="refused", reason=start))
+                continue
+            jobs.append(
+                _Job(
+                    kind="codec",
+                    name=codec.name,
+                    where=where,
+                    key=start.key,
+                    stages={STAGE: 1.0},
+                    costs=(given.pricer.split(cut, start.work, start.payload_bytes),),
+                    train=functools.partial(_train_codec, runs, cut, codec, training),
+                    leave=functools.partial(_leave_codec, runs, cut, codec),
+                )
+            )
+    return jobs
+
+
+def _shape(network: Network, cut: Cut) -> tuple[tuple[int, ...], str]:
+    tensor = network.graph.tensors[cut.tensors[0]]
+    return tensor.shape, tensor.dtype
+
+
+def _train_codec(
+    runs: NetworkRuns, cut: Cut, codec: Codec, training: CodecTraining, say: Say
+) -> tuple[list[Variant], list[str]]:
+    training.report = functools.partial(_say, say, f"{codec.name} after {cut.layer or cut.after}")
+    runs.fit(cut, codec.name, 0)
+    return [], []
+
+
+def _leave_codec(runs: NetworkRuns, cut: Cut, codec: Codec, reason: str) -> list[str]:
+    """The tables then name it with the reason."""
+    runs.leave_untrained(cut, codec, reason)
+    return []
+
+
+def _start(runs: NetworkRuns, cut: Cut, codec: Codec, training: CodecTraining) -> _Start | str:
+    """The codec before its training, or why it cannot be trained here, as an earlier run found it or as it is now."""
+
+    def look() -> _Start | str:
+        asked = _Asked(training)
+        try:
+            fitted = runs.fit_start(cut, codec, asked)
+        except FitError as refusal:
+            return str(refusal)
+        sizes = [
+            len(runs.encode(cut, [fitted], runs.activation(cut, "calibration", i)))
+            for i in range(min(PROBE_INPUTS, runs.count("calibration")))
+        ]
+        work = work_of([fitted], table_bytes=len(save_coders([fitted.coder])))
+        return _Start(key=asked.asset, payload_bytes=float(np.mean(sizes)), work=work)
+
+    if runs.kept is None:
+        return look()
+    key = content_key("training-start", fitted=runs.fitted_key(cut, codec.name, 0))
+    found: _Start | str
+    found, _ = runs.kept.results.get("training-start", key, look, encode=msgspec.msgpack.encode, decode=_decode_start)
+    return found
+
+
+def _decode_start(content: bytes) -> _Start | str:
+    found: _Start | str = msgspec.msgpack.decode(content, type=_Start | str)
+    return found
+
+
+def _pruned_jobs(problem: Problem, given: Measurer, trainer: Trainer) -> tuple[list[_Job], list[str]]:
+    """One job a pruned network that is trained, and notes on what is not pruned; raises `ProfileError`."""
+    if problem.config.prune is None or not problem.trains_pruned:
+        return [], []
+    from splitpoint.planner.networks.pruned_network import ROUND_SHARES
+    from splitpoint.planner.networks.pruning import prunings
+
+    wanted, notes = prunings(problem.graph, problem.config.prune, problem.split.calibration, trainer)
+    check_names([GIVEN, *(other.name for other in problem.config.models), *(pruning.name for pruning in wanted)])
+    jobs = []
+    for pruning in wanted:
+        name, _, place = pruning.name.partition(" before ")
+        jobs.append(
+            _Job(
+                kind="pruned network",
+                name=name,
+                where=f"before {place}",
+                key=pruning.key or "",
+                stages=ROUND_SHARES,
+                costs=_pruned_costs(problem, given, pruning),
+                train=functools.partial(_train_pruned, problem, pruning),
+                leave=functools.partial(_leave_pruned, pruning.name),
+            )
+        )
+    return jobs, notes
+
+
+def _train_pruned(problem: Problem, pruning: Pruning, say: Say) -> tuple[list[Variant], list[str]]:
+    pruned, notes = pruning.make(say)
+    return [pruned_variant(problem, pruned)], notes
+
+
+def _leave_pruned(name: str, reason: str) -> list[str]:
+    return [f"left out: {name}: {reason}"]
+
+
+def _pruned_costs(problem: Problem, given: Measurer, pruning: Pruning) -> tuple[Cost, ...]:
+    """On the device alone, and split at its cuts with as many bits as 4 bits a value have in entropy.
+
+    Layers that all keep a share s of their filters keep s^2 of the multiply-adds; Taylor's order takes fewer of them,
+    since it spares the wide early layers (`benchmarks/pruning.py`).
+    """
+    config = problem.config.prune
+    of_macs = config is not None and config.ratio_of == "macs"
+    network, kept = given.network, 1.0 - pruning.ratio
+    macs = kept if of_macs else kept**2
+    nodes = sorted({node for cut in pruning.cuts for node in cut.head})
+    thin = dataclasses.replace(
+        network, edge=_faster(network.edge, nodes, macs), server=_faster(network.server, nodes, macs)
+    )
+    pricer = Pricer(problem, thin, host=given.host, work_of=_no_work)
+    on_device = Candidate(variant=pruning.name, placement="device", cut="", codec="-", rate=0)
+    bits = estimated_bits(given.runs, pruning.cuts)
+    splits = [pricer.split(cut, _NOTHING, kept * bit / 8) for cut, bit in zip(pruning.cuts, bits, strict=True)]
+    return (pricer.price(on_device, 0.0), *splits)
+
+
+_NOTHING = CodingWork(symbols=(), encoder=(), decoder=(), table_bytes=0, weight_bytes=0)
+
+
+def _no_work(candidate: Candidate) -> CodingWork:
+    return _NOTHING
+
+
+def _faster(party: Party, nodes: Sequence[int], share: float) -> Party:
+    """The same machine, which takes `share` of its seconds for `nodes`."""
+    node_s = party.node_s.copy()
+    node_s[list(nodes)] *= share
+    return dataclasses.replace(party, node_s=node_s)
