@@ -42,10 +42,19 @@ def model() -> nn.Module:
 
 def data() -> Dataset:
     """The 897 digits that the network was not trained on, each a group of its own."""
+    return _dataset(slice(TRAINING, None))
+
+
+def training() -> Dataset:
+    """The 900 digits that the network was trained on: codecs and pruned networks are trained on them, too."""
+    return _dataset(slice(TRAINING))
+
+
+def _dataset(part: slice) -> Dataset:
     pictures, labels = _digits()
     samples = tuple(
         Sample(name=f"digit {i}", group=str(i), picture=pictures[i], label=int(labels[i]))
-        for i in np.sort(_order(len(labels))[TRAINING:])
+        for i in np.sort(_order(len(labels))[part])
     )
     return Dataset(spec=SPEC, samples=samples, classes=tuple("0123456789"), source="examples/digits.py")
 

@@ -15,7 +15,7 @@ from splitpoint.planner.output.streams import OutputError, guard_streams
 from splitpoint.planner.setup.flags import FlagError
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "OK", "UNMET", "USAGE", "note_written", "run_to_end"]
+__all__ = ["BAD_INPUT", "INTERRUPTED", "OK", "UNMET", "USAGE", "note_kept", "note_written", "run_to_end"]
 
 
 def __dir__() -> list[str]:
@@ -53,7 +53,12 @@ def run_to_end(command: Callable[[], None]) -> int:
 
 def note_written(what: str, path: Path) -> None:
     """Keep what the command wrote ("plan") and where, for its sentence when something goes wrong after that."""
-    _written.set((*_written.get(), f"the {what} was written to {path}"))
+    note_kept(f"the {what} was written to {path}")
+
+
+def note_kept(text: str) -> None:
+    """Keep what is not lost, for the command's sentence when something goes wrong after that."""
+    _written.set((*_written.get(), text))
 
 
 def _exit_code(command: Callable[[], None]) -> int:

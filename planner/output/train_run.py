@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from splitpoint.planner.output.documents.train import TrainDocument, train_document
+from splitpoint.planner.output.ending import note_kept
 from splitpoint.planner.profiling.model_profile import check_profile
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.loading import default_threads, load_problem
@@ -45,6 +46,7 @@ def train_ahead(
     if profile is not None:
         check_profile(profile)
     problem = load_problem(config, results=results)
+    note_kept("what was trained is kept, and the same command goes on")
     done = train(problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh)
     reasons = [f"{row.name} {row.where}: {row.reason}" for row in done.rows if row.state == "refused"]
     if len(reasons) == len(done.rows):

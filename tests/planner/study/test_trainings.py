@@ -219,3 +219,15 @@ def test_the_command_says_what_became_of_each_and_what_is_next(home: Path, tmp_p
     assert "kept" in out
     assert "trained now" in out
     assert "next: splitpoint plan" in out
+
+
+def test_what_ctrl_c_leaves_is_said(home: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer_module, "train", interrupted)
+    path = tmp_path / "c.yaml"
+    write_yaml(path, config_of(home))
+    code, _, err = run("train", path, "--profile", home / "fixed.yaml")
+    assert code == 130
+    assert err.splitlines()[-1] == "interrupted: what was trained is kept, and the same command goes on"
