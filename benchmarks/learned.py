@@ -30,9 +30,7 @@ from splitpoint.benchmarks.pruning import resnet20, vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.benchmarks.train_resnet20 import MEAN, STD
 from splitpoint.codecs.contract.protocol import (
-    Calibration,
     Codec,
-    Context,
     FittedCodec,
     LossTerm,
     Training,
@@ -56,7 +54,6 @@ from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
 from splitpoint.profiles.network.model import ModelGraph
-from splitpoint.profiles.network.runtime import open_session
 from splitpoint.profiles.network.torch_model import export_module
 
 SPEC = msgspec.convert(
@@ -103,10 +100,6 @@ def first_half(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def _run_once(model: bytes, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return open_session(model, level="all", threads=1).run(feeds)
-
-
 class _Untrained:
     """The training of no step: what the switch starts from."""
 
@@ -117,7 +110,7 @@ class _Untrained:
         return NOT_TRAINED
 
 
-class _Counted:
+class Counted:
     """A training that remembers what it took."""
 
     def __init__(self, training: CodecTraining) -> None:
@@ -162,11 +155,9 @@ class Bench:
     def measure_trained(self, cut: Cut, codec: Codec, training: Training, label: str) -> list[Row]:
         """A codec at every rate, trained by `training`."""
         with self.runs(None) as runs:
-            tensors = np.concatenate([row[cut.tensors[0]] for row in runs.sweep([cut], "calibration", CALIBRATION)])
-            low = 0.0 if tensors.min() >= 0 else -np.inf
-            context = Context(low=low, training=training, run=_run_once)
-            (fitted,) = codec.fit([Calibration(activations=tensors, context=context)], range(len(codec.rates)))
-            cost = training.cost if isinstance(training, _Counted) else NOT_TRAINED
+            runs.prepare([cut], [codec])
+            fitted = runs.fit_trained(cut, codec, range(len(codec.rates)), training)
+            cost = training.cost if isinstance(training, Counted) else NOT_TRAINED
             return [self._measure(runs, cut, (each,), label, cost) for each in fitted]
 
     def _measure(
@@ -216,7 +207,7 @@ def at_cut(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list
     for label, variant in variants.items():
         training = CodecTraining(bench.graph, cut, trainer)
         training.report = _say if sys.stderr.isatty() else training.report
-        rows += bench.measure_trained(cut, variant, _Counted(training), label)
+        rows += bench.measure_trained(cut, variant, Counted(training), label)
     rows += bench.measure_trained(cut, codec, _Untrained(), f"{TRAINED}, untrained (PCA)")
     rows += bench.measure(cut, UNTRAINED)
     return rows

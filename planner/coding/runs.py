@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import Frame
-from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training, fit_one
+from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
@@ -209,15 +209,16 @@ class NetworkRuns:
             ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
         )
 
-    def fit_start(self, cut: Cut, codec: Codec, training: Training) -> FittedCodec:
-        """A trained codec at its coarsest rate, at a cut of one tensor, as `training` leaves it; nothing is kept.
+    def fit_trained(self, cut: Cut, codec: Codec, rates: Sequence[int], training: Training) -> tuple[FittedCodec, ...]:
+        """A trained codec at those rates, at a cut of one tensor, as `training` leaves it; nothing is kept.
 
         Raises `FitError`.
         """
         (tensor,) = cut.tensors
         chosen, stacked = self._calibration(cut)
         context = dataclasses.replace(self._context(codec, cut, tensor, chosen), training=training, memo=None)
-        return fit_one(codec, stacked[tensor], 0, context)
+        (fitted,) = codec.fit([Calibration(activations=stacked[tensor], context=context)], rates)
+        return fitted
 
     def leave_untrained(self, cut: Cut, codec: Codec, reason: str) -> None:
         """From now on `codec` lacks its training at `cut`, for this reason."""

@@ -257,7 +257,7 @@ def _start(runs: NetworkRuns, cut: Cut, codec: Codec, training: CodecTraining) -
     def look() -> _Start | str:
         asked = _Asked(training)
         try:
-            fitted = runs.fit_start(cut, codec, asked)
+            (fitted,) = runs.fit_trained(cut, codec, [0], asked)
         except FitError as refusal:
             return str(refusal)
         sizes = [
