@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from splitpoint.benchmarks.figure import curves
 from splitpoint.benchmarks.pruning import resnet20, vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.benchmarks.train_resnet20 import MEAN, STD
@@ -68,6 +69,7 @@ MODULES = {"vgg16": vgg16, "resnet20": resnet20}
 CALIBRATION = 1000  # pictures of the training set
 TRAINED = "dynamic-switch"
 UNTRAINED = "kltq-ctx"
+CURVES = (TRAINED, f"{TRAINED}, shared BN", f"{TRAINED}, untrained (PCA)", UNTRAINED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -278,6 +280,22 @@ def main(arguments: Sequence[str]) -> None:
         )
         out = options.out or RESULTS / f"learned-{options.network}.json"
         store(out, found, command=command, threads=options.threads)
+        draw(rows, out)
+
+
+def draw(rows: Sequence[Row], out: Path) -> None:
+    """A figure a cut beside `out`: points lost over bytes, a curve a codec."""
+    for number, cut in enumerate(dict.fromkeys(row.cut for row in rows)):
+        here = [row for row in rows if row.cut == cut]
+        series = {name: [(row.payload_bytes, row.drop_points) for row in here if row.codec == name] for name in CURVES}
+        about = f"{out.stem} after {cut}: {here[0].channels} channels, {100 * here[0].head_share:.0f} % of the MACs"
+        svg = curves(
+            {name: points for name, points in series.items() if points},
+            title=about,
+            y_label="points of top-1 lost",
+            y_range=(-1.0, 14.0),
+        )
+        out.with_name(f"{out.stem}-{number + 1}.svg").write_text(svg)
 
 
 def arguments_without(arguments: Sequence[str], *names: str) -> list[str]:

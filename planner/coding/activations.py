@@ -96,13 +96,14 @@ def activations(
 ) -> Activations:
     """The tensors `names` of the unsplit network on the inputs of `data` as they are, not moved or mirrored.
 
-    Where `place.limit_bytes` holds fewer, evenly spaced inputs are taken. Raises `FitError` for fewer than 64, and for
-    values that are not finite or that fp16 cannot hold; `CheckpointError` where the folder takes no file.
+    Where `place.limit_bytes` holds fewer, evenly spaced inputs are taken. Raises `FitError` where it holds fewer than
+    64 of more, and for values that are not finite or that fp16 cannot hold; `CheckpointError` where the folder takes
+    no file.
     """
     shapes = _shapes(graph, names)
     elements = sum(map(_elements, shapes.values()))
     count = min(len(data), (place.limit_bytes - HASH_BYTES) // (elements * DTYPE.itemsize))
-    if count < LEAST_INPUTS:
+    if count < min(LEAST_INPUTS, len(data)):
         raise FitError(
             f"{place.limit_bytes:,} bytes hold the activations of {max(count, 0)} training inputs, at least "
             f"{LEAST_INPUTS} are needed; set $.train.activations to "

@@ -17,12 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from splitpoint.codecs.contract.protocol import FitError, LossTerm, TrainingCost
+from splitpoint.codecs.contract.protocol import FitError, LossName, LossTerm, TrainingCost
 from splitpoint.planner.coding.activations import FOLDER, Activations, Place, activations
 from splitpoint.planner.coding.torch_graph import torch_halves
 from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import CheckpointError, from_bytes, to_bytes
+from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import cross_entropy, distillation, mse
 from splitpoint.planner.training.precision import fast_products, training_device
@@ -48,6 +51,7 @@ def __dir__() -> list[str]:
 RECIPE: Final = Recipe(steps=0, batch=32, peak=1e-2, clip=None)  # batch: inputs of each rate
 STAGE: Final = "codec"  # the only training of an asset
 WITHOUT_TAIL: Final[frozenset[str]] = frozenset({"mse", "rate"})  # terms of the loss that need the cut tensor alone
+JUDGED_TOGETHER: Final = 128  # inputs
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers and threads are the process's
 
 
@@ -61,18 +65,25 @@ class CodecTraining:
         trainer: Trainer,
         *,
         seed: int = 0,
+        judging: TrainingSet | None = None,
     ) -> None:
-        """`cut` has one tensor."""
+        """`cut` has one tensor; the weights of least loss on the inputs of `judging` are taken, without it the last."""
         if len(cut.tensors) != 1:
             raise ValueError(f"codecs are trained at cuts of one tensor, not of {len(cut.tensors)}")
         self._graph, self._cut, self._trainer, self._seed = graph, cut, trainer, seed
+        self._judging = judging
         self.report: Callable[[str], None] = lambda text: None  # takes a text after each step
 
     @property
     def key(self) -> str:
-        """Of network, cut, data, minutes, recipe and threads."""
+        """Of network, cut, data (those that judge, too), minutes, recipe and threads."""
         return self._trainer.key(
-            what="codec", model=self._graph.sha256, cut=self._cut.tensors, recipe=RECIPE, seed=self._seed
+            what="codec",
+            model=self._graph.sha256,
+            cut=self._cut.tensors,
+            recipe=RECIPE,
+            seed=self._seed,
+            judging=None if self._judging is None else self._judging.sha256(),
         )
 
     def asset_key(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> str:
@@ -98,12 +109,15 @@ class CodecTraining:
         key = self.asset_key(module, rates=rates, losses=losses)
 
         def make() -> tuple[Spent, dict[str, Any]]:
+            objective = self._objective(losses)
             spent = self._trainer.train(
                 module,
-                self._loss(module, rates, losses),
+                self._loss(module, rates, objective),
                 self._recipe(rates),
                 key=key,
                 stage=STAGE,
+                evaluate=self._judge(module, rates, objective),
+                metric="search loss",
                 report=self.report,
             )
             return spent, module.state_dict()
@@ -126,58 +140,116 @@ class CodecTraining:
         """The tail as a torch module; raises `ProfileError` for operators that torch cannot run."""
         return torch_halves(self._graph, self._cut)[1].eval()
 
-    def _kept(self, *names: str) -> Activations:
-        """Tensors of the training inputs; raises `FitError` and `CheckpointError`."""
+    def _kept(self, data: TrainingSet, sha256: str, *names: str) -> Activations:
+        """Tensors on the inputs of `data`; raises `FitError` and `CheckpointError`."""
         import torch
 
         trainer = self._trainer
         folder = None if trainer.folder is None else trainer.folder.parent / FOLDER
         place = Place(folder=folder, limit_bytes=trainer.activations_bytes)
         threads = torch.get_num_threads()
-        return activations(
-            self._graph, names, trainer.data, trainer.data_sha256, place, threads=threads, report=self.report
-        )
+        return activations(self._graph, names, data, sha256, place, threads=threads, report=self.report)
 
-    def _loss(self, module: nn.Module, rates: int, losses: Sequence[LossTerm]) -> Loss:
-        """The terms of a step, each with its weight; cross-entropy is left out where the data have no labels."""
-        import torch
-
-        recipe = self._recipe(rates)
+    def _objective(self, losses: Sequence[LossTerm]) -> _Objective:
+        """What is trained for; cross-entropy is left out where the data have no labels."""
         weights = {term.name: term.weight for term in losses}
-        labels = self._trainer.data.labels
-        if labels is None:
+        if self._trainer.data.labels is None:
             weights.pop("cross-entropy", None)
-        through_tail = bool(weights.keys() - WITHOUT_TAIL)
+        tail = self.tail.to(training_device()) if weights.keys() - WITHOUT_TAIL else None
+        return _Objective(weights=weights, tail=tail)
+
+    def _inputs(self, objective: _Objective, data: TrainingSet, sha256: str) -> _Inputs:
+        """What `objective` needs of `data`; raises `FitError` and `CheckpointError`."""
         cut, answer = self._cut.tensors[0], self._graph.outputs[0].name
-        kept = self._kept(cut, answer) if through_tail else self._kept(cut)
-        device = training_device()
-        tail = self.tail.to(device) if through_tail else None
-        batches = Batches(inputs=len(kept), size=min(recipe.batch, len(kept)), seed=recipe.seed)
+        kept = self._kept(data, sha256, cut, answer) if objective.tail is not None else self._kept(data, sha256, cut)
+        return _Inputs(kept=kept, cut=cut, answer=answer if objective.tail is not None else None, labels=data.labels)
+
+    def _loss(self, module: nn.Module, rates: int, objective: _Objective) -> Loss:
+        """The terms of a step: each rate has its part of the batch."""
+        inputs = self._inputs(objective, self._trainer.data, self._trainer.data_sha256)
+        recipe = self._recipe(rates)
+        batches = Batches(inputs=len(inputs.kept), size=min(recipe.batch, len(inputs.kept)), seed=recipe.seed)
 
         def loss(step: int) -> Mapping[str, Tensor]:
-            places = batches.rows(step)
-            x = kept.tensor(cut, places).to(device)
+            x, answers, labels = inputs.batch(batches.rows(step))
             parts = [(part, rate) for rate, part in enumerate(x.tensor_split(rates)) if len(part)]
-            terms = {}
-            if "rate" in weights:
-                made, counted = zip(*(module.coded(*part) for part in parts), strict=True)  # type: ignore[operator]
-                copies, terms["rate"] = torch.cat(made), torch.stack(counted).mean()
-            else:
-                copies = torch.cat([module(*part) for part in parts])
-            if "mse" in weights:
-                terms["mse"] = mse(copies, x)
-            if tail is not None:
-                with fast_products():
-                    given = tail(copies)[0]
-                given = given.float()
-                if "distillation" in weights:
-                    terms["distillation"] = distillation(given, kept.tensor(answer, places).to(device))
-                if "cross-entropy" in weights and labels is not None:
-                    truth = torch.from_numpy(labels[kept.rows[places]]).to(device)
-                    terms["cross-entropy"] = cross_entropy(given, truth)
-            return {name: weights[name] * term for name, term in terms.items()}  # type: ignore[index]  # names of terms
+            return objective.terms(module, parts, x, answers, labels)
 
         return loss
+
+    def _judge(self, module: nn.Module, rates: int, objective: _Objective) -> Callable[[], float] | None:
+        """The loss at all rates, on the inputs that choose between weights."""
+        if self._judging is None:
+            return None
+        inputs = self._inputs(objective, self._judging, self._judging.sha256())
+        places = np.arange(len(inputs.kept))
+
+        def value() -> float:
+            total = 0.0
+            for chosen in np.array_split(places, -(-len(places) // JUDGED_TOGETHER)):
+                batch = inputs.batch(chosen)
+                for rate in range(rates):
+                    terms = objective.terms(module, [(batch[0], rate)], *batch)
+                    total += len(chosen) * float(sum(term.item() for term in terms.values()))
+            return total / (len(places) * rates)
+
+        return value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Inputs:
+    """Tensors of the unsplit network on inputs, and their labels."""
+
+    kept: Activations
+    cut: str
+    answer: str | None
+    labels: NDArray[np.int64] | None
+
+    def batch(self, places: NDArray[np.intp]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The cut tensor, the answers and the labels of the inputs number `places`."""
+        import torch
+
+        device = training_device()
+        answers = None if self.answer is None else self.kept.tensor(self.answer, places).to(device)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[self.kept.rows[places]]).to(device)
+        return self.kept.tensor(self.cut, places).to(device), answers, labels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Objective:
+    """The terms of a loss with their weights, and the tail where they need it."""
+
+    weights: Mapping[LossName, float]
+    tail: nn.Module | None
+
+    def terms(
+        self,
+        module: nn.Module,
+        parts: Sequence[tuple[Tensor, int]],  # of x, each with its rate
+        x: Tensor,
+        answers: Tensor | None,
+        labels: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """The weighted terms of a batch."""
+        import torch
+
+        terms: dict[LossName, Tensor] = {}
+        if "rate" in self.weights:
+            made, counted = zip(*(module.coded(*part) for part in parts), strict=True)  # type: ignore[operator]
+            copies, terms["rate"] = torch.cat(made), torch.stack(counted).mean()
+        else:
+            copies = torch.cat([module(*part) for part in parts])
+        if "mse" in self.weights:
+            terms["mse"] = mse(copies, x)
+        if self.tail is not None:
+            with fast_products():
+                given = self.tail(copies)[0]
+            given = given.float()
+            if "distillation" in self.weights and answers is not None:
+                terms["distillation"] = distillation(given, answers)
+            if "cross-entropy" in self.weights and labels is not None:
+                terms["cross-entropy"] = cross_entropy(given, labels)
+        return {name: self.weights[name] * term for name, term in terms.items()}
 
 
 def _weights_sha256(module: nn.Module) -> str:

@@ -13,6 +13,7 @@ from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.store.results import Results
+from splitpoint.planner.training.data import as_training_set
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 
@@ -55,8 +56,11 @@ def codec_trainings(problem: Problem, trainer: Trainer | None) -> Mapping[str, C
     """The trainings of codecs, by the tensor that crosses; None where nothing is to be trained."""
     if trainer is None:
         return None
-    seed = problem.config.search.seed
-    return {cut.tensors[0]: CodecTraining(problem.graph, cut, trainer, seed=seed) for cut in trained_cuts(problem)}
+    seed, judging = problem.config.search.seed, as_training_set(problem.split.search)
+    return {
+        cut.tensors[0]: CodecTraining(problem.graph, cut, trainer, seed=seed, judging=judging)
+        for cut in trained_cuts(problem)
+    }
 
 
 def trained_codecs(problem: Problem) -> list[Codec]:

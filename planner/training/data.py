@@ -18,7 +18,7 @@ from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LEAST_INPUTS", "TrainingSet", "training_set"]
+__all__ = ["LEAST_INPUTS", "TrainingSet", "as_training_set", "training_set"]
 
 
 def __dir__() -> list[str]:
@@ -81,9 +81,15 @@ def training_set(data: Dataset, *, apart: Sequence[Dataset], augment: bool = Tru
             at=data.source or None,
             fix="give a larger set as $.train.source: a folder of class folders, an .npz or file.py:function",
         )
-    content = np.concatenate([_array(sample) for sample in kept])
-    labels = None if kept[0].label is None else np.array([sample.label for sample in kept], np.int64)
-    return TrainingSet(content=content, labels=labels, spec=data.spec, augment=augment), notes
+    return as_training_set(dataclasses.replace(data, samples=tuple(kept)), augment=augment), notes
+
+
+def as_training_set(data: Dataset, *, augment: bool = False) -> TrainingSet:
+    """All inputs of `data`, of one tensor or picture each, in one array."""
+    content = np.concatenate([_array(sample) for sample in data.samples])
+    labels = [sample.label for sample in data.samples if sample.label is not None]
+    truth = np.array(labels, np.int64) if len(labels) == len(data) else None
+    return TrainingSet(content=content, labels=truth, spec=data.spec, augment=augment)
 
 
 def _array(sample: Sample) -> Array:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["Loss", "Trained", "measure_step_s", "train"]
+__all__ = ["Loss", "Trained", "measure_evaluation_s", "measure_step_s", "train"]
 
 
 def __dir__() -> list[str]:
@@ -58,7 +58,7 @@ class _State:
 
     @property
     def best_value(self) -> float:
-        return max((value for _, value in self.values), default=-math.inf)
+        return min((value for _, value in self.values), default=math.inf)
 
     def has_stopped(self, recipe: Recipe) -> bool:
         since = sum(step > self.best_step for step, _ in self.values)
@@ -78,9 +78,9 @@ def train(
 ) -> Trained:
     """Train the parameters of `module` that require gradients, in place, on CUDA where it is there.
 
-    `loss` gives the terms of a step; their sum is minimized. `evaluate` gives what is to be high, on the search set,
-    and `metric` is its name: it is asked every `recipe.evaluate_every` steps, and the module ends with the weights for
-    which it was highest.
+    `loss` gives the terms of a step; their sum is minimized. `evaluate` gives what is to be low on the search set, and
+    `metric` is its name: it is asked every `recipe.evaluate_every` steps and at the end, and the module ends with the
+    weights for which it was lowest.
     With `checkpoint` the state is written there every 30 s and at the end, and read from there when it is of the same
     `key`. `report` takes a text after every step.
 
@@ -100,8 +100,9 @@ def train(
         state.step += 1
         for name, value in terms.items():
             state.losses[name] = SHOWN * state.losses.get(name, value) + (1 - SHOWN) * value
-        if evaluate is not None and recipe.evaluate_every and state.step % recipe.evaluate_every == 0:
-            _keep_best(module, state, _evaluated(module, evaluate))
+        if evaluate is not None and recipe.is_evaluated(state.step):
+            with _own_random_numbers(recipe.seed, state.step):
+                _keep_best(module, state, _evaluated(module, evaluate))
         if checkpoint is not None and time.monotonic() >= saved + SAVED_EVERY_S:
             _save(checkpoint, key, module, optimizer, state)
             saved, written = time.monotonic(), state.step
@@ -140,6 +141,17 @@ def measure_step_s(module: nn.Module, loss: Loss, recipe: Recipe, *, seconds: fl
     module.to("cpu")
     ordered = sorted(times[1:])
     return ordered[len(ordered) // 2]
+
+
+def measure_evaluation_s(module: nn.Module, evaluate: Callable[[], float], recipe: Recipe) -> float:
+    """Seconds of one evaluation; `module` stays as it is."""
+    module.to(training_device())
+    begin = time.monotonic()
+    with _own_random_numbers(recipe.seed, 0):
+        _evaluated(module, evaluate)
+    seconds = time.monotonic() - begin
+    module.to("cpu")
+    return seconds
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> Optimizer:
@@ -203,7 +215,7 @@ def _evaluated(module: nn.Module, evaluate: Callable[[], float]) -> float:
 
 
 def _keep_best(module: nn.Module, state: _State, value: float) -> None:
-    if value > state.best_value:
+    if value < state.best_value:
         state.best, state.best_step = copy.deepcopy(module.state_dict()), state.step
     state.values.append((state.step, value))
 

@@ -43,6 +43,10 @@ class Recipe:
         if wrong:
             raise ValueError(f"not a recipe: {', '.join(wrong)}")
 
+    def is_evaluated(self, taken: int) -> bool:
+        """Whether the search set is asked after so many steps were taken: every few, and at the end."""
+        return self.evaluate_every > 0 and (taken % self.evaluate_every == 0 or taken == self.steps)
+
 
 def learning_rate(recipe: Recipe, step: int) -> float:
     """The learning rate of step number `step`, 0 to `recipe.steps` - 1.

@@ -20,7 +20,7 @@ from splitpoint.planner.store.results import Results
 from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import read_step, remove_checkpoint
 from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.loop import Loss, Trained, measure_step_s, train
+from splitpoint.planner.training.loop import Loss, Trained, measure_evaluation_s, measure_step_s, train
 from splitpoint.planner.training.precision import trained_in
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.values.keys import code_sha256, content_key
@@ -36,6 +36,7 @@ def __dir__() -> list[str]:
 
 
 T = TypeVar("T")
+EVALUATIONS: Final = 8  # of a training that is judged meanwhile
 ASSET: Final = "trained"  # kinds of entries in the store
 SPENT: Final = "training-spent"
 STEPS: Final = "training-steps"
@@ -150,11 +151,13 @@ class Trainer:
     ) -> Spent:
         """Train `module` for `share` of the minutes, in place; `recipe.steps` is replaced by what fits into them.
 
+        `evaluate` is asked `EVALUATIONS` times, evenly spaced (`planner.training.loop.train` says what for).
         `key` is the asset's, `stage` names this training among those of the asset, `metric` what `evaluate` gives.
         Raises `ProfileError` (`planner.training.loop.train`).
         """
         begin = time.monotonic()
-        recipe = dataclasses.replace(recipe, steps=self._steps(module, loss, recipe, f"{key} {stage}", share, evaluate))
+        steps = self._steps(module, loss, recipe, f"{key} {stage}", share, evaluate)
+        recipe = dataclasses.replace(recipe, steps=steps, evaluate_every=-(-steps // EVALUATIONS) if evaluate else 0)
         trained: Trained = train(
             module,
             loss,
@@ -186,12 +189,9 @@ class Trainer:
         """The number of steps of this training, measured the first time and kept."""
 
         def measure() -> int:
-            step_s, evaluation_s = measure_step_s(module, loss, recipe), 0.0
-            if evaluate is not None and recipe.evaluate_every:
-                begin = time.monotonic()
-                evaluate()
-                evaluation_s = (time.monotonic() - begin) / recipe.evaluate_every
-            return steps_within(share * self.minutes, step_s=step_s + evaluation_s)
+            step_s = measure_step_s(module, loss, recipe)
+            evaluation_s = 0.0 if evaluate is None else EVALUATIONS * measure_evaluation_s(module, evaluate, recipe)
+            return steps_within(share * self.minutes - evaluation_s / 60, step_s=step_s)
 
         if self.results is None:
             return measure()

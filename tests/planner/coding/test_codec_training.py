@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from splitpoint.planner.store.store import Store
 from splitpoint.planner.training import trainer as trainer_module
 from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.trainer import Trainer
+from splitpoint.planner.training.losses import cross_entropy, mse
+from splitpoint.planner.training.trainer import Spent, Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec
@@ -200,3 +201,31 @@ def test_operators_that_torch_cannot_run_are_one_clear_error() -> None:
     training = CodecTraining(strange, cut_of(strange), make_trainer(None))
     with pytest.raises(FitError, match="Hardmax"):
         training(Bottleneck(), rates=2, losses=LOSSES)
+
+
+def test_the_judging_inputs_choose_between_weights(graph: ModelGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`planner.training.loop` takes the weights for which what is handed to it was lowest."""
+    made, module = make_trainer(None), Bottleneck().eval()
+    rng = np.random.default_rng(3)
+    content = SCALE * rng.normal(size=(30, 3, 8, 8)).astype(np.float32)
+    judging = TrainingSet(content=content, labels=rng.integers(0, 5, 30), spec=TENSOR)
+    training = CodecTraining(graph, cut_of(graph), made, judging=judging)
+    assert training.key != CodecTraining(graph, cut_of(graph), made).key
+    found: list[float] = []
+
+    def train(*given: Any, evaluate: Callable[[], float], metric: str, **named: Any) -> Spent:
+        assert metric == "search loss"
+        with torch.no_grad():
+            found.append(evaluate())
+        return Spent(steps=0, images=0, minutes=0.0, losses={})
+
+    monkeypatch.setattr(Trainer, "train", train)
+    training(module, rates=2, losses=[LossTerm(name="mse", weight=0.5), LossTerm(name="cross-entropy")])
+    head, tail = torch_halves(graph, cut_of(graph))
+    with torch.no_grad():
+        (x,) = head(torch.from_numpy(content))
+        expected = []
+        for copy in (module(x, 0), module(x, 1)):
+            entropy = cross_entropy(tail(copy)[0], torch.from_numpy(judging.labels))
+            expected.append(float(0.5 * mse(copy, x) + entropy))
+    assert found == [pytest.approx(np.mean(expected), rel=0.02)]  # fp16, and bfloat16 where the CPU has it

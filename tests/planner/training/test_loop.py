@@ -57,6 +57,11 @@ def accuracy_of(module: nn.Module) -> Callable[[], float]:
     return lambda: float((module(x).argmax(1) == y).float().mean())
 
 
+def errors_of(module: nn.Module) -> Callable[[], float]:
+    right = accuracy_of(module)
+    return lambda: 1.0 - right()
+
+
 def bits(module: nn.Module) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in module.state_dict().items()}
 
@@ -79,7 +84,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
 ) -> None:
     recipe = Recipe(steps=60, batch=16, peak=0.02, evaluate_every=7, optimizer=optimizer)  # type: ignore[arg-type]  # pytest gives a text
     whole = network()
-    expected = train(whole, loss_of(whole), recipe, evaluate=accuracy_of(whole))
+    expected = train(whole, loss_of(whole), recipe, evaluate=errors_of(whole))
     monkeypatch.setattr(loop, "SAVED_EVERY_S", 0.0)
     checkpoint = tmp_path / "state.pt"
     first = network()
@@ -90,12 +95,12 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
             recipe,
             key="a",
             checkpoint=checkpoint,
-            evaluate=accuracy_of(first),
+            evaluate=errors_of(first),
             report=stop_at(stop),
         )
     second = network()
     torch.manual_seed(stop)  # what else happened in the process does not matter
-    found = train(second, loss_of(second), recipe, key="a", checkpoint=checkpoint, evaluate=accuracy_of(second))
+    found = train(second, loss_of(second), recipe, key="a", checkpoint=checkpoint, evaluate=errors_of(second))
     assert found.resumed_at == stop
     assert bits(second) == bits(whole)
     assert (found.values, found.losses, found.best_step) == (expected.values, expected.losses, expected.best_step)
@@ -138,7 +143,7 @@ KILLED = """
     def report(text):
         print(text, flush=True)
     loop.train(module, t.loss_of(module), recipe, key="a", checkpoint=Path(sys.argv[1]), report=report,
-               evaluate=t.accuracy_of(module))
+               evaluate=t.errors_of(module))
     torch.save(module.state_dict(), sys.argv[2])
 """
 
@@ -161,7 +166,7 @@ def test_kill_9_and_the_same_bits(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     try:
         recipe = Recipe(steps=300, batch=16, peak=0.02, evaluate_every=7)
-        train(whole, loss_of(whole), recipe, evaluate=accuracy_of(whole))
+        train(whole, loss_of(whole), recipe, evaluate=errors_of(whole))
     finally:
         torch.set_num_threads(threads)
     continued = network()
@@ -199,7 +204,7 @@ def test_a_gradient_that_is_not_finite_stops_it_too() -> None:
 
 def test_the_best_weights_are_kept_and_patience_ends_it() -> None:
     module = network()
-    values = iter([0.1, 0.5, 0.9, 0.4, 0.3, 0.2, 0.1])
+    values = iter([0.9, 0.5, 0.1, 0.4, 0.5, 0.6])
     states: list[dict[str, bytes]] = []
 
     def evaluate() -> float:
@@ -260,3 +265,15 @@ def test_steps_are_timed_and_nothing_is_changed() -> None:
     before = bits(module)
     assert measure_step_s(module, loss_of(module), RECIPE, seconds=0.05) > 0
     assert bits(module) == before
+
+
+def test_the_last_weights_are_judged_too() -> None:
+    module, asked = network(), list[int]()
+
+    def evaluate() -> float:
+        asked.append(1)
+        return 1.0 / len(asked)
+
+    found = train(module, loss_of(module), Recipe(steps=11, batch=16, evaluate_every=5), evaluate=evaluate)
+    assert [step for step, _ in found.values] == [5, 10, 11]
+    assert found.best_step == 11

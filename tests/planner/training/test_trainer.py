@@ -82,12 +82,15 @@ def test_time_for_evaluations_is_part_of_the_minutes(
     monkeypatch.setattr("splitpoint.planner.training.trainer.time.monotonic", lambda: clock[0])
 
     def evaluate() -> float:
-        clock[0] += 0.1
+        clock[0] += 0.02  # two steps
         return 0.0
 
     made, module = make_trainer(tmp_path, None), linear()
-    recipe = dataclasses.replace(RECIPE, evaluate_every=10)
-    assert made.train(module, loss_of(made, module), recipe, key="a", stage="one", evaluate=evaluate).steps == 30
+    steps = made.train(module, loss_of(made, module), RECIPE, key="a", stage="one").steps
+    begin = clock[0]
+    judged = made.train(module, loss_of(made, module), RECIPE, key="b", stage="one", evaluate=evaluate).steps
+    assert judged == steps - 8 * 2
+    assert clock[0] - begin == pytest.approx(0.02 * (1 + 8))  # once to know what it takes
 
 
 def test_an_asset_is_trained_once_and_its_checkpoints_go(
