@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+MOST_JUDGING = 256  # search inputs: all rates on all of them, eight times, are nearly 7,000 runs of a tail
 CHECKPOINTS = "checkpoints"  # a folder beside the kept results
 
 
@@ -56,7 +58,9 @@ def codec_trainings(problem: Problem, trainer: Trainer | None) -> Mapping[str, C
     """The trainings of codecs, by the tensor that crosses; None where nothing is to be trained."""
     if trainer is None:
         return None
-    seed, judging = problem.config.search.seed, as_training_set(problem.split.search)
+    seed, search = problem.config.search.seed, problem.split.search
+    every = -(-len(search) // MOST_JUDGING)
+    judging = as_training_set(dataclasses.replace(search, samples=search.samples[::every]))
     return {
         cut.tensors[0]: CodecTraining(problem.graph, cut, trainer, seed=seed, judging=judging)
         for cut in trained_cuts(problem)

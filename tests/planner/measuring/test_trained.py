@@ -57,6 +57,7 @@ def test_a_plan_trains_a_codec_at_the_named_cut_and_a_later_one_uses_it(
     home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.03)  # ten steps
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
     graph = load_graph((home / "model.onnx").read_bytes(), name="model")
     write_yaml(home / "fixed.yaml", make_profile(graph))
     store = Store(tmp_path / "kept")

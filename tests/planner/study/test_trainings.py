@@ -49,6 +49,7 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.03)
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
     yield
     torch.set_num_threads(threads)
 
