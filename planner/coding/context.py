@@ -45,7 +45,7 @@ DIAGONAL_MACS = 100e9  # of all tails that are run: about 6 s on two such cores
 RUN_MACS = 2e6  # what a run costs beside its MACs
 LEAST_INPUTS = 4  # fewer say more of the input than of the network
 
-NO_TRAINING = "needs training, which was not asked for"
+NO_TRAINING = "needs training, which is done for the given network alone, and where $.train asks for it"
 LAYERS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")  # one map in, one map out: Choi's layer l
 # Between a layer and the cut; of two branches (Add, Mul) the one made last counts.
 PASSED = (

@@ -143,8 +143,13 @@ def test_labels_are_those_of_the_inputs_fitted_to(graph: ModelGraph) -> None:
 def test_a_codec_that_is_trained_is_left_out_unless_training_was_asked_for(graph: ModelGraph) -> None:
     switch, cuts = REGISTRY["dynamic-switch"], [cut_of(graph, name) for name in ("r0", "c1")]
     without = Contexts(graph, inputs())
-    assert without.prepare(cuts, [switch, FAST]) == {"dynamic-switch": "needs training, which was not asked for"}
-    assert without.lacks(switch, cuts[0]) == "needs training, which was not asked for"
+    assert without.prepare(cuts, [switch, FAST]) == {
+        "dynamic-switch": "needs training, which is done for the given network alone, and where $.train asks for it"
+    }
+    assert (
+        without.lacks(switch, cuts[0])
+        == "needs training, which is done for the given network alone, and where $.train asks for it"
+    )
     assert without(switch, cuts[0], "r0", [0]).training is None
     asked = Contexts(graph, inputs(), training=lambda tensor: NoSteps(key=f"of {tensor}"))
     assert asked.prepare(cuts, [switch, FAST]) == {}
