@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from splitpoint.codecs.contract.graphs import Graph
-from splitpoint.codecs.contract.preset import check_request
 from splitpoint.codecs.contract.protocol import (
     Array,
     Boundary,
     Calibration,
     Context,
-    FitError,
     FittedCodec,
     LossTerm,
     Need,
     Rate,
-    TrainingCost,
 )
 from splitpoint.codecs.learned.bottleneck import Start, build_bottleneck, spreads_of, weights_of
-from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode, BottleneckCoder
+from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode
 from splitpoint.codecs.learned.bottleneck_graphs import export_bottleneck
+from splitpoint.codecs.learned.multirate import Fitted, fit_rates, refuses_map
 from splitpoint.codecs.quantizers.step import DEAD_ZONE, Step, step_rates
 from splitpoint.codecs.transforms.spectral import Spectral
 
@@ -40,23 +37,6 @@ STEPS: Final = (1.6, 1.1, 0.73, 0.48, 0.3)  # of kltq's rates, from three points
 OFFSET: Final = round((0.5 - DEAD_ZONE) * (1 << SHIFT))
 LOSSES: Final = (LossTerm(name="rate"), LossTerm(name="distillation", weight=0.7))
 BESIDE_ANSWERS: Final = 0.3  # weight of the squared error where the answers have a term of their own
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Fitted:
-    """What all rates share."""
-
-    encoder: bytes
-    decoder: bytes
-    coder: BottleneckCoder
-    weight_bytes: int
-    cost: TrainingCost
-    notes: tuple[str, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        tables = sum(array.nbytes for array in self.coder.arrays().values())
-        return len(self.encoder) + len(self.decoder) + tables
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,39 +57,23 @@ class RateBottleneck:
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why this codec cannot code such a tensor, or None when it can."""
-        if dtype != "float32":
-            return f"{self.name} codes float32 tensors, not {dtype}"
-        if len(shape) != 4 or shape[0] != 1 or 0 in shape:
-            return f"{self.name} codes maps of one input (1, channels, height, width), not {shape}"
-        return None
+        return refuses_map(self.name, shape, dtype)
 
     def fit(self, tensors: Sequence[Calibration], rates: Sequence[int]) -> tuple[tuple[FittedCodec, ...], ...]:
         """Train one bottleneck a tensor for all rates; what was trained is kept in the context's memo.
 
         Raises `FitError`, also without a training in the context.
         """
-        return tuple(self._fit_tensor(tensor.activations, rates, tensor.context) for tensor in tensors)
+        return fit_rates(self, tensors, rates, self._train)
 
-    def _fit_tensor(self, activations: Array, rates: Sequence[int], context: Context) -> tuple[FittedCodec, ...]:
-        for rate in rates:
-            check_request(self, activations, rate)
-        if context.training is None:
-            raise FitError(f"{self.name} is trained, and no training was asked for")
-
-        def make() -> _Fitted:
-            return self._train(activations, context)
-
-        fitted = make() if context.memo is None else context.memo(("bottleneck", self), make, lambda x: x.size_bytes)
-        return tuple(self._at(rate, (1, *activations.shape[1:]), fitted) for rate in rates)
-
-    def _train(self, activations: Array, context: Context) -> _Fitted:
+    def _train(self, activations: Array, context: Context) -> Fitted:
         start = self._start(activations, context)
         module = build_bottleneck(start)
         assert context.training is not None  # `_fit_tensor` refused it
         cost = context.training(module, rates=len(self.steps), losses=self.losses)
         graphs = export_bottleneck(weights_of(start, module), activations, context)
         code = BottleneckCode(multipliers=graphs.multipliers, offset=OFFSET, rate=len(self.steps) - 1)
-        return _Fitted(
+        return Fitted(
             encoder=graphs.encoder,
             decoder=graphs.decoder,
             coder=code.fit(graphs.specs, {"symbols": graphs.symbols}),
@@ -135,21 +99,4 @@ class RateBottleneck:
             error_weight=BESIDE_ANSWERS if any(term.name == "distillation" for term in self.losses) else 1.0,
             low=context.low,
             high=context.high,
-        )
-
-    def _at(self, rate: int, shape: tuple[int, ...], fitted: _Fitted) -> FittedCodec:
-        cost = fitted.cost
-        losses = ", ".join(f"{name} {value:.3g}" for name, value in cost.losses.items())
-        return FittedCodec(
-            codec=self.name,
-            rate=rate,
-            rate_label=self.rates[rate].label,
-            boundary=self.boundary,
-            shape=shape,
-            encoder=fitted.encoder,
-            decoder=fitted.decoder,
-            coder=fitted.coder.at(rate),
-            transform_key=hashlib.sha256(fitted.encoder + fitted.decoder).hexdigest()[:16],
-            weight_bytes=fitted.weight_bytes,
-            notes=(*fitted.notes, f"trained for {cost.steps:,} steps on {cost.images:,} images: {losses or 'no loss'}"),
         )

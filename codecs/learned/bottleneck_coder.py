@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from splitpoint.codecs.coders.layout import as_bytes, check_tensors
 from splitpoint.codecs.coders.rans import Rans, RansCoder
-from splitpoint.codecs.contract.protocol import Array, CodecError, PayloadError, TensorSpec
+from splitpoint.codecs.contract.protocol import Array, CodecError, TensorSpec
+from splitpoint.codecs.learned.multirate import checked_rate, rate_of
 
 __all__ = ["SHIFT", "BottleneckCode", "BottleneckCoder"]
 
@@ -70,10 +71,8 @@ class BottleneckCoder:
 
     def at(self, rate: int) -> BottleneckCoder:
         """The same steps and tables, written at another rate; raises `CodecError`."""
-        if not isinstance(rate, int | np.integer) or not 0 <= rate < self.rates:
-            raise CodecError(f"expected a rate of 0..{self.rates - 1}, got {rate!r}")
         other = copy.copy(self)
-        other.rate = int(rate)
+        other.rate = checked_rate(rate, self.rates)
         return other
 
     def kept(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -94,12 +93,7 @@ class BottleneckCoder:
 
     def rate_of(self, payload: bytes) -> int:
         """The first byte; raises `PayloadError`."""
-        data = as_bytes(payload)
-        if not data:
-            raise PayloadError("bottleneck payload: expected a rate and symbols, got 0 bytes")
-        if data[0] >= self.rates:
-            raise PayloadError(f"bottleneck payload: expected a rate of 0..{self.rates - 1}, got {data[0]}")
-        return data[0]
+        return rate_of(payload, self.rates, name=self.name)
 
     def arrays(self) -> dict[str, Array]:
         """The rate, the steps, and the tables of every rate."""

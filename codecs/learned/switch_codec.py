@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
-from splitpoint.codecs.contract.preset import check_request
 from splitpoint.codecs.contract.protocol import (
     Array,
     Boundary,
     Calibration,
     Context,
-    FitError,
     FittedCodec,
     LossTerm,
     Need,
     Rate,
-    TrainingCost,
 )
+from splitpoint.codecs.learned.multirate import Fitted, fit_rates, refuses_map
 from splitpoint.codecs.learned.switch import Design, Start, build_switch, start_he, start_pca, weights_of
-from splitpoint.codecs.learned.switch_coder import SwitchCode, SwitchCoder
+from splitpoint.codecs.learned.switch_coder import SwitchCode
 from splitpoint.codecs.learned.switch_graphs import export_switch
 
 __all__ = ["DynamicSwitch"]
@@ -38,22 +35,6 @@ MOST_CHANNELS = 4096  # the covariance of more takes longer than the training
 BITS = 6
 # Of a switch that is added to a pretrained network (section 2); the paper gives no weights.
 LOSSES = (LossTerm(name="cross-entropy"), LossTerm(name="distillation"), LossTerm(name="mse"))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Fitted:
-    """What all rates share."""
-
-    encoder: bytes
-    decoder: bytes
-    coder: SwitchCoder
-    weight_bytes: int
-    cost: TrainingCost
-
-    @property
-    def size_bytes(self) -> int:
-        tables = sum(array.nbytes for array in self.coder.arrays().values())
-        return len(self.encoder) + len(self.decoder) + tables
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +59,8 @@ class DynamicSwitch:
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why this codec cannot code such a tensor, or None when it can."""
-        if dtype != "float32":
-            return f"{self.name} codes float32 tensors, not {dtype}"
-        if len(shape) != 4 or shape[0] != 1 or 0 in shape:
-            return f"{self.name} codes maps of one input (1, channels, height, width), not {shape}"
+        if (why := refuses_map(self.name, shape, dtype)) is not None:
+            return why
         if not LEAST_CHANNELS <= shape[1] <= MOST_CHANNELS:
             return f"{self.name} needs {LEAST_CHANNELS} to {MOST_CHANNELS} channels, {shape} has {shape[1]}"
         return None
@@ -91,21 +70,9 @@ class DynamicSwitch:
 
         Raises `FitError`, also without a training in the context.
         """
-        return tuple(self._fit_tensor(tensor.activations, rates, tensor.context) for tensor in tensors)
+        return fit_rates(self, tensors, rates, self._train)
 
-    def _fit_tensor(self, activations: Array, rates: Sequence[int], context: Context) -> tuple[FittedCodec, ...]:
-        for rate in rates:
-            check_request(self, activations, rate)
-        if context.training is None:
-            raise FitError(f"{self.name} is trained, and no training was asked for")
-
-        def make() -> _Fitted:
-            return self._train(activations, context)
-
-        fitted = make() if context.memo is None else context.memo(("switch", self), make, lambda made: made.size_bytes)
-        return tuple(self._at(rate, (1, *activations.shape[1:]), fitted) for rate in rates)
-
-    def _train(self, activations: Array, context: Context) -> _Fitted:
+    def _train(self, activations: Array, context: Context) -> Fitted:
         design = self.design(activations.shape[1], rectified=context.low == 0)
         module = build_switch(design, self._start(design, activations, context))
         assert context.training is not None  # `_fit_tensor` refused it
@@ -113,7 +80,7 @@ class DynamicSwitch:
         weights = weights_of(design, module)
         graphs = export_switch(weights, activations, self.bits, context)
         code = SwitchCode(widths=design.widths, rate=len(design.widths) - 1)
-        return _Fitted(
+        return Fitted(
             encoder=graphs.encoder,
             decoder=graphs.decoder,
             coder=code.fit(graphs.specs, {"symbols": graphs.symbols}),
@@ -132,20 +99,3 @@ class DynamicSwitch:
 
     def _start(self, design: Design, activations: Array, context: Context) -> Start:
         return start_pca(design, activations) if self.start == "pca" else start_he(design, context.seed)
-
-    def _at(self, rate: int, shape: tuple[int, ...], fitted: _Fitted) -> FittedCodec:
-        cost = fitted.cost
-        losses = ", ".join(f"{name} {value:.3g}" for name, value in cost.losses.items())
-        return FittedCodec(
-            codec=self.name,
-            rate=rate,
-            rate_label=self.rates[rate].label,
-            boundary=self.boundary,
-            shape=shape,
-            encoder=fitted.encoder,
-            decoder=fitted.decoder,
-            coder=fitted.coder.at(rate),
-            transform_key=hashlib.sha256(fitted.encoder + fitted.decoder).hexdigest()[:16],
-            weight_bytes=fitted.weight_bytes,
-            notes=(f"trained for {cost.steps:,} steps on {cost.images:,} images: {losses or 'no loss'}",),
-        )
