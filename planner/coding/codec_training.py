@@ -71,7 +71,7 @@ class CodecTraining:
         if len(cut.tensors) != 1:
             raise ValueError(f"codecs are trained at cuts of one tensor, not of {len(cut.tensors)}")
         self._graph, self._cut, self._trainer, self._seed = graph, cut, trainer, seed
-        self._judging = judging
+        self.judging = judging
         self.report: Callable[[str], None] = lambda text: None  # takes a text after each step
 
     @property
@@ -83,7 +83,7 @@ class CodecTraining:
             cut=self._cut.tensors,
             recipe=RECIPE,
             seed=self._seed,
-            judging=None if self._judging is None else self._judging.sha256(),
+            judging=None if self.judging is None else self.judging.sha256(),
         )
 
     def asset_key(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> str:
@@ -179,9 +179,9 @@ class CodecTraining:
 
     def _judge(self, module: nn.Module, rates: int, objective: _Objective) -> Callable[[], float] | None:
         """The loss at all rates, on the inputs that choose between weights."""
-        if self._judging is None:
+        if self.judging is None:
             return None
-        inputs = self._inputs(objective, self._judging, self._judging.sha256())
+        inputs = self._inputs(objective, self.judging, self.judging.sha256())
         places = np.arange(len(inputs.kept))
 
         def value() -> float:

@@ -14,6 +14,7 @@ from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.flow import plan
+from splitpoint.planner.measuring import trained as trained_module
 from splitpoint.planner.measuring.trained import codec_trainings, make_trainer, trained_cuts
 from splitpoint.planner.plandir.verify import verify
 from splitpoint.planner.plandir.writing import write_plan
@@ -102,3 +103,15 @@ def test_without_data_nothing_is_trained(home: Path) -> None:
 def test_a_cut_that_the_network_does_not_have_is_refused(home: Path) -> None:
     with pytest.raises(ProfileError, match="nowhere"):
         load_problem(config_of(home, cuts=("nowhere",)))
+
+
+def test_search_inputs_judge_and_report_inputs_do_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = load_problem(config_of(home, cuts=("r0",)))
+    search = [sample.picture for sample in problem.split.search.samples]
+    for most, expected in ((256, search), (2, search[:: -(-len(search) // 2)])):
+        monkeypatch.setattr(trained_module, "MOST_JUDGING", most)
+        trainings = trained_module.codec_trainings(problem, trained_module.make_trainer(problem, None))
+        assert trainings is not None
+        (training,) = trainings.values()
+        assert training.judging is not None
+        np.testing.assert_array_equal(training.judging.content, np.stack(expected))  # type: ignore[arg-type]  # pictures
