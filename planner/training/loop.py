@@ -34,6 +34,7 @@ def __dir__() -> list[str]:
 
 Loss = Callable[[int], Mapping[str, "Tensor"]]  # number of a step -> terms of its loss by name, weighted
 SAVED_EVERY_S: Final = 30.0
+LEAST: Final = 3  # steps that are timed
 SHOWN: Final = 0.98  # the loss that is shown is an average that forgets: the weight of what was before
 
 
@@ -121,8 +122,8 @@ def train(
     )
 
 
-def measure_step_s(module: nn.Module, loss: Loss, recipe: Recipe, *, seconds: float = 3.0, least: int = 3) -> float:
-    """Seconds of a step, measured for `seconds` and at least `least` steps after the first; `module` stays as it is.
+def measure_step_s(module: nn.Module, loss: Loss, recipe: Recipe, seconds: float) -> float:
+    """Seconds of a step, measured for `seconds` and at least `LEAST` steps after the first; `module` stays as it is.
 
     The median, so that one pause of the machine does not count.
     """
@@ -130,7 +131,7 @@ def measure_step_s(module: nn.Module, loss: Loss, recipe: Recipe, *, seconds: fl
     weights = copy.deepcopy(module.state_dict())
     optimizer, times = _optimizer(module, recipe), list[float]()
     end = math.inf
-    while len(times) < least + 1 or time.monotonic() < end:
+    while len(times) < LEAST + 1 or time.monotonic() < end:
         begin = time.monotonic()
         _take_step(module, loss, optimizer, recipe, len(times), None)
         times.append(time.monotonic() - begin)

@@ -37,6 +37,7 @@ def __dir__() -> list[str]:
 
 T = TypeVar("T")
 EVALUATIONS: Final = 8  # of a training that is judged meanwhile
+MEASURED_S, MEASURED_SHARE = 3.0, 0.05  # how long steps are timed: seconds, and no more than this share of the training
 ASSET: Final = "trained"  # kinds of entries in the store
 SPENT: Final = "training-spent"
 STEPS: Final = "training-steps"
@@ -189,9 +190,12 @@ class Trainer:
         """The number of steps of this training, measured the first time and kept."""
 
         def measure() -> int:
-            step_s = measure_step_s(module, loss, recipe)
-            evaluation_s = 0.0 if evaluate is None else EVALUATIONS * measure_evaluation_s(module, evaluate, recipe)
-            return steps_within(share * self.minutes - evaluation_s / 60, step_s=step_s)
+            seconds = 60 * share * self.minutes
+            begin = time.monotonic()
+            step_s = measure_step_s(module, loss, recipe, min(MEASURED_S, MEASURED_SHARE * seconds))
+            evaluation_s = 0.0 if evaluate is None else measure_evaluation_s(module, evaluate, recipe)
+            spent = time.monotonic() - begin
+            return steps_within(seconds - spent - EVALUATIONS * evaluation_s, step_s=step_s)
 
         if self.results is None:
             return measure()
@@ -216,9 +220,9 @@ class Trainer:
         return None if self.folder is None else self.folder / key[:32]
 
 
-def steps_within(minutes: float, *, step_s: float) -> int:
-    """Steps of `step_s` seconds that fit into `minutes`; at least 1."""
-    return max(1, int(60 * minutes / step_s))
+def steps_within(seconds: float, *, step_s: float) -> int:
+    """Steps of `step_s` seconds that fit into `seconds`, to the nearest; at least 1."""
+    return max(1, round(seconds / step_s))
 
 
 def _steps_key(name: str, share: float) -> str:

@@ -41,12 +41,13 @@ def profiles_view(document: ProfilesDocument) -> Table:
 
 def codecs_view(document: CodecsDocument) -> RenderableType:
     """One row a codec, then what the columns mean."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)  # 80 columns are enough
     table.add_column("codec", no_wrap=True)
     table.add_column("id", justify="right", no_wrap=True)
-    table.add_column("rates", overflow="fold")
-    for name in ("boundary", "needs", "paper"):
+    for name in ("rates", "boundary"):
         table.add_column(name, no_wrap=True)
+    table.add_column("needs", overflow="fold")
+    table.add_column("paper", no_wrap=True)
     for row in document.codecs:
         table.add_row(
             row.name,

@@ -17,17 +17,18 @@ def __dir__() -> list[str]:
 
 
 UNKNOWN = "-"
+WIDEST = 20  # a word of a name that is never broken
 STATES = {"kept": "kept", "trained": "trained now", "not begun": "not begun", "refused": "not trained"}
 
 
 def train_view(document: TrainDocument) -> RenderableType:
     """One row a candidate in the order of training, the reasons of those that were not, and what to type next."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("what", "where"):
-        table.add_column(name, overflow="fold")
-    for name in ("steps", "inputs", "minutes"):
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    for name, texts in (("what", [row.name for row in document.rows]), ("where", [row.where for row in document.rows])):
+        longest = max((len(word) for text in texts for word in text.split()), default=0)
+        table.add_column(name, overflow="fold", min_width=min(longest, WIDEST))
+    for name in ("steps", "inputs", "minutes", "loss"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("losses", overflow="fold")
     table.add_column("", no_wrap=True)
     for row in document.rows:
         table.add_row(row.name, row.where, *_spent(row), STATES[row.state])
@@ -38,8 +39,7 @@ def train_view(document: TrainDocument) -> RenderableType:
 
 
 def _spent(row: TrainRow) -> tuple[str, str, str, str]:
-    """Steps, inputs, minutes and losses, as far as they are known."""
+    """Steps, inputs, minutes and the sum of the losses, as far as they are known."""
     if row.steps is None or row.inputs is None or row.minutes is None or row.losses is None:
         return UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN
-    losses = ", ".join(f"{name} {value:.3g}" for name, value in row.losses.items())
-    return f"{row.steps:,}", f"{row.inputs:,}", f"{row.minutes:.1f}", losses
+    return f"{row.steps:,}", f"{row.inputs:,}", f"{row.minutes:.1f}", f"{sum(row.losses.values()):.3g}"

@@ -69,6 +69,7 @@ def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
         Recipe(**{"steps": 10} | wrong)  # type: ignore[arg-type]  # of several types
 
 
-def test_minutes_become_steps() -> None:
-    assert steps_within(2.0, step_s=0.5) == 240
-    assert steps_within(0.001, step_s=0.5) == 1
+def test_seconds_become_steps() -> None:
+    assert steps_within(120.0, step_s=0.5) == 240
+    assert steps_within(0.06, step_s=0.5) == 1
+    assert steps_within(0.6, step_s=0.01) == 60  # 59.99... as floating point has it

@@ -82,15 +82,35 @@ def test_time_for_evaluations_is_part_of_the_minutes(
     monkeypatch.setattr("splitpoint.planner.training.trainer.time.monotonic", lambda: clock[0])
 
     def evaluate() -> float:
-        clock[0] += 0.02  # two steps
+        clock[0] += 0.04  # four steps
         return 0.0
 
     made, module = make_trainer(tmp_path, None), linear()
     steps = made.train(module, loss_of(made, module), RECIPE, key="a", stage="one").steps
     begin = clock[0]
     judged = made.train(module, loss_of(made, module), RECIPE, key="b", stage="one", evaluate=evaluate).steps
-    assert judged == steps - 8 * 2
-    assert clock[0] - begin == pytest.approx(0.02 * (1 + 8))  # once to know what it takes
+    assert judged == steps - 9 * 4  # once to know what it takes
+    assert clock[0] - begin == pytest.approx(0.04 * (1 + 8))
+
+
+def test_the_time_that_steps_are_timed_is_part_of_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, given = [0.0], list[float]()
+    monkeypatch.setattr("splitpoint.planner.training.trainer.time.monotonic", lambda: clock[0])
+
+    def measure(module: nn.Module, loss: loop.Loss, recipe: Recipe, seconds: float) -> float:
+        given.append(seconds)
+        clock[0] += 0.1  # ten steps: the least number of them took longer than `seconds`
+        return 0.01
+
+    monkeypatch.setattr(trainer, "measure_step_s", measure)
+    made, module = make_trainer(tmp_path, None), linear()
+    assert made.train(module, loss_of(made, module), RECIPE, key="a", stage="one").steps == 60 - 10
+    assert given == pytest.approx([0.05 * 0.6])
+    monkeypatch.setattr(
+        trainer, "train", lambda *args, **options: loop.Trained(steps=1, best_step=1, losses={}, values=())
+    )
+    dataclasses.replace(made, minutes=40.0).train(module, loss_of(made, module), RECIPE, key="b", stage="one")
+    assert given[-1] == 3.0
 
 
 def test_an_asset_is_trained_once_and_its_checkpoints_go(
