@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from splitpoint.benchmarks.learned import BEHIND, NOT_TRAINED, Bench, Counted, place_map
+from splitpoint.benchmarks.learned import BEHIND, NOT_TRAINED, Bench, Counted, place_map, trainer_in
 from splitpoint.benchmarks.pruning import vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.codecs.contract.protocol import FittedCodec, TrainingCost
@@ -35,8 +35,6 @@ from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.runs import Coded, NetworkRuns
 from splitpoint.planner.quality.intervals import paired_drop
-from splitpoint.planner.store.results import results_here
-from splitpoint.planner.store.store import Store
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 
@@ -63,7 +61,7 @@ class Half:
 
     def __init__(self, bench: Bench, pictures: str) -> None:
         """Every second picture of each class: the first, third, ... of it for "search", the others for "report"."""
-        chosen = bench.first if pictures == "search" else ~bench.first
+        chosen = bench.halves[0 if pictures == "search" else 1]
         bench.x, bench.truth, bench.unsplit = bench.x[chosen], bench.truth[chosen], bench.unsplit[chosen]
         self.bench = bench
         with bench.runs(None) as runs:
@@ -212,13 +210,7 @@ def main(arguments: Sequence[str]) -> None:
     module = vgg16(torch.load(path, map_location="cpu", weights_only=True))
     bench = Bench("vgg16", module, options.data, options.threads)
     half = Half(bench, options.pictures)
-    trainer = Trainer(
-        data=bench.training,
-        data_sha256=bench.training.sha256(),
-        minutes=options.minutes,
-        folder=options.kept / "checkpoints",
-        results=results_here(Store(options.kept / "results"), threads=options.threads),
-    )
+    trainer = trainer_in(options.kept, bench, options.minutes)
     print(f"VGG16, half width: top-1 {100 * bench.unsplit.mean():.1f} % of {len(bench.unsplit)}\n{HEADER}", flush=True)
     found: dict[str, Any] = {"minutes": options.minutes, "images": len(bench.x), "rows": [], "comparisons": []}
     for number in options.cuts:

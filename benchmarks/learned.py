@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from splitpoint.benchmarks.figure import curves
-from splitpoint.benchmarks.pruning import resnet20, vgg16
+from splitpoint.benchmarks.pruning import resnet20, stratified_halves, vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.benchmarks.train_resnet20 import MEAN, STD
 from splitpoint.codecs.contract.protocol import (
@@ -93,15 +93,6 @@ class Row:
 NOT_TRAINED = TrainingCost(steps=0, images=0, losses={})
 
 
-def first_half(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,): every second input of each class."""
-    places = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        places[labels == label] = np.arange((labels == label).sum())
-    chosen: NDArray[np.bool_] = places % 2 == 0
-    return chosen
-
-
 class _Untrained:
     """The training of no step: what the switch starts from."""
 
@@ -136,7 +127,7 @@ class Bench:
         self.calibration = preprocess_batch(images[:: len(images) // CALIBRATION][:CALIBRATION], SPEC)
         self.graph = load_graph(export_module(module, SPEC.shape), name=network)
         self.threads = threads
-        self.first = first_half(self.truth)
+        self.halves = stratified_halves(self.truth)  # rows of pictures
         with self.runs(None) as runs:
             self.unsplit = self._right(runs.map(lambda x: runs.whole(x)[0], [x[None] for x in self.x]))
 
@@ -187,7 +178,7 @@ class Bench:
             drop_points=float(lost.mean()),
             drop_low=100 * drop.low,
             drop_high=100 * drop.high,
-            drop_halves=(float(lost[self.first].mean()), float(lost[~self.first].mean())),
+            drop_halves=(float(lost[self.halves[0]].mean()), float(lost[self.halves[1]].mean())),
             head_share=cut.head_share,
             steps=cost.steps,
             images=cost.images,
@@ -196,6 +187,17 @@ class Bench:
     def _right(self, answers: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
         right: NDArray[np.bool_] = np.array([answer.argmax() for answer in answers]) == self.truth
         return right
+
+
+def trainer_in(folder: Path, bench: Bench, minutes: float) -> Trainer:
+    """Trainings of `minutes`, kept in `folder`."""
+    return Trainer(
+        data=bench.training,
+        data_sha256=bench.training.sha256(),
+        minutes=minutes,
+        folder=folder / "checkpoints",
+        results=results_here(Store(folder / "results"), threads=bench.threads),
+    )
 
 
 def at_cut(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list[Row]:
@@ -255,13 +257,7 @@ def main(arguments: Sequence[str]) -> None:
     path = options.weights or options.data / "models" / "vgg16h_cifar100.pt"
     module = MODULES[options.network](torch.load(path, map_location="cpu", weights_only=True))
     bench = Bench(options.network, module, options.data, options.threads)
-    trainer = Trainer(
-        data=bench.training,
-        data_sha256=bench.training.sha256(),
-        minutes=options.minutes,
-        folder=options.kept / "checkpoints",
-        results=results_here(Store(options.kept / "results"), threads=options.threads),
-    )
+    trainer = trainer_in(options.kept, bench, options.minutes)
     top1 = 100 * bench.unsplit.mean()
     print(f"{options.network}: top-1 {top1:.1f} % of {len(bench.unsplit)}\n{HEADER}", flush=True)
     rows: list[Row] = []

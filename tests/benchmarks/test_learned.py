@@ -1,19 +1,12 @@
-"""Halves of a set, commands that are stored, and a switch inside a network."""
+"""Commands that are stored, and a switch inside a network."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 
 from splitpoint.benchmarks.joint_switch import Joint
-from splitpoint.benchmarks.learned import arguments_without, first_half
-
-
-def test_halves_have_as_many_of_each_class() -> None:
-    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(7), 10))
-    first = first_half(labels)
-    assert list(np.bincount(labels[first])) == list(np.bincount(labels[~first])) == [5] * 7
+from splitpoint.benchmarks.learned import arguments_without
 
 
 def test_a_stored_command_names_no_path_of_the_machine() -> None:

@@ -18,7 +18,8 @@ WIDTH = 80
 def rendered(view: RenderableType) -> list[str]:
     console = Console(width=WIDTH, color_system=None, force_terminal=False, _environ={}, file=io.StringIO())
     console.print(view)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO above
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+    return text.splitlines()
 
 
 def test_every_codec_is_whole() -> None:
