@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from splitpoint.benchmarks.cifar import vgg16
 from splitpoint.benchmarks.learned import BEHIND, NOT_TRAINED, Bench, Counted, place_map, trainer_in
-from splitpoint.benchmarks.pruning import vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.codecs.contract.protocol import FittedCodec, TrainingCost
 from splitpoint.codecs.learned.bottleneck_codec import STEPS, RateBottleneck

@@ -1,4 +1,4 @@
-"""Curves as SVG, written by hand: bytes on a logarithmic axis to the right, a value upwards."""
+"""Curves as SVG, written by hand: bytes or multiply-adds on a logarithmic axis to the right, a value upwards."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ DASHES = ("", ' stroke-dasharray="7 3"', ' stroke-dasharray="2 2"', ' stroke-das
 
 
 def curves(
-    series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, y_label: str, y_range: tuple[float, float]
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    title: str,
+    x_label: str = "bytes an image (logarithmic), container included",
+    y_label: str,
+    y_range: tuple[float, float],
 ) -> str:
-    """An SVG document of (bytes, value) points; values outside `y_range` are cut off."""
+    """An SVG document of (bytes, value) points, x logarithmic; values outside `y_range` are cut off."""
     sizes = [x for points in series.values() for x, y in points if y_range[0] <= y <= y_range[1]]
     low, high = math.log10(min(sizes)), math.log10(max(sizes))
     height = max(LEAST_HEIGHT, TOP + LEGEND_ROW * len(series) + BOTTOM)
@@ -32,7 +37,7 @@ def curves(
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="15">{escape(title)}</text>',
-        f'<text x="{LEFT}" y="{height - 14}">bytes an image (logarithmic), container included</text>',
+        f'<text x="{LEFT}" y="{height - 14}">{escape(x_label)}</text>',
         f'<text transform="translate(18 {height - BOTTOM}) rotate(-90)">{escape(y_label)}</text>',
     ]
     for exponent in range(math.floor(low), math.ceil(high) + 1):

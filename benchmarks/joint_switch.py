@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from splitpoint.benchmarks.cifar import resnet20
 from splitpoint.benchmarks.latency import NETS
 from splitpoint.benchmarks.learned import BEHIND, HEADER, TRAINED, Bench, line, place_map
-from splitpoint.benchmarks.pruning import resnet20
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.benchmarks.train_resnet20 import SEED, parser, pictures, train
 from splitpoint.codecs.contract.protocol import LossTerm, TrainingCost

@@ -26,10 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from splitpoint.benchmarks.cifar import SPEC, resnet20, stratified_halves, vgg16
 from splitpoint.benchmarks.figure import curves
-from splitpoint.benchmarks.pruning import resnet20, stratified_halves, vgg16
 from splitpoint.benchmarks.stored import RESULTS, store
-from splitpoint.benchmarks.train_resnet20 import MEAN, STD
 from splitpoint.codecs.contract.protocol import (
     Codec,
     FittedCodec,
@@ -53,14 +52,10 @@ from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.keys import code_sha256
 from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.graph import load_graph
-from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
+from splitpoint.profiles.network.inputs import preprocess_batch
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import export_module
 
-SPEC = msgspec.convert(
-    {"kind": "image", "size": [32, 32], "scale": 255, "mean": list(MEAN), "std": list(STD)},
-    InputSpec,
-)
 BEHIND: Mapping[str, Mapping[int, list[str]]] = {  # the layers that read a cut tensor: pools, and stages
     "vgg16": {1: ["features.7"], 2: ["features.14"], 3: ["features.24"], 4: ["features.34"]},
     "resnet20": {1: ["blocks.3.body.0", "blocks.3.skip.0"], 2: ["blocks.6.body.0", "blocks.6.skip.0"], 3: ["head"]},

@@ -16,7 +16,7 @@ Accuracy is that of the exported graphs in ONNX Runtime. The pictures of the val
 settings are chosen on the first half and reported on the second. Seconds of heads and tails are measured at the end,
 all in turn, on what should be an idle machine. It takes --minutes for each trained ratio, and about 20 minutes for the
 rest of eight ratios. Networks, their answers and the state of a training are kept in FOLDER: the same command goes on
-where it was stopped. Rows go to benchmarks/results/pruned-NETWORK-MINUTESmin.json.
+where it was stopped. Rows go to benchmarks/results/pruned-NETWORK-MINUTESmin.json, and a figure beside them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from splitpoint.benchmarks.latency import NETS
+from splitpoint.benchmarks.cifar import SPEC, resnet20, stratified_halves, vgg16
+from splitpoint.benchmarks.figure import curves
 from splitpoint.benchmarks.stored import RESULTS, store
-from splitpoint.benchmarks.train_resnet20 import MEAN, STD
 from splitpoint.planner.cost.memory import peak_bytes
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import split, whole_bytes
@@ -61,11 +61,11 @@ from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.measurement.measure import measure_interleaved
 from splitpoint.profiles.network.canonical import random_feeds
 from splitpoint.profiles.network.graph import load_graph
-from splitpoint.profiles.network.inputs import InputSpec, preprocess_batch
+from splitpoint.profiles.network.inputs import preprocess_batch
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 from splitpoint.profiles.network.torch_hash import module_sha256
-from splitpoint.profiles.network.torch_model import export_module, load_module
+from splitpoint.profiles.network.torch_model import export_module
 
 Method = Literal["magnitude", "least-squares", "magnitude-global", "taylor", "taylor-trained"]
 METHODS: Final[tuple[Method, ...]] = ("magnitude", "least-squares", "magnitude-global", "taylor", "taylor-trained")
@@ -77,10 +77,6 @@ ROUNDS: Final = 40  # of latency
 TRIES: Final = 4  # everything is timed again while the worst retest error is above
 MOST_RETEST: Final = 0.03
 SHAPE: Final = (1, 3, 32, 32)
-SPEC: Final = msgspec.convert(
-    {"kind": "image", "size": [32, 32], "scale": 255, "mean": list(MEAN), "std": list(STD)}, InputSpec
-)
-PLAN = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256), (256, 256, 256))  # half as wide as Simonyan's VGG16
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,43 +233,9 @@ def norm_importance(module: nn.Module, groups: Sequence[ChannelGroup]) -> dict[s
     return found
 
 
-def stratified_halves(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of every class in turn: the first, third, ... of each, and the second, fourth, ..., in order."""
-    rank = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        rank[rows] = np.arange(len(rows))
-    return np.flatnonzero(rank % 2 == 0), np.flatnonzero(rank % 2 == 1)
-
-
 def on_front(rows: Sequence[Row]) -> list[bool]:
     """Whether no other row has fewer multiply-adds and more right answers, at least one of them truly."""
     return [bool(kept) for kept in pareto(np.array([[row.head_macs, -row.top1] for row in rows], np.float64))]
-
-
-def vgg16(state: dict[str, torch.Tensor]) -> nn.Module:
-    """VGG16 with batch normalization, every convolution half as wide, classifier 512-512-100, weights from `state`."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for block in PLAN:
-        for width in block:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-            channels = width
-        layers.append(nn.MaxPool2d(2))
-    classifier = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 100))
-    model = nn.Sequential()
-    model.add_module("features", nn.Sequential(*layers))
-    model.add_module("flatten", nn.Flatten())
-    model.add_module("classifier", classifier)
-    model.load_state_dict({name: value.float() for name, value in state.items()})
-    return model.eval()
-
-
-def resnet20(state: dict[str, torch.Tensor]) -> nn.Module:
-    """The ResNet-20 of tests/nets.py with weights from `state`."""
-    model = load_module(f"{NETS}:resnet20")
-    model.load_state_dict({name: value.float() for name, value in state.items()})
-    return model.eval()
 
 
 def place(graph: ModelGraph, module: nn.Module, layers: list[str]) -> Cut:
@@ -406,12 +368,28 @@ def _store(options: argparse.Namespace, bench: Bench, rows: Sequence[Row]) -> No
         "head_macs": bench.cut.head_macs,
         "rows": msgspec.to_builtins(rows),
     }
-    out = options.out or RESULTS / f"pruned-{options.network}-{options.minutes:g}min.json"
+    out: Path = options.out or RESULTS / f"pruned-{options.network}-{options.minutes:g}min.json"
     about = f"--network {options.network} --minutes {options.minutes:g} --threads {options.threads}"
     about += "" if options.ratios is RATIOS else f" --ratios {' '.join(f'{ratio:.4g}' for ratio in options.ratios)}"
     about += f" --macs {' '.join(f'{ratio:.4g}' for ratio in options.macs)}" if options.macs else ""
     about += "" if options.methods is METHODS else f" --methods {' '.join(options.methods)}"
     store(out, found, command=f"pruning --data DIR {about}", threads=options.threads)
+    out.with_suffix(".svg").write_text(draw(rows, title=f"{options.network} pruned before {bench.behind[0]}"))
+
+
+def draw(rows: Sequence[Row], *, title: str) -> str:
+    """A figure: points lost over the head's multiply-adds, a curve a method."""
+    series = {
+        str(method): [(row.head_macs / 1e6, 100 * row.drop) for row in rows if row.method == method]
+        for method in dict.fromkeys(row.method for row in rows)
+    }
+    return curves(
+        series,
+        title=title,
+        x_label="millions of multiply-adds before the cut (logarithmic)",
+        y_label="points of top-1 lost",
+        y_range=(-2.0, 40.0),
+    )
 
 
 def _ratio(text: str) -> float:

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from splitpoint.benchmarks.cifar import MEAN, STD
 from splitpoint.benchmarks.latency import NETS
 from splitpoint.planner.training.precision import fast_products
 from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.torch_model import load_module
 
 BATCH, PEAK, DECAY, SMOOTHING, PAD, SEED = 128, 0.4, 5e-4, 0.1, 4, 0
-MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from splitpoint.benchmarks import pruning
-from splitpoint.benchmarks.pruning import METHODS, Bench, Images, Row, norm_importance, on_front, stratified_halves
+from splitpoint.benchmarks.cifar import SPEC, stratified_halves
+from splitpoint.benchmarks.pruning import METHODS, Bench, Images, Row, norm_importance, on_front
 from splitpoint.planner.networks.channel_groups import channel_groups
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import Store
@@ -35,7 +36,7 @@ def network() -> nn.Module:
 def bench(folder: Path) -> Bench:
     rng = np.random.default_rng(0)
     pictures, labels = rng.integers(0, 256, (120, 32, 32, 3), np.uint8), np.arange(120) % CLASSES
-    training = TrainingSet(content=pictures[:80], labels=labels[:80], spec=pruning.SPEC)
+    training = TrainingSet(content=pictures[:80], labels=labels[:80], spec=SPEC)
     images = Images(training=training, pictures=pictures[80:], labels=labels[80:])
     results = results_here(Store(folder), threads=1)
     trainer = Trainer(data=training, data_sha256=training.sha256(), minutes=0.01, folder=None, results=results)
@@ -106,3 +107,20 @@ def test_ratios_that_leave_nothing_are_refused(text: str, capsys: pytest.Capture
     with pytest.raises(SystemExit):
         pruning.main(["--data", "nowhere", f"--ratios={text}"])
     assert "expected at least 0 and less than 1" in capsys.readouterr().err
+
+
+def test_a_figure_has_a_curve_for_each_method() -> None:
+    def row(method: str, macs: int, drop: float) -> Row:
+        shares = dict.fromkeys(
+            ("filters_share", "head_macs_share", "top1", "drop_low", "drop_high", "search_drop"), 0.5
+        )
+        given: Any = shares | dict.fromkeys(("head_weight_bytes", "head_peak_bytes", "cut_elements"), 1)
+        made: Any = {"method": method, "ratio": 0.5, "ratio_of": "filters", "head_macs": macs, "drop": drop}
+        return Row(**(made | given))
+
+    rows = [row("taylor", 5_000_000, 0.2), row("taylor", 9_000_000, 0.1), row("magnitude", 7_000_000, 0.9)]
+    text = pruning.draw(rows, title="net")
+    assert [text.count(f">{name}<") for name in ("taylor", "magnitude", "least-squares")] == [1, 1, 0]
+    assert text.count("<circle") == 2  # nine tenths of the answers lost is outside the figure
+    assert "multiply-adds" in text
+    assert "bytes" not in text
