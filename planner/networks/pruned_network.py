@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["ROUND_SHARES", "PrunedNetwork", "prune_at", "prune_network", "trained_key"]
+__all__ = ["ROUND_SHARES", "PrunedNetwork", "head_modules", "prune_at", "prune_network", "trained_key"]
 
 
 def __dir__() -> list[str]:
@@ -86,7 +86,10 @@ def prune_network(
         return PrunedNetwork(model=export_module(thin, graph.inputs[0].shape, at=graph.source), left=tuple(left))
 
     key = trained_key(graph, module, before, ratio=ratio, config=config, calibration=calibration, trainer=trainer)
-    return make() if trainer is None or key is None else _trained(module, make, trainer, key, report)
+    if trainer is None or key is None:
+        return make()
+    learning = head_modules(module, before, behind, inputs[:1]) if config.trained == "head" else None
+    return _trained(module, make, trainer, key, learning, report)
 
 
 def trained_key(
@@ -102,7 +105,7 @@ def trained_key(
     """The key under which `trainer` keeps what `prune_network` gives; None where nothing is trained."""
     if trainer is None or config.method != "taylor":
         return None
-    about = (ratio, config.ratio_of, tuple(before), calibration.sha256(), graph.inputs[0].shape)
+    about = (ratio, config.ratio_of, config.trained, tuple(before), calibration.sha256(), graph.inputs[0].shape)
     return trainer.key(what="pruned", module=module_sha256(module), about=about, rounds=ROUNDS)
 
 
@@ -149,6 +152,7 @@ def _trained(
     make: Callable[[Tune], PrunedNetwork],
     trainer: Trainer,
     key: str,
+    learning: Collection[str] | None,
     report: Callable[[str], None],
 ) -> PrunedNetwork:
     """What `make` gives with training after every round, or what was kept of it."""
@@ -158,8 +162,12 @@ def _trained(
         for parameter in thin.parameters():
             parameter.requires_grad_(True)
         stage, recipe = f"round-{number}", RECIPE if number == ROUNDS - 1 else BETWEEN_ROUNDS
-        share = ROUND_SHARES[stage]
-        spent.append(distill(thin, module, trainer, key=key, stage=stage, share=share, recipe=recipe, report=report))
+        spent.append(
+            distill(
+                thin, module, trainer, key=key, stage=stage, share=ROUND_SHARES[stage], recipe=recipe,
+                learning=learning, report=report,
+            )
+        )  # fmt: skip
 
     def train() -> PrunedNetwork:
         return msgspec.structs.replace(
@@ -172,6 +180,31 @@ def _trained(
     made: PrunedNetwork
     made, _ = trainer.asset(key, train, encode=msgspec.msgpack.encode, decode=_decode)
     return made
+
+
+def head_modules(
+    module: nn.Module, before: Sequence[str], behind: Sequence[str], example: torch.Tensor
+) -> frozenset[str]:
+    """Names of the submodules without children that run for `example` (1, ...) before every layer of `behind`.
+
+    Those of `before` are among them. What runs on both sides is not: it stays as the server has it.
+    """
+    import torch
+
+    order: list[str] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda *given, name=name: order.append(name))
+        for name, layer in module.named_modules()
+        if not list(layer.children())
+    ]
+    try:
+        with torch.no_grad():
+            module(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    first = min((order.index(name) for name in behind if name in order), default=len(order))
+    return (frozenset(order[:first]) - frozenset(order[first:])) | frozenset(before)
 
 
 def _decode(content: bytes) -> PrunedNetwork:

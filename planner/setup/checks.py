@@ -70,6 +70,16 @@ def check_config(config: PlanConfig) -> None:
             at="$.prune.ratio_of",
             fix="method: taylor, or ratio_of: filters",
         )
+    if (
+        config.prune is not None
+        and config.prune.trained == "head"
+        and (config.train is None or config.prune.method != "taylor")
+    ):
+        raise ProfileError(
+            "no pruned network is trained: training takes method taylor and the data of train:",
+            at="$.prune.trained",
+            fix="method: taylor and train: {source: ...}, or remove trained:",
+        )
     if config.precision_cuts and set(config.precisions) <= {"fp32"}:
         raise ProfileError(
             "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"

@@ -79,6 +79,9 @@ class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ratio_of: Literal["filters", "macs"] = "filters"  # macs: by gradients only
     cuts: Names = ()  # nodes after which to cut (`splitpoint cuts`); none: three are chosen
     correct: bool = True  # the layers after the cut by least squares on the calibration set
+    # What is trained after each round: all of the network, or its layers before the cut alone, so that the server's
+    # layers stay those of the given network, less the channels that no longer come.
+    trained: Literal["network", "head"] = "network"
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

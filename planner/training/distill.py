@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from splitpoint.planner.training.loop import Loss
@@ -46,17 +46,21 @@ def distill(
     stage: str,
     share: float = 1.0,
     recipe: Recipe = RECIPE,
+    learning: Collection[str] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Spent:
     """Train all parameters of `student` that require gradients for `share` of the trainer's minutes, in place.
 
     Both modules map the network's input (N, ...) to one tensor. Batch normalization normalizes by the batch's
-    statistics and keeps the running ones; afterwards the student is in eval mode. The teacher stays as it is. Raises
-    `ProfileError` for networks of another answer, and as `Trainer.train`.
+    statistics and keeps the running ones; afterwards the student is in eval mode. With `learning`, names of submodules,
+    all other ones stay as they are, statistics too. The teacher stays as it is. Raises `ProfileError` for networks of
+    another answer, and as `Trainer.train`.
     """
     import torch
 
     student.train()
+    if learning is not None:
+        _hold(student, learning)
     _lay_out(student, torch.channels_last)
     try:
         return trainer.train(
@@ -101,6 +105,15 @@ def distillation_loss(student: nn.Module, teacher: nn.Module, trainer: Trainer, 
         return terms
 
     return loss
+
+
+def _hold(module: nn.Module, learning: Collection[str]) -> None:
+    """Leave what does not belong to the submodules `learning` as it is; nothing of it is trained later either."""
+    for name, part in module.named_modules():
+        if name not in learning:
+            part.training = False
+            for parameter in part.parameters(recurse=False):
+                parameter.requires_grad_(False)
 
 
 def _tensor(answer: object) -> Tensor:

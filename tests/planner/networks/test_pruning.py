@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
 from scipy.special import softmax
@@ -17,7 +18,7 @@ from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.channel_removal import correct_layers, remove_filters
 from splitpoint.planner.networks.importance import output_loss, taylor_importance
-from splitpoint.planner.networks.pruned_network import prune_at, prune_network
+from splitpoint.planner.networks.pruned_network import head_modules, prune_at, prune_network
 from splitpoint.planner.networks.pruning import layers_around, pruned_graphs
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs, Sample
 from splitpoint.planner.setup.config import PruneConfig
@@ -345,3 +346,36 @@ def test_a_pruned_network_is_trained_between_the_rounds_and_kept(
     monkeypatch.setattr(Trainer, "train", None)  # what is kept is not trained again
     (again, *_), _ = pruned_graphs(graph, config, calibration, trainer)
     assert again.graph.sha256 == pruned.graph.sha256
+
+
+@pytest.mark.parametrize("trained", ["network", "head"])
+def test_a_head_that_is_trained_alone_leaves_the_layers_behind_as_they_are(
+    net: str, trained: Literal["network", "head"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitpoint.planner.training.trainer.measure_step_s", lambda *given: 0.1)
+    calibration = _calibration()
+    data = TrainingSet(content=np.concatenate(list(NetworkInputs(calibration))), labels=None, spec=calibration.spec)
+    trainer = Trainer(data=data, data_sha256=data.sha256(), minutes=0.05, folder=None)
+    config = PruneConfig(method="taylor", trained=trained)
+    module: Any = _module(net)
+    made = prune_network(
+        load_source(net, SHAPE), module, ["0"], ["4"],
+        ratio=0.5, config=config, calibration=calibration, trainer=trainer,
+    )  # fmt: skip
+    assert made.steps > 0
+    left = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(made.model).graph.initializer]
+    last = next(array for array in left if sorted(array.shape) == [5, 12])
+    reader = next(array for array in left if array.shape == (12, 4, 3, 3))
+    given = [part.weight.detach().numpy() for part in (module[8], module[4])]
+    columns = [any(np.array_equal(reader[:, i], given[1][:, j]) for j in range(8)) for i in range(4)]
+    same = np.array_equal(last if last.shape == (5, 12) else last.T, given[0])
+    assert [same, *columns] == [trained == "head"] * 5
+
+
+def test_a_head_is_what_runs_before_the_layers_behind_the_cut(net: str) -> None:
+    module, x = _module(net), torch.zeros(SHAPE)
+    assert head_modules(module, ["0"], ["4"], x) == {"0", "1", "2", "3"}
+    assert head_modules(module, ["0", "4"], ["8"], x) == {str(i) for i in range(8)}
+    assert head_modules(module, ["0", "4"], [], x) == {str(i) for i in range(9)}
+    shared = nn.Sequential(nn.Conv2d(3, 3, 1), act := nn.ReLU(), nn.Conv2d(3, 3, 1), act)
+    assert head_modules(shared, ["0"], ["2"], x) == {"0"}  # the activation runs on both sides

@@ -109,6 +109,18 @@ def test_multiply_adds_are_removed_by_gradients_only(tmp_path: Path) -> None:
     assert (caught.value.at, caught.value.fix) == ("$.prune.ratio_of", "method: taylor, or ratio_of: filters")
 
 
+@pytest.mark.parametrize("lacking", ["method", "train"])
+def test_a_head_is_trained_alone_only_where_pruned_networks_are_trained(tmp_path: Path, lacking: str) -> None:
+    (tmp_path / "net.py").touch()
+    (tmp_path / "pictures").mkdir()
+    text = "prune: {trained: head, method: taylor}\ntrain: {source: pictures}"
+    check_config(override(read(tmp_path, text), model=f"{tmp_path / 'net.py'}:make"))
+    cut = {"method": ", method: taylor", "train": "\ntrain: {source: pictures}"}[lacking]
+    with pytest.raises(ProfileError, match="no pruned network is trained") as caught:
+        check_config(override(read(tmp_path, text.replace(cut, "")), model=f"{tmp_path / 'net.py'}:make"))
+    assert caught.value.at == "$.prune.trained"
+
+
 def test_many_groups_are_compared_in_one_pass(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").touch()
     (tmp_path / "pictures").mkdir()

@@ -83,6 +83,19 @@ def test_the_student_comes_to_answer_as_the_teacher_and_what_needs_no_gradient_s
     assert torch.equal(last.bias, bias)
 
 
+def test_what_does_not_learn_keeps_weights_and_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer(monkeypatch)
+    for learning, changed in (("0", {"0"}), ("1", {"1"}), ("5", {"5"})):
+        student, teacher = classifier(0), classifier(1)
+        given = copy.deepcopy(student.state_dict())
+        distill(student, teacher, made, key="a", stage=learning, learning={learning})
+        now = student.state_dict()
+        assert {name[0] for name in given if not torch.equal(now[name], given[name])} == changed
+        assert ("1.running_mean" in {name for name in given if not torch.equal(now[name], given[name])}) == (
+            learning == "1"
+        )
+
+
 def _divergence(student: nn.Module, teacher: nn.Module, x: torch.Tensor) -> float:
     with torch.no_grad():
         return float(distillation(student(x), teacher(x)))
