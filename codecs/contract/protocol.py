@@ -58,7 +58,7 @@ GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX m
 Boundary = Literal["symbols", "float32"]
 # gradients: of the top logits, or else their sensitivity; training: of the codec's own module
 Need = Literal["labels", "gradients", "layer", "training"]
-LossName = Literal["cross-entropy", "distillation", "mse", "rate"]
+LossName = Literal["cross-entropy", "distillation", "mse", "l1", "charbonnier", "rate"]
 T = TypeVar("T")
 
 
@@ -116,8 +116,8 @@ class Memo(Protocol):
 class LossTerm:
     """One term of a training loss.
 
-    distillation: from the unsplit network's answers; mse: between the tensor and its copy; rate: what the module counts
-    for bits and, where it wants to, for the error of its copies.
+    distillation: from the unsplit network's answers; mse, l1, charbonnier: between the tensor and its copy, relative to
+    the tensor's deviation; rate: what the module counts for bits and, where it wants to, for the error of its copies.
     """
 
     name: LossName

@@ -27,7 +27,7 @@ from splitpoint.planner.training.batches import Batches
 from splitpoint.planner.training.checkpoint import CheckpointError, from_bytes, to_bytes
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.loop import Loss
-from splitpoint.planner.training.losses import cross_entropy, distillation, mse
+from splitpoint.planner.training.losses import charbonnier, cross_entropy, distillation, l1, mse
 from splitpoint.planner.training.precision import fast_products, training_device
 from splitpoint.planner.training.recipe import Recipe
 from splitpoint.planner.training.trainer import Spent, Trainer
@@ -50,7 +50,12 @@ def __dir__() -> list[str]:
 # margin for other networks. Without the cross-entropy 14.1 and 2.0 against 13.7 and 2.1.
 RECIPE: Final = Recipe(steps=0, batch=32, peak=1e-2, clip=None)  # batch: inputs of each rate
 STAGE: Final = "codec"  # the only training of an asset
-WITHOUT_TAIL: Final[frozenset[str]] = frozenset({"mse", "rate"})  # terms of the loss that need the cut tensor alone
+OF_THE_TENSOR: Final[Mapping[LossName, Callable[..., Tensor]]] = {
+    "mse": mse,
+    "l1": l1,
+    "charbonnier": charbonnier,
+}
+WITHOUT_TAIL: Final[frozenset[str]] = frozenset({*OF_THE_TENSOR, "rate"})  # terms that need no answers
 JUDGED_TOGETHER: Final = 128  # inputs
 _ONE_AT_A_TIME = threading.Lock()  # torch's random numbers and threads are the process's
 
@@ -239,8 +244,7 @@ class _Objective:
             copies, terms["rate"] = torch.cat(made), torch.stack(counted).mean()
         else:
             copies = torch.cat([module(*part) for part in parts])
-        if "mse" in self.weights:
-            terms["mse"] = mse(copies, x)
+        terms |= {name: loss(copies, x) for name, loss in OF_THE_TENSOR.items() if name in self.weights}
         if self.tail is not None:
             with fast_products():
                 given = self.tail(copies)[0]
