@@ -14,6 +14,7 @@ from splitpoint.codecs.coders.raw import Raw
 from splitpoint.codecs.contract.passthrough import PassThrough
 from splitpoint.codecs.contract.preset import Preset
 from splitpoint.codecs.contract.protocol import Codec, CodecError
+from splitpoint.codecs.learned.baf_codec import BackAndForth
 from splitpoint.codecs.learned.bottleneck_codec import RateBottleneck
 from splitpoint.codecs.learned.switch_codec import DynamicSwitch
 from splitpoint.codecs.lossy.tiles import LossyTiles
@@ -86,6 +87,7 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="range-rans", transform=Identity(), quantizer=Range(), coder=Rans()),
     DynamicSwitch(name="dynamic-switch"),
     RateBottleneck(name="rate-bottleneck"),
+    BackAndForth(name="choi-baf"),
 )
 
 # Part of the bitstream: a number is never given to another codec, not even when its codec is gone.
@@ -121,6 +123,7 @@ CODEC_IDS: Mapping[str, int] = {
     "integers": 29,
     "dynamic-switch": 30,
     "rate-bottleneck": 31,
+    "choi-baf": 32,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,
@@ -145,6 +148,7 @@ PAPERS: Mapping[str, str] = {
     **dict.fromkeys(("brito-sq", "brito-lloyd", "brito-tcq", "brito-vq"), BRITO),
     **dict.fromkeys(("assine-pca", "assine-pca-groups"), ASSINE),
     **dict.fromkeys(("choi-tiles", "choi-tiles-webp", "choi-tiles-jxl", "range-zstd", "range-rans"), CHOI),
+    "choi-baf": CHOI,
     "dynamic-switch": KUMARASWAMY,
 }
 

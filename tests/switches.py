@@ -1,4 +1,4 @@
-"""Trainings for tests of the dynamic switch: none at all, and a few steps of Adam on activations."""
+"""For tests of trained codecs: trainings of no step and of a few on activations, such activations, a convolution."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from splitpoint.codecs.contract.frozen import Activation, Convolution, FrozenLayer
 from splitpoint.codecs.contract.protocol import Array, LossTerm, TrainingCost
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FewSteps", "NoSteps", "smooth_maps"]
+__all__ = ["FewSteps", "NoSteps", "frozen_layer", "random_convolution", "smooth_maps"]
 
 
 @dataclasses.dataclass
@@ -69,3 +70,24 @@ def smooth_maps(count: int, channels: int = 16, side: int = 6, *, rectified: boo
     mixing = np.random.default_rng(99).normal(size=(channels, channels)) * 0.7 ** np.arange(channels)
     values = np.einsum("ck,nkhw->nchw", mixing, generator.normal(size=(count, channels, side, side)))
     return np.asarray(np.maximum(values, 0) if rectified else values, np.float32)
+
+
+def random_convolution(
+    outputs: int, inputs: int, side: int, *, stride: int = 1, groups: int = 1, seed: int = 7
+) -> Convolution:
+    """Kernels (outputs, inputs / groups, side, side), padded so that the stride alone makes the output smaller."""
+    generator = np.random.default_rng([seed, outputs, inputs, side, stride, groups])
+    weight = generator.normal(size=(outputs, inputs // groups, side, side)) / np.sqrt(inputs // groups * side * side)
+    return Convolution(
+        weight=weight.astype(np.float32),
+        bias=generator.normal(size=outputs).astype(np.float32),
+        strides=(stride, stride),
+        pads=(side // 2,) * 4,
+        dilations=(1, 1),
+        groups=groups,
+    )
+
+
+def frozen_layer(outputs: int, inputs: int, *, stride: int = 1) -> FrozenLayer:
+    """A convolution of 3x3 in front of a ReLU."""
+    return FrozenLayer(steps=(random_convolution(outputs, inputs, 3, stride=stride),), behind=Activation(kind="relu"))

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
+    from splitpoint.codecs.contract.frozen import FrozenLayer
+
 __all__ = [
     "Array",
     "Boundary",
@@ -56,8 +58,9 @@ def __dir__() -> list[str]:
 Array = NDArray[Any]
 GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX model, inputs -> outputs, whole batches
 Boundary = Literal["symbols", "float32"]
-# gradients: of the top logits, or else their sensitivity; training: of the codec's own module
-Need = Literal["labels", "gradients", "layer", "training"]
+# gradients: of the top logits, or else their sensitivity; training: of the codec's own module; layer: what makes the
+# tensor, activations between included; convolution: the one that gives the tensor itself, before its activation
+Need = Literal["labels", "gradients", "layer", "convolution", "training"]
 LossName = Literal["cross-entropy", "distillation", "mse", "l1", "charbonnier", "rate"]
 T = TypeVar("T")
 
@@ -145,7 +148,8 @@ class Training(Protocol):
         """Train `module` in place at all `rates` together, for the sum of `losses`; raises `FitError`.
 
         ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them. For the
-        term "rate", ``module.coded(x, rate)`` gives the same copies and a scalar, the mean over the N tensors.
+        term "rate", ``module.coded(x, rate)`` gives the same copies and a scalar, the mean over the N tensors. Where
+        there is ``module.seen(y)``, what the tail makes of a tensor first, terms of the tensor compare that.
         """
         ...
 
@@ -162,8 +166,9 @@ class Context:
     gradients: Array | None = None  # (M, C, H, W) of the top logits at calibration inputs; tells frequencies apart too
     memo: Memo | None = None  # of this tensor with these activations; None: nothing is kept between fits
     run: GraphRunner | None = None  # runs fit-time graphs; None: onnx's reference evaluator, many times slower
-    layer_input: Array | None = None  # (N, Q, H', W') input of the layer that makes the tensor
+    layer_input: Array | None = None  # (N, Q, H', W') input of the layer or convolution that makes the tensor
     layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    convolution: FrozenLayer | None = None  # that gives the tensor
     training: Training | None = None  # of this tensor; None: no training was asked for
 
 

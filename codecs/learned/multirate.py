@@ -25,7 +25,7 @@ from splitpoint.codecs.contract.protocol import (
     TrainingCost,
 )
 
-__all__ = ["Fitted", "checked_rate", "fit_rates", "rate_of", "refuses_map"]
+__all__ = ["Fitted", "checked_rate", "cost_note", "fit_rates", "rate_of", "refuses_map"]
 
 
 def __dir__() -> list[str]:
@@ -90,8 +90,6 @@ def _fit_tensor(
 
 
 def _at(codec: Codec, rate: int, shape: tuple[int, ...], fitted: Fitted) -> FittedCodec:
-    cost = fitted.cost
-    losses = ", ".join(f"{name} {value:.3g}" for name, value in cost.losses.items())
     return FittedCodec(
         codec=codec.name,
         rate=rate,
@@ -103,8 +101,14 @@ def _at(codec: Codec, rate: int, shape: tuple[int, ...], fitted: Fitted) -> Fitt
         coder=fitted.coder.at(rate),
         transform_key=hashlib.sha256(fitted.encoder + fitted.decoder).hexdigest()[:16],
         weight_bytes=fitted.weight_bytes,
-        notes=(*fitted.notes, f"trained for {cost.steps:,} steps on {cost.images:,} images: {losses or 'no loss'}"),
+        notes=(*fitted.notes, cost_note(fitted.cost)),
     )
+
+
+def cost_note(cost: TrainingCost) -> str:
+    """What a training took, for the notes of what it gave."""
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in cost.losses.items())
+    return f"trained for {cost.steps:,} steps on {cost.images:,} images: {losses or 'no loss'}"
 
 
 def checked_rate(rate: int, rates: int) -> int:

@@ -16,7 +16,7 @@ from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Array, Context, FitError, Need
 from splitpoint.codecs.transforms.maps import MOST_ELEMENTS, Maps, maps_of
 
-__all__ = ["ChannelSubset", "FittedSubset", "correlations"]
+__all__ = ["ChannelSubset", "FittedSubset", "correlations", "ranked_channels"]
 
 
 def __dir__() -> list[str]:
@@ -99,15 +99,10 @@ class ChannelSubset:
         """Select channels and fit the prediction; raises `FitError` without the layer's input."""
         if context.layer_input is None:
             raise FitError("channel selection needs the layer's input (Context.layer_input)")
-        if len(context.layer_input) != len(activations):
-            raise FitError(f"{len(context.layer_input)} layer inputs for {len(activations)} activations")
-        stride = max(1, -(-max(activations.size, context.layer_input.size) // MOST_ELEMENTS))
-        activations, layer_input = activations[::stride], context.layer_input[::stride]
         channels = activations.shape[1]
         count = max(1, min(1 << round(np.log2(max(channels * self.share, 1))), channels))
-        # Eq. (3) takes the channel of the highest total again and again: the order of the totals.
-        total = correlations(activations, layer_input).sum(axis=1)
-        selected = np.argsort(-total, kind="stable")[:count].astype(np.int64)
+        selected = ranked_channels(activations, context.layer_input)[:count]
+        activations = activations[:: _stride(activations, context.layer_input)]
         z = activations.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
         mean = z.mean(axis=1, keepdims=True)
         kept = z[selected] - mean[selected]
@@ -123,6 +118,23 @@ class ChannelSubset:
             weights=np.ascontiguousarray(weights, np.float32),
             offsets=offsets.astype(np.float32),
         )
+
+
+def ranked_channels(activations: Array, layer_input: Array) -> NDArray[np.int64]:
+    """(P,): channels of (N, P, H, W) by their total correlation with the layer's input (N, Q, H', W').
+
+    Eq. (3) takes the channel of the highest total again and again: the order of the totals. Raises `FitError`.
+    """
+    if len(layer_input) != len(activations):
+        raise FitError(f"{len(layer_input)} layer inputs for {len(activations)} activations")
+    stride = _stride(activations, layer_input)
+    total = correlations(activations[::stride], layer_input[::stride]).sum(axis=1)
+    return np.argsort(-total, kind="stable").astype(np.int64)
+
+
+def _stride(activations: Array, layer_input: Array) -> int:
+    """Every so many inputs are few enough."""
+    return max(1, -(-max(activations.size, layer_input.size) // MOST_ELEMENTS))
 
 
 def _unit(x: Array) -> NDArray[np.float64]:

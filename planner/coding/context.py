@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from splitpoint.codecs.contract.protocol import Array, Codec, Context, Training
 from splitpoint.planner.coding.crossing import codec_of
+from splitpoint.planner.coding.frozen_layer import Found, convolution_of
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
 from splitpoint.planner.coding.torch_graph import torch_graph
@@ -115,7 +116,8 @@ class Contexts:
     def __call__(self, codec: Codec, cut: Cut, tensor: str, rows: Sequence[int]) -> Context:
         """What `codec` uses of `tensor` for the calibration inputs `rows`; what it does not use is left out."""
         context, layer = self.known(codec, tensor, rows), self._layer(codec, tensor)
-        return context if layer is None else dataclasses.replace(context, layer_input=self._values(layer.input, rows))
+        source = layer.input if layer is not None else self._convolution_input(codec, tensor)
+        return context if source is None else dataclasses.replace(context, layer_input=self._values(source, rows))
 
     def known(self, codec: Codec, tensor: str, rows: Sequence[int]) -> Context:
         """The same without the layer's input, which network and calibration inputs decide: nothing is run."""
@@ -123,6 +125,8 @@ class Contexts:
         layer = self._layer(codec, tensor)
         if layer is not None:
             context = dataclasses.replace(context, layer_weights=layer.weights)
+        if "convolution" in codec.needs and isinstance(found := convolution_of(self._graph, tensor), Found):
+            context = dataclasses.replace(context, convolution=found.layer)
         if "labels" in codec.needs and self._labels is not None:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
         if "training" in codec.needs and self._training is not None:
@@ -175,6 +179,8 @@ class Contexts:
                 continue  # sent without loss, by a codec that needs nothing
             if "layer" in codec.needs and isinstance(reason := layer_of(self._graph, tensor), str):
                 return f"needs the layer that makes the tensor: {reason}"
+            if "convolution" in codec.needs and isinstance(why := convolution_of(self._graph, tensor), str):
+                return f"needs the output of a convolution: {why}"
             if "gradients" in codec.needs and tensor not in self._found.gradients:
                 return f"needs gradients: {self._found.missing.get(tensor, 'none were asked for here')}"
         return None
@@ -189,6 +195,10 @@ class Contexts:
     def _layer(self, codec: Codec, tensor: str) -> Layer | None:
         layer = layer_of(self._graph, tensor) if "layer" in codec.needs else None
         return layer if isinstance(layer, Layer) else None
+
+    def _convolution_input(self, codec: Codec, tensor: str) -> str | None:
+        found = convolution_of(self._graph, tensor) if "convolution" in codec.needs else None
+        return found.input if isinstance(found, Found) else None
 
     def _values(self, tensor: str, rows: Sequence[int]) -> Array:
         """(N, ...): `tensor` for the calibration inputs `rows`."""

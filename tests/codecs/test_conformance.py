@@ -18,7 +18,7 @@ from splitpoint.codecs.pictures.tiles import missing
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
 from splitpoint.codecs.store import load_coders, save_coders
 from splitpoint.tests.decoded import check_tensors, sent
-from splitpoint.tests.switches import NoSteps
+from splitpoint.tests.switches import NoSteps, frozen_layer
 
 SHAPE = (208, 8, 8, 8)  # enough for 50 vectors of 2 for each of 1,024 codewords
 PLAN = b"planhash"
@@ -42,7 +42,8 @@ def _types(codec: str) -> tuple[str, ...]:
 def context(codec: str, x: Array) -> Context:
     generator = np.random.default_rng(1)
     layer_input = generator.normal(size=(len(x), 4, 16, 16)).astype(np.float32)
-    return Context(layer_input=layer_input, training=NoSteps())
+    layer = frozen_layer(x.shape[1], 4, stride=2)
+    return Context(layer_input=layer_input, convolution=layer, training=NoSteps())
 
 
 @functools.cache
@@ -150,7 +151,8 @@ class TestEveryCodec:
             x.astype(np.float32) if "float32" in _types(codec) else np.clip(np.rint(9 * x), -128, 127).astype(np.int8)
         )
         reason = REGISTRY[codec].refuses(shape, str(data.dtype))
-        given = Context(layer_input=data if data.ndim == 4 else None, training=NoSteps())
+        layer = frozen_layer(data.shape[1], data.shape[1])
+        given = Context(layer_input=data if data.ndim == 4 else None, convolution=layer, training=NoSteps())
         if reason is not None:
             assert len(reason) > 10
             with pytest.raises(FitError):
@@ -212,7 +214,7 @@ class TestEveryCodec:
         with pytest.raises(CodecError, match="missing"):
             coder.encode({})
         with pytest.raises(CodecError, match="expected"):
-            coder.encode({**tensors, name: tensors[name][:, :1]})
+            coder.encode({**tensors, name: tensors[name][:, :0]})
 
     def test_every_truncation_and_flip_is_caught_by_the_checksum(self, codec: str) -> None:
         fit = fitted(codec, 0)

@@ -23,8 +23,8 @@ def __dir__() -> list[str]:
 
 CODECS_LEGEND = (
     "needs: it takes part only where these are given; (in brackets): it does without where they are not.\n"
-    "training: of the codec's own weights ($.train). layer: the layer that makes the tensor. gradients: of the"
-    " network's answers.\n"
+    "training: of the codec's own weights ($.train). layer: the layer that makes the tensor. convolution: the tensor is"
+    " the output of one, before its activation. gradients: of the network's answers.\n"
     "boundary float32: its quantizer cannot be an ONNX graph, so both sides need splitpoint for it."
 )
 
@@ -54,7 +54,7 @@ def codecs_view(document: CodecsDocument) -> RenderableType:
             str(row.id),
             _range(row.rates),
             row.boundary,
-            ", ".join([*row.needs, *(f"({name})" for name in row.wants)]),
+            " ".join([*row.needs, *(f"({name})" for name in row.wants)]),
             "" if row.paper is None else row.paper.partition(" et al.")[0],
         )
     return Group(table, Text(CODECS_LEGEND, style="dim"))

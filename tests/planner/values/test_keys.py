@@ -38,7 +38,7 @@ from splitpoint.planner.values.keys import (
 )
 from splitpoint.profiles.machine.machine import Machine, this_machine
 from splitpoint.profiles.network.inputs import InputSpec
-from splitpoint.tests.switches import NoSteps
+from splitpoint.tests.switches import NoSteps, frozen_layer
 
 RESULTS = Path(__file__).with_name("results_of_keys.py")
 HASH_SEEDS = ("1", "2")
@@ -66,6 +66,7 @@ CONTEXT = Context(
     gradients=FLOATS.reshape(1, 1, 2, 3),
     layer_input=FLOATS.reshape(1, 1, 3, 2),
     layer_weights={"weight": FLOATS, "bias": FLOATS[:1]},
+    convolution=frozen_layer(2, 1),
     training=NoSteps(key="first"),
 )
 PROFILED: dict[str, Any] = {"model_sha256": "m", "machine": MACHINE, "code": "c"}
@@ -231,6 +232,7 @@ def test_every_value_of_a_context_matters_and_its_tools_do_not(field: str) -> No
         "gradients": FLOATS.reshape(1, 1, 3, 2),  # the same numbers in another shape
         "layer_input": FLOATS.reshape(1, 1, 3, 2).astype(np.float64),  # in another type
         "layer_weights": {"weight": FLOATS[:1], "bias": FLOATS},
+        "convolution": frozen_layer(2, 1, stride=2),
         "training": NoSteps(key="second"),
         "memo": lambda key, make, size: make(),
         "run": lambda model, feeds: {},
