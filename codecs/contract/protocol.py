@@ -149,7 +149,7 @@ class Training(Protocol):
 
         ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them. For the
         term "rate", ``module.coded(x, rate)`` gives the same copies and a scalar, the mean over the N tensors. Where
-        there is ``module.seen(y)``, what the tail makes of a tensor first, terms of the tensor compare that.
+        there is ``module.activated(y)``, what the tail makes of a tensor first, terms of the tensor compare that.
         """
         ...
 

@@ -96,7 +96,7 @@ def start_predictors(
 def build_predictors(start: Start) -> nn.Module:
     """The module: ``module(z, rate)`` predicts Z (N, P, H, W) from what crosses of it at that rate.
 
-    ``module.seen(z)`` is the activation behind Z, of which the loss is taken (eq. 7). As in the paper eq. 6, the
+    ``module.activated(z)`` is the activation behind Z, of which the loss is taken (eq. 7). As in the paper eq. 6, the
     consolidation with the received channels, is no part of the training. Each kernel is trained as what is added to
     its start, in units of its mean magnitude, so that one learning rate fits kernels of all sizes.
     """
@@ -163,7 +163,7 @@ def build_predictors(start: Start) -> nn.Module:
                 x = F.conv2d(padded, weight, bias, step.strides, 0, step.dilations, step.groups)
             return x
 
-        def seen(self, z: torch.Tensor) -> torch.Tensor:
+        def activated(self, z: torch.Tensor) -> torch.Tensor:
             """What the tail makes of Z first."""
             return z if start.layer.behind is None else _activated(z, start.layer.behind)
 

@@ -244,8 +244,10 @@ class _Objective:
             copies, terms["rate"] = torch.cat(made), torch.stack(counted).mean()
         else:
             copies = torch.cat([module(*part) for part in parts])
-        seen: Callable[[Tensor], Tensor] = getattr(module, "seen", lambda tensor: tensor)
-        terms |= {name: loss(seen(copies), seen(x)) for name, loss in OF_THE_TENSOR.items() if name in self.weights}
+        activated: Callable[[Tensor], Tensor] = getattr(module, "activated", lambda tensor: tensor)
+        terms |= {
+            name: loss(activated(copies), activated(x)) for name, loss in OF_THE_TENSOR.items() if name in self.weights
+        }
         if self.tail is not None:
             with fast_products():
                 given = self.tail(copies)[0]

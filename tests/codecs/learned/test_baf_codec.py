@@ -75,7 +75,7 @@ class Steps:
         return NoSteps()(module, rates=rates, losses=losses)
 
     def _error(self, z: torch.Tensor, rate: int) -> torch.Tensor:
-        error: torch.Tensor = self.module.seen(self.module(z, rate)) - self.module.seen(z)
+        error: torch.Tensor = self.module.activated(self.module(z, rate)) - self.module.activated(z)
         return error.abs().mean()
 
 
@@ -145,7 +145,7 @@ def test_training_helps_the_channels_that_do_not_cross() -> None:
 
 def test_the_loss_is_that_of_what_the_activation_lets_through() -> None:
     _, training, z = fit("stride 1", [0])
-    seen = training.module.seen(torch.from_numpy(z)).numpy()
+    seen = training.module.activated(torch.from_numpy(z)).numpy()
     np.testing.assert_array_equal(seen, np.maximum(z, 0))
 
 

@@ -233,3 +233,22 @@ def test_the_judging_inputs_choose_between_weights(graph: ModelGraph, monkeypatc
             entropy = cross_entropy(tail(copy)[0], torch.from_numpy(judging.labels))
             expected.append(float(0.5 * mse(copy, x) + entropy))
     assert found == [pytest.approx(np.mean(expected), rel=0.02)]  # fp16, and bfloat16 where the CPU has it
+
+
+class Rectified(Bottleneck):
+    """Copies that only an activation behind them is to make right."""
+
+    def activated(self, y: Tensor) -> Tensor:
+        """What is above a threshold."""
+        return torch.relu(y - 1.0)
+
+
+def test_terms_of_the_tensor_compare_what_the_module_activates(graph: ModelGraph) -> None:
+    losses = [LossTerm(name="l1")]
+    objective = CodecTraining(graph, cut_of(graph), make_trainer(None))._objective(losses)
+    x = torch.rand(4, 8, 6, 6) - 2  # nothing of it is above the threshold
+    for module, zero in ((Bottleneck(), False), (Rectified(), True)):
+        with torch.no_grad():
+            module.out.weight.zero_()  # a bias of at most 0.5 is left
+            terms = objective.terms(module, [(x, 0)], x, None, None)
+        assert (float(terms["l1"]) == 0) == zero

@@ -84,6 +84,31 @@ def test_a_plan_trains_a_codec_at_the_named_cut_and_a_later_one_uses_it(
     assert [codec.transform_key for codec in codecs_of(again)] == [codec.transform_key for codec in codecs_of(result)]
 
 
+def test_a_part_of_a_convolutions_channels_crosses_and_the_tail_predicts_the_others(
+    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.01)
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
+    config = config_of(home, cuts=("c1", "r1"))
+    search = msgspec.structs.replace(config.search, codecs=("choi-baf", "fast"))
+    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
+    write_yaml(home / "fixed.yaml", make_profile(graph))
+    result = plan(load_problem(msgspec.structs.replace(config, search=search)), stored_profile=home / "fixed.yaml")
+    trained = [p for p in result.points if p.candidate.codec == "choi-baf"]
+    assert {p.candidate.cut for p in trained} == {"c1"}
+    (why,) = [why for name, why in result.left_out.items() if name == "choi-baf at r1"]
+    assert why == (
+        "needs the output of a convolution: it comes from Relu; cut before the activation, after the convolution itself"
+    )
+    point = max(trained, key=lambda p: p.candidate.rate)
+    written = write_plan(result, point, tmp_path / "plan")
+    assert [check for check in verify(tmp_path / "plan") if check.status == "failed"] == []
+    picture = read_picture(home / "photo.png", written.file.input)
+    scores = written.tail(written.head(picture))
+    assert isinstance(scores, np.ndarray)
+    assert scores.shape == (1, small_plan.CLASSES)
+
+
 def test_without_names_codecs_are_trained_over_the_depth_of_the_network(home: Path) -> None:
     problem = load_problem(config_of(home))
     assert trained_cuts(problem) == spread_cuts(problem.graph)
