@@ -7,6 +7,8 @@ import random
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import msgspec
+
 from splitpoint.planner.samples.dataset import Dataset, Sample
 from splitpoint.planner.samples.npz import load_npz
 from splitpoint.profiles.errors import ProfileError
@@ -101,6 +103,13 @@ def load_folder(
     )
 
 
+def _differences(given: InputSpec, wanted: InputSpec) -> str:
+    """The fields that differ: "resize is 'cover', expected 'exact'"."""
+    ours, theirs = msgspec.to_builtins(given), msgspec.to_builtins(wanted)
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return "; ".join(f"{name} is {ours.get(name)!r}, expected {theirs.get(name)!r}" for name in names)
+
+
 def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = None) -> Dataset:
     """The samples that "file.py:function" (the file relative to `base`) or "package.module:function" returns.
 
@@ -112,7 +121,11 @@ def load_factory(reference: str, spec: InputSpec | None, *, base: Path | None = 
     result = call_user_code(function, at=reference)
     if isinstance(result, Dataset):
         if spec is not None and result.spec != spec:
-            raise ProfileError(f"its input block {result.spec} is not the configuration's {spec}", at=reference)
+            raise ProfileError(
+                f"its input block is not the configuration's: {_differences(result.spec, spec)}",
+                at=reference,
+                fix="make $.input and the spec of the Dataset the same",
+            )
         return result
     samples = call_user_code(lambda: tuple(result), at=reference) if isinstance(result, Sequence) else ()
     if not isinstance(result, Sequence) or not all(isinstance(sample, Sample) for sample in samples):

@@ -262,6 +262,25 @@ def test_factories_by_file_and_their_faults(tmp_path: Path) -> None:
         load_factory("mine.py:samples", None, base=tmp_path)
 
 
+def test_another_input_block_is_named_by_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from splitpoint.planner.samples.dataset import Dataset, Sample\n"
+        "from splitpoint.profiles.network.inputs import InputSpec\n"
+        "def data():\n"
+        "    spec = InputSpec(size=8, resize='exact', color='gray')\n"
+        "    return Dataset(spec=spec, samples=(Sample(name='a', group='a', picture=np.zeros((8, 8, 1), np.uint8)),))\n"
+    )
+    wanted = InputSpec(size=8, color="gray", scale=255)
+    with pytest.raises(ProfileError) as caught:
+        load_factory("mine.py:data", wanted, base=tmp_path)
+    given = InputSpec(size=8, resize="exact", color="gray")
+    assert caught.value.message == (
+        "its input block is not the configuration's: resize is 'exact', expected 'cover'"
+        f"; scale is {given.scale!r}, expected {wanted.scale!r}"
+    )
+
+
 def test_samples_that_do_not_fit_are_named() -> None:
     with pytest.raises(ProfileError, match=r"either a picture or a tensor[\s\S]*both"):
         Sample(name="both", group="g", picture=np.zeros((4, 4, 3), np.uint8), tensor=np.zeros((1, 2)))
