@@ -23,6 +23,7 @@ def __dir__() -> list[str]:
 
 FIXED_WIDTH = 49  # columns of a table of points that cut, codec and notes leave: numbers and gaps
 AFTER = "after "  # how the text of a split begins, which the column's name says already
+END_OF_CUT = 3  # characters of a long name of a cut that stay, its number mostly: "featur….13"
 STAR = "★"  # the recommended point
 NEVER = "never"  # its message can never arrive
 
@@ -49,10 +50,13 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     cuts = [row.cut.removeprefix(AFTER) if row.label is None else row.label for row in rows]
     codecs = [codec_text(row.codec, row.rate) for row in rows]
     longest = [max(map(len, [name, *texts])) for name, texts in (("cut after", cuts), ("codec", codecs))]
-    cut_width = min(longest[0], max(len("cut after"), spare - longest[1]))  # a codec's rate stands at its end
+    cut_width = min(longest[0], max(len("cut after"), spare - longest[1]))
+    codec_width = min(longest[1], spare - cut_width)
+    cuts = [cut if " " in cut else _squeezed(cut, cut_width, END_OF_CUT) for cut in cuts]  # words are cut at the end
+    codecs = [_squeezed(text, codec_width, len(text) - len(row.codec)) for text, row in zip(codecs, rows, strict=True)]
     table.add_column("cut after", no_wrap=True, overflow="ellipsis", max_width=cut_width)
     table.add_column("MACs", justify="right", no_wrap=True, min_width=4)
-    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=min(longest[1], spare - cut_width))
+    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=codec_width)
     for name in ("payload", "+ once", *latencies):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column(f"{metric} lost %", no_wrap=True, min_width=14)
@@ -107,6 +111,13 @@ def points_plot(rows: Sequence[PointRow], *, deadline_s: float | None, width: in
         if row.deadline_latency_s is not None  # a point of the front always arrives
     ]
     return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))
+
+
+def _squeezed(text: str, width: int, end: int) -> str:
+    """`text` in `width` columns: what is left out is before its last `end` characters, which tell rows apart."""
+    if len(text) <= width or end > width - 2:
+        return text  # the table cuts off what is too long
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def _marks(row: PointRow) -> list[str]:

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from splitpoint.planner.output.documents.listings import codecs_document
 from splitpoint.planner.output.documents.train import TrainDocument, TrainRow
 from splitpoint.planner.output.terminal.listings import codecs_view
+from splitpoint.planner.output.terminal.points import _squeezed
 from splitpoint.planner.output.terminal.train import train_view
 
 WIDTH = 80
@@ -55,3 +56,20 @@ def test_a_training_is_whole(losses: dict[str, float], shown: str) -> None:
     words = " ".join(lines).split()
     assert {"features.13", "features.24", "Taylor", "begun"} <= set(words)
     assert "pruned .333 by Taylor before features.24: not trained: 1 of 20 minutes are left" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "end", "shown"),
+    [
+        ("features.13", 9, 3, "featu….13"),
+        ("features.13", 11, 3, "features.13"),
+        ("kltq-rans q12", 10, 4, "kltq-… q12"),
+        ("kltq-rans q12", 6, 4, "k… q12"),
+        ("dynamic-switch 50 %", 10, 5, "dyna… 50 %"),
+        ("brito-vq 1024 of 2", 10, 10, "brito-vq 1024 of 2"),  # no room for a rate and two more characters
+        ("raw", 2, 0, "raw"[:1] + "…"),
+    ],
+)
+def test_what_tells_rows_apart_stays(text: str, width: int, end: int, shown: str) -> None:
+    assert _squeezed(text, width, end) == shown
+    assert len(shown) <= max(width, len(text) if end > width - 2 else 0)
