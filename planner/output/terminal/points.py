@@ -14,7 +14,7 @@ from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
 from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
 
-__all__ = ["points_legend", "points_plot", "points_table"]
+__all__ = ["points_legend", "points_plot", "points_table", "squeezed"]
 
 
 def __dir__() -> list[str]:
@@ -52,8 +52,8 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     longest = [max(map(len, [name, *texts])) for name, texts in (("cut after", cuts), ("codec", codecs))]
     cut_width = min(longest[0], max(len("cut after"), spare - longest[1]))
     codec_width = min(longest[1], spare - cut_width)
-    cuts = [cut if " " in cut else _squeezed(cut, cut_width, END_OF_CUT) for cut in cuts]  # words are cut at the end
-    codecs = [_squeezed(text, codec_width, len(text) - len(row.codec)) for text, row in zip(codecs, rows, strict=True)]
+    cuts = [cut if " " in cut else squeezed(cut, cut_width, END_OF_CUT) for cut in cuts]  # words are cut at the end
+    codecs = [squeezed(text, codec_width, len(text) - len(row.codec)) for text, row in zip(codecs, rows, strict=True)]
     table.add_column("cut after", no_wrap=True, overflow="ellipsis", max_width=cut_width)
     table.add_column("MACs", justify="right", no_wrap=True, min_width=4)
     table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=codec_width)
@@ -77,6 +77,13 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
             style="bold" if "recommended" in row.notes else "",
         )
     return table
+
+
+def squeezed(text: str, width: int, end: int) -> str:
+    """`text` in `width` columns: what is left out is before its last `end` characters, which tell rows apart."""
+    if len(text) <= width or end > width - 2:
+        return text  # the table cuts off what is too long
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Text:
@@ -111,13 +118,6 @@ def points_plot(rows: Sequence[PointRow], *, deadline_s: float | None, width: in
         if row.deadline_latency_s is not None  # a point of the front always arrives
     ]
     return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))
-
-
-def _squeezed(text: str, width: int, end: int) -> str:
-    """`text` in `width` columns: what is left out is before its last `end` characters, which tell rows apart."""
-    if len(text) <= width or end > width - 2:
-        return text  # the table cuts off what is too long
-    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def _marks(row: PointRow) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from splitpoint.planner.output.documents.listings import codecs_document
 from splitpoint.planner.output.documents.train import TrainDocument, TrainRow
 from splitpoint.planner.output.terminal.listings import codecs_view
-from splitpoint.planner.output.terminal.points import _squeezed
+from splitpoint.planner.output.terminal.points import squeezed
 from splitpoint.planner.output.terminal.train import train_view
 
 WIDTH = 80
@@ -71,5 +71,5 @@ def test_a_training_is_whole(losses: dict[str, float], shown: str) -> None:
     ],
 )
 def test_what_tells_rows_apart_stays(text: str, width: int, end: int, shown: str) -> None:
-    assert _squeezed(text, width, end) == shown
+    assert squeezed(text, width, end) == shown
     assert len(shown) <= max(width, len(text) if end > width - 2 else 0)
