@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,6 @@ COMMAND = "benchmarks/measurements.py"
 def text() -> str:
     """The generated part of the page."""
     parts = [begin(COMMAND), "", *_accuracy(), "", *_speed()]
-    for network in ("vgg16", "resnet20"):
-        if (RESULTS / f"pruning-{network}.json").exists():
-            parts += ["", *_pruning(network)]
     for path in sorted(RESULTS.glob("pruned-*.json")):
         parts += ["", *_pruned_heads(json.loads(path.read_text()))]
     return "\n".join([*parts, "", END])
@@ -72,34 +68,6 @@ def _speed() -> list[str]:
         f"All {found['cuts']} cuts found and priced for 15 settings: {pricing_ms:.1f} ms;"
         f" ten runs of the middle head: {head_ms:.0f} ms.",
     ]
-
-
-def _pruning(network: str) -> list[str]:
-    found = json.loads((RESULTS / f"pruning-{network}.json").read_text())
-    lines = [
-        f"### {network} pruned before a cut, {found['images']} pictures of CIFAR-100: {_origin(found)}",
-        "",
-        "| before | ratio | top-1 | drop, 95 % | uncorrected | head MMAC | head | tail | retest | head weights |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    return lines + [_pruned(row) for row in found["rows"]]
-
-
-def _pruned(row: dict[str, Any]) -> str:
-    drop = f"{100 * row['drop']:+.1f} [{100 * row['drop_low']:+.1f}, {100 * row['drop_high']:+.1f}]"
-    cells: Sequence[str] = (
-        row["behind"],
-        f"{row['ratio']:g}",
-        f"{100 * row['top1']:.1f} %",
-        drop,
-        f"{100 * row['top1_uncorrected']:.1f} %",
-        f"{row['head_macs'] / 1e6:.1f}",
-        f"{1e3 * row['head_s']:.3f} ms",
-        f"{1e3 * row['tail_s']:.3f} ms",
-        f"{row['retest_error']:.1%}",
-        f"{row['head_weight_bytes'] / 1e3:.0f} kB",
-    )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _pruned_heads(found: dict[str, Any]) -> list[str]:

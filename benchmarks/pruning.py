@@ -14,7 +14,7 @@ the filters before the cut, with --macs of their multiply-adds (only by gradient
 
 Accuracy is that of the exported graphs in ONNX Runtime. The pictures of the validation set are halved class by class:
 settings are chosen on the first half and reported on the second. Seconds of heads and tails are measured at the end,
-all in turn, on what should be an idle machine. It takes --minutes for each trained ratio, and about 20 minutes for the
+all in turn, on what should be an idle machine. It takes --minutes for each trained ratio, and about 10 minutes for the
 rest of eight ratios. Networks, their answers and the state of a training are kept in FOLDER: the same command goes on
 where it was stopped. Rows go to benchmarks/results/pruned-NETWORK-MINUTESmin.json, and a figure beside them.
 """
