@@ -388,7 +388,7 @@ def draw(rows: Sequence[Row], *, title: str) -> str:
         title=title,
         x_label="millions of multiply-adds before the cut (logarithmic)",
         y_label="points of top-1 lost",
-        y_range=(-2.0, 40.0),
+        y_range=(-5.0, 45.0),
     )
 
 
