@@ -5,7 +5,7 @@
 The ResNet-20 of benchmarks/train_resnet20.py with a switch after its second stage (32 channels), trained by the same
 recipe; each rate gets a third of every batch, and the loss is the cross-entropy, which the paper found best from
 scratch (section 2). BASELINE is the same network without a switch, of as many epochs. Evaluated as in
-benchmarks/learned.py: payload bytes through the ONNX tail, on 5,000 pictures. It takes the epochs (about 3 minutes each
+benchmarks/learned.py: payload bytes through the ONNX tail, on 5,000 pictures. It takes the epochs (about a minute each
 on an idle thread) and 2 minutes; the same command goes on where it was stopped.
 """
 
