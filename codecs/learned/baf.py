@@ -74,10 +74,19 @@ class Weights:
 def start_predictors(
     designs: Sequence[Design], layer: FrozenLayer, activations: Array, layer_input: Array, *, seed: int
 ) -> Start:
-    """Statistics of Z (N, P, H, W) and X (N, Q, H', W'); raises `FitError` for strides that cannot be up-sampled."""
+    """Statistics of Z (N, P, H, W) and X (N, Q, H', W').
+
+    Raises `FitError` for strides that cannot be up-sampled, and where X reaches beyond what up-sampling gives.
+    """
     down, across = layer.stride
     if down != across:
         raise FitError(f"the convolution has a stride of {down}x{across}, back-and-forth prediction needs equal ones")
+    given, needed = tuple(down * side for side in activations.shape[2:]), layer_input.shape[2:]
+    if given[0] < needed[0] or given[1] < needed[1]:
+        raise FitError(
+            f"the convolution leaves out the borders of its input: {needed[0]}x{needed[1]} positions, of which"
+            f" back-and-forth prediction gives {given[0]}x{given[1]}; it needs padding"
+        )
     mean, deviation = _statistics(activations)
     input_mean, input_deviation = _statistics(layer_input)
     return Start(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +11,6 @@ import numpy as np
 
 from splitpoint.codecs.contract.frozen import FrozenLayer, append_layer
 from splitpoint.codecs.contract.graphs import Graph
-from splitpoint.codecs.contract.preset import check_request
 from splitpoint.codecs.contract.protocol import (
     Array,
     Boundary,
@@ -26,7 +24,7 @@ from splitpoint.codecs.contract.protocol import (
     TrainingCost,
 )
 from splitpoint.codecs.learned.baf import LAYERS, Design, Start, Weights, build_predictors, start_predictors, weights_of
-from splitpoint.codecs.learned.multirate import cost_note, refuses_map
+from splitpoint.codecs.learned.multirate import cost_note, refuses_map, trained_once
 from splitpoint.codecs.pictures.tiles import Format, Tiles
 from splitpoint.codecs.quantizers.range import FittedRange, check_half
 from splitpoint.codecs.transforms.subset import ranked_channels
@@ -78,23 +76,14 @@ class BackAndForth:
         return tuple(self._fit_tensor(tensor.activations, rates, tensor.context) for tensor in tensors)
 
     def _fit_tensor(self, activations: Array, rates: Sequence[int], context: Context) -> tuple[FittedCodec, ...]:
-        for rate in rates:
-            check_request(self, activations, rate)
-        if context.training is None:
-            raise FitError(f"{self.name} is trained, and no training was asked for")
+        trained = trained_once(self, activations, rates, context, self._train)
+        return tuple(self._at(rate, (1, *activations.shape[1:]), trained) for rate in rates)
+
+    def _train(self, activations: Array, context: Context) -> _Trained:
         if context.convolution is None or context.layer_input is None:
             raise FitError(f"{self.name} needs the convolution that gives the tensor, and its input")
         check_half(activations, 1)
-        make = functools.partial(self._train, activations, context)
-        key = ("trained", self)
-        trained = make() if context.memo is None else context.memo(key, make, lambda made: made.size_bytes)
-        shape = (1, *activations.shape[1:])
-        return tuple(self._at(rate, shape, trained, context.convolution) for rate in rates)
-
-    def _train(self, activations: Array, context: Context) -> _Trained:
-        assert context.training is not None  # `_fit_tensor` refused them
-        assert context.convolution is not None
-        assert context.layer_input is not None
+        assert context.training is not None  # `trained_once` refused it
         start = self._start(activations, context.convolution, context.layer_input, context.seed)
         module = build_predictors(start)
         cost = context.training(module, rates=len(self.shares), losses=LOSSES)
@@ -109,7 +98,7 @@ class BackAndForth:
             designs.append(Design(selected=order[:count], bits=bits, width=max(layer_input.shape[1], count)))
         return start_predictors(designs, layer, activations, layer_input, seed=seed)
 
-    def _at(self, rate: int, shape: tuple[int, ...], trained: _Trained, layer: FrozenLayer) -> FittedCodec:
+    def _at(self, rate: int, shape: tuple[int, ...], trained: _Trained) -> FittedCodec:
         weights, start = trained.weights[rate], trained.start
         selected = weights.design.selected
         quantizer = FittedRange(
@@ -118,7 +107,7 @@ class BackAndForth:
         encode, decode = Graph(), Graph()
         quantizer.encode(encode, encode.op("Gather", "x", encode.constant(selected), axis=1))
         received = quantizer.decode(decode)
-        predicted = append_layer(decode, _append_predictor(decode, received, weights, start), layer.steps)
+        predicted = append_layer(decode, _append_predictor(decode, received, weights, start), start.layer.steps)
         _append_consolidation(decode, predicted, received, weights.design, shape[1], output="y")
         crossing = {spec.name: (spec.dtype, spec.shape) for spec in quantizer.specs}
         encoder = encode.model({"x": ("float32", shape)}, crossing)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -25,11 +25,21 @@ from splitpoint.codecs.contract.protocol import (
     TrainingCost,
 )
 
-__all__ = ["Fitted", "checked_rate", "cost_note", "fit_rates", "rate_of", "refuses_map"]
+__all__ = ["Fitted", "checked_rate", "cost_note", "fit_rates", "rate_of", "refuses_map", "trained_once"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Sized(Protocol):
+    @property
+    def size_bytes(self) -> int:
+        """Of the memory that it takes."""
+        ...
+
+
+T = TypeVar("T", bound=_Sized)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -80,13 +90,20 @@ def fit_rates(
 def _fit_tensor(
     codec: Codec, activations: Array, rates: Sequence[int], context: Context, train: Train
 ) -> tuple[FittedCodec, ...]:
+    fitted = trained_once(codec, activations, rates, context, train)
+    return tuple(_at(codec, rate, (1, *activations.shape[1:]), fitted) for rate in rates)
+
+
+def trained_once(
+    codec: Codec, activations: Array, rates: Sequence[int], context: Context, train: Callable[[Array, Context], T]
+) -> T:
+    """What `train` gives, or the context's memo kept of it; raises `FitError`, also without a training."""
     for rate in rates:
         check_request(codec, activations, rate)
     if context.training is None:
         raise FitError(f"{codec.name} is trained, and no training was asked for")
     make = functools.partial(train, activations, context)
-    fitted = make() if context.memo is None else context.memo(("trained", codec), make, lambda made: made.size_bytes)
-    return tuple(_at(codec, rate, (1, *activations.shape[1:]), fitted) for rate in rates)
+    return make() if context.memo is None else context.memo(("trained", codec), make, lambda made: made.size_bytes)
 
 
 def _at(codec: Codec, rate: int, shape: tuple[int, ...], fitted: Fitted) -> FittedCodec:

@@ -184,6 +184,11 @@ def test_one_training_serves_all_rates_and_bytes_grow() -> None:
             {"convolution": UNEQUAL},
             "the convolution has a stride of 2x1, back-and-forth prediction needs equal ones",
         ),
+        (
+            {"layer_input": smooth_maps(24, INPUTS, 11)},  # as of a convolution of 3x3 without padding
+            "the convolution leaves out the borders of its input: 11x11 positions, of which back-and-forth prediction"
+            " gives 9x9; it needs padding",
+        ),
     ],
 )
 def test_what_cannot_be_fitted_is_one_sentence(changes: dict[str, Any], message: str) -> None:
