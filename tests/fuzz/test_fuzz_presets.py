@@ -87,7 +87,7 @@ def fitted(name: str) -> tuple[FittedCodec, Array]:
     codec = REGISTRY[name]
     x = values.astype(np.float32) if codec.refuses((1, *SHAPE[1:]), "float32") is None else whole
     layer_input = np.zeros((SHAPE[0], 4, 8, 8), np.float32)
-    layer = frozen_layer(SHAPE[1], 4)
+    layer = frozen_layer(SHAPE[1], 4, stride=2)
     context = Context(run=_run, layer_input=layer_input, convolution=layer, training=NoSteps())
     try:
         return fit_one(codec, x, len(codec.rates) // 2, context), x[:1]
