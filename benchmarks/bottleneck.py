@@ -86,7 +86,10 @@ class Half:
     def _see(self, runs: NetworkRuns, cut: Cut, fitted: tuple[FittedCodec, ...], cost: TrainingCost) -> Seen:
         def one(index: int) -> tuple[int, float, int]:
             payload = runs.encode(cut, fitted, runs.activation(cut, "search", index))
-            answer, truth = self._answer(runs, cut, index, runs.decode(cut, fitted, payload)), self.logs[index]
+            answer, truth = (
+                self._answer(runs, cut, index, runs.decode(cut, fitted, payload, draw=index)),
+                self.logs[index],
+            )
             return len(payload), float((np.exp(truth) * (truth - answer)).sum()), int(answer.argmax())
 
         sizes, divergences, classes = map(np.array, zip(*runs.map(one, range(len(self.logs))), strict=True))

@@ -59,7 +59,9 @@ class _Given:
     def __init__(self, weights: dict[str, torch.Tensor]) -> None:
         self._weights = weights
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         """Give the module its weights."""
         module.load_state_dict(self._weights)
         return TrainingCost(steps=0, images=0, losses={})

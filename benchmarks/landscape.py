@@ -216,7 +216,7 @@ def _measure(judged: _Judged, cut: Cut, codec: Codec) -> Arrays:
                 pairs = zip(cut.tensors, quantizers, strict=True)
                 made = {name: quantizer.run(tensors[name]) for name, quantizer in pairs}
             if made is None or index < landscape.coded:
-                coded = runs.decode(cut, fitted, runs.encode(cut, fitted, tensors))
+                coded = runs.decode(cut, fitted, runs.encode(cut, fitted, tensors), draw=index)
                 if made is not None and any((made[name] != coded.tensors[name]).any() for name in cut.tensors):
                     raise RuntimeError(f"{cut.name}, {codec.name}, rate {rate}, input {index}: bytes change the tensor")
                 made = dict(coded.tensors)

@@ -93,7 +93,9 @@ class _Untrained:
 
     key = "none"
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         """Leave the module as it is."""
         return NOT_TRAINED
 
@@ -104,9 +106,11 @@ class Counted:
     def __init__(self, training: CodecTraining) -> None:
         self.key, self._training, self.cost = training.key, training, NOT_TRAINED
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         """Train."""
-        self.cost = self._training(module, rates=rates, losses=losses)
+        self.cost = self._training(module, rates=rates, losses=losses, first=first)
         return self.cost
 
 
@@ -158,7 +162,7 @@ class Bench:
     ) -> Row:
         def one(index: int) -> tuple[int, NDArray[Any]]:
             payload = runs.encode(cut, fitted, runs.activation(cut, "search", index))
-            return len(payload), runs.tail(cut, runs.decode(cut, fitted, payload).tensors)[0]
+            return len(payload), runs.tail(cut, runs.decode(cut, fitted, payload, draw=index).tensors)[0]
 
         sizes, answers = zip(*runs.map(one, range(len(self.x))), strict=True)
         right = self._right(answers)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from splitpoint.codecs.contract.channel import SymbolChannel
 from splitpoint.codecs.contract.protocol import Boundary, CodecError, FittedCodec
 from splitpoint.codecs.store import load_coders, save_coders
 
@@ -18,7 +19,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = 1
+FORMAT = 2
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +33,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     coder: bytes  # as codec.npz holds it
     transform_key: str
     weight_bytes: Annotated[int, msgspec.Meta(ge=0)]
+    channel: SymbolChannel | None
     notes: tuple[str, ...]
 
 
@@ -55,6 +57,7 @@ def save_fitted(fitted: Sequence[FittedCodec]) -> bytes:
             coder=save_coders([codec.coder]),
             transform_key=codec.transform_key,
             weight_bytes=codec.weight_bytes,
+            channel=codec.channel,
             notes=codec.notes,
         )
         for codec in fitted
@@ -94,5 +97,6 @@ def _fitted(row: _Stored) -> FittedCodec:
         coder=coders[0],
         transform_key=row.transform_key,
         weight_bytes=row.weight_bytes,
+        channel=row.channel,
         notes=row.notes,
     )

@@ -16,6 +16,7 @@ from splitpoint.codecs.contract.preset import Preset
 from splitpoint.codecs.contract.protocol import Codec, CodecError
 from splitpoint.codecs.learned.baf_codec import BackAndForth
 from splitpoint.codecs.learned.bottleneck_codec import RateBottleneck
+from splitpoint.codecs.learned.jscc_codec import JointSourceChannel
 from splitpoint.codecs.learned.switch_codec import DynamicSwitch
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
@@ -88,6 +89,7 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     DynamicSwitch(name="dynamic-switch"),
     RateBottleneck(name="rate-bottleneck"),
     BackAndForth(name="choi-baf"),
+    JointSourceChannel(name="jankowski-jscc"),
 )
 
 # Part of the bitstream: a number is never given to another codec, not even when its codec is gone.
@@ -124,6 +126,7 @@ CODEC_IDS: Mapping[str, int] = {
     "dynamic-switch": 30,
     "rate-bottleneck": 31,
     "choi-baf": 32,
+    "jankowski-jscc": 33,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,
@@ -142,6 +145,7 @@ CODEC_IDS: Mapping[str, int] = {
 BRITO = "Brito et al., Signal Compression for Efficient Partitioning of Deep Neural Networks"
 ASSINE = "Assine et al., Compressing Representations for Embedded Deep Learning"
 CHOI = "Choi et al., Back-and-Forth Prediction for Deep Tensor Compression"
+JANKOWSKI = "Jankowski et al., Deep Joint Transmission-Recognition for Power-Constrained IoT Devices"
 KUMARASWAMY = "Kumaraswamy et al., Feature Compression Using Dynamic Switches in Multi-split CNNs"
 # What a preset follows; one that is not here is ours or has no source of its own.
 PAPERS: Mapping[str, str] = {
@@ -149,6 +153,7 @@ PAPERS: Mapping[str, str] = {
     **dict.fromkeys(("assine-pca", "assine-pca-groups"), ASSINE),
     **dict.fromkeys(("choi-tiles", "choi-tiles-webp", "choi-tiles-jxl", "range-zstd", "range-rans"), CHOI),
     "choi-baf": CHOI,
+    "jankowski-jscc": JANKOWSKI,
     "dynamic-switch": KUMARASWAMY,
 }
 

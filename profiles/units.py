@@ -48,6 +48,7 @@ __all__ = [
     "format_rate",
     "format_seconds",
     "format_usd",
+    "format_uses",
     "named_by",
     "parse",
     "parse_exact",
@@ -279,6 +280,11 @@ def format_bytes(n_bytes: float) -> str:
     if n_bytes < 1000:
         return f"{n_bytes:.0f} B" if n_bytes == int(n_bytes) else f"{_significant(n_bytes)} B"
     return _format(n_bytes, "B", _LARGE)
+
+
+def format_uses(uses: float) -> str:
+    """Channel uses for people: ``1240`` is "1,240 uses"."""
+    return f"{uses:,.0f} {'use' if round(uses) == 1 else 'uses'}"
 
 
 def format_rate(bit_s: float) -> str:

@@ -1,4 +1,4 @@
-"""For tests of trained codecs: trainings of no step and of a few on activations, such activations, a convolution."""
+"""For tests of trained codecs: trainings of no step and of a few, activations, a convolution, a channel."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from splitpoint.codecs.contract.channel import SymbolChannel
 from splitpoint.codecs.contract.frozen import Activation, Convolution, FrozenLayer
 from splitpoint.codecs.contract.protocol import Array, LossTerm, TrainingCost
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FewSteps", "NoSteps", "frozen_layer", "random_convolution", "smooth_maps"]
+__all__ = ["CHANNEL", "FewSteps", "NoSteps", "frozen_layer", "random_convolution", "smooth_maps"]
+
+CHANNEL = SymbolChannel(kind="awgn", snr_db=10.0)
 
 
 @dataclasses.dataclass
@@ -24,7 +27,9 @@ class NoSteps:
     calls: int = 0
     key: str = "no steps"
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         self.calls += 1
         return TrainingCost(steps=0, images=0, losses={})
 
@@ -38,7 +43,9 @@ class FewSteps:
     key: str = "few steps"
     calls: int = 0
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         import torch
 
         self.calls += 1

@@ -10,6 +10,8 @@ Boundaries (what crosses from the ONNX graphs to the coder):
 * ``symbols``         integer symbols and named side information; only the coder needs splitpoint.
 * ``float32``         the raw tensor: codecs whose quantizer cannot be an ONNX graph (TCQ's Viterbi,
                       VQ search, lossy image tiles). Encoder and decoder graphs may be identities or transforms.
+* ``channel_symbols`` real numbers of mean square 1 for a modulator; what arrives has the channel's noise. The coder
+                      writes them for the modem, and on the other side reads what the modem received.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
+    from splitpoint.codecs.contract.channel import SymbolChannel
     from splitpoint.codecs.contract.frozen import FrozenLayer
 
 __all__ = [
@@ -57,10 +60,11 @@ def __dir__() -> list[str]:
 
 Array = NDArray[Any]
 GraphRunner = Callable[[bytes, Mapping[str, Array]], dict[str, Array]]  # ONNX model, inputs -> outputs, whole batches
-Boundary = Literal["symbols", "float32"]
+Boundary = Literal["symbols", "float32", "channel_symbols"]
 # gradients: of the top logits, or else their sensitivity; training: of the codec's own module; layer: what makes the
-# tensor, activations between included; convolution: the one that gives the tensor itself, before its activation
-Need = Literal["labels", "gradients", "layer", "convolution", "training"]
+# tensor, activations between included; convolution: the one that gives the tensor itself, before its activation;
+# channel: a link that carries symbols at a known SNR
+Need = Literal["labels", "gradients", "layer", "convolution", "training", "channel"]
 LossName = Literal["cross-entropy", "distillation", "mse", "l1", "charbonnier", "rate"]
 T = TypeVar("T")
 
@@ -144,8 +148,12 @@ class Training(Protocol):
         """A text that differs for trainings that give different weights: data, network, steps, optimizer, seed."""
         ...
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         """Train `module` in place at all `rates` together, for the sum of `losses`; raises `FitError`.
+
+        Where there are terms `first`, it is trained for their sum before, for a part of the time.
 
         ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them. For the
         term "rate", ``module.coded(x, rate)`` gives the same copies and a scalar, the mean over the N tensors. Where
@@ -170,6 +178,8 @@ class Context:
     layer_weights: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     convolution: FrozenLayer | None = None  # that gives the tensor
     training: Training | None = None  # of this tensor; None: no training was asked for
+    channel: SymbolChannel | None = None  # of the link; None: it carries bits, and no SNR is known
+    trained_snr_db: tuple[float, float] | None = None  # an SNR for training is drawn from; None: the channel's own
 
 
 @runtime_checkable
@@ -264,6 +274,7 @@ class FittedCodec:
     coder: Coder
     transform_key: str  # equal keys at one tensor mean equal encoder and decoder graphs: symbols can be shared
     weight_bytes: int = 0  # initializers that the two graphs add to head and tail
+    channel: SymbolChannel | None = None  # over which symbols are sent; None: bits are
     notes: tuple[str, ...] = ()  # what a user should know of this fit, one sentence each
 
 

@@ -13,7 +13,7 @@ from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import KINDS, codec_text, kind_of, place_text
-from splitpoint.profiles.units import format_bytes
+from splitpoint.profiles.units import format_bytes, format_uses
 
 __all__ = ["RunnerUp", "find_runner_ups", "point_text", "price_text", "reason_text"]
 
@@ -72,7 +72,7 @@ def reason_text(answer: Evaluated, others: Sequence[RunnerUp], prefer: str) -> s
     row, kind = PREFERENCES[prefer], kind_of(answer)
     parts = [_comparison(other, prefer) for other in others]
     if kind == "split":
-        return "; ".join([f"it is {row.best}", *parts])
+        return "; ".join([f"it is {row.best_text(answer)}", *parts])
     if not any(other.kind == "split" for other in others):
         parts.append("no split was measured")
     return f"do not split: {'; '.join(parts)}"
@@ -81,11 +81,12 @@ def reason_text(answer: Evaluated, others: Sequence[RunnerUp], prefer: str) -> s
 def price_text(answer: Evaluated, other: Evaluated, prefer: str, misses: Sequence[str] = ()) -> str:
     """What `other` costs in place of `answer`: "2.4x faster, 6 kB more", "3x slower, nothing sent"."""
     parts = [_ratio_text(other.cost.latency_s, answer.cost.latency_s, "faster", "slower", "about as fast")]
-    more = other.cost.payload_bytes - answer.cost.payload_bytes
+    more = other.cost.size - answer.cost.size
     if other.cost.payload_bytes == 0:
         parts.append("nothing sent")
     elif round(more):
-        parts.append(f"{format_bytes(abs(more))} {'more' if more > 0 else 'less'}")
+        size = (format_bytes if other.cost.channel_uses is None else format_uses)(abs(more))
+        parts.append(f"{size} {'more' if more > 0 else 'less'}")
     for name, noun in (("energy", "energy"), ("cost", "money")):
         read = PREFERENCES[name].read
         here, there = (None if read is None else read(point) for point in (answer, other))
@@ -115,12 +116,12 @@ def _comparison(other: RunnerUp, prefer: str) -> str:
         return f"{name} misses {' and '.join(other.misses)}"
     if other.gain is None or other.uncertainty is None:
         return f"the {prefer} of {name} is not known"
-    sure = row.show(other.uncertainty)
+    sure = row.text(other.uncertainty, other.point)
     if other.gain >= 0:
-        much = f"{row.show(other.gain)} {row.more}" if other.gain else f"as good in {prefer}"
+        much = f"{row.text(other.gain, other.point)} {row.more}" if other.gain else f"as good in {prefer}"
         return f"{name} is {much}{f' (± {sure})' if other.uncertainty else ''}"
     within = f"within the ± {sure} to which the difference is known"
-    return f"{name} is {row.show(-other.gain)} {row.less}, {within}"
+    return f"{name} is {row.text(-other.gain, other.point)} {row.less}, {within}"
 
 
 def _ratio_text(there: float, here: float, less: str, more: str, same: str) -> str:

@@ -168,12 +168,13 @@ def _with_seconds(point: Evaluated, **parts: float) -> Evaluated:
 def _with_payload(point: Evaluated, extra_bytes: float) -> Evaluated:
     """`point` with a longer payload; the air time, radio and price of a byte stay as they are."""
     cost = point.cost
-    if not cost.payload_bytes:
+    if not cost.payload_bytes or cost.symbols is not None:  # how many symbols there are does not vary
         return point
     share = extra_bytes / cost.payload_bytes
     longer = msgspec.structs.replace(
         cost,
         payload_bytes=max(0.0, cost.payload_bytes + extra_bytes),
+        channel_uses=None if cost.channel_uses is None else max(0.0, cost.channel_uses * (1 + share)),
         link_s=max(0.0, cost.link_s + share * cost.air_s),
         air_s=max(0.0, cost.air_s * (1 + share)),
         radio_j=None if cost.radio_j is None else max(0.0, cost.radio_j * (1 + share)),

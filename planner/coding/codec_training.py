@@ -30,7 +30,7 @@ from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import charbonnier, cross_entropy, distillation, l1, mse
 from splitpoint.planner.training.precision import fast_products, training_device
 from splitpoint.planner.training.recipe import Recipe
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.trainer import Spent, Trainer, added
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
@@ -38,7 +38,7 @@ from splitpoint.profiles.network.model import ModelGraph
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["STAGE", "CodecTraining"]
+__all__ = ["CodecTraining", "stages"]
 
 
 def __dir__() -> list[str]:
@@ -49,7 +49,8 @@ def __dir__() -> list[str]:
 # and 4e-2 lost 13.7, 12.8, 12.6, 12.6 points at 90 % and 2.1, 1.9, 1.8, 1.9 at 75 % (cifar100/val). The second leaves a
 # margin for other networks. Without the cross-entropy 14.1 and 2.0 against 13.7 and 2.1.
 RECIPE: Final = Recipe(steps=0, batch=32, peak=1e-2, clip=None)  # batch: inputs of each rate
-STAGE: Final = "codec"  # the only training of an asset
+FIRST, STAGE = "first", "codec"  # the trainings of an asset
+FIRST_SHARE: Final = 0.2  # of the minutes, where there is something to train for before
 OF_THE_TENSOR: Final[Mapping[LossName, Callable[..., Tensor]]] = {
     "mse": mse,
     "l1": l1,
@@ -91,9 +92,12 @@ class CodecTraining:
             judging=None if self.judging is None else self.judging.sha256(),
         )
 
-    def asset_key(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> str:
+    def asset_key(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> str:
         """The key under which the trainer keeps what is trained from `module` as it is."""
-        return self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=tuple(losses))
+        terms = (tuple(first), tuple(losses))
+        return self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=terms)
 
     def check_gradients(self, losses: Sequence[LossTerm]) -> None:
         """Raise `FitError` where a term of `losses` needs gradients through a tail that torch cannot run."""
@@ -104,28 +108,36 @@ class CodecTraining:
         except ProfileError as error:
             raise FitError(f"{error.message} at {self._cut.after}; codecs that need no gradients take part") from error
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         """Train `module` in place at all `rates`; raises `FitError` where torch cannot run the network or train it.
 
         Raises `CheckpointError` where checkpoints cannot be written.
         """
         import torch
 
-        key = self.asset_key(module, rates=rates, losses=losses)
+        key = self.asset_key(module, rates=rates, losses=losses, first=first)
 
         def make() -> tuple[Spent, dict[str, Any]]:
-            objective = self._objective(losses)
-            spent = self._trainer.train(
-                module,
-                self._loss(module, rates, objective),
-                self._recipe(rates),
-                key=key,
-                stage=STAGE,
-                evaluate=self._judge(module, rates, objective),
-                metric="search loss",
-                report=self.report,
-            )
-            return spent, module.state_dict()
+            parts = []
+            for (stage, share), terms in zip(
+                stages(first).items(), (first, losses) if first else (losses,), strict=True
+            ):
+                objective = self._objective(terms)
+                spent = self._trainer.train(
+                    module,
+                    self._loss(module, rates, objective),
+                    self._recipe(rates),
+                    key=key,
+                    stage=stage,
+                    share=share,
+                    evaluate=self._judge(module, rates, objective),
+                    metric="search loss",
+                    report=self.report,
+                )
+                parts.append(spent)
+            return added(parts), module.state_dict()
 
         with _ONE_AT_A_TIME:
             try:
@@ -199,6 +211,11 @@ class CodecTraining:
             return total / (len(places) * rates)
 
         return value
+
+
+def stages(first: Sequence[LossTerm]) -> Mapping[str, float]:
+    """The trainings of an asset, each with its share of the minutes."""
+    return {FIRST: FIRST_SHARE, STAGE: 1 - FIRST_SHARE} if first else {STAGE: 1.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from splitpoint.codecs.contract.channel import SymbolChannel
 from splitpoint.codecs.contract.protocol import Array, Codec, Context, Training
 from splitpoint.planner.coding.crossing import codec_of
 from splitpoint.planner.coding.frozen_layer import Found, convolution_of
@@ -46,6 +47,7 @@ DIAGONAL_MACS = 100e9  # of all tails that are run: about 6 s on two such cores
 RUN_MACS = 2e6  # what a run costs beside its MACs
 LEAST_INPUTS = 4  # fewer say more of the input than of the network
 
+NO_CHANNEL = "needs a link with an SNR (awgn, rayleigh_block), over which it sends symbols instead of bits"
 NO_TRAINING = "needs training, which is done for the given network alone, and where $.train asks for it"
 LAYERS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")  # one map in, one map out: Choi's layer l
 # Between a layer and the cut; of two branches (Add, Mul) the one made last counts.
@@ -100,14 +102,18 @@ class Contexts:
         threads: int = 1,
         keep: Callable[[Sequence[Cut], Callable[[], Sensitivities]], Sensitivities] | None = None,
         training: Callable[[str], Training | None] | None = None,
+        channel: SymbolChannel | None = None,
+        trained_snr_db: tuple[float, float] | None = None,
     ) -> None:
         """`calibration` holds the inputs (of `ModelGraph.feeds`) that codecs are fitted to, `labels` (N,) theirs.
 
         `keep` gives the sensitivities of cuts that an earlier run computed, or computes and keeps them. `training`
         gives the training of a cut tensor by its name, None where it is not trained; None: none was asked for.
+        `channel` is that of a link that carries symbols, `trained_snr_db` the SNRs to train for (None: its own).
         """
         self._graph, self._calibration, self._labels = graph, calibration, labels
         self._seed, self._threads, self._keep, self._training = seed, threads, keep, training
+        self._channel, self._trained_snr_db = channel, trained_snr_db
         self.untrained: dict[tuple[str, tuple[str, ...]], str] = {}  # codec and tensors of a cut -> why not
         self._found = Sensitivities()
         self._layer_input: tuple[str, tuple[int, ...], Array] | None = None  # of the last cut
@@ -131,6 +137,8 @@ class Contexts:
             context = dataclasses.replace(context, labels=self._labels[list(rows)])
         if "training" in codec.needs and self._training is not None:
             context = dataclasses.replace(context, training=self._training(tensor))
+        if "channel" in codec.needs:
+            context = dataclasses.replace(context, channel=self._channel, trained_snr_db=self._trained_snr_db)
         if "gradients" in codec.needs | codec.wants:
             context = dataclasses.replace(
                 context, gradients=self._found.gradients.get(tensor), sensitivity=self._found.diagonals.get(tensor)
@@ -150,8 +158,8 @@ class Contexts:
                 self._found = self._keep(cuts, lambda: self._have_sensitivities(cuts))
         left_out = {}
         for codec in codecs:
-            if "training" in codec.needs and self._training is None:
-                left_out[codec.name] = NO_TRAINING
+            if (never := self._never(codec)) is not None:
+                left_out[codec.name] = never
                 continue
             lacking: dict[str, list[str]] = {}
             for cut in cuts:
@@ -165,9 +173,9 @@ class Contexts:
 
     def lacks(self, codec: Codec, cut: Cut) -> str | None:
         """Why `codec` cannot have what it needs at `cut`, or None."""
-        if "training" in codec.needs:
-            if self._training is None:
-                return NO_TRAINING
+        if (never := self._never(codec)) is not None:
+            return never
+        if "training" in codec.needs and self._training is not None:
             if any(self._training(tensor) is None for tensor in cut.tensors):
                 return "is not trained there ($.train.cuts)"
             if (codec.name, cut.tensors) in self.untrained:
@@ -184,6 +192,12 @@ class Contexts:
             if "gradients" in codec.needs and tensor not in self._found.gradients:
                 return f"needs gradients: {self._found.missing.get(tensor, 'none were asked for here')}"
         return None
+
+    def _never(self, codec: Codec) -> str | None:
+        """What `codec` lacks at every cut, or None."""
+        if "channel" in codec.needs and self._channel is None:
+            return NO_CHANNEL
+        return NO_TRAINING if "training" in codec.needs and self._training is None else None
 
     def does_without(self, codec: Codec, cut: Cut) -> str | None:
         """Why `codec` is fitted at `cut` without a sensitivity that it wants, or None; known once prepared."""

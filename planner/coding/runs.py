@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from splitpoint.codecs.container import Frame
+from splitpoint.codecs.contract.channel import SymbolChannel, simulated
 from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
@@ -77,17 +78,20 @@ class NetworkRuns:
         cache: ByteCache | None = None,
         kept: KeptFits | None = None,
         training: Callable[[str], Training | None] | None = None,
+        channel: SymbolChannel | None = None,
+        trained_snr_db: tuple[float, float] | None = None,
     ) -> None:
         """`inputs` maps a set's name ("calibration", "search", "report") to what `ModelGraph.feeds` takes.
 
         `labels` (N,) are those of the calibration set. Networks that share a `cache` have different names. Fitted
         codecs are looked up in `kept` and kept there. `training` gives the training of a cut tensor by its name;
-        without it codecs that are trained are not fitted.
+        without it codecs that are trained are not fitted. `channel` is that of a link that carries symbols: without it
+        codecs that send symbols are not fitted; they are trained for `trained_snr_db`, None: its own SNR.
         """
         self.graph, self.name = graph, name
         self.cache = ByteCache(default_budget()) if cache is None else cache
         self._inputs, self.kept = inputs, kept
-        self._threads = threads
+        self._threads, self._seed = threads, seed
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
         self._context_keys: dict[Hashable, str] = {}
@@ -100,6 +104,8 @@ class NetworkRuns:
             threads=threads,
             keep=None if kept is None else functools.partial(kept.sensitivities, graph),
             training=training,
+            channel=channel,
+            trained_snr_db=trained_snr_db,
         )
 
     def __enter__(self) -> NetworkRuns:
@@ -258,12 +264,20 @@ class NetworkRuns:
         frame = _frame(fitted)
         return frame.pack(parts, frame.rates[0])
 
-    def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes) -> Coded:
-        """What the server makes of those bytes, and nothing else."""
+    def decode(self, cut: Cut, fitted: Sequence[FittedCodec], payload: bytes, *, draw: int) -> Coded:
+        """What the server makes of those bytes, and nothing else.
+
+        Where they are channel symbols they get the noise of message number `draw` first.
+        """
         _, parts = _frame(fitted).unpack(payload)
         tensors, keys = {}, []
         for name, codec, part in zip(cut.tensors, fitted, parts, strict=True):
             decoded = codec.coder.decode(part)
+            if codec.channel is not None:
+                decoded = {
+                    key: simulated(codec.channel, symbols, seed=self._seed, draw=draw)
+                    for key, symbols in decoded.items()
+                }
             keys += [codec.transform_key.encode(), *(decoded[spec.name].tobytes() for spec in codec.coder.specs)]
             if codec.decoder is not None:
                 decoded = self._graph_session(codec.decoder).run(decoded)

@@ -13,11 +13,25 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.profiles.link.link import Delay, Link, downlink_s, mean_rate_bit_s, uplink_delay, wire_bit
+from splitpoint.codecs.contract.channel import SymbolChannel
+from splitpoint.planner.deploy.cost import Symbols
+from splitpoint.profiles.link import delay as link_delay
+from splitpoint.profiles.link.link import (
+    AwgnLink,
+    Delay,
+    Link,
+    RayleighBlockLink,
+    downlink_s,
+    mean_rate_bit_s,
+    uplink_delay,
+    wire_bit,
+)
 from splitpoint.profiles.link.queue import md1_mean_wait_s, md1_wait_quantile_s, md1_within
+from splitpoint.profiles.link.rate import symbols_s
+from splitpoint.profiles.link.symbols import air_seconds, channel_uses, symbols_delay
 from splitpoint.profiles.units import format_fraction
 
-__all__ = ["ANSWER_BYTES", "Channel", "Sent", "send"]
+__all__ = ["ANSWER_BYTES", "Channel", "Sent", "send", "symbol_channel"]
 
 
 def __dir__() -> list[str]:
@@ -48,13 +62,26 @@ class Sent:
     wait_s: float  # mean, in the server's queue
     deadline_s: float | None  # quantile of link and wait together at `Channel.share`; None: there is no share
     air_s: float  # in which the message occupies the link
+    channel_uses: float | None  # None: the link has none
     infeasible: str | None  # why it can never arrive
 
 
-def send(channel: Channel, payload_bytes: float, service_s: float) -> Sent:
-    """Seconds of a message of `payload_bytes` to a server that computes for `service_s`."""
+def symbol_channel(link: Link) -> SymbolChannel | None:
+    """The channel that the link is for symbols; None where it is known by its rate alone."""
+    if isinstance(link, AwgnLink):
+        return SymbolChannel(kind="awgn", snr_db=link.snr_db)
+    if isinstance(link, RayleighBlockLink):
+        block = max(1, round(2 * symbols_s(link) * link.coherence_s))
+        return SymbolChannel(kind="rayleigh", snr_db=link.mean_snr_db, block=block)
+    return None
+
+
+def send(channel: Channel, payload_bytes: float, service_s: float, symbols: Symbols | None = None) -> Sent:
+    """Seconds of a message of `payload_bytes`, or of `symbols`, to a server that computes for `service_s`."""
     link, bits = channel.link, 8 * payload_bytes
-    up = _up(link, bits, channel.seed)
+    up = _up(link, bits, channel.seed) if symbols is None else _up_symbols(link, symbols, channel.seed)
+    uses = channel_uses(link, bits) if symbols is None else symbols.count
+    uses = uses if uses is None or math.isfinite(uses) else None
     wait_s = _mean_wait_s(channel.server_load, service_s)
     reason = up.infeasible
     if reason is None and math.isinf(wait_s):
@@ -62,18 +89,39 @@ def send(channel: Channel, payload_bytes: float, service_s: float) -> Sent:
         reason = f"{channel.server_load:g} requests per second would keep the server busy {busy} of the time"
     if reason is not None:
         late = None if channel.share is None else math.inf
-        return Sent(link_s=math.inf, wait_s=0.0, deadline_s=late, air_s=math.inf, infeasible=reason)
+        return Sent(link_s=math.inf, wait_s=0.0, deadline_s=late, air_s=math.inf, channel_uses=uses, infeasible=reason)
     down_s = downlink_s(link, 8 * ANSWER_BYTES)
     late_s = None
     if channel.share is not None:
         late_s = down_s + _quantile_s(up, channel.server_load, service_s, channel.share)
-    air_s = wire_bit(link, bits) / (1 - link.loss) / mean_rate_bit_s(link) / link.duty_cycle if bits > 0 else 0.0
-    return Sent(link_s=up.mean_s + down_s, wait_s=wait_s, deadline_s=late_s, air_s=air_s, infeasible=None)
+    if symbols is not None:
+        air_s = air_seconds(link, symbols.count)
+    else:
+        air_s = wire_bit(link, bits) / (1 - link.loss) / mean_rate_bit_s(link) if bits > 0 else 0.0
+    return Sent(
+        link_s=up.mean_s + down_s,
+        wait_s=wait_s,
+        deadline_s=late_s,
+        air_s=air_s / link.duty_cycle,
+        channel_uses=uses,
+        infeasible=None,
+    )
 
 
 @functools.lru_cache(maxsize=256)
 def _up(link: Link, bits: float, seed: int) -> Delay:
     return uplink_delay(link, bits, seed=seed)
+
+
+def _up_symbols(link: Link, symbols: Symbols, seed: int) -> Delay:
+    """Infeasible over another channel than that over which the quality was measured."""
+    here, measured = symbol_channel(link), symbols.channel
+    if here is None:
+        return link_delay.point(math.inf, f"{link.name} carries bits, and this codec sends channel symbols")
+    if not here.equals(measured, symbols.count):
+        reason = f"its quality was measured over {measured}, and {link.name} has {here}: plan again"
+        return link_delay.point(math.inf, reason)
+    return symbols_delay(link, symbols.count, seed=seed)
 
 
 def _mean_wait_s(load: float, service_s: float) -> float:

@@ -20,10 +20,11 @@ from splitpoint.codecs.contract.protocol import Coder, FittedCodec, MultiRateCod
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
 from splitpoint.planner.cost.uncounted import bound_uncounted, uncounted_seconds
-from splitpoint.planner.deploy.cost import Cost, How
+from splitpoint.planner.deploy.cost import Cost, How, Symbols
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.timed import Timed
 from splitpoint.profiles.link.energy import compute_j, link_usd, radio_j, server_usd, wait_j
+from splitpoint.profiles.link.symbols import as_bits
 from splitpoint.profiles.machine.device import Device, OpWork, predict_s, serial_s
 from splitpoint.profiles.machine.machine import check_settings
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -89,6 +90,7 @@ class CodingWork:
     decoder: tuple[OpWork, ...]
     table_bytes: int  # one-time: codec.npz
     weight_bytes: int  # one-time: added to the graphs
+    sent: Symbols | None = None  # as channel symbols, in place of bits
 
     @property
     def side_bytes(self) -> int:
@@ -151,7 +153,17 @@ def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
         decoder=tuple(op for codec in fitted for op in _graph_ops(codec.decoder)),
         table_bytes=table_bytes,
         weight_bytes=sum(codec.weight_bytes for codec in fitted),
+        sent=_sent(fitted),
     )
+
+
+def _sent(fitted: Sequence[FittedCodec]) -> Symbols | None:
+    """What codecs send as channel symbols; None where they send bits."""
+    senders = [codec for codec in fitted if codec.channel is not None]
+    if not senders or senders[0].channel is None:
+        return None
+    count = sum(spec.elements for codec in senders for spec in codec.coder.specs)
+    return Symbols(count=count, channel=senders[0].channel)
 
 
 def _symbols(coder: Coder) -> int:
@@ -199,6 +211,7 @@ def cost_of_split(
         head_spread_s=head.spread_s,
         tail_spread_s=tail.spread_s,
         payload_bytes=payload_bytes,
+        symbols=work.sent,
         side_bytes=work.side_bytes,
         head_bytes=cut.head_weight_bytes + work.weight_bytes,
         head_peak_bytes=round(scale * (peak_bytes + work.weight_bytes)),
@@ -269,18 +282,21 @@ def cost_of_picture(
 
 def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
     """`cost` with the parts of its message over `channel`: seconds, queue, radio, money, or why it can never arrive."""
-    sent, link = send(channel, cost.payload_bytes, cost.server_s), channel.link
-    up_bits = 8 * cost.payload_bytes
+    sent, link = send(channel, cost.payload_bytes, cost.server_s, cost.symbols), channel.link
+    symbols, up_bytes = 0, cost.payload_bytes
+    if cost.symbols is not None and sent.infeasible is None:
+        symbols, up_bytes = cost.symbols.count, as_bits(link, cost.symbols.count) / 8
     cost = msgspec.structs.replace(
         cost,
         link_s=sent.link_s,
         wait_s=sent.wait_s,
         deadline_link_s=sent.deadline_s,
         air_s=sent.air_s,
+        channel_uses=sent.channel_uses,
         infeasible=sent.infeasible,
-        radio_j=radio_j(link, up_bits, 8 * ANSWER_BYTES),
+        radio_j=radio_j(link, 8 * up_bytes, 8 * ANSWER_BYTES, symbols=symbols),
         server_usd=server_usd(server, cost.server_s),
-        link_usd=link_usd(link, cost.payload_bytes + ANSWER_BYTES),
+        link_usd=link_usd(link, up_bytes + ANSWER_BYTES),
     )
     return _powered(cost, edge)
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from splitpoint.codecs.contract.channel import SymbolChannel
 from splitpoint.profiles.link.queue import throughput_s
 
-__all__ = ["Cost", "How"]
+__all__ = ["Cost", "How", "Symbols"]
 
 
 def __dir__() -> list[str]:
@@ -18,6 +19,13 @@ def __dir__() -> list[str]:
 How = Literal["measured", "profiled", "modelled"]
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Symbols(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What crosses as channel symbols, no bits, and the channel over which its quality was measured."""
+
+    count: Annotated[int, msgspec.Meta(ge=1)]  # real numbers a message
+    channel: SymbolChannel
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +41,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     decode_s: NonNegative
     tail_s: NonNegative
     how: How  # the least certain of the two halves
-    payload_bytes: NonNegative  # mean length of real bitstreams, container included
+    # Mean length of real bitstreams, container included; of channel symbols: of what the modem is given.
+    payload_bytes: NonNegative
+    symbols: Symbols | None = None  # sent in place of bits
+    channel_uses: NonNegative | None = None  # real symbols on air, without headers of packets; None: not of this link
     side_bytes: Count  # one-time: codec.npz and added weights
     head_bytes: Count  # weights the device stores
     head_peak_bytes: Count  # weights and live activations, over the execution order
@@ -64,6 +75,11 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def deadline_latency_s(self) -> float:
         """End to end in the share of cases that a deadline asks for; the mean where it asks for none."""
         return self.latency_s if self.deadline_link_s is None else self._computing_s + self.deadline_link_s
+
+    @property
+    def size(self) -> float:
+        """What a request takes of the link: channel uses, or the payload's bytes where the link has none."""
+        return self.payload_bytes if self.channel_uses is None else self.channel_uses
 
     @property
     def device_s(self) -> float:

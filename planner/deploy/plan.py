@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from splitpoint.codecs.container import Frame
+from splitpoint.codecs.contract.channel import simulated
 from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, MultiRateCoder, PayloadError, TensorSpec
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.store import load_coders
@@ -116,6 +117,25 @@ class Plan:
                 return payload
             size = len(payload)
         raise PayloadTooLargeError(size, max_bytes or 0)
+
+    def received(self, payload: bytes, *, draw: int = 0) -> bytes:
+        """What arrives of a payload: of channel symbols with the noise of a simulated channel, of bits the payload.
+
+        The channel is that over which the plan was measured, its noise that of message number `draw` and the plan's
+        seed. Raises `PayloadError`.
+        """
+        sent = self.file.predicted.symbols
+        if sent is None:
+            return payload
+        rate, parts = self._frame.unpack(payload)
+        seed, noisy = self.file.found_by.seed, []
+        for coder, part in zip(self._coders, parts, strict=True):
+            arrived = {
+                name: simulated(sent.channel, symbols, seed=seed, draw=draw)
+                for name, symbols in coder.decode(part).items()
+            }
+            noisy.append(coder.encode(arrived))
+        return self._frame.pack(noisy, rate)
 
     @property
     def rates(self) -> tuple[int, ...]:

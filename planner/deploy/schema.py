@@ -11,7 +11,7 @@ import msgspec
 
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.deploy.cost import Cost
+from splitpoint.planner.deploy.cost import Cost, Symbols
 from splitpoint.planner.deploy.file_names import CODEC, HEAD, RUNNING, TAIL, is_content, is_plan_file
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.task import MetricUse, Task
@@ -43,7 +43,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "5.0"
+FORMAT = "5.1"
 _PICTURE_RATES = {name: codec.rates for name, codec in PICTURES.items()}
 MOST_ELEMENTS = 1 << 28  # of a tensor
 
@@ -158,7 +158,7 @@ class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Refuse a placement that the rest contradicts; msgspec adds the place in the file."""
-        _check_placement(self.placement, self.cut, self.codec)
+        _check_placement(self.placement, self.cut, self.codec, self.predicted.symbols)
 
 
 class PayloadRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -227,19 +227,22 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Refuse a plan that contradicts itself; msgspec adds the place in the file."""
-        _check_placement(self.placement, self.cut, self.codec)
+        _check_placement(self.placement, self.cut, self.codec, self.predicted.symbols)
         _check_files(self)
         _check_tensors(self)
         _check_policy(self.policy)
 
 
-def _check_placement(placement: Placement, cut: CutChoice | None, codec: CodecChoice) -> None:
+def _check_placement(placement: Placement, cut: CutChoice | None, codec: CodecChoice, symbols: Symbols | None) -> None:
     """A split has a cut, and nothing else has; only a picture that is sent has a picture codec."""
     if (placement == "split") != (cut is not None):
         raise ValueError(f"placement {placement!r} with{'out' if cut is None else ''} a cut")
     kinds = {"device": ("none",), "server": ("picture",), "split": ("symbols", "float32", "channel_symbols")}
     if codec.boundary not in kinds[placement]:
         raise ValueError(f"placement {placement!r} with a codec whose boundary is {codec.boundary!r}")
+    if (symbols is not None) != (codec.boundary == "channel_symbols"):
+        count = "no" if symbols is None else symbols.count
+        raise ValueError(f"{count} channel symbols with a codec whose boundary is {codec.boundary!r}")
     if placement == "server" and codec.rate >= len(_PICTURE_RATES.get(codec.name, ())):
         raise ValueError(f"no picture codec {codec.name!r} with a rate {codec.rate}")
     if cut is not None and not (cut.tensors and all(0 not in tensor.shape for tensor in cut.tensors)):

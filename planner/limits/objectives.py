@@ -35,8 +35,8 @@ OBJECTIVES: Mapping[str, Objective] = {
     objective.name: objective
     for objective in (
         Objective(name="latency", read=lambda point: math.log10(point.cost.latency_s)),
-        # Nothing sent is one byte sent on the log scale: below every real payload, and finite.
-        Objective(name="payload", read=lambda point: math.log10(max(1.0, point.cost.payload_bytes))),
+        # Nothing sent is one byte, or one channel use, on the log scale: below every real payload, and finite.
+        Objective(name="payload", read=lambda point: math.log10(max(1.0, point.cost.size))),
         Objective(name="drop", read=lambda point: point.accuracy.lost),
         Objective(name="energy", read=lambda point: _known(point.cost.energy_j), figures=ENERGY_FIGURES),
         Objective(name="cost", read=lambda point: _known(point.cost.usd), figures=PRICE_FIGURES),

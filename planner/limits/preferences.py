@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from splitpoint.planner.limits.limits import ENERGY_FIGURES, PRICE_FIGURES, Figure
 from splitpoint.planner.values.candidate import Evaluated
-from splitpoint.profiles.units import format_bytes, format_joules, format_seconds, format_usd
+from splitpoint.profiles.units import format_bytes, format_joules, format_seconds, format_usd, format_uses
 
 __all__ = ["PREFERENCES", "Preference", "with_preferred"]
 
@@ -29,6 +29,16 @@ class Preference:
     more: str
     help: str
     figures: tuple[Figure, ...] = ()  # sections of profiles without which it is not known
+    show_uses: Callable[[float], str] | None = None  # of a difference in channel uses; None: it is the same
+    best_uses: str = ""
+
+    def text(self, value: float, point: Evaluated) -> str:
+        """A difference in the unit that `point` has."""
+        return (self.show_uses if self.show_uses and point.cost.channel_uses is not None else self.show)(value)
+
+    def best_text(self, point: Evaluated) -> str:
+        """What an answer is."""
+        return self.best_uses if self.show_uses and point.cost.channel_uses is not None else self.best
 
 
 def _points_text(value: float) -> str:
@@ -51,12 +61,14 @@ PREFERENCES: Mapping[str, Preference] = {
         Preference(
             name="payload",
             objective="payload",
-            read=lambda point: point.cost.payload_bytes,
+            read=lambda point: point.cost.size,
             show=format_bytes,
             best="the one that sends the fewest bytes",
             less="less",
             more="more",
-            help="the fewest bytes sent",
+            help="the fewest bytes sent; on a radio link known by its SNR, the fewest channel uses",
+            show_uses=format_uses,
+            best_uses="the one of the fewest channel uses",
         ),
         Preference(
             name="energy",

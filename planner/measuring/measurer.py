@@ -14,6 +14,7 @@ from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.coding.kept import KeptFits
 from splitpoint.planner.coding.runs import NetworkRuns
+from splitpoint.planner.cost.message import symbol_channel
 from splitpoint.planner.cost.price import CodingWork, work_of
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.measuring.network import Network
@@ -90,6 +91,8 @@ class Measurer:
             cache=cache,
             kept=fits,
             training=None if self.trainings is None else self.trainings.get,
+            channel=symbol_channel(problem.link),
+            trained_snr_db=problem.trained_snr_db,
         )
         self.evaluator: Evaluator = Evaluator(
             self.runs,

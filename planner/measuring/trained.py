@@ -10,6 +10,7 @@ from splitpoint.codecs.contract.protocol import Codec
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.coding.codec_training import CodecTraining
+from splitpoint.planner.cost.message import symbol_channel
 from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.setup.loading import Problem
@@ -68,6 +69,7 @@ def codec_trainings(problem: Problem, trainer: Trainer | None) -> Mapping[str, C
 
 
 def trained_codecs(problem: Problem) -> list[Codec]:
-    """The codecs of the search that are trained."""
+    """The codecs of the search that are trained: those that send symbols where the link carries them."""
     names = problem.config.search.codecs or tuple(REGISTRY)
-    return [codec for codec in map(get_codec, names) if "training" in codec.needs]
+    known = {"channel"} if symbol_channel(problem.link) is None else set()
+    return [codec for codec in map(get_codec, names) if "training" in codec.needs and not known & codec.needs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from splitpoint.profiles.units import format_bytes, format_seconds
 
@@ -18,11 +18,17 @@ MARGIN = 11  # columns for the labels of the vertical axis
 
 
 def scatter(
-    points: Sequence[tuple[float, float, str]], *, deadline_s: float | None, width: int = 78, height: int = 10
+    points: Sequence[tuple[float, float, str]],
+    *,
+    deadline_s: float | None,
+    width: int = 78,
+    height: int = 10,
+    show: Callable[[float], str] = format_bytes,
 ) -> list[str]:
-    """Lines of text for `points` (seconds, bytes, mark): latency to the right, payload upwards on a log scale.
+    """Lines of text for `points` (seconds, size, mark): latency to the right, size upwards on a log scale.
 
-    A mark that would hide another moves right. Nothing sent is drawn at the bottom, below the smallest payload.
+    `show` is the text of a size. A mark that would hide another moves right. Nothing sent is drawn at the bottom,
+    below the smallest size.
     """
     if not points:
         return []
@@ -43,7 +49,7 @@ def scatter(
         while x < columns - len(mark) and any(c not in " ┊" for c in grid[y][x : x + len(mark)]):
             x += 1
         grid[y][x : x + len(mark)] = mark
-    labels = {0: format_bytes(10 ** (low + span)), height - 2: format_bytes(10**low), height - 1: "nothing"}
+    labels = {0: show(10 ** (low + span)), height - 2: show(10**low), height - 1: "nothing"}
     lines = [
         f"{labels.get(y, ''):>{MARGIN - 1}} {'┤' if y in labels else '│'}{''.join(line)}" for y, line in enumerate(grid)
     ]

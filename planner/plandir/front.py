@@ -39,6 +39,7 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate: str  # label of the codec's rate
     payload_bytes: float
     payload_how: How
+    channel_uses: float | None = None  # real symbols on air; None: the link has none
     latency_s: float | None = None
     deadline_latency_s: float | None = None  # the latency that is compared with the deadline
     latency_how: How
@@ -91,6 +92,7 @@ def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
         rate=point.label,
         payload_bytes=cost.payload_bytes,
         payload_how="measured",
+        channel_uses=cost.channel_uses,
         latency_s=_finite(cost.latency_s),
         deadline_latency_s=_finite(cost.deadline_latency_s),
         latency_how=cost.how,

@@ -111,14 +111,14 @@ def _decode_reported(content: bytes) -> Reported:
 def run_report(
     plan: Plan, dataset: Dataset, metric: Metric, *, sent: Callable[[int], None] = lambda length: None
 ) -> Accuracy:
-    """Every report input through `plan.head`, its bytes through `plan.tail`, compared with the labels or the unsplit
-    network's answers; `metric` reads the plan's outputs. `sent` is told the length of each payload."""
+    """Every report input through `plan.head`, what arrives of it through `plan.tail`: compared with the labels, or with
+    the unsplit network's answers. `metric` reads the plan's outputs, `sent` is told the length of each payload."""
     references = zip(dataset.samples, _references(plan, dataset), strict=True)
     metric = metric.prepare(metric.truth_of(sample, metric.answer(reference)) for sample, reference in references)
     rows, sizes = [], []
-    for sample, reference in zip(dataset.samples, _references(plan, dataset), strict=True):
+    for draw, (sample, reference) in enumerate(zip(dataset.samples, _references(plan, dataset), strict=True)):
         payload = plan.head(plan_input(plan, sample))
-        y = plan.tail(payload)
+        y = plan.tail(plan.received(payload, draw=draw))
         outputs = y if isinstance(y, dict) else {name: y for name in reference}
         rows.append(observe(metric, outputs, reference, sample))
         sizes.append(0 if plan.file.placement == "device" else len(payload))

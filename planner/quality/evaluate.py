@@ -165,7 +165,7 @@ class Evaluator:
 
         def send(index: int) -> tuple[InputOutcome, int, bool]:
             row = runs.activation(cut, self._subset, index)
-            coded: Coded = runs.decode(cut, fitted, runs.encode(cut, fitted, row))
+            coded: Coded = runs.decode(cut, fitted, runs.encode(cut, fitted, row), draw=index)
             key = ("outcome", runs.name, self._subset, cut.tensors, index, coded.key)
             seen = key in runs.cache
             outcome = runs.cache.get(key, lambda: self._observe(index, runs.tail(cut, coded.tensors)), _outcome_bytes)

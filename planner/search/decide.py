@@ -127,7 +127,7 @@ def recommend(
 
 
 def _sorted(points: Iterable[Evaluated]) -> list[Evaluated]:
-    return sorted(points, key=lambda point: (point.cost.payload_bytes, point.cost.latency_s))
+    return sorted(points, key=lambda point: (point.cost.size, point.cost.latency_s))
 
 
 def objective_rows(

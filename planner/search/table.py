@@ -140,9 +140,9 @@ def starting_points(entries: Sequence[Entry], *, deadline_s: float | None, count
     """
     if not entries:
         return []
-    rows = np.array([[e.cost.latency_s, e.cost.payload_bytes, e.error] for e in entries])
+    rows = np.array([[e.cost.latency_s, e.cost.size, e.error] for e in entries])
     front = [entry for entry, keep in zip(entries, pareto(rows), strict=True) if keep]
-    front.sort(key=lambda e: (e.cost.payload_bytes, e.cost.latency_s))
+    front.sort(key=lambda e: (e.cost.size, e.cost.latency_s))
     in_time = [e for e in front if deadline_s is None or e.cost.deadline_latency_s <= deadline_s]
     late = [e for e in front if deadline_s is not None and e.cost.deadline_latency_s > deadline_s]
     chosen = _spread(in_time, count)
@@ -202,7 +202,7 @@ class _Probe:
         fitted = runs.fit(cut, codec, rate)
 
         def one(i: int) -> tuple[int, float]:
-            coded = runs.decode(cut, fitted, runs.encode(cut, fitted, self._rows[i]))
+            coded = runs.decode(cut, fitted, runs.encode(cut, fitted, self._rows[i]), draw=i)
             if (i, coded.key) not in self._errors:
                 self._errors[i, coded.key] = self._distance(runs.tail(cut, coded.tensors), self._exact[i])
             return len(coded.payload), self._errors[i, coded.key]
@@ -243,7 +243,10 @@ def _entries(
         return Candidate(variant=variant, placement="split", cut=cut.name, codec=codec.name, rate=rate)
 
     seen: dict[int, tuple[float, float]] = {}
-    for rate in sorted({round(share * (len(codec.rates) - 1)) for share in PROBE_RATES}):
+    probed = {round(share * (len(codec.rates) - 1)) for share in PROBE_RATES}
+    if codec.boundary == "channel_symbols":  # each rate has a number of symbols that no other stands for
+        probed = set(range(len(codec.rates)))
+    for rate in sorted(probed):
         try:
             seen[rate] = probe.look(codec.name, rate)
         except FitError as refusal:

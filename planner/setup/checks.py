@@ -11,6 +11,7 @@ import numpy as np
 
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.codecs.registry import get as get_codec
+from splitpoint.planner.cost.message import symbol_channel
 from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.limits.need import check_share
 from splitpoint.planner.limits.objectives import OBJECTIVES, find_objective
@@ -43,12 +44,18 @@ def check_config(config: PlanConfig) -> None:
         load_device(config.device)
     if config.server != "host":
         load_server(config.server)
-    load_link(config.link)
+    link = load_link(config.link)
     for i, name in enumerate(config.search.codecs):
         try:
-            get_codec(name)
+            codec = get_codec(name)
         except CodecError as error:
             raise ProfileError(str(error), at=f"$.search.codecs[{i}]") from error
+        if "channel" in codec.needs and symbol_channel(link) is None:
+            raise ProfileError(
+                f"{name} sends channel symbols, and {link.name} is known by its rate, without an SNR",
+                at=f"$.search.codecs[{i}]",
+                fix="a link of kind awgn or rayleigh_block (splitpoint profiles), or another codec",
+            )
     if not config.objectives:
         raise ProfileError("there is no objective", at="$.objectives", fix=f"known: {', '.join(OBJECTIVES)}")
     for i, name in enumerate(config.objectives):

@@ -14,7 +14,7 @@ from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.machine.machine import Threads
 from splitpoint.profiles.network.inputs import LARGEST_SIDE, LARGEST_TENSOR, InputSpec
-from splitpoint.profiles.units import ByteCount, PerSecond
+from splitpoint.profiles.units import ByteCount, Decibel, PerSecond
 
 __all__ = [
     "MOST_MINUTES",
@@ -96,6 +96,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         4_000_000_000  # on disk, of tensors at cuts on the training inputs; fewer inputs where it is less
     )
     cuts: Names = ()  # nodes after which codecs are trained (`splitpoint cuts`); none: three are chosen
+    # What codecs that send channel symbols are trained for: an SNR, or two between which it is drawn for each input;
+    # none: the link's own.
+    snr_db: Annotated[tuple[Decibel, ...], msgspec.Meta(max_length=2)] = ()
 
 
 class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

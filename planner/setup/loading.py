@@ -67,6 +67,12 @@ class Problem:
         return self.training is not None and prune is not None and prune.method == "taylor"
 
     @property
+    def trained_snr_db(self) -> tuple[float, float] | None:
+        """The range of SNR for which codecs that send channel symbols are trained; None: the link's own."""
+        asked = () if self.config.train is None else self.config.train.snr_db
+        return (min(asked), max(asked)) if asked else None
+
+    @property
     def channel(self) -> Channel:
         """The link, the share of cases in which the deadline must hold, and the server's load."""
         return Channel(

@@ -16,7 +16,7 @@ import numpy as np
 
 from splitpoint.codecs.contract.protocol import Codec, FitError, LossTerm, TrainingCost
 from splitpoint.codecs.store import save_coders
-from splitpoint.planner.coding.codec_training import STAGE, CodecTraining
+from splitpoint.planner.coding.codec_training import CodecTraining, stages
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cost.price import CodingWork, Party, work_of
 from splitpoint.planner.deploy.cost import Cost
@@ -95,6 +95,7 @@ class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A trained codec before its training, at its coarsest rate."""
 
     key: str  # of what is trained from it
+    stages: dict[str, float]  # its trainings, each with its share of the minutes
     payload_bytes: float
     work: CodingWork
 
@@ -104,10 +105,14 @@ class _Asked:
 
     def __init__(self, training: CodecTraining) -> None:
         self.key, self._training, self.asset = training.key, training, ""
+        self.stages: dict[str, float] = {}
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
-        self._training.check_gradients(losses)
-        self.asset = self._training.asset_key(module, rates=rates, losses=losses)
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
+        self._training.check_gradients((*first, *losses))
+        self.asset = self._training.asset_key(module, rates=rates, losses=losses, first=first)
+        self.stages = dict(stages(first))
         return TrainingCost(steps=0, images=0, losses={})
 
 
@@ -223,7 +228,7 @@ def _codec_jobs(problem: Problem, given: Measurer, refused: list[Training]) -> l
                     name=codec.name,
                     where=where,
                     key=start.key,
-                    stages={STAGE: 1.0},
+                    stages=start.stages,
                     costs=(given.pricer.split(cut, start.work, start.payload_bytes),),
                     train=functools.partial(_train_codec, runs, cut, codec, training),
                     leave=functools.partial(_leave_codec, runs, cut, codec),
@@ -265,7 +270,7 @@ def _start(runs: NetworkRuns, cut: Cut, codec: Codec, training: CodecTraining) -
             for i in range(min(PROBE_INPUTS, runs.count("calibration")))
         ]
         work = work_of([fitted], table_bytes=len(save_coders([fitted.coder])))
-        return _Start(key=asked.asset, payload_bytes=float(np.mean(sizes)), work=work)
+        return _Start(key=asked.asset, stages=asked.stages, payload_bytes=float(np.mean(sizes)), work=work)
 
     if runs.kept is None:
         return look()

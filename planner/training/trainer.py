@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -28,7 +28,7 @@ from splitpoint.planner.values.keys import code_sha256, content_key
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Spent", "Trainer", "steps_within"]
+__all__ = ["Spent", "Trainer", "added", "steps_within"]
 
 
 def __dir__() -> list[str]:
@@ -126,12 +126,7 @@ class Trainer:
             parts = None if content is None else msgspec.json.decode(content, type=list[Spent])
         if not parts:
             return None
-        return Spent(
-            steps=sum(part.steps for part in parts),
-            images=sum(part.images for part in parts),
-            minutes=sum(part.minutes for part in parts),
-            losses=parts[-1].losses,
-        )
+        return added(parts)
 
     def batches(self, recipe: Recipe) -> Batches:
         """The batches of a training: no larger than the data."""
@@ -218,6 +213,16 @@ class Trainer:
     def _place(self, key: str) -> Path | None:
         """Folder of an asset's checkpoints."""
         return None if self.folder is None else self.folder / key[:32]
+
+
+def added(parts: Sequence[Spent]) -> Spent:
+    """What successive trainings took together, with the losses of the last."""
+    return Spent(
+        steps=sum(part.steps for part in parts),
+        images=sum(part.images for part in parts),
+        minutes=sum(part.minutes for part in parts),
+        losses=parts[-1].losses,
+    )
 
 
 def steps_within(seconds: float, *, step_s: float) -> int:

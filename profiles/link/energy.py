@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from splitpoint.profiles.link.link import Link, infeasible, mean_rate_bit_s, wire_bit
+from splitpoint.profiles.link.symbols import air_seconds, as_bits
 from splitpoint.profiles.machine.device import Device
 
 __all__ = ["compute_j", "link_usd", "radio_j", "server_usd", "wait_j"]
@@ -12,23 +13,29 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def radio_j(link: Link, up_bits: float, down_bits: float = 0.0, *, isolated: bool = True) -> float | None:
+def radio_j(
+    link: Link, up_bits: float, down_bits: float = 0.0, *, symbols: int = 0, isolated: bool = True
+) -> float | None:
     """Joules of the device's radio for a message and its answer; None where the link has no power numbers.
 
     P = base + (joules per bit) x rate while sending and receiving (Huang et al. 2012). An isolated exchange pays
-    the promotion before and the tail behind it; in a stream they are shared and left out.
+    the promotion before and the tail behind it; in a stream they are shared and left out. `symbols` are sent in place
+    of bits, and count as the bits that take as long.
     """
     radio = link.radio
-    if radio is None or infeasible(link, up_bits) is not None:
+    if radio is None or (not symbols and infeasible(link, up_bits) is not None):
         return None
     joules = 0.0
+    if symbols:
+        joules += radio.tx_base_w * air_seconds(link, symbols) + radio.tx_j_per_bit * as_bits(link, symbols)
+        up_bits = 0.0
     if up_bits > 0:
         air_bit = wire_bit(link, up_bits) / (1 - link.loss)
         joules += radio.tx_base_w * air_bit / mean_rate_bit_s(link) + radio.tx_j_per_bit * air_bit
     if down_bits > 0 and radio.rx_base_w is not None:
         air_bit = wire_bit(link, down_bits) / (1 - link.loss)
         joules += radio.rx_base_w * air_bit / link.downlink_bit_s + radio.rx_j_per_bit * air_bit
-    if isolated and up_bits + down_bits > 0:
+    if isolated and up_bits + down_bits + symbols > 0:
         joules += radio.promotion_s * radio.promotion_w + radio.tail_s * radio.tail_w
     return joules
 

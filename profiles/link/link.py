@@ -48,6 +48,7 @@ __all__ = [
     "TraceLink",
     "describe",
     "downlink_s",
+    "duty_reason",
     "infeasible",
     "mean_rate_bit_s",
     "mean_rounds",
@@ -98,7 +99,11 @@ def infeasible(link: Link, bits: float) -> str | None:
     rate_bit_s = mean_rate_bit_s(link)
     if rate_bit_s <= LEAST_BIT_S:
         return f"{link.name} carries nothing: {_why_nothing(link)}"
-    air_s = wire_bit(link, bits) / rate_bit_s
+    return duty_reason(link, wire_bit(link, bits) / rate_bit_s)
+
+
+def duty_reason(link: Link, air_s: float) -> str | None:
+    """Why the link's duty cycle does not allow a message of so many seconds on air, or None."""
     allowed_s = link.duty_cycle * DUTY_WINDOW_S
     if link.duty_cycle < 1 and air_s > allowed_s:
         share, allowed = format_fraction(link.duty_cycle), format_seconds(allowed_s)

@@ -18,7 +18,7 @@ from splitpoint.codecs.pictures.tiles import missing
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY, get
 from splitpoint.codecs.store import load_coders, save_coders
 from splitpoint.tests.decoded import check_tensors, sent
-from splitpoint.tests.switches import NoSteps, frozen_layer
+from splitpoint.tests.switches import CHANNEL, NoSteps, frozen_layer
 
 SHAPE = (208, 8, 8, 8)  # enough for 50 vectors of 2 for each of 1,024 codewords
 PLAN = b"planhash"
@@ -43,7 +43,7 @@ def context(codec: str, x: Array) -> Context:
     generator = np.random.default_rng(1)
     layer_input = generator.normal(size=(len(x), 4, 16, 16)).astype(np.float32)
     layer = frozen_layer(x.shape[1], 4, stride=2)
-    return Context(layer_input=layer_input, convolution=layer, training=NoSteps())
+    return Context(layer_input=layer_input, convolution=layer, training=NoSteps(), channel=CHANNEL)
 
 
 @functools.cache
@@ -152,7 +152,9 @@ class TestEveryCodec:
         )
         reason = REGISTRY[codec].refuses(shape, str(data.dtype))
         layer = frozen_layer(data.shape[1], data.shape[1])
-        given = Context(layer_input=data if data.ndim == 4 else None, convolution=layer, training=NoSteps())
+        given = Context(
+            layer_input=data if data.ndim == 4 else None, convolution=layer, training=NoSteps(), channel=CHANNEL
+        )
         if reason is not None:
             assert len(reason) > 10
             with pytest.raises(FitError):

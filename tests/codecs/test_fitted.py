@@ -13,7 +13,7 @@ import pytest
 from splitpoint.codecs.contract.protocol import CodecError, Context, FittedCodec, fit_one
 from splitpoint.codecs.fitted import load_fitted, save_fitted
 from splitpoint.codecs.registry import REGISTRY
-from splitpoint.tests.switches import NoSteps
+from splitpoint.tests.switches import CHANNEL, NoSteps
 
 NAMES = [
     name
@@ -33,7 +33,7 @@ print(hashlib.sha256(save_fitted([fit_one(REGISTRY["kltq-ctx"], x, 4, Context())
 def fitted(name: str) -> tuple[FittedCodec, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     x = np.random.default_rng(3).normal(size=(40, 4, 6, 6)).astype(np.float32)
     codec = REGISTRY[name]
-    return fit_one(codec, x, len(codec.rates) // 2, Context(training=NoSteps())), x
+    return fit_one(codec, x, len(codec.rates) // 2, Context(training=NoSteps(), channel=CHANNEL)), x
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,5 +71,5 @@ def test_damage_is_refused() -> None:
 
 def test_another_format_is_refused() -> None:
     file = msgspec.msgpack.decode(save_fitted([fitted("fast")[0]]))
-    with pytest.raises(CodecError, match="format 2, expected 1"):
-        load_fitted(msgspec.msgpack.encode(file | {"format": 2}))
+    with pytest.raises(CodecError, match="format 3, expected 2"):
+        load_fitted(msgspec.msgpack.encode(file | {"format": 3}))

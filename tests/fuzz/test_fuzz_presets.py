@@ -24,7 +24,7 @@ from splitpoint.profiles.network.runtime import open_session
 from splitpoint.tests.decoded import check_tensors
 from splitpoint.tests.fuzz.mutations import change_length, mutate, seal
 from splitpoint.tests.fuzz.target import Target
-from splitpoint.tests.switches import NoSteps, frozen_layer
+from splitpoint.tests.switches import CHANNEL, NoSteps, frozen_layer
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 SHAPE = (64, 8, 4, 4)  # of the calibration tensors: payloads of 30 to 500 bytes
@@ -88,7 +88,7 @@ def fitted(name: str) -> tuple[FittedCodec, Array]:
     x = values.astype(np.float32) if codec.refuses((1, *SHAPE[1:]), "float32") is None else whole
     layer_input = np.zeros((SHAPE[0], 4, 8, 8), np.float32)
     layer = frozen_layer(SHAPE[1], 4, stride=2)
-    context = Context(run=_run, layer_input=layer_input, convolution=layer, training=NoSteps())
+    context = Context(run=_run, layer_input=layer_input, convolution=layer, training=NoSteps(), channel=CHANNEL)
     try:
         return fit_one(codec, x, len(codec.rates) // 2, context), x[:1]
     except FitError:

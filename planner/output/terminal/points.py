@@ -12,7 +12,7 @@ from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plot import scatter
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
-from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
+from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds, format_uses
 
 __all__ = ["points_legend", "points_plot", "points_table", "squeezed"]
 
@@ -57,7 +57,8 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     table.add_column("cut after", no_wrap=True, overflow="ellipsis", max_width=cut_width)
     table.add_column("MACs", justify="right", no_wrap=True, min_width=4)
     table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=codec_width)
-    for name in ("payload", "+ once", *latencies):
+    on_air = any(row.channel_uses is not None for row in rows)
+    for name in ("uses" if on_air else "payload", "+ once", *latencies):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column(f"{metric} lost %", no_wrap=True, min_width=14)
     table.add_column("", no_wrap=True, min_width=notes_width)
@@ -69,7 +70,7 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
             cut,
             "-" if row.head_share is None else format_fraction(row.head_share),
             codec,
-            format_bytes(row.payload_bytes),
+            f"{row.channel_uses or 0:,.0f}" if on_air else format_bytes(row.payload_bytes),
             format_bytes(row.side_bytes),
             *(NEVER if value is None else format_seconds(value) for value in seconds),
             f"{row.value:.2f} {100 * row.lost:4.1f} ±{50 * (row.lost_high - row.lost_low):.1f}",
@@ -91,7 +92,14 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
     notes = {note for row in rows for note in row.notes}
     missed = dict.fromkeys(name for row in rows for name in row.misses)
     metric = rows[0].metric if rows else "quality"
-    texts = ["MACs: share that the device computes.", "payload: bytes sent with each request."]
+    texts = ["MACs: share that the device computes."]
+    if any(row.channel_uses is not None for row in rows):
+        texts.append(
+            "uses: channel uses (real symbols) of each request, of coded bits their number over what a use carries at"
+            " the link's rate."
+        )
+    else:
+        texts.append("payload: bytes sent with each request.")
     texts.append("+ once: bytes stored on the device once.")
     if share is not None:
         texts.append(f"{format_fraction(share)}: latency that {format_fraction(share)} of the requests do not exceed.")
@@ -111,13 +119,19 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
 
 
 def points_plot(rows: Sequence[PointRow], *, deadline_s: float | None, width: int) -> Text:
-    """The latency that is compared with the deadline, over payload; the recommended point has a star."""
+    """The latency that is compared with the deadline, over what crosses; the recommended point has a star."""
+    on_air = any(row.channel_uses is not None for row in rows)
     points = [
-        (row.deadline_latency_s, row.payload_bytes, f"{row.number}{STAR if 'recommended' in row.notes else ''}")
+        (
+            row.deadline_latency_s,
+            (row.channel_uses or 0.0) if on_air else row.payload_bytes,
+            f"{row.number}{STAR if 'recommended' in row.notes else ''}",
+        )
         for row in rows
         if row.deadline_latency_s is not None  # a point of the front always arrives
     ]
-    return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1)))
+    show = format_uses if on_air else format_bytes
+    return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1, show=show)))
 
 
 def _marks(row: PointRow) -> list[str]:

@@ -65,7 +65,9 @@ class Steps:
     module: Any = None
     terms: tuple[str, ...] = ()
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> Any:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> Any:
         self.calls, self.module, self.terms = self.calls + 1, module, tuple(term.name for term in losses)
         optimizer, z = torch.optim.Adam(module.parameters(), lr=1e-2), torch.from_numpy(self.z)
         for _ in range(self.steps):

@@ -37,7 +37,9 @@ class RateSteps(NoSteps):
         super().__init__(key=f"{steps} steps")
         self.x, self.steps, self.counted = torch.from_numpy(activations), steps, list[float]()
 
-    def __call__(self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm]) -> TrainingCost:
+    def __call__(
+        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+    ) -> TrainingCost:
         super().__call__(module, rates=rates, losses=losses)
         optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)
         threads = torch.get_num_threads()
