@@ -315,8 +315,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--network", choices=sorted(BEHIND), default="vgg16")
     parser.add_argument("--weights", type=Path, help="a state dict [default for vgg16: DATA/models/vgg16h_cifar100.pt]")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, each ratio [5]")
-    parser.add_argument("--ratios", type=_ratio, nargs="*", default=RATIOS, help="of the filters [eight, 1/10 to 3/4]")
-    parser.add_argument("--macs", type=_ratio, nargs="*", default=(), help="ratios of the multiply-adds [none]")
+    parser.add_argument(
+        "--ratios", type=as_share, nargs="*", default=RATIOS, help="of the filters [eight, 1/10 to 3/4]"
+    )
+    parser.add_argument("--macs", type=as_share, nargs="*", default=(), help="ratios of the multiply-adds [none]")
     parser.add_argument("--methods", choices=METHODS, nargs="*", default=METHODS)
     parser.add_argument("--kept", type=Path, default=Path("pruning-kept"))
     parser.add_argument("--threads", type=int, default=2, help="of training [2]; seconds are of one thread")
@@ -392,7 +394,7 @@ def draw(rows: Sequence[Row], *, title: str) -> str:
     )
 
 
-def _ratio(text: str) -> float:
+def as_share(text: str) -> float:
     """A share: "0.5", "1/3"."""
     value = float(Fraction(text))
     if not 0 <= value < 1:

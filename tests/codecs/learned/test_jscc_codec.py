@@ -102,6 +102,21 @@ def test_the_divisive_normalization_is_eq_1_and_its_inverse_eq_2() -> None:
             assert found[0, i, m, n] == pytest.approx(expected, rel=1e-5)
 
 
+def transmission(module: Any, x: Array) -> tuple[Array, Array]:
+    """The symbols of `x` in training, and what the decoder is given."""
+    coder, given = module.coders[0], []
+
+    def decoded(symbols: torch.Tensor) -> torch.Tensor:
+        given.append(symbols.numpy())
+        return symbols
+
+    coder.decoded = decoded
+    torch.manual_seed(0)
+    with torch.no_grad():
+        module(torch.from_numpy(x), 0)
+        return coder.encoded(torch.from_numpy(x)).numpy(), given[0]
+
+
 @pytest.mark.parametrize("channel", [CHANNEL, SymbolChannel(kind="rayleigh", snr_db=10, block=6)])
 def test_the_training_has_the_channels_noise(channel: SymbolChannel) -> None:
     """What the decoder is given in training is as far from the symbols as `simulated` makes it."""
@@ -110,14 +125,9 @@ def test_the_training_has_the_channels_noise(channel: SymbolChannel) -> None:
     x = smooth_maps(256, 16, 6)
     start = start_jscc([4], x, channel, snr_db=(10, 10), rectified=True, seed=0)
     module: Any = build_jscc(start)
-    coder, given = module.coders[0], []
-    coder.decoded = lambda symbols: given.append(symbols.detach().numpy()) or symbols
-    torch.manual_seed(0)
-    with torch.no_grad():
-        module(torch.from_numpy(x), 0)
-        sent = coder.encoded(torch.from_numpy(x)).numpy()
+    sent, given = transmission(module, x)
     expected = np.stack([simulated(channel, row, seed=0, draw=i) for i, row in enumerate(sent)])
-    errors = [float(np.mean((made - sent) ** 2)) for made in (given[0], expected)]
+    errors = [float(np.mean((made - sent) ** 2)) for made in (given, expected)]
     assert errors[0] == pytest.approx(errors[1], rel=0.1)
 
 
@@ -125,12 +135,8 @@ def test_a_range_of_snr_is_drawn_from() -> None:
     x = smooth_maps(400, 16, 6)
     start = start_jscc([4], x, CHANNEL, snr_db=(0, 20), rectified=True, seed=0)
     module: Any = build_jscc(start)
-    coder, given = module.coders[0], []
-    coder.decoded = lambda symbols: given.append(symbols.detach().numpy()) or symbols
-    with torch.no_grad():
-        module(torch.from_numpy(x), 0)
-        sent = coder.encoded(torch.from_numpy(x)).numpy()
-    snr = -10 * np.log10(np.mean((given[0] - sent) ** 2, axis=1))
+    sent, given = transmission(module, x)
+    snr = -10 * np.log10(np.mean((given - sent) ** 2, axis=1))
     shares = [float((snr < edge).mean()) for edge in (0, 5, 10, 15, 20)]
     assert shares == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=0.1)  # 36 symbols tell an SNR within 1 dB
 
