@@ -80,8 +80,11 @@ def send(channel: Channel, payload_bytes: float, service_s: float, symbols: Symb
     """Seconds of a message of `payload_bytes`, or of `symbols`, to a server that computes for `service_s`."""
     link, bits = channel.link, 8 * payload_bytes
     up = _up(link, bits, channel.seed) if symbols is None else _up_symbols(link, symbols, channel.seed)
-    uses = channel_uses(link, bits) if symbols is None else symbols.count
-    uses = uses if uses is None or math.isfinite(uses) else None
+    uses = channel_uses(link, bits)
+    if symbols is not None and uses is not None:
+        uses = symbols.count
+    elif uses is not None and math.isinf(uses):
+        uses = None  # the link has no rate for bits
     wait_s = _mean_wait_s(channel.server_load, service_s)
     reason = up.infeasible
     if reason is None and math.isinf(wait_s):

@@ -284,7 +284,8 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
     """`cost` with the parts of its message over `channel`: seconds, queue, radio, money, or why it can never arrive."""
     sent, link = send(channel, cost.payload_bytes, cost.server_s, cost.symbols), channel.link
     symbols, up_bytes = 0, cost.payload_bytes
-    if cost.symbols is not None and sent.infeasible is None:
+    arrives = cost.symbols is None or sent.infeasible is None
+    if cost.symbols is not None and arrives:
         symbols, up_bytes = cost.symbols.count, as_bits(link, cost.symbols.count) / 8
     cost = msgspec.structs.replace(
         cost,
@@ -294,9 +295,9 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
         air_s=sent.air_s,
         channel_uses=sent.channel_uses,
         infeasible=sent.infeasible,
-        radio_j=radio_j(link, 8 * up_bytes, 8 * ANSWER_BYTES, symbols=symbols),
+        radio_j=radio_j(link, 8 * up_bytes, 8 * ANSWER_BYTES, symbols=symbols) if arrives else None,
         server_usd=server_usd(server, cost.server_s),
-        link_usd=link_usd(link, up_bytes + ANSWER_BYTES),
+        link_usd=link_usd(link, up_bytes + ANSWER_BYTES) if arrives else None,
     )
     return _powered(cost, edge)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from splitpoint.codecs.contract.channel import SymbolChannel
 from splitpoint.codecs.contract.protocol import FittedCodec
 from splitpoint.planner.coding.codec_training import CodecTraining
+from splitpoint.planner.cost.message import ANSWER_BYTES, Channel
+from splitpoint.planner.cost.price import over
 from splitpoint.planner.cuts.spread import spread_cuts
+from splitpoint.planner.deploy.cost import Symbols
 from splitpoint.planner.flow import plan
+from splitpoint.planner.limits.objectives import OBJECTIVES
 from splitpoint.planner.measuring import trained as trained_module
-from splitpoint.planner.measuring.trained import codec_trainings, make_trainer, trained_cuts
+from splitpoint.planner.measuring.trained import codec_trainings, make_trainer, trained_codecs, trained_cuts
 from splitpoint.planner.plandir.verify import verify
 from splitpoint.planner.plandir.writing import write_plan
+from splitpoint.planner.search.decide import objective_rows
+from splitpoint.planner.search.pareto import pareto
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig, TrainConfig
 from splitpoint.planner.setup.loading import load_problem
@@ -25,6 +33,9 @@ from splitpoint.planner.store.store import Store
 from splitpoint.planner.training import trainer as trainer_module
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import write_yaml
+from splitpoint.profiles.library.catalog import load_device, load_link
+from splitpoint.profiles.link.adjust import at_rate, at_snr
+from splitpoint.profiles.link.link import AwgnLink, downlink_s, mean_rate_bit_s
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import read_picture
@@ -107,6 +118,102 @@ def test_a_part_of_a_convolutions_channels_crosses_and_the_tail_predicts_the_oth
     scores = written.tail(written.head(picture))
     assert isinstance(scores, np.ndarray)
     assert scores.shape == (1, small_plan.CLASSES)
+
+
+def radio_config(home: Path, link: str) -> PlanConfig:
+    """The codec that sends channel symbols beside one that sends bits, on a radio link."""
+    config = config_of(home, cuts=("r0",))
+    search = msgspec.structs.replace(config.search, codecs=("jankowski-jscc", "fast"))
+    return msgspec.structs.replace(config, search=search, link=link)
+
+
+def test_channel_symbols_and_bits_are_on_one_front_in_channel_uses(
+    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.01)
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
+    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
+    write_yaml(home / "fixed.yaml", make_profile(graph))
+    problem = load_problem(radio_config(home, "awgn-20db"))
+    result = plan(problem, stored_profile=home / "fixed.yaml")
+    link = problem.link
+    assert isinstance(link, AwgnLink)
+    symbols = [p for p in result.points if p.candidate.codec == "jankowski-jscc"]
+    bits = [p for p in result.points if p.candidate.codec == "fast"]
+    assert {p.candidate.rate for p in symbols} == {0, 1, 2, 3}
+    for point in symbols:
+        (fitted,) = result.codecs[point.candidate]
+        count = fitted.coder.specs[0].elements
+        assert point.cost.symbols == Symbols(count=count, channel=SymbolChannel(kind="awgn", snr_db=20))
+        assert point.cost.channel_uses == count
+        air_s = count / (2 * link.bandwidth_hz)  # a band carries twice as many real symbols a second
+        assert point.cost.air_s == pytest.approx(air_s)
+        assert point.cost.link_s == pytest.approx(link.rtt_s / 2 + air_s + downlink_s(link, 8 * ANSWER_BYTES))
+    for point in bits:
+        carried = mean_rate_bit_s(link) / (2 * link.bandwidth_hz)
+        assert point.cost.channel_uses == math.ceil(8 * point.cost.payload_bytes / carried)
+    splits = [*symbols, *bits]
+    on_front = pareto(objective_rows(splits, ("payload", "drop")))
+    few = min(splits, key=lambda p: p.cost.size)
+    assert few.candidate.codec == "jankowski-jscc"
+    assert [OBJECTIVES["payload"].read(p) for p in splits] == [math.log10(p.cost.channel_uses or 1) for p in splits]
+    assert "fast" in {p.candidate.codec for p, kept in zip(splits, on_front, strict=True) if kept}
+
+    written = write_plan(result, symbols[-1], tmp_path / "plan")
+    assert [check for check in verify(tmp_path / "plan") if check.status == "failed"] == []
+    (check,) = [check for check in verify(tmp_path / "plan") if check.name == "symbols"]
+    assert check.status == "not checked"
+    assert "simulated below: 20 dB of white noise, seed 0" in check.text
+    picture = read_picture(home / "photo.png", written.file.input)
+    sent = written.head(picture)
+    arrived = [written.received(sent, draw=draw) for draw in (0, 0, 1)]
+    assert arrived[0] == arrived[1] != arrived[2]
+    assert len(arrived[0]) == len(sent)
+    given, noisy = (np.asarray(written.tail(payload)) for payload in (sent, arrived[0]))
+    assert given.shape == noisy.shape == (1, small_plan.CLASSES)
+    assert not np.array_equal(given, noisy)
+
+
+def test_symbols_over_another_channel_are_no_answer(
+    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their quality is known at the SNR of the plan alone; at another bandwidth it is the same."""
+    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.05)
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
+    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
+    write_yaml(home / "fixed.yaml", make_profile(graph))
+    problem = load_problem(radio_config(home, "rayleigh-10db"))
+    result = plan(problem, stored_profile=home / "fixed.yaml")
+    point = next(p for p in result.points if p.candidate.codec == "jankowski-jscc")
+    device = load_device("raspberry-pi-4")
+    wider = over(point.cost, Channel(link=at_rate(problem.link, 1e8)), device, device)
+    assert wider.infeasible is None
+    assert wider.air_s < point.cost.air_s
+    louder = over(point.cost, Channel(link=at_snr(problem.link, 12.0)), device, device)
+    assert louder.infeasible == (
+        "its quality was measured over Rayleigh fading, mean 10 dB, and rayleigh-10db has Rayleigh fading, mean 12 dB:"
+        " plan again"
+    )
+    fixed = over(point.cost, Channel(link=load_link("wifi-5")), device, device)
+    assert fixed.infeasible == "wifi-5 carries bits, and this codec sends channel symbols"
+    assert (fixed.channel_uses, fixed.radio_j, fixed.link_usd) == (None, None, None)
+
+
+def test_a_codec_of_channel_symbols_needs_a_link_with_an_snr(home: Path) -> None:
+    with pytest.raises(ProfileError, match="jankowski-jscc sends channel symbols, and wifi-5 is known by its rate"):
+        load_problem(radio_config(home, "wifi-5"))
+    config = radio_config(home, "wifi-5")
+    every = load_problem(msgspec.structs.replace(config, search=msgspec.structs.replace(config.search, codecs=())))
+    assert "jankowski-jscc" not in {codec.name for codec in trained_codecs(every)}
+    assert "dynamic-switch" in {codec.name for codec in trained_codecs(every)}
+
+
+def test_the_range_of_training_is_that_of_the_configuration(home: Path) -> None:
+    config = radio_config(home, "awgn-20db")
+    assert load_problem(config).trained_snr_db is None
+    for asked, expected in (((12.0,), (12.0, 12.0)), ((20.0, 0.0), (0.0, 20.0))):
+        train = msgspec.structs.replace(config.train, snr_db=asked)
+        assert load_problem(msgspec.structs.replace(config, train=train)).trained_snr_db == expected
 
 
 def test_without_names_codecs_are_trained_over_the_depth_of_the_network(home: Path) -> None:
