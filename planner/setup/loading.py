@@ -29,6 +29,7 @@ from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.link import Link
+from splitpoint.profiles.link.symbols import coding_note
 from splitpoint.profiles.machine.machine import MOST_THREADS
 from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
@@ -136,7 +137,7 @@ def load_problem(config: PlanConfig, *, flags: PictureFlags | None = None, resul
             link,
         ),
         link=link,
-        notes=(*loaded.notes, *found, *([] if changes is None else [changes]), *chosen.notes, *left),
+        notes=(*loaded.notes, *found, *filter(None, [changes, coding_note(link)]), *chosen.notes, *left),
         threads=threads,
         training=training,
     )

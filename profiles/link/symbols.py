@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 
 from splitpoint.profiles.link import delay as link_delay
@@ -16,15 +17,17 @@ from splitpoint.profiles.link.link import (
     DRAWS,
     LEAST_BIT_S,
     AwgnLink,
+    Cqi,
     Link,
     RayleighBlockLink,
+    Shannon,
     duty_reason,
     mean_rate_bit_s,
     mean_rounds,
 )
-from splitpoint.profiles.link.rate import symbols_s
+from splitpoint.profiles.link.rate import describe_coding, symbols_s
 
-__all__ = ["air_seconds", "as_bits", "channel_uses", "real_symbols_s", "symbols_delay"]
+__all__ = ["air_seconds", "as_bits", "channel_uses", "coding_note", "real_symbols_s", "symbols_delay"]
 
 
 def __dir__() -> list[str]:
@@ -46,6 +49,22 @@ def channel_uses(link: Link, bits: float) -> float | None:
         return None if uses_s is None else 0.0
     rate_bit_s = mean_rate_bit_s(link)
     return math.inf if rate_bit_s <= LEAST_BIT_S else math.ceil(bits * uses_s / rate_bit_s * (1 - 1e-12))
+
+
+def coding_note(link: Link) -> str | None:
+    """What a channel use carries of bits, at the link's coding and at the other kind; None without channel uses."""
+    if not isinstance(link, AwgnLink | RayleighBlockLink):
+        return None
+    other = Shannon() if isinstance(link.coding, Cqi) else Cqi()
+    here, there = (_bit_per_use(msgspec.structs.replace(link, coding=coding)) for coding in (link.coding, other))
+    return (
+        f"a channel use of {link.name} carries {here:.3g} bit ({describe_coding(link.coding)}), and {there:.3g} by"
+        f" {describe_coding(other)}"
+    )
+
+
+def _bit_per_use(link: Link) -> float:
+    return mean_rate_bit_s(link) / (real_symbols_s(link) or math.inf)
 
 
 def air_seconds(link: Link, symbols: int) -> float:

@@ -10,7 +10,14 @@ import pytest
 from splitpoint.profiles.library.catalog import load_link
 from splitpoint.profiles.link.energy import radio_j
 from splitpoint.profiles.link.link import AwgnLink, Cqi, Link, RayleighBlockLink, Shannon
-from splitpoint.profiles.link.symbols import air_seconds, as_bits, channel_uses, real_symbols_s, symbols_delay
+from splitpoint.profiles.link.symbols import (
+    air_seconds,
+    as_bits,
+    channel_uses,
+    coding_note,
+    real_symbols_s,
+    symbols_delay,
+)
 from splitpoint.profiles.link.types import Radio
 
 
@@ -53,6 +60,14 @@ def test_fading_carries_the_rate_of_its_outage() -> None:
     )  # fmt: skip
     reached = math.log2(1 - 10 * math.log(0.9)) / 2  # bit a real symbol; one block in ten is lost and sent again
     assert channel_uses(link, 1000) == math.ceil(1000 / (0.9 * reached))
+
+
+def test_both_codings_are_named_with_what_a_use_carries() -> None:
+    note = coding_note(awgn())
+    assert note == "a channel use of air carries 2.43 bit (capacity), and 1.76 by CQI, thresholds 'raplat'"
+    note = coding_note(awgn(coding=Cqi(), snr_db=-8))
+    assert note == "a channel use of air carries 0 bit (CQI, thresholds 'raplat'), and 0.106 by capacity"
+    assert coding_note(load_link("wifi-5")) is None
 
 
 @pytest.mark.parametrize("name", ["wifi-5", "lte-cat1"])
