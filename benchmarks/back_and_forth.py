@@ -218,7 +218,7 @@ class Bench:
 
                 def one(index: int, fitted: Any = fitted) -> tuple[int, Any]:
                     payload = runs.encode(cut, (fitted,), runs.activation(cut, "search", index))
-                    copies = runs.decode(cut, (fitted,), payload).tensors
+                    copies = runs.decode(cut, (fitted,), payload, draw=0).tensors
                     return len(payload), self._read(runs.tail(cut, copies))
 
                 coded = runs.map(one, range(len(self.inputs)))

@@ -20,6 +20,7 @@ from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.training import trainer as trainer_module
 from splitpoint.planner.training.data import TrainingSet
+from splitpoint.planner.training.loop import train
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.keys import context_key
@@ -67,7 +68,7 @@ def cut_of(graph: ModelGraph) -> Cut:
 
 
 def make_runs(graph: ModelGraph, **more: Any) -> NetworkRuns:
-    given = {"training": lambda tensor: NoSteps(), "channel": CHANNEL, "seed": 5} | more
+    given: dict[str, Any] = {"training": lambda tensor: NoSteps(), "channel": CHANNEL, "seed": 5} | more
     return NetworkRuns(graph, {"calibration": inputs(), "search": inputs(3)}, threads=1, **given)
 
 
@@ -136,14 +137,13 @@ def test_copies_are_trained_for_a_fifth_of_the_minutes_and_answers_for_the_rest(
     )
     trainer = Trainer(data=data, data_sha256=data.sha256(), minutes=0.01, folder=None)  # 20 steps
     asked: list[tuple[str, int, tuple[str, ...]]] = []
-    train = trainer_module.train
 
     def noted(module: Any, loss: Any, recipe: Any, **more: Any) -> Any:
         made = train(module, loss, recipe, **more)
         asked.append((recipe.schedule, made.steps, tuple(made.losses)))
         return made
 
-    monkeypatch.setattr(trainer_module, "train", noted)
+    monkeypatch.setattr("splitpoint.planner.training.trainer.train", noted)
     cut = cut_of(graph)
     training = CodecTraining(graph, cut, trainer)
     with make_runs(graph, training=lambda tensor: training) as runs:

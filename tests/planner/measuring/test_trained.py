@@ -210,6 +210,7 @@ def test_a_codec_of_channel_symbols_needs_a_link_with_an_snr(home: Path) -> None
 
 def test_the_range_of_training_is_that_of_the_configuration(home: Path) -> None:
     config = radio_config(home, "awgn-20db")
+    assert config.train is not None
     assert load_problem(config).trained_snr_db is None
     for asked, expected in (((12.0,), (12.0, 12.0)), ((20.0, 0.0), (0.0, 20.0))):
         train = msgspec.structs.replace(config.train, snr_db=asked)
