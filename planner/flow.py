@@ -33,7 +33,7 @@ from splitpoint.planner.store.store import Store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.stage import measure_table
 from splitpoint.planner.study.storage import Place
-from splitpoint.planner.study.trainings import Trainings, train_all
+from splitpoint.planner.study.trainings import Trainings, train_all, train_behind
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.progress import Progress, Silent
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -204,8 +204,15 @@ def _make_ready(
     trained = Trainings()
     if trainer is not None:
         trained = train_all(problem, measurers[GIVEN], trainer, progress)
-        if trained.variants and not ahead:
+        behind = problem.config.train is not None and problem.config.train.pruned
+        if trained.variants and (behind or not ahead):
             profiled(trained.variants, profile)
+        if behind:
+            pruned = [measurer for measurer in measurers.values() if measurer.network.variant.kind == "pruned"]
+            more = train_behind(problem, measurers[GIVEN], pruned, trainer, progress, trained.left)
+            trained = dataclasses.replace(
+                trained, rows=(*trained.rows, *more.rows), notes=(*trained.notes, *more.notes)
+            )
     return _Ready(
         networks=networks,
         measurers=measurers,

@@ -128,7 +128,7 @@ class CodecTraining:
             for (stage, share), terms in zip(
                 stages(first).items(), (first, losses) if first else (losses,), strict=True
             ):
-                objective = self._objective(terms)
+                objective = self._objective(terms, (*first, *losses))
                 spent = self._trainer.train(
                     module,
                     self._loss(module, rates, objective, recipe),
@@ -174,19 +174,23 @@ class CodecTraining:
         threads = torch.get_num_threads()
         return activations(self._graph, names, data, sha256, place, threads=threads, report=self.report)
 
-    def _objective(self, losses: Sequence[LossTerm]) -> _Objective:
-        """What is trained for; cross-entropy is left out where the data have no labels."""
+    def _objective(self, losses: Sequence[LossTerm], of_asset: Sequence[LossTerm]) -> _Objective:
+        """What is trained for; cross-entropy is left out where the data have no labels.
+
+        Answers that one training of an asset needs are computed once, with the tensors of all of them.
+        """
         weights = {term.name: term.weight for term in losses}
         if self._trainer.data.labels is None:
             weights.pop("cross-entropy", None)
         tail = self.tail.to(training_device()) if weights.keys() - WITHOUT_TAIL else None
-        return _Objective(weights=weights, tail=tail)
+        with_answers = any(term.name not in WITHOUT_TAIL for term in of_asset)
+        return _Objective(weights=weights, tail=tail, with_answers=with_answers)
 
     def _inputs(self, objective: _Objective, data: TrainingSet, sha256: str) -> _Inputs:
-        """What `objective` needs of `data`; raises `FitError` and `CheckpointError`."""
+        """What the objectives of an asset need of `data`; raises `FitError` and `CheckpointError`."""
         cut, answer = self._cut.tensors[0], self._graph.outputs[0].name
-        kept = self._kept(data, sha256, cut, answer) if objective.tail is not None else self._kept(data, sha256, cut)
-        return _Inputs(kept=kept, cut=cut, answer=answer if objective.tail is not None else None, labels=data.labels)
+        kept = self._kept(data, sha256, cut, answer) if objective.with_answers else self._kept(data, sha256, cut)
+        return _Inputs(kept=kept, cut=cut, answer=answer if objective.with_answers else None, labels=data.labels)
 
     def _loss(self, module: nn.Module, rates: int, objective: _Objective, recipe: Recipe) -> Loss:
         """The terms of a step: each rate has its part of the batch."""
@@ -249,6 +253,7 @@ class _Objective:
 
     weights: Mapping[LossName, float]
     tail: nn.Module | None
+    with_answers: bool  # of the unsplit network, beside the tensor
 
     def terms(
         self,

@@ -48,7 +48,7 @@ RUN_MACS = 2e6  # what a run costs beside its MACs
 LEAST_INPUTS = 4  # fewer say more of the input than of the network
 
 NO_CHANNEL = "needs a link with an SNR (awgn, rayleigh_block), over which it sends symbols instead of bits"
-NO_TRAINING = "needs training, which is done for the given network alone, and where $.train asks for it"
+NO_TRAINING = "is trained where $.train asks for it; of pruned networks with $.train.pruned: true"
 LAYERS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")  # one map in, one map out: Choi's layer l
 # Between a layer and the cut; of two branches (Add, Mul) the one made last counts.
 PASSED = (

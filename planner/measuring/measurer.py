@@ -58,7 +58,7 @@ class Measurer:
 
         Fitted codecs and outcomes are looked up in `results` and kept there. Outcomes that code or files of the user's
         judge are not: what that code imports is not known, so its hash would not say when it changes. The `trainer`
-        trains codecs of the given network.
+        trains codecs (`planner.measuring.trained.codec_trainings`).
         """
         split, spec, task = network.variant.split, network.variant.spec, problem.metric.task
         fits = outcomes = None
@@ -80,7 +80,7 @@ class Measurer:
             )
         self.distance_key = content_key("distance", task=task) if by_content else None  # of `evaluator.distance`
         self.network, self.host, self._metric = network, host, problem.metric
-        self.trainings = codec_trainings(problem, trainer) if given is None else None
+        self.trainings = codec_trainings(problem, trainer, network.variant)
         self.runs = NetworkRuns(
             network.graph,
             {"calibration": NetworkInputs(split.calibration), "search": NetworkInputs(split.search)},

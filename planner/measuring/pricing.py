@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from splitpoint.planner.cost.memory import peak_bytes
 from splitpoint.planner.cost.message import Channel
 from splitpoint.planner.cost.price import CodingWork, Party, cost_of_picture, cost_of_split, cost_on_device
@@ -13,6 +15,7 @@ from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.values.candidate import Candidate
 from splitpoint.planner.values.cut import Cut
+from splitpoint.profiles.link.symbols import channel_uses
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.network.model import ModelGraph
 
@@ -95,13 +98,14 @@ class Pricer:
         """The cost with this mean payload."""
         network = self._network
         if candidate.placement == "device":
-            return cost_on_device(
+            cost = cost_on_device(
                 graph=network.graph,
                 peak_bytes=peak_bytes(network.graph, None),
                 prepare_symbols=self._pixels,
                 edge=network.edge,
                 host=self._host,
             )
+            return msgspec.structs.replace(cost, channel_uses=channel_uses(self._channel.link, 0.0))
         if candidate.placement == "server":
             return cost_of_picture(
                 graph=network.graph,

@@ -11,8 +11,9 @@ from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.cost.message import symbol_channel
-from splitpoint.planner.cuts.enumeration import find_cut
+from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
+from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.training.data import as_training_set
@@ -46,25 +47,44 @@ def make_trainer(problem: Problem, results: Results | None) -> Trainer | None:
     )
 
 
-def trained_cuts(problem: Problem) -> list[Cut]:
-    """The cuts of the given network at which codecs are trained: those that are named, or three."""
+def trained_cuts(problem: Problem, variant: Variant | None = None) -> list[Cut]:
+    """The cuts of a network at which codecs are trained: those that are named, or three; None: of the given network.
+
+    A pruned network is cut where its head was pruned, at those of its cuts that are named, or there alone.
+    """
     config = problem.config.train
     if config is None:
         return []
+    if variant is not None and variant.kind == "pruned":
+        usable = [cut for cut in enumerate_cuts(variant.graph).cuts if cut.after in (variant.after or ())]
+        usable = [cut for cut in usable if len(cut.tensors) == 1]
+        named = [cut for cut in usable if {cut.name, cut.after, cut.layer} & set(config.cuts)]
+        return named if config.cuts else usable[-1:]
     named = [find_cut(problem.graph, text, at=f"$.train.cuts[{i}]") for i, text in enumerate(config.cuts)]
     return named or spread_cuts(problem.graph)
 
 
-def codec_trainings(problem: Problem, trainer: Trainer | None) -> Mapping[str, CodecTraining] | None:
-    """The trainings of codecs, by the tensor that crosses; None where nothing is to be trained."""
-    if trainer is None:
+def codec_trainings(
+    problem: Problem, trainer: Trainer | None, variant: Variant | None = None
+) -> Mapping[str, CodecTraining] | None:
+    """The trainings of codecs, by the tensor that crosses; None where nothing is to be trained.
+
+    They are of the given network, and of pruned ones where `train.pruned` asks for it.
+    """
+    config = problem.config.train
+    if trainer is None or config is None:
         return None
+    graph = problem.graph
+    if variant is not None and variant.kind != "given":
+        if variant.kind != "pruned" or not config.pruned:
+            return None
+        graph = variant.graph
     seed, search = problem.config.search.seed, problem.split.search
     every = -(-len(search) // MOST_JUDGING)
     judging = as_training_set(dataclasses.replace(search, samples=search.samples[::every]))
     return {
-        cut.tensors[0]: CodecTraining(problem.graph, cut, trainer, seed=seed, judging=judging)
-        for cut in trained_cuts(problem)
+        cut.tensors[0]: CodecTraining(graph, cut, trainer, seed=seed, judging=judging)
+        for cut in trained_cuts(problem, variant)
     }
 
 

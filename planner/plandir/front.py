@@ -40,6 +40,7 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload_bytes: float
     payload_how: How
     channel_uses: float | None = None  # real symbols on air; None: the link has none
+    symbols: int | None = None  # that are sent in place of bits; the payload has them as fp16 for the modem
     latency_s: float | None = None
     deadline_latency_s: float | None = None  # the latency that is compared with the deadline
     latency_how: How
@@ -93,6 +94,7 @@ def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
         payload_bytes=cost.payload_bytes,
         payload_how="measured",
         channel_uses=cost.channel_uses,
+        symbols=None if cost.symbols is None else cost.symbols.count,
         latency_s=_finite(cost.latency_s),
         deadline_latency_s=_finite(cost.deadline_latency_s),
         latency_how=cost.how,

@@ -96,6 +96,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         4_000_000_000  # on disk, of tensors at cuts on the training inputs; fewer inputs where it is less
     )
     cuts: Names = ()  # nodes after which codecs are trained (`splitpoint cuts`); none: three are chosen
+    pruned: bool = False  # codecs are trained behind pruned heads, too: minutes for each network, codec and cut
     # What codecs that send channel symbols are trained for: an SNR, or two between which it is drawn for each input;
     # none: the link's own.
     snr_db: Annotated[tuple[Decibel, ...], msgspec.Meta(max_length=2)] = ()

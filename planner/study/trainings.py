@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from splitpoint.planner.networks.pruning import Pruning
 
-__all__ = ["Kind", "State", "Training", "Trainings", "budget_text", "train_all"]
+__all__ = ["Kind", "State", "Training", "Trainings", "budget_text", "train_all", "train_behind"]
 
 
 def __dir__() -> list[str]:
@@ -75,6 +75,7 @@ class Trainings:
     rows: tuple[Training, ...] = ()
     variants: tuple[Variant, ...] = ()
     notes: tuple[str, ...] = ()
+    left: float | None = None  # minutes of the budget; None: there is none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -128,12 +129,39 @@ def train_all(problem: Problem, given: Measurer, trainer: Trainer, progress: Pro
         jobs = [*_codec_jobs(problem, given, refused), *jobs]
         order = _order(problem, given, jobs)
         step(f"{len(jobs)} to train, those first that could add most to the front")
+    budget = None if problem.config.train is None else problem.config.train.budget
+    found = _train(problem, [jobs[number] for number in order], trainer, progress, budget)
+    return dataclasses.replace(found, rows=(*found.rows, *refused), notes=(*notes, *found.notes))
+
+
+def train_behind(
+    problem: Problem,
+    given: Measurer,
+    pruned: Sequence[Measurer],
+    trainer: Trainer,
+    progress: Progress,
+    left: float | None,
+) -> Trainings:
+    """Train codecs at the cuts of `pruned` networks, within the minutes that are `left`; raises `ProfileError`."""
+    refused: list[Training] = []
+    with progress.stage("candidates", None) as step:
+        jobs = [job for measurer in pruned for job in _codec_jobs(problem, measurer, refused)]
+        order = _order(problem, given, jobs)
+        step(f"{len(jobs)} to train behind pruned heads")
+    found = _train(problem, [jobs[number] for number in order], trainer, progress, left)
+    return dataclasses.replace(found, rows=(*found.rows, *refused))
+
+
+def _train(
+    problem: Problem, jobs: Sequence[_Job], trainer: Trainer, progress: Progress, left: float | None
+) -> Trainings:
+    """Train `jobs` in their order while there are minutes `left`."""
     rows: list[Training] = []
     variants: list[Variant] = []
+    notes: list[str] = []
     budget = None if problem.config.train is None else problem.config.train.budget
-    left = budget
-    with progress.stage("training", len(order)) as step:
-        for job in [jobs[number] for number in order]:
+    with progress.stage("training", len(jobs)) as step:
+        for job in jobs:
             needed = trainer.minutes_left(job.key, job.stages)
             if left is not None and budget is not None and needed > left:
                 reason = budget_text(needed, left, budget)
@@ -155,7 +183,7 @@ def train_all(problem: Problem, given: Measurer, trainer: Trainer, progress: Pro
             rows.append(_row(job, "trained" if needed else "kept", spent=trainer.spent(job.key)))
             step("")
         step(_summary(rows))
-    return Trainings(rows=(*rows, *refused), variants=tuple(variants), notes=tuple(notes))
+    return Trainings(rows=tuple(rows), variants=tuple(variants), notes=tuple(notes), left=left)
 
 
 def budget_text(needed: float, left: float, budget: float) -> str:
@@ -205,18 +233,20 @@ def _value(name: str, point: Evaluated) -> float:
     return float(OBJECTIVES[name].read(point))
 
 
-def _codec_jobs(problem: Problem, given: Measurer, refused: list[Training]) -> list[_Job]:
-    """One job a trained codec and cut; what cannot be trained there goes to `refused`."""
-    cuts, codecs, trainings = trained_cuts(problem), trained_codecs(problem), given.trainings
+def _codec_jobs(problem: Problem, measurer: Measurer, refused: list[Training]) -> list[_Job]:
+    """One job a trained codec and cut of a network; what cannot be trained there goes to `refused`."""
+    network, trainings = measurer.network, measurer.trainings
+    cuts, codecs = trained_cuts(problem, network.variant), trained_codecs(problem)
     if not cuts or not codecs or trainings is None:
         return []
-    runs, jobs = given.runs, []
+    runs, jobs = measurer.runs, []
+    of = "" if network.name == GIVEN else f" of {network.name}"
     runs.prepare(cuts, codecs)
     for cut in cuts:
         training = trainings[cut.tensors[0]]
         for codec in codecs:
-            where = f"after {cut.layer or cut.after}"
-            lacking = runs.lacks(codec, cut) or codec.refuses(*_shape(given.network, cut))
+            where = f"after {cut.layer or cut.after}{of}"
+            lacking = runs.lacks(codec, cut) or codec.refuses(*_shape(network, cut))
             start = lacking or _start(runs, cut, codec, training)
             if isinstance(start, str):
                 runs.leave_untrained(cut, codec, start)
@@ -229,7 +259,7 @@ def _codec_jobs(problem: Problem, given: Measurer, refused: list[Training]) -> l
                     where=where,
                     key=start.key,
                     stages=start.stages,
-                    costs=(given.pricer.split(cut, start.work, start.payload_bytes),),
+                    costs=(measurer.pricer.split(cut, start.work, start.payload_bytes),),
                     train=functools.partial(_train_codec, runs, cut, codec, training),
                     leave=functools.partial(_leave_codec, runs, cut, codec),
                 )

@@ -45,6 +45,7 @@ class PointRow(Value, frozen=True, kw_only=True):
     payload_bytes: float
     payload_how: How
     channel_uses: float | None  # real symbols on air, headers of packets left out; None: the link has none
+    symbols: int | None  # that are sent in place of bits; the payload has them as fp16 for the modem
     latency_s: float | None
     deadline_latency_s: float | None  # the latency that is compared with the deadline
     latency_how: How

@@ -51,6 +51,8 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     halves: Halves
     how: How
     payload_bytes: float
+    channel_uses: float | None  # real symbols on air; None: the link has none
+    symbols: int | None  # that are sent in place of bits; the payload has them as fp16 for the modem
     search: Accuracy
     report: Accuracy | None  # of the plan's own point only
     payload_range: PayloadRange | None  # of the plan's own point only
@@ -91,6 +93,8 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         halves=halves(chosen.predicted),
         how=chosen.predicted.how,
         payload_bytes=chosen.predicted.payload_bytes,
+        channel_uses=chosen.predicted.channel_uses,
+        symbols=None if chosen.predicted.symbols is None else chosen.predicted.symbols.count,
         search=chosen.search,
         report=file.report if chosen is file else None,
         payload_range=file.payload_range if chosen is file else None,

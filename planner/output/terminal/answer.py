@@ -9,9 +9,10 @@ from rich.text import Text
 
 from splitpoint.planner.deploy.schema import Alternative, Kind
 from splitpoint.planner.output.documents.point import PointRow
+from splitpoint.planner.output.terminal.figures import size_text
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
-from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
+from splitpoint.profiles.units import format_fraction, format_seconds
 
 __all__ = ["answer_rows", "answer_title"]
 
@@ -38,7 +39,7 @@ def answer_rows(row: PointRow, reason: str, instead: Sequence[Alternative], chec
     never = "never arrives" if row.latency_s is None else format_seconds(row.latency_s)
     lost = f"loses {100 * row.lost:.1f} points [{100 * row.lost_low:.1f}, {100 * row.lost_high:.1f}]"
     quality = f"{row.metric} {row.value:.2f}, {lost}"
-    table.add_row("  gives", f"{format_bytes(row.payload_bytes)} · {never} · {quality}")
+    table.add_row("  gives", f"{size_text(row.payload_bytes, row.channel_uses)} · {never} · {quality}")
     table.add_row("  why", reason)
     for number, other in enumerate(instead):
         table.add_row("" if number else "  instead", Text(_instead_text(other)))

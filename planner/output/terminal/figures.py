@@ -7,7 +7,7 @@ from splitpoint.planner.deploy.schema import PayloadRange
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
 from splitpoint.planner.output.plurals import count_text
-from splitpoint.profiles.units import format_bytes, format_seconds
+from splitpoint.profiles.units import format_bytes, format_seconds, format_uses
 
 __all__ = ["latency_text", "metric_text", "payload_range_text", "quality_text"]
 
@@ -34,20 +34,30 @@ def latency_text(parts: LatencySum, halves: Halves) -> str:
     return f"  {format_seconds(parts.latency_s)} = " + " + ".join(texts)
 
 
-def quality_text(accuracy: Accuracy) -> str:
-    """Quality with its 95 % interval, what is lost, and the payload on the same inputs."""
+def size_text(payload_bytes: float, channel_uses: float | None) -> str:
+    """What a request takes of the link: channel uses, or bytes where the link has none."""
+    return format_bytes(payload_bytes) if channel_uses is None else format_uses(channel_uses)
+
+
+def quality_text(accuracy: Accuracy, *, symbols: int | None) -> str:
+    """Quality with its 95 % interval, what is lost, and the payload on the same inputs, or `symbols` in its place."""
+    sent = f"payload {format_bytes(accuracy.payload_bytes)}"
+    if symbols is not None:
+        sent = f"{symbols:,} channel symbols, through a simulated channel"
     groups = count_text(accuracy.groups, "group")
     others = "".join(f" · {_figure_text(figure)}" for figure in accuracy.also)
     drop = f"drop {100 * accuracy.drop:.1f} % [{100 * accuracy.drop_low:.1f}, {100 * accuracy.drop_high:.1f}]"
     return (
         f"{accuracy.metric} {accuracy.value:.3f} [{accuracy.low:.2f}, {accuracy.high:.2f}] · {drop}{others}"
         f" · relative error of the outputs {accuracy.relative_error:.3f}"
-        f" · payload {format_bytes(accuracy.payload_bytes)} (n = {accuracy.n} in {groups})"
+        f" · {sent} (n = {accuracy.n} in {groups})"
     )
 
 
-def payload_range_text(payload: PayloadRange) -> str:
-    """How many bytes the head emits, on the report inputs and on corrupted ones."""
+def payload_range_text(payload: PayloadRange, *, symbols: int | None) -> str:
+    """How many bytes the head emits, on the report inputs and on corrupted ones; `symbols` are the same for all."""
+    if symbols is not None:
+        return f"for the modem: {symbols:,} symbols as fp16 in {format_bytes(payload.clean_max_bytes)}, for every input"
     refused = f" ({payload.refused} refused)" if payload.refused else ""
     return (
         f"payload: 95 % of {count_text(payload.n, 'input')} up to {format_bytes(payload.clean_p95_bytes)},"

@@ -86,10 +86,13 @@ def _recommendation(document: PlanDocument, recommended: Recommendation) -> list
 
 def _report(document: PlanDocument) -> list[RenderableType]:
     parts: list[RenderableType] = []
+    chosen = document.recommended
+    symbols = None if chosen is None else document.front[chosen.number - 1].symbols
     if document.report is not None:
-        parts.append(Text(f"\nReport set (not used in the search): {quality_text(document.report)}"))
+        quality = quality_text(document.report, symbols=symbols)
+        parts.append(Text(f"\nReport set (not used in the search): {quality}"))
     if document.payload_range is not None:
-        parts.append(Text(payload_range_text(document.payload_range)))
+        parts.append(Text(payload_range_text(document.payload_range, symbols=symbols)))
     where = document.directory
     if document.contradicted is not None:
         parts.append(Text(f"CONTRADICTED: {document.contradicted}. The recommended point stays as it is.", style="red"))

@@ -70,7 +70,7 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
             cut,
             "-" if row.head_share is None else format_fraction(row.head_share),
             codec,
-            f"{row.channel_uses or 0:,.0f}" if on_air else format_bytes(row.payload_bytes),
+            _uses(row) if on_air else format_bytes(row.payload_bytes),
             format_bytes(row.side_bytes),
             *(NEVER if value is None else format_seconds(value) for value in seconds),
             f"{row.value:.2f} {100 * row.lost:4.1f} ±{50 * (row.lost_high - row.lost_low):.1f}",
@@ -78,6 +78,10 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
             style="bold" if "recommended" in row.notes else "",
         )
     return table
+
+
+def _uses(row: PointRow) -> str:
+    return "-" if row.channel_uses is None else f"{row.channel_uses:,.0f}"
 
 
 def squeezed(text: str, width: int, end: int) -> str:

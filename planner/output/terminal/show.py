@@ -8,10 +8,16 @@ from rich.text import Text
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
 from splitpoint.planner.output.terminal.answers.policy import hypervolume_text, policy_table, relax_lines
-from splitpoint.planner.output.terminal.figures import latency_text, metric_text, payload_range_text, quality_text
+from splitpoint.planner.output.terminal.figures import (
+    latency_text,
+    metric_text,
+    payload_range_text,
+    quality_text,
+    size_text,
+)
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
-from splitpoint.profiles.units import format_bytes, format_seconds
+from splitpoint.profiles.units import format_seconds
 
 __all__ = ["show_view"]
 
@@ -23,6 +29,7 @@ def __dir__() -> list[str]:
 def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     """The answer of ``splitpoint show``, at most `width` columns wide."""
     network = "" if document.variant == GIVEN else f"{document.variant} · "
+    size = size_text(document.payload_bytes, document.channel_uses)
     texts = [
         document.header,
         f"task     {metric_text(document.task, document.metric)}",
@@ -30,14 +37,14 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
         f"created  {document.created}",
         f"sha256   {document.sha256}",
         f"point    {document.point}: {network}{document.cut} · {document.codec} ·"
-        f" {format_bytes(document.payload_bytes)} · {format_seconds(document.parts.latency_s)} {document.how}",
+        f" {size} · {format_seconds(document.parts.latency_s)} {document.how}",
         latency_text(document.parts, document.halves),
-        f"search set: {quality_text(document.search)}",
+        f"search set: {quality_text(document.search, symbols=document.symbols)}",
     ]
     if document.report is not None:
-        texts.append(f"report set: {quality_text(document.report)}")
+        texts.append(f"report set: {quality_text(document.report, symbols=document.symbols)}")
     if document.payload_range is not None:
-        texts.append(payload_range_text(document.payload_range))
+        texts.append(payload_range_text(document.payload_range, symbols=document.symbols))
     share = document.deadline_share
     return Group(
         Text("\n".join(texts)),

@@ -245,7 +245,7 @@ class Rectified(Bottleneck):
 
 def test_terms_of_the_tensor_compare_what_the_module_activates(graph: ModelGraph) -> None:
     losses = [LossTerm(name="l1")]
-    objective = CodecTraining(graph, cut_of(graph), make_trainer(None))._objective(losses)
+    objective = CodecTraining(graph, cut_of(graph), make_trainer(None))._objective(losses, losses)
     x = torch.rand(4, 8, 6, 6) - 2  # nothing of it is above the threshold
     for module, zero in ((Bottleneck(), False), (Rectified(), True)):
         with torch.no_grad():

@@ -144,11 +144,11 @@ def test_a_codec_that_is_trained_is_left_out_unless_training_was_asked_for(graph
     switch, cuts = REGISTRY["dynamic-switch"], [cut_of(graph, name) for name in ("r0", "c1")]
     without = Contexts(graph, inputs())
     assert without.prepare(cuts, [switch, FAST]) == {
-        "dynamic-switch": "needs training, which is done for the given network alone, and where $.train asks for it"
+        "dynamic-switch": "is trained where $.train asks for it; of pruned networks with $.train.pruned: true"
     }
     assert (
         without.lacks(switch, cuts[0])
-        == "needs training, which is done for the given network alone, and where $.train asks for it"
+        == "is trained where $.train asks for it; of pruned networks with $.train.pruned: true"
     )
     assert without(switch, cuts[0], "r0", [0]).training is None
     asked = Contexts(graph, inputs(), training=lambda tensor: NoSteps(key=f"of {tensor}"))

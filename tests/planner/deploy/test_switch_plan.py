@@ -117,7 +117,7 @@ def test_without_training_it_is_left_out_with_one_reason_and_nothing_of_it_is_fi
     result = plan(problem, stored_profile=home / "fixed.yaml")
     reasons = {name: why for name, why in result.left_out.items() if "switch" in name}
     assert reasons == {
-        "dynamic-switch": "needs training, which is done for the given network alone, and where $.train asks for it"
+        "dynamic-switch": "is trained where $.train asks for it; of pruned networks with $.train.pruned: true"
     }
     assert {p.candidate.codec for p in result.points if p.candidate.placement == "split"} == {"fast", "raw"}
 

@@ -107,6 +107,11 @@ def test_refused_inputs_are_counted(opened: tuple[Plan, Dataset], monkeypatch: p
     assert measured.refused == 2 * len(CORRUPTIONS["picture"])
 
 
+def test_symbols_have_no_range() -> None:
+    text = payload_range_text(RANGE, symbols=8)
+    assert text == "for the modem: 8 symbols as fp16 in 2.9 kB, for every input"
+
+
 def test_what_contradicts_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="clean_p95_bytes 3000 is above clean_max_bytes 2900"):
         msgspec.structs.replace(RANGE, clean_p95_bytes=3000)
@@ -116,7 +121,7 @@ def test_what_contradicts_itself_is_refused() -> None:
 
 
 def test_its_line() -> None:
-    assert payload_range_text(RANGE) == (
+    assert payload_range_text(RANGE, symbols=None) == (
         "payload: 95 % of 24 inputs up to 2.3 kB, at most 2.9 kB; corrupted inputs at most 5.1 kB"
     )
-    assert payload_range_text(msgspec.structs.replace(RANGE, refused=2)).endswith("5.1 kB (2 refused)")
+    assert payload_range_text(msgspec.structs.replace(RANGE, refused=2), symbols=None).endswith("5.1 kB (2 refused)")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from splitpoint.planner.flow import plan, train
+from splitpoint.planner.plandir.verify import verify
+from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.pareto import hypervolume
 from splitpoint.planner.setup.config import PlanConfig, PruneConfig, TrainConfig
 from splitpoint.planner.setup.loading import load_problem
@@ -193,6 +195,46 @@ def test_pruned_networks_are_trained_and_planned_beside_codecs(home: Path, tmp_p
     nothing = train(load_problem(limited), store=Store(tmp_path / "empty"))
     assert nothing.variants == ()
     assert any(note.startswith("left out: pruned .5 by Taylor before") for note in nothing.notes)
+
+
+def test_codecs_are_trained_behind_pruned_heads_where_that_is_asked_for(home: Path, tmp_path: Path) -> None:
+    """Jankowski's scheme: a head that is pruned and trained, then joint source-channel coding of what it gives."""
+    config = msgspec.structs.replace(
+        config_of(home, cuts=("2",)),
+        model=f"{home / 'net.py'}:make",
+        shapes=(1, 3, small_plan.SIDE, small_plan.SIDE),
+        task="classify",
+        prune=PruneConfig(method="taylor", ratios=(0.5,), cuts=("2",)),
+        accept_baseline=True,
+        link="awgn-20db",
+    )
+    search = msgspec.structs.replace(config.search, codecs=("jankowski-jscc", "fast"), evaluations=30)
+    config = msgspec.structs.replace(config, search=search)
+    store = Store(tmp_path / "kept")
+    without = train(load_problem(config), store=store)
+    assert [(row.name, row.where) for row in without.rows if row.kind == "codec"] == [("jankowski-jscc", "after 2")]
+
+    asked = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, pruned=True))  # type: ignore[type-var]  # not None
+    done = train(load_problem(asked), store=store)
+    rows = {row.where: row for row in done.rows if row.kind == "codec"}
+    assert {where: row.state for where, row in rows.items()} == {
+        "after 2": "kept",
+        "after 2 of pruned .5 by Taylor before 3": "trained",
+    }
+    result = plan(load_problem(asked), store=store)
+    pruned = [p for p in result.points if p.candidate.variant == "pruned .5 by Taylor before 3"]
+    symbols = [p for p in pruned if p.candidate.codec == "jankowski-jscc"]
+    assert {p.candidate.rate for p in symbols} == {0, 1, 2, 3}
+    assert all("trained for" in result.codecs[p.candidate][0].notes[1] for p in symbols)
+    given = next(p for p in result.points if p.candidate.codec == "jankowski-jscc" and p not in symbols)
+    assert symbols[0].cost.head_s < given.cost.head_s
+    written = write_plan(result, symbols[-1], tmp_path / "plan")
+    assert written.file.variant == "pruned .5 by Taylor before 3"
+    assert [check for check in verify(tmp_path / "plan") if check.status == "failed"] == []
+
+    limited = msgspec.structs.replace(asked, train=msgspec.structs.replace(asked.train, budget=0.0))  # type: ignore[type-var]  # not None
+    again = train(load_problem(limited), store=store)
+    assert {row.state for row in again.rows} == {"kept"}
 
 
 def test_a_configuration_that_trains_nothing_is_one_clear_error(home: Path, tmp_path: Path, run: Run) -> None:

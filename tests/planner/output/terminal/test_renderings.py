@@ -318,6 +318,8 @@ def test_a_stored_plan(make_point: Make) -> None:
         halves=HALVES,
         how="modelled",
         payload_bytes=46_200.0,
+        channel_uses=None,
+        symbols=None,
         search=accuracy(subset="search", groups=2),
         report=accuracy(
             also=(
