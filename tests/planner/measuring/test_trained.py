@@ -199,6 +199,31 @@ def test_symbols_over_another_channel_are_no_answer(
     assert (fixed.channel_uses, fixed.radio_j, fixed.link_usd) == (None, None, None)
 
 
+def test_where_no_rate_carries_bits_symbols_still_arrive(
+    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the least scheme of a modulation and coding table bits have one clear reason, and symbols their noise."""
+    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.05)
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
+    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
+    write_yaml(home / "fixed.yaml", make_profile(graph))
+    problem = load_problem(radio_config(home, "awgn-5db@-9 dB"))
+    result = plan(problem, stored_profile=home / "fixed.yaml")
+    assert "a channel use of awgn-5db@-9 dB carries 0 bit (CQI, thresholds 'raplat'), and 0.0855 by capacity" in (
+        *problem.notes,
+    )
+    bits = [p for p in result.points if p.candidate.codec in ("fast", "jpeg", "raw")]
+    assert bits
+    for point in bits:
+        assert point.cost.channel_uses is None
+        assert point.cost.infeasible == (
+            "awgn-5db@-9 dB carries nothing: -9 dB is below -7 dB, where CQI, thresholds 'raplat' begins"
+        )
+    symbols = [p for p in result.points if p.candidate.codec == "jankowski-jscc"]
+    assert symbols
+    assert all(p.cost.infeasible is None and p.cost.latency_s < 1 for p in symbols)
+
+
 def test_a_codec_of_channel_symbols_needs_a_link_with_an_snr(home: Path) -> None:
     with pytest.raises(ProfileError, match="jankowski-jscc sends channel symbols, and wifi-5 is known by its rate"):
         load_problem(radio_config(home, "wifi-5"))
