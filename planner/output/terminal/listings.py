@@ -25,6 +25,7 @@ CODECS_LEGEND = (
     "needs: it takes part only where these are given; (in brackets): it does without where they are not.\n"
     "training: of the codec's own weights ($.train). layer: the layer that makes the tensor. convolution: the tensor is"
     " the output of one, before its activation. gradients: of the network's answers.\n"
+    "channel: a link with an SNR, over which it sends symbols in place of bits.\n"
     "boundary float32: its quantizer cannot be an ONNX graph, so both sides need splitpoint for it."
 )
 
@@ -53,7 +54,7 @@ def codecs_view(document: CodecsDocument) -> RenderableType:
             row.name,
             str(row.id),
             _range(row.rates),
-            row.boundary,
+            row.boundary.removesuffix("_symbols"),
             " ".join([*row.needs, *(f"({name})" for name in row.wants)]),
             "" if row.paper is None else row.paper.partition(" et al.")[0],
         )

@@ -37,7 +37,7 @@ from splitpoint.profiles.machine.device import Coder, Compute, Device, Power, Pr
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.model_profile import ModelProfile, NodeTiming, Samples
 from splitpoint.profiles.network.graph import describe_model, load_graph
-from splitpoint.tests.switches import NoSteps
+from splitpoint.tests.switches import CHANNEL, NoSteps
 
 CODERS = {name: Coder(encode_s_per_symbol=2e-8, decode_s_per_symbol=1e-8) for name in ("rans", "jpeg", "preprocess")}
 
@@ -349,7 +349,7 @@ def test_the_graphs_of_every_codec_are_counted(name: str) -> None:
     if codec.refuses((1, 4, 6, 6), "float32") is not None:
         return  # int8 tensors pass through as they are: no graphs
     x = np.random.default_rng(0).normal(size=(400, 4, 6, 6)).astype(np.float32)
-    fitted = fit_one(codec, x, len(codec.rates) // 2, Context(training=NoSteps()))
+    fitted = fit_one(codec, x, len(codec.rates) // 2, Context(training=NoSteps(), channel=CHANNEL))
     for model in (fitted.encoder, fitted.decoder):
         if model is not None:
             graph = describe_model(model)

@@ -15,7 +15,7 @@ from splitpoint.profiles.errors import ProfileError
 
 Make = Callable[..., Any]
 COLUMNS = (
-    "number,variant,placement,cut,tensor,head_share,codec,rate,payload_bytes,payload_how,latency_s,deadline_latency_s,latency_how,"
+    "number,variant,placement,cut,tensor,head_share,codec,rate,payload_bytes,payload_how,channel_uses,symbols,latency_s,deadline_latency_s,latency_how,"
     "head_how,head_spread_s,tail_how,tail_spread_s,infeasible,frame_rate,energy_j,usd,side_bytes,head_bytes,"
     "head_peak_bytes,head_file_bytes,metric,value,low,high,drop,drop_low,drop_high,lost,lost_low,lost_high,relative_error,n,groups,set,"
     "prepare_s,head_s,encode_s,link_s,wait_s,decode_s,tail_s"
@@ -27,7 +27,7 @@ def test_the_columns_and_a_row_as_text(make_point: Make) -> None:
     header, row, end = front_text([point], [point]).split("\n")
     assert (header, end) == (COLUMNS, "")
     assert row == (
-        '1,given,split,"after a,""b""","a,""b""",0.5,k,q1,82.5,measured,0.25,0.25,modelled,'
+        '1,given,split,"after a,""b""","a,""b""",0.5,k,q1,82.5,measured,,,0.25,0.25,modelled,'
         "measured,,,,,4.0,,,299,0,0,0,top1,0.9,0.9,1.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,100,100,search,0.0,0.25,0.0,0.0,0.0,0.0,0.0"
     )
 

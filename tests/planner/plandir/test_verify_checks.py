@@ -270,7 +270,7 @@ def test_symbols_of_plans_without_a_split(fixed_result: SearchResult, tmp_path: 
     assert [status_of[name] for name in ("hashes", "exactness", "payload", "top1")] == ["passed"] * 4
 
 
-@pytest.mark.parametrize("boundary", ["float32", "channel_symbols", "symbols"])
+@pytest.mark.parametrize("boundary", ["float32", "symbols"])
 def test_symbols_are_compared_where_the_coder_is_lossless(
     fixed_copy: Path, boundary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ class FakeCodec:
 
     name: str
     rates: tuple[Rate, ...]
+    boundary: str = "symbols"
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         return "never" if self.name == "refusing" else None
@@ -134,7 +135,7 @@ class FakeBench:
         self.looks += 1
         return fitted, np.asarray(tensors["t"])
 
-    def decode(self, cut: Cut, fitted: int, payload: tuple[int, Array]) -> Coded:
+    def decode(self, cut: Cut, fitted: int, payload: tuple[int, Array], *, draw: int) -> Coded:
         rate, x = payload
         return Coded(payload=bytes(100 * 2**rate), tensors={"t": x * (1 + 0.5**rate)}, key=str(rate).encode())
 
@@ -195,6 +196,15 @@ def test_the_error_is_by_the_distance_that_is_given(make_point: Make) -> None:
 def test_one_rate_is_one_look(make_point: Make) -> None:
     [entries], _, _ = tabulated(make_point, FakeCodec(name="a", rates=rates(1)))
     assert [e.cost.payload_bytes for e in entries] == pytest.approx([100.0])
+
+
+def test_each_rate_of_channel_symbols_is_looked_at(make_point: Make) -> None:
+    """How many symbols there are is a number of its own, which no line through two looks gives."""
+    codec = FakeCodec(name="a", rates=rates(5), boundary="channel_symbols")
+    bench = FakeBench()
+    [entries], _, _ = tabulated(make_point, codec, bench=bench)
+    assert bench.looks == 5 * table.PROBE_INPUTS
+    assert [e.cost.payload_bytes for e in entries] == pytest.approx([100.0 * 2**rate for rate in range(5)])
 
 
 def test_a_rate_that_cannot_be_fitted_is_named_and_the_other_look_stands_for_all(make_point: Make) -> None:

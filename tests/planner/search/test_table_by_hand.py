@@ -77,6 +77,7 @@ class FakeCodec:
     name: str = "k"
     most: int = 100
     rates: tuple[Rate, ...] = tuple(Rate(label=f"q{i}", value=i) for i in range(5))
+    boundary: str = "symbols"
 
     def refuses(self, shape: tuple[int, ...], dtype: str) -> str | None:
         return "too large" if shape[-1] > self.most else None
@@ -108,7 +109,7 @@ class FakeRuns:
     def encode(self, cut: Cut, fitted: int, tensors: Mapping[str, Array]) -> Mapping[str, Array]:
         return tensors
 
-    def decode(self, cut: Cut, fitted: int, payload: Mapping[str, Array]) -> Coded:
+    def decode(self, cut: Cut, fitted: int, payload: Mapping[str, Array], *, draw: int) -> Coded:
         index = int(payload["index"])
         x = payload["small"] * (1 + self._off[index])
         return Coded(payload=bytes(100 * 3**index), tensors={"small": x}, key=b"the same of all")

@@ -69,6 +69,8 @@ def test_a_point_as_plain_values(make_point: Make) -> None:
         "rate": "8 bit",
         "payload_bytes": 1500.0,
         "payload_how": "measured",
+        "channel_uses": None,
+        "symbols": None,
         "latency_s": pytest.approx(0.035),
         "deadline_latency_s": pytest.approx(0.07),
         "latency_how": "modelled",
