@@ -90,7 +90,7 @@ def _check_candidates(record: PlanRecord) -> None:
             _require(candidate in places, "a candidate without its work")
     _require(all(estimate.candidate.placement == "split" for estimate in record.table), "an estimate of no split")
     for work in record.works:
-        numbers = [work.table_bytes, work.weight_bytes, *(count for _, count in work.symbols)]
+        numbers = [work.table_bytes, work.weight_bytes, work.head_weight_bytes, *(count for _, count in work.symbols)]
         for op in (*work.encoder, *work.decoder):
             numbers += [
                 op.macs or 0,

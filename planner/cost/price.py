@@ -91,6 +91,12 @@ class CodingWork:
     table_bytes: int  # one-time: codec.npz
     weight_bytes: int  # one-time: added to the graphs
     sent: Symbols | None = None  # as channel symbols, in place of bits
+    encoder_weight_bytes: int | None = None  # of weight_bytes, on the device; None: all (records of format 5.0)
+
+    @property
+    def head_weight_bytes(self) -> int:
+        """What the codec adds to the weights of head.onnx: a trained decoder is the server's."""
+        return self.weight_bytes if self.encoder_weight_bytes is None else self.encoder_weight_bytes
 
     @property
     def side_bytes(self) -> int:
@@ -154,6 +160,7 @@ def work_of(fitted: Sequence[FittedCodec], *, table_bytes: int) -> CodingWork:
         table_bytes=table_bytes,
         weight_bytes=sum(codec.weight_bytes for codec in fitted),
         sent=_sent(fitted),
+        encoder_weight_bytes=sum(_weight_bytes(codec.encoder) for codec in fitted),
     )
 
 
@@ -213,9 +220,9 @@ def cost_of_split(
         payload_bytes=payload_bytes,
         symbols=work.sent,
         side_bytes=work.side_bytes,
-        head_bytes=cut.head_weight_bytes + work.weight_bytes,
-        head_peak_bytes=round(scale * (peak_bytes + work.weight_bytes)),
-        head_file_bytes=round(scale * (cut.head_weight_bytes + work.weight_bytes)) + work.table_bytes,
+        head_bytes=cut.head_weight_bytes + work.head_weight_bytes,
+        head_peak_bytes=round(scale * (peak_bytes + work.head_weight_bytes)),
+        head_file_bytes=round(scale * (cut.head_weight_bytes + work.head_weight_bytes)) + work.table_bytes,
     )
     return over(cost, channel, edge.device, server.device)
 
@@ -331,6 +338,11 @@ def _prepare_s(device: Device, host: Device, symbols: int) -> float:
 def _graph_ops(model: bytes | None) -> tuple[OpWork, ...]:
     """The nodes of a codec's graph, counted in the same way as those of any network."""
     return () if model is None else _structure_ops(_structure(model))
+
+
+def _weight_bytes(model: bytes | None) -> int:
+    """Of the initializers of a codec's graph, each of which one node reads."""
+    return sum(op.weight_bytes for op in _graph_ops(model))
 
 
 @functools.lru_cache(maxsize=256)

@@ -58,7 +58,7 @@ class PointRow(Value, frozen=True, kw_only=True):
     frame_rate: float | None
     energy_j: float | None
     usd: float | None
-    side_bytes: int  # stored on the device once, not sent with each request
+    side_bytes: int  # tables and weights of the codec on both sides, stored once, not sent with each request
     head_bytes: int
     head_peak_bytes: int
     head_file_bytes: int

@@ -104,7 +104,7 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
         )
     else:
         texts.append("payload: bytes sent with each request.")
-    texts.append("+ once: bytes stored on the device once.")
+    texts.append("+ once: bytes of the codec's tables and weights, stored once.")
     if share is not None:
         texts.append(f"{format_fraction(share)}: latency that {format_fraction(share)} of the requests do not exceed.")
     texts.append(f"lost %: points of {metric}, estimated from all measured points, ± half of the 95 % interval.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import msgspec
@@ -341,6 +342,19 @@ def test_a_switch_codes_the_symbols_of_its_rate() -> None:
     x = np.random.default_rng(0).normal(size=(20, 8, 4, 5)).astype(np.float32)
     fitted = [fit_one(REGISTRY["dynamic-switch"], x, rate, Context(training=NoSteps())) for rate in range(3)]
     assert work_of(fitted, table_bytes=0).symbols == (("switch", 20), ("switch", 40), ("switch", 80))
+
+
+def test_a_decoders_weights_are_not_the_devices() -> None:
+    """The decoder of joint coding is larger than its encoder, and the server stores it; what is stored once has both."""
+    x = np.random.default_rng(0).normal(size=(20, 8, 4, 5)).astype(np.float32)
+    fitted = fit_one(REGISTRY["jankowski-jscc"], x, 3, Context(training=NoSteps(), channel=CHANNEL))
+    work = work_of([fitted], table_bytes=7)
+    encoder = 4 * (4 * 8 * 9 + 4 + 4 * 4 + 4 + 4)  # float32: kernel, bias, gamma, beta, slopes
+    assert encoder <= work.head_weight_bytes <= encoder + 64  # shapes of Reshape
+    assert work.weight_bytes > 3 * work.head_weight_bytes
+    assert work.side_bytes == work.weight_bytes + 7
+    old = dataclasses.replace(work, encoder_weight_bytes=None)
+    assert old.head_weight_bytes == work.weight_bytes
 
 
 @pytest.mark.parametrize("name", [name for name, codec in REGISTRY.items() if "layer" not in codec.needs])
