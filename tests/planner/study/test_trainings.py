@@ -232,9 +232,13 @@ def test_codecs_are_trained_behind_pruned_heads_where_that_is_asked_for(home: Pa
     assert written.file.variant == "pruned .5 by Taylor before 3"
     assert [check for check in verify(tmp_path / "plan") if check.status == "failed"] == []
 
-    limited = msgspec.structs.replace(asked, train=msgspec.structs.replace(asked.train, budget=0.0))  # type: ignore[type-var]  # not None
-    again = train(load_problem(limited), store=store)
+    def with_budget(minutes: float) -> PlanConfig:
+        return msgspec.structs.replace(asked, train=msgspec.structs.replace(asked.train, budget=minutes))  # type: ignore[type-var]  # not None
+
+    again = train(load_problem(with_budget(0.0)), store=store)
     assert {row.state for row in again.rows} == {"kept"}
+    few = train(load_problem(with_budget(2.1 * MINUTES)), store=Store(tmp_path / "another"))  # of one budget
+    assert [row.state for row in few.rows] == ["trained", "trained", "not begun"]
 
 
 def test_a_configuration_that_trains_nothing_is_one_clear_error(home: Path, tmp_path: Path, run: Run) -> None:
