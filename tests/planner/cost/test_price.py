@@ -345,7 +345,7 @@ def test_a_switch_codes_the_symbols_of_its_rate() -> None:
 
 
 def test_a_decoders_weights_are_not_the_devices() -> None:
-    """The decoder of joint coding is larger than its encoder, and the server stores it; what is stored once has both."""
+    """The decoder of joint coding is larger than its encoder. The server stores it; what is stored once has both."""
     x = np.random.default_rng(0).normal(size=(20, 8, 4, 5)).astype(np.float32)
     fitted = fit_one(REGISTRY["jankowski-jscc"], x, 3, Context(training=NoSteps(), channel=CHANNEL))
     work = work_of([fitted], table_bytes=7)
