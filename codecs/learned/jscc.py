@@ -205,6 +205,8 @@ def build_jscc(start: Start) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.coders = torch.nn.ModuleList(Coder(count) for count in start.widths)
+            # Part of the state, by whose content trained weights are known: those for another channel are others.
+            self.register_buffer("trained_for", _tensor(_settings(start)))
 
         def forward(self, x: torch.Tensor, rate: int) -> torch.Tensor:
             coder: Any = self.coders[rate]
@@ -245,6 +247,13 @@ def _weights(coder: Any) -> Weights:
 def _divisive(part: Any) -> Divisive:
     beta, gamma = (values.cpu().numpy() for values in part.values())
     return Divisive(beta=beta, gamma=gamma)
+
+
+def _settings(start: Start) -> Array:
+    """What noise there is in the training, as numbers."""
+    channel = start.channel
+    fading = (0.0, 0.0) if channel.kind == "awgn" else (1.0, float(channel.block or 0))
+    return np.array([*start.snr_db, *fading])
 
 
 def _transmitted(symbols: torch.Tensor, channel: SymbolChannel, snr_db: tuple[float, float]) -> torch.Tensor:

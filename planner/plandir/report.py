@@ -95,6 +95,8 @@ def kept_report(file: PlanFile, results: Results | None, measure: Callable[[], R
         input_block=file.input,
         cut=file.cut,
         codec=file.codec,
+        symbols=file.predicted.symbols,
+        seed=None if file.predicted.symbols is None else file.found_by.seed,  # of their noise
         task=file.task,
         metric=file.metric,
         runtime=results.runtime,

@@ -13,6 +13,7 @@ import torch
 
 from splitpoint.codecs.contract.channel import SymbolChannel, simulated
 from splitpoint.codecs.contract.protocol import Codec
+from splitpoint.codecs.learned.jscc import build_jscc, start_jscc
 from splitpoint.codecs.registry import REGISTRY
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.context import Contexts
@@ -123,6 +124,27 @@ def test_what_is_trained_depends_on_the_channel_and_on_the_range_of_training(gra
         keys.add(context_key(contexts.known(CODEC, "b", [0, 1])))
         assert contexts.known(REGISTRY["fast"], "b", [0, 1]).channel is None
     assert len(keys) == 4
+
+
+def test_weights_for_one_noise_are_not_taken_for_another(graph: ModelGraph) -> None:
+    """They start alike, and are trained for the same terms on the same data."""
+    rng = np.random.default_rng(0)
+    content, spec = rng.normal(size=(100, 3, 8, 8)).astype(np.float32), msgspec.convert({"kind": "tensor"}, InputSpec)
+    data = TrainingSet(content=content, labels=None, spec=spec)
+    trainer = Trainer(data=data, data_sha256=data.sha256(), minutes=0.01, folder=None)
+    training, x = CodecTraining(graph, cut_of(graph), trainer), np.abs(content[:, [0, 1, 2, 0]])
+    fade = SymbolChannel(kind="rayleigh", snr_db=10, block=100)
+    noises: list[tuple[SymbolChannel, tuple[float, float]]] = [
+        (CHANNEL, (10, 10)),
+        (CHANNEL, (0, 20)),
+        (fade, (10, 10)),
+        (msgspec.structs.replace(fade, block=4), (10, 10)),
+    ]
+    modules = [build_jscc(start_jscc([2], x, each, snr_db=snr, rectified=True, seed=0)) for each, snr in noises]
+    keys = [training.asset_key(module, rates=1, losses=()) for module in modules]
+    assert len(set(keys)) == 4
+    again = build_jscc(start_jscc([2], x, CHANNEL, snr_db=(10, 10), rectified=True, seed=0))
+    assert training.asset_key(again, rates=1, losses=()) == keys[0]
 
 
 def test_copies_are_trained_for_a_fifth_of_the_minutes_and_answers_for_the_rest(
