@@ -152,6 +152,17 @@ def test_an_mse_training_needs_no_gradients_of_the_network() -> None:
     assert training(Bottleneck(), rates=2, losses=[LossTerm(name="mse")]).steps == 200
 
 
+def test_few_large_maps_are_a_batch_where_terms_compare_the_tensor_alone(
+    graph: ModelGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec_training, "POSITIONS", 4 * 8 * 8)
+    training = CodecTraining(graph, cut_of(graph), make_trainer(None))
+    assert training(Bottleneck(), rates=2, losses=[LossTerm(name="charbonnier")]).images == 200 * 2 * 4
+    assert training(Bottleneck(), rates=2, losses=LOSSES).images == 200 * 2 * 32
+    monkeypatch.setattr(codec_training, "POSITIONS", 8)  # an input has more
+    assert training(Bottleneck(), rates=2, losses=[LossTerm(name="charbonnier")]).images == 200 * 2
+
+
 def test_what_was_trained_is_kept(graph: ModelGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, other = Bottleneck(), Bottleneck(), Bottleneck()
     cost = CodecTraining(graph, cut_of(graph), make_trainer(tmp_path))(first, rates=2, losses=LOSSES)
