@@ -9,7 +9,7 @@ from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
 from splitpoint.planner.output.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_seconds, format_uses
 
-__all__ = ["latency_text", "metric_text", "payload_range_text", "quality_text"]
+__all__ = ["latency_text", "metric_text", "payload_range_text", "quality_text", "size_text"]
 
 
 def __dir__() -> list[str]:

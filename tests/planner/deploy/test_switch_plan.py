@@ -58,7 +58,7 @@ class Fixed:
         write_yaml(home / "fixed.yaml", make_profile(graph))
         problem = load_problem(config_of(home, ("dynamic-switch",)))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(measurer, "codec_trainings", lambda problem, trainer: Everywhere(self.training))
+            patch.setattr(measurer, "codec_trainings", lambda *given: Everywhere(self.training))
             self.result: SearchResult = plan(problem, stored_profile=home / "fixed.yaml")
 
     def training(self, tensor: str) -> NoSteps:

@@ -38,7 +38,7 @@ from splitpoint.planner.values.keys import (
 )
 from splitpoint.profiles.machine.machine import Machine, this_machine
 from splitpoint.profiles.network.inputs import InputSpec
-from splitpoint.tests.switches import NoSteps, frozen_layer
+from splitpoint.tests.switches import CHANNEL, NoSteps, frozen_layer
 
 RESULTS = Path(__file__).with_name("results_of_keys.py")
 HASH_SEEDS = ("1", "2")
@@ -234,6 +234,8 @@ def test_every_value_of_a_context_matters_and_its_tools_do_not(field: str) -> No
         "layer_weights": {"weight": FLOATS[:1], "bias": FLOATS},
         "convolution": frozen_layer(2, 1, stride=2),
         "training": NoSteps(key="second"),
+        "channel": CHANNEL,
+        "trained_snr_db": (0.0, 20.0),
         "memo": lambda key, make, size: make(),
         "run": lambda model, feeds: {},
     }
