@@ -22,6 +22,7 @@ from splitpoint.planner.flow import plan
 from splitpoint.planner.limits.objectives import OBJECTIVES
 from splitpoint.planner.measuring import trained as trained_module
 from splitpoint.planner.measuring.trained import codec_trainings, make_trainer, trained_codecs, trained_cuts
+from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.plandir.verify import verify
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.decide import objective_rows
@@ -127,15 +128,26 @@ def radio_config(home: Path, link: str) -> PlanConfig:
     return msgspec.structs.replace(config, search=search, link=link)
 
 
+def radio_plan(
+    home: Path,
+    link: str,
+    make_profile: Callable[[ModelGraph], ModelProfile],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    step_s: float,
+) -> SearchResult:
+    """A plan over a radio link, with a step of training taken to last so many seconds."""
+    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: step_s)
+    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
+    write_yaml(home / "fixed.yaml", make_profile(load_graph((home / "model.onnx").read_bytes(), name="model")))
+    return plan(load_problem(radio_config(home, link)), stored_profile=home / "fixed.yaml")
+
+
 def test_channel_symbols_and_bits_are_on_one_front_in_channel_uses(
     home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.01)
-    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
-    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
-    write_yaml(home / "fixed.yaml", make_profile(graph))
-    problem = load_problem(radio_config(home, "awgn-20db"))
-    result = plan(problem, stored_profile=home / "fixed.yaml")
+    result = radio_plan(home, "awgn-20db", make_profile, monkeypatch, step_s=0.01)
+    problem = result.problem
     link = problem.link
     assert isinstance(link, AwgnLink)
     symbols = [p for p in result.points if p.candidate.codec == "jankowski-jscc"]
@@ -175,15 +187,11 @@ def test_channel_symbols_and_bits_are_on_one_front_in_channel_uses(
 
 
 def test_symbols_over_another_channel_are_no_answer(
-    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their quality is known at the SNR of the plan alone; at another bandwidth it is the same."""
-    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.05)
-    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
-    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
-    write_yaml(home / "fixed.yaml", make_profile(graph))
-    problem = load_problem(radio_config(home, "rayleigh-10db"))
-    result = plan(problem, stored_profile=home / "fixed.yaml")
+    result = radio_plan(home, "rayleigh-10db", make_profile, monkeypatch, step_s=0.05)
+    problem = result.problem
     point = next(p for p in result.points if p.candidate.codec == "jankowski-jscc")
     device = load_device("raspberry-pi-4")
     wider = over(point.cost, Channel(link=at_rate(problem.link, 1e8)), device, device)
@@ -200,15 +208,11 @@ def test_symbols_over_another_channel_are_no_answer(
 
 
 def test_where_no_rate_carries_bits_symbols_still_arrive(
-    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, make_profile: Callable[[ModelGraph], ModelProfile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below the least scheme of a modulation and coding table bits have one clear reason, and symbols their noise."""
-    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.05)
-    monkeypatch.setattr(trainer_module, "measure_evaluation_s", lambda *given: 0.0)
-    graph = load_graph((home / "model.onnx").read_bytes(), name="model")
-    write_yaml(home / "fixed.yaml", make_profile(graph))
-    problem = load_problem(radio_config(home, "awgn-5db@-9 dB"))
-    result = plan(problem, stored_profile=home / "fixed.yaml")
+    result = radio_plan(home, "awgn-5db@-9 dB", make_profile, monkeypatch, step_s=0.05)
+    problem = result.problem
     assert "a channel use of awgn-5db@-9 dB carries 0 bit (CQI, thresholds 'raplat'), and 0.0855 by capacity" in (
         *problem.notes,
     )
@@ -240,6 +244,29 @@ def test_the_range_of_training_is_that_of_the_configuration(home: Path) -> None:
     for asked, expected in (((12.0,), (12.0, 12.0)), ((20.0, 0.0), (0.0, 20.0))):
         train = msgspec.structs.replace(config.train, snr_db=asked)
         assert load_problem(msgspec.structs.replace(config, train=train)).trained_snr_db == expected
+
+
+def test_a_pruned_network_is_trained_at_its_named_cuts_or_where_it_was_pruned(home: Path) -> None:
+    """The last of the nodes after which it may be cut is where its head ends."""
+    config = config_of(home)
+    assert config.train is not None
+    for named, pruned, expected in (
+        ((), True, ["r1"]),
+        (("c0",), True, ["c0"]),
+        (("pooled",), True, []),
+        ((), False, None),
+    ):
+        train = msgspec.structs.replace(config.train, cuts=named, pruned=pruned)
+        problem = load_problem(msgspec.structs.replace(config, train=train))
+        variant = Variant(
+            name="thin",
+            kind="pruned",
+            graph=problem.graph,
+            split=problem.split,
+            after=frozenset({"node", "node_1", "node_3"}),
+        )
+        trainings = codec_trainings(problem, make_trainer(problem, None), variant)
+        assert (None if trainings is None else list(trainings)) == expected
 
 
 def test_without_names_codecs_are_trained_over_the_depth_of_the_network(home: Path) -> None:

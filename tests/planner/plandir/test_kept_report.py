@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from splitpoint.codecs.contract.channel import SymbolChannel
+from splitpoint.planner.deploy.cost import Symbols
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
@@ -93,6 +95,19 @@ def test_every_part_that_decides_the_report_is_in_its_key(fixed_plan: Path, tmp_
         "task": replace(file, task=replace(file.task, outputs=(file.model.outputs[0].name,))),
         "input": replace(file, input=replace(file.input, mean=7.0)),
     }
+    channel = SymbolChannel(kind="awgn", snr_db=10)
+    sent = replace(
+        file,
+        codec=replace(file.codec, boundary="channel_symbols"),
+        predicted=replace(file.predicted, symbols=Symbols(count=8, channel=channel)),
+    )
+    louder = replace(file.predicted, symbols=Symbols(count=8, channel=replace(channel, snr_db=11)))
+    # Channel symbols have noise, which is that of a channel and a seed; bits have none.
+    others |= {
+        "symbols": sent,
+        "another SNR": replace(sent, predicted=louder),
+        "other noise": replace(sent, found_by=replace(sent.found_by, seed=file.found_by.seed + 1)),
+    }
     for number, (name, other) in enumerate({"none": file, **others}.items(), start=1):
         asked: list[str] = []
 
@@ -104,7 +119,13 @@ def test_every_part_that_decides_the_report_is_in_its_key(fixed_plan: Path, tmp_
         assert asked == [name]
         assert len(list(results.store.entries())) == number
     link = replace(file.link, name="other")
-    for same in (replace(file, link=link), replace(file, created="", contents={}, point=7)):
+    seed = replace(file.found_by, seed=file.found_by.seed + 1)
+    described = (
+        replace(file, link=link),
+        replace(file, created="", contents={}, point=7),
+        replace(file, found_by=seed),
+    )
+    for same in described:
         assert kept_report(same, results, lambda: pytest.fail("measured again")) == reported
 
 
