@@ -1,20 +1,22 @@
 """Joint source-channel coding of a VGG16 with pruned heads: points lost over channel uses, multiply-adds and SNR.
 
     python -m splitpoint.benchmarks.jscc --data DIR [--pools 4 3 2 1] [--ratios 0 1/4 1/2] [--snr 14.5]
-        [--trained-snr LOW HIGH] [--minutes 20] [--prune-minutes 20] [--threads 2] [--kept FOLDER] [--out FILE]
+        [--trained-snr LOW HIGH] [--end-to-end] [--minutes 20] [--prune-minutes 20] [--threads 2] [--kept FOLDER]
+        [--out FILE]
 
 DIR holds CIFAR-100 and models/vgg16h_cifar100.pt. After each pool, and for each share of the filters that is removed
 before it (Taylor's order, trained; Jankowski et al., section 2.4), the codec jankowski-jscc is trained at --snr, or for
 SNRs drawn from --trained-snr, and judged at several: symbols through a simulated channel of white noise, then through
 the ONNX tail, on all 5,000 pictures of the validation set, none of which is trained on. Points lost are against the
 given network, unsplit, of all pictures and of two stratified halves: what was chosen on one is judged by the other.
+With --end-to-end the network is then trained with its codec, and the codec behind it once more.
 
 Beside it, on the same channel: the best codec without training at the same cut, and PNG and JPEG of the picture. Their
 bits take channel uses at capacity, 1/2 log2(1 + SNR) bits each, and at the rate of LTE's modulation and coding schemes
 (CQI, thresholds of RaPlaT). Containers are counted, headers of packets are not.
 
 Networks and trained weights are kept in FOLDER, and the same command goes on where it was stopped. Each ratio above 0
-takes --prune-minutes, each codec --minutes, and judging 3 (pool 4) to 15 minutes (pool 1).
+takes --prune-minutes, each codec and network with a codec --minutes, and judging 3 (pool 4) to 15 minutes (pool 1).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import torch
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.cifar import SPEC, stratified_halves, vgg16
-from splitpoint.benchmarks.figure import curves
+from splitpoint.benchmarks.jscc_table import HEADER, TRAINED, Row, chosen, figures, line
 from splitpoint.benchmarks.learned import BEHIND, Counted, arguments_without, place_map
 from splitpoint.benchmarks.pruning import as_share, labelled
 from splitpoint.benchmarks.stored import RESULTS, store
@@ -45,7 +47,9 @@ from splitpoint.codecs.registry import CODEC_IDS
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.runs import PLACEHOLDER_HASH, NetworkRuns
+from splitpoint.planner.cuts.counterparts import counterparts
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
+from splitpoint.planner.networks.end_to_end import EndToEndTraining
 from splitpoint.planner.networks.pruned_network import prune_network
 from splitpoint.planner.networks.pruning import layers_around
 from splitpoint.planner.quality.intervals import paired_drop
@@ -65,31 +69,9 @@ from splitpoint.profiles.network.inputs import preprocess, preprocess_batch
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import export_module
 
-TRAINED, UNTRAINED = "jankowski-jscc", "kltq-ctx"
+UNTRAINED = "kltq-ctx"
 SNRS_DB: Final = (-5.0, 0.0, 5.0, 10.0, 14.5, 20.0, 25.0)  # Jankowski, figures 4 and 5
 CALIBRATION: Final = 1000  # pictures of the training set; for pruning a quarter of them
-MOST_LOST: Final = 2.0  # points, of figure 3
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One codec at one rate and SNR, behind one network's head."""
-
-    pool: int  # after which it is cut; 0: the picture is sent
-    ratio: float  # of the filters before it that were removed
-    head_macs: int
-    codec: str
-    rate: str
-    trained_snr_db: tuple[float, float] | None  # None: not trained
-    snr_db: float
-    payload_bytes: float | None  # mean; None: no bits cross
-    uses: float  # at capacity, where bits cross
-    uses_cqi: float | None  # at the rate of a modulation and coding scheme; None: there is none, or symbols cross
-    drop_points: float
-    drop_low: float  # 95 % interval, paired
-    drop_high: float
-    drop_halves: tuple[float, float]  # of each stratified half of the pictures
-    images: int = 0  # trained on
-    prune_images: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,7 +82,8 @@ class Network:
     ratio: float
     graph: ModelGraph
     cut: Cut
-    prune_images: int
+    prune_images: int = 0
+    network_images: int = 0
 
 
 class Bench:
@@ -143,7 +126,7 @@ class Bench:
         """The given network, or one without `ratio` of the filters before the pool, trained or taken from the store."""
         cut = place_map(self.graph, self.module, BEHIND["vgg16"][pool])
         if ratio == 0:
-            return Network(pool=pool, ratio=0.0, graph=self.graph, cut=cut, prune_images=0)
+            return Network(pool=pool, ratio=0.0, graph=self.graph, cut=cut)
         before, behind = layers_around(self.graph, self.module, cut)
         made = prune_network(
             self.graph,
@@ -201,9 +184,24 @@ def trained_rows(bench: Bench, network: Network, snr_db: float, trained_db: tupl
                         uses_cqi=None,
                         images=training.cost.images,
                         prune_images=network.prune_images,
+                        network_images=network.network_images,
                     )
                 )
     return rows
+
+
+def end_to_end(bench: Bench, network: Network, snr_db: float, trained_db: tuple[float, float]) -> Network:
+    """The network trained with the codec; raises `FitError`."""
+    codec, cut, channel = get_codec(TRAINED), network.cut, SymbolChannel(kind="awgn", snr_db=snr_db)
+    alone = CodecTraining(network.graph, cut, bench.trainer)
+    training = EndToEndTraining(network.graph, cut, bench.trainer, alone, given=bench.graph)
+    alone.report = training.report = _say
+    with bench.runs(network.graph, channel, trained_snr_db=trained_db) as runs:
+        runs.fit_trained(cut, codec, range(len(codec.rates)), training)
+    assert training.made is not None  # the codec called it
+    graph = load_graph(training.made.model, name=f"{network.graph.name}, end to end")
+    (there,) = counterparts(network.graph, graph, [cut])
+    return dataclasses.replace(network, graph=graph, cut=there, network_images=training.made.spent.images)
 
 
 def digital_rows(bench: Bench, network: Network, snr_db: float) -> list[Row]:
@@ -308,26 +306,6 @@ def kept(bench: Bench, make: Callable[[], list[Row]], **about: object) -> list[R
     return rows
 
 
-def chosen(rows: Sequence[Row], snr_db: float) -> list[dict[str, object]]:
-    """Figure 3: of each pool, ratio and codec the fewest uses that lose at most 2 points on one half of the pictures.
-
-    What it loses on the other half is reported, and the same with the halves exchanged.
-    """
-    found: list[dict[str, object]] = []
-    at = [row for row in rows if row.snr_db == snr_db]
-    for place in dict.fromkeys((row.pool, row.ratio, row.codec, row.trained_snr_db) for row in at):
-        here = [row for row in at if (row.pool, row.ratio, row.codec, row.trained_snr_db) == place]
-        picks = []
-        for half in (0, 1):
-            good = [row for row in here if row.drop_halves[half] <= MOST_LOST]
-            best = min(good, key=lambda row: row.uses, default=None)
-            picks.append(None if best is None else (best.rate, best.uses, best.uses_cqi, best.drop_halves[1 - half]))
-        found.append(
-            {"pool": place[0], "ratio": place[1], "codec": place[2], "trained_snr_db": place[3], "halves": picks}
-        )
-    return found
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run and store after every network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -336,6 +314,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--ratios", type=as_share, nargs="*", default=(0.0, 0.25, 0.5))
     parser.add_argument("--snr", type=float, default=14.5, help="dB, of the training [14.5]")
     parser.add_argument("--trained-snr", type=float, nargs=2, help="dB: trained for SNRs between [--snr alone]")
+    parser.add_argument("--end-to-end", action="store_true", help="the network is trained with the codec, too")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--prune-minutes", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=2)
@@ -356,11 +335,16 @@ def main(arguments: Sequence[str]) -> None:
     for pool in options.pools:
         for ratio in options.ratios:
             network = bench.network(pool, ratio)
+            networks = [network]
+            if options.end_to_end:
+                networks.append(end_to_end(bench, network, options.snr, (low, high)))
+            for each in networks:
+                about = {"model": each.graph.sha256, "cut": each.cut.tensors, "snr": options.snr}
+                make = functools.partial(trained_rows, bench, each, options.snr, (low, high))
+                rows += _print(kept(bench, make, trained=(low, high), **about), options.snr)
             about = {"model": network.graph.sha256, "cut": network.cut.tensors, "snr": options.snr}
-            make = functools.partial(trained_rows, bench, network, options.snr, (low, high))
-            trained = kept(bench, make, trained=(low, high), **about)
             digital = kept(bench, functools.partial(digital_rows, bench, network, options.snr), **about)
-            rows += _print(trained, options.snr) + _print(digital, options.snr)
+            rows += _print(digital, options.snr)
             _store(options, bench, rows, arguments)
 
 
@@ -372,35 +356,13 @@ def _store(options: argparse.Namespace, bench: Bench, rows: Sequence[Row], argum
         "images": len(bench.x),
         "top1": 100 * float(bench.unsplit.mean()),
         "trained_in": trained_in(),
-        "within_2_points": chosen(rows, options.snr),
+        "within_2_points": msgspec.to_builtins(chosen(rows, options.snr)),
         "rows": msgspec.to_builtins(rows),
     }
     command = " ".join(["jscc --data DIR", *arguments_without(arguments, "--data", "--kept", "--out")])
     store(options.out, found, command=command, threads=options.threads)
-    for pool in dict.fromkeys(row.pool for row in rows if row.pool):
-        here = [row for row in rows if row.pool == pool and row.codec == TRAINED]
-        svg = curves(
-            {
-                f"{row.uses:,.0f} uses, {100 * row.ratio:.0f} % pruned": [
-                    (other.snr_db, 100 * float(bench.unsplit.mean()) - other.drop_points)
-                    for other in here
-                    if (other.ratio, other.rate) == (row.ratio, row.rate)
-                ]
-                for row in here
-            },
-            title=f"VGG16 after pool {pool}, {TRAINED}",
-            x_label="SNR in dB",
-            y_label="top-1 in %",
-            y_range=(0.0, 65.0),
-            logarithmic=False,
-        )
-        options.out.with_name(f"{options.out.stem}-pool{pool}.svg").write_text(svg)
-
-
-HEADER = (
-    f"{'pool':>4} {'pruned':>6} {'head':>9} {'codec':<15} {'rate':>8} {'uses':>7} {'at CQI':>7} {'bytes':>6}"
-    f" {'points lost (95 %)':>22} {'halves':>14} {'images':>10}"
-)
+    for name, svg in figures(rows, options.snr, 100 * float(bench.unsplit.mean())).items():
+        options.out.with_name(f"{options.out.stem}-{name}.svg").write_text(svg)
 
 
 def _print(rows: list[Row], snr_db: float) -> list[Row]:
@@ -409,18 +371,6 @@ def _print(rows: list[Row], snr_db: float) -> list[Row]:
         if row.snr_db == snr_db:
             print(line(row), flush=True)
     return rows
-
-
-def line(row: Row) -> str:
-    """A row as text below `HEADER`."""
-    drop = f"{row.drop_points:.2f} [{row.drop_low:.2f}, {row.drop_high:.2f}]"
-    halves = " / ".join(f"{half:.2f}" for half in row.drop_halves)
-    cqi = "-" if row.uses_cqi is None else f"{row.uses_cqi:,.0f}"
-    size = "-" if row.payload_bytes is None else f"{row.payload_bytes:,.0f}"
-    return (
-        f"{row.pool or 'none':>4} {100 * row.ratio:>4.0f} % {row.head_macs / 1e6:>6.1f} M {row.codec:<15} {row.rate:>8}"
-        f" {row.uses:>7,.0f} {cqi:>7} {size:>6} {drop:>22} {halves:>14} {row.images:>10,}"
-    )
 
 
 def _say(text: str) -> None:

@@ -33,7 +33,7 @@ from splitpoint.planner.store.store import Store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.stage import measure_table
 from splitpoint.planner.study.storage import Place
-from splitpoint.planner.study.trainings import Trainings, train_all, train_behind
+from splitpoint.planner.study.trainings import Trainings, train_all, train_behind, train_end_to_end
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.progress import Progress, Silent
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -202,17 +202,22 @@ def _make_ready(
 
     profile = profiled(variants, None)
     trained = Trainings()
-    if trainer is not None:
-        trained = train_all(problem, measurers[GIVEN], trainer, progress)
-        behind = problem.config.train is not None and problem.config.train.pruned
-        if trained.variants and (behind or not ahead):
+    if trainer is not None and problem.config.train is not None:
+        given, asked = measurers[GIVEN], problem.config.train
+        trained = train_all(problem, given, trainer, progress)
+        if trained.variants and (asked.pruned or not ahead):
             profiled(trained.variants, profile)
+        pruned = [measurer for measurer in measurers.values() if measurer.network.variant.kind == "pruned"]
+        behind = pruned if asked.pruned else []
         if behind:
-            pruned = [measurer for measurer in measurers.values() if measurer.network.variant.kind == "pruned"]
-            more = train_behind(problem, measurers[GIVEN], pruned, trainer, progress, trained.left)
-            trained = dataclasses.replace(
-                trained, rows=(*trained.rows, *more.rows), notes=(*trained.notes, *more.notes)
-            )
+            trained = trained.then(train_behind(problem, given, behind, trainer, progress, trained.left))
+        if asked.end_to_end:
+            whole = train_end_to_end(problem, given, [given, *behind], trainer, progress, trained.left)
+            if whole.variants:
+                profiled(whole.variants, profile)
+            behind = [measurers[variant.name] for variant in whole.variants]
+            trained = trained.then(whole)
+            trained = trained.then(train_behind(problem, given, behind, trainer, progress, trained.left))
     return _Ready(
         networks=networks,
         measurers=measurers,

@@ -50,11 +50,14 @@ def make_trainer(problem: Problem, results: Results | None) -> Trainer | None:
 def trained_cuts(problem: Problem, variant: Variant | None = None) -> list[Cut]:
     """The cuts of a network at which codecs are trained: those that are named, or three; None: of the given network.
 
-    A pruned network is cut where its head was pruned, at those of its cuts that are named, or there alone.
+    A pruned network is cut where its head was pruned, at those of its cuts that are named, or there alone; one that was
+    trained end to end where its codec was.
     """
     config = problem.config.train
     if config is None:
         return []
+    if variant is not None and variant.kind == "end-to-end":
+        return [cut for cut in enumerate_cuts(variant.graph).cuts if cut.after in (variant.after or ())]
     if variant is not None and variant.kind == "pruned":
         usable = [cut for cut in enumerate_cuts(variant.graph).cuts if cut.after in (variant.after or ())]
         usable = [cut for cut in usable if len(cut.tensors) == 1]
@@ -69,14 +72,14 @@ def codec_trainings(
 ) -> Mapping[str, CodecTraining] | None:
     """The trainings of codecs, by the tensor that crosses; None where nothing is to be trained.
 
-    They are of the given network, and of pruned ones where `train.pruned` asks for it.
+    They are of the given network, of those trained end to end, and of pruned ones where `train.pruned` asks for it.
     """
     config = problem.config.train
     if trainer is None or config is None:
         return None
     graph = problem.graph
     if variant is not None and variant.kind != "given":
-        if variant.kind != "pruned" or not config.pruned:
+        if variant.kind != "end-to-end" and not (variant.kind == "pruned" and config.pruned):
             return None
         graph = variant.graph
     seed, search = problem.config.search.seed, problem.split.search

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.planner.cuts.enumeration import enumerate_cuts, find_cut
+from splitpoint.planner.cuts.counterparts import counterparts
+from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.cuts.spread import spread_cuts
 from splitpoint.planner.networks.pruned_network import prune_network, trained_key
 from splitpoint.planner.samples.dataset import Dataset
@@ -145,7 +146,8 @@ def _make(
     """The network of a `Pruning`, and notes on layers that were left; raises `ProfileError`."""
     made = prune_network(graph, module, before, behind, report=functools.partial(_report, report, name), **settings)
     exported = load_graph(made.model, name=f"{graph.name} {name}", source=graph.source)
-    pruned = Pruned(name=name, ratio=settings["ratio"], graph=exported, after=_same_places(graph, exported, cuts))
+    after = tuple(cut.after for cut in counterparts(graph, exported, cuts))
+    pruned = Pruned(name=name, ratio=settings["ratio"], graph=exported, after=after)
     return pruned, [f"{name}: not pruned: {reason}" for reason in made.left]
 
 
@@ -220,12 +222,3 @@ def _scaled(kernel: NDArray[np.float64], weight: NDArray[np.float64]) -> bool:
     power = (weight**2).sum(axis=1)
     factor = (kernel * weight).sum(axis=1) / np.where(power > 0, power, 1.0)
     return float(np.linalg.norm(kernel - factor[:, None] * weight)) <= SAME_FILTER * float(np.linalg.norm(kernel))
-
-
-def _same_places(graph: ModelGraph, pruned: ModelGraph, cuts: Sequence[Cut]) -> tuple[str, ...]:
-    """Nodes after which the pruned network is cut: it has the same operators in the same order, with fewer channels."""
-    types, other = ([node.op_type for node in g.nodes] for g in (graph, pruned))
-    if types != other:
-        raise ProfileError(f"the pruned network has {len(other)} operators, the given one {len(types)}", at=pruned.name)
-    narrow = {tuple(cut.head): cut.after for cut in enumerate_cuts(pruned).cuts}
-    return tuple(narrow[tuple(cut.head)] for cut in cuts)

@@ -1,4 +1,4 @@
-"""Networks to plan beside the given one: other widths and input sizes, weights of lower precision, pruned heads.
+"""Networks to plan beside the given one: other sizes and precisions, pruned heads, networks trained with a codec.
 
 A variant is a whole network, and both its head and its tail are used. Its quality is always compared with the given
 network, so that the loss of the variant itself is included.
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from splitpoint.planner.cuts.counterparts import counterparts
 from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.networks.precision import lower_precision, same_places
 from splitpoint.planner.samples.dataset import SETS, Dataset, Sample, Split
@@ -25,13 +26,15 @@ from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import RESAMPLING, InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 
 if TYPE_CHECKING:
+    from splitpoint.planner.networks.end_to_end import EndToEndNetwork
     from splitpoint.planner.networks.pruning import Pruned
 
-__all__ = ["Variant", "check_names", "given_variant", "make_variants", "pruned_variant"]
+__all__ = ["Variant", "check_names", "end_to_end_variant", "given_variant", "make_variants", "pruned_variant"]
 
 
 def __dir__() -> list[str]:
@@ -43,10 +46,11 @@ class Variant:
     """One network to plan, its inputs, and the kind of variant that it is."""
 
     name: str  # the label on the front
-    kind: Literal["given", "listed", "precision", "pruned"]
+    kind: Literal["given", "listed", "precision", "pruned", "end-to-end"]
     graph: ModelGraph
     split: Split  # the given network's inputs, in this network's size
     after: frozenset[str] | None = None  # nodes after which it may be cut; None: anywhere
+    trained_with: str | None = None  # the codec with which it was trained end to end
 
     @property
     def spec(self) -> InputSpec:
@@ -63,6 +67,16 @@ def pruned_variant(problem: Problem, pruned: Pruned) -> Variant:
     """A pruned network."""
     after = frozenset(pruned.after)
     return Variant(name=pruned.name, kind="pruned", graph=pruned.graph, split=problem.split, after=after)
+
+
+def end_to_end_variant(of: Variant, made: EndToEndNetwork, cut: Cut, codec: str) -> Variant:
+    """`of` trained with a codec at one of its cuts; it is cut there. Raises `ProfileError`."""
+    given = "" if of.kind == "given" else f"{of.name}, "
+    name = f"{given}end to end with {codec} after {cut.layer or cut.after}"
+    graph = load_graph(made.model, name=f"{of.graph.name} {name}", source=of.graph.source)
+    (there,) = counterparts(of.graph, graph, [cut])
+    after = frozenset({there.after})
+    return Variant(name=name, kind="end-to-end", graph=graph, split=of.split, after=after, trained_with=codec)
 
 
 def make_variants(problem: Problem) -> tuple[list[Variant], list[str]]:

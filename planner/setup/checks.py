@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import CodecError
+from splitpoint.codecs.registry import REGISTRY
 from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.cost.message import symbol_channel
 from splitpoint.planner.cuts.enumeration import find_cut
@@ -56,6 +57,8 @@ def check_config(config: PlanConfig) -> None:
                 at=f"$.search.codecs[{i}]",
                 fix="a link of kind awgn or rayleigh_block (splitpoint profiles), or another codec",
             )
+    for i, name in enumerate(() if config.train is None else config.train.end_to_end):
+        _check_end_to_end(name, config, at=f"$.train.end_to_end[{i}]")
     if not config.objectives:
         raise ProfileError("there is no objective", at="$.objectives", fix=f"known: {', '.join(OBJECTIVES)}")
     for i, name in enumerate(config.objectives):
@@ -91,6 +94,28 @@ def check_config(config: PlanConfig) -> None:
         raise ProfileError(
             "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
         )
+
+
+def _check_end_to_end(name: str, config: PlanConfig, *, at: str) -> None:
+    """A codec with which a network can be trained is trained for the answers, and takes part in the search."""
+    taking_part = config.search.codecs or tuple(REGISTRY)
+    fit = [each for each in taking_part if _trains_for_answers(each)]
+    if name not in fit:
+        known = ", ".join(fit) or "none of search.codecs"
+        raise ProfileError(f"no network is trained end to end with {name!r}", at=at, fix=f"known: {known}")
+    link = load_link(config.link)
+    if "channel" in get_codec(name).needs and symbol_channel(link) is None:
+        raise ProfileError(
+            f"{name} sends channel symbols, and {link.name} is known by its rate, without an SNR",
+            at=at,
+            fix="a link of kind awgn or rayleigh_block (splitpoint profiles), or another codec",
+        )
+
+
+def _trains_for_answers(name: str) -> bool:
+    """Back-and-Forth prediction is trained for the tensor behind a convolution that stays as it is."""
+    needs = get_codec(name).needs
+    return "training" in needs and "convolution" not in needs
 
 
 def check_cuts(config: PlanConfig, graph: ModelGraph) -> None:

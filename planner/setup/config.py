@@ -97,6 +97,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     cuts: Names = ()  # nodes after which codecs are trained (`splitpoint cuts`); none: three are chosen
     pruned: bool = False  # codecs are trained behind pruned heads, too: minutes for each network, codec and cut
+    end_to_end: Names = ()  # codecs with which the network is trained, too, at each of the cuts
     # What codecs that send channel symbols are trained for: an SNR, or two between which it is drawn for each input;
     # none: the link's own.
     snr_db: Annotated[tuple[Decibel, ...], msgspec.Meta(max_length=2)] = ()

@@ -9,25 +9,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Codec, FitError, LossTerm, TrainingCost
+from splitpoint.codecs.registry import get as get_codec
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.codec_training import CodecTraining, stages
 from splitpoint.planner.coding.runs import NetworkRuns
-from splitpoint.planner.cost.price import CodingWork, Party, work_of
+from splitpoint.planner.cost.price import CodingWork, work_of
 from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.limits.objectives import OBJECTIVES
 from splitpoint.planner.limits.preferences import with_preferred
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network
-from splitpoint.planner.measuring.pricing import Pricer
 from splitpoint.planner.measuring.trained import trained_codecs, trained_cuts
-from splitpoint.planner.networks.variants import Variant, check_names, pruned_variant
-from splitpoint.planner.search.table import PROBE_INPUTS, estimated_bits
+from splitpoint.planner.networks.end_to_end import STAGES, EndToEndTraining
+from splitpoint.planner.networks.variants import Variant, check_names, end_to_end_variant, pruned_variant
+from splitpoint.planner.search.pruned_costs import pruned_costs
+from splitpoint.planner.search.table import PROBE_INPUTS
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.study.plateau import order_by_gain, reference_point
 from splitpoint.planner.training.checkpoint import CheckpointError
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from splitpoint.planner.networks.pruning import Pruning
 
-__all__ = ["Kind", "State", "Training", "Trainings", "budget_text", "train_all", "train_behind"]
+__all__ = ["Kind", "State", "Training", "Trainings", "budget_text", "train_all", "train_behind", "train_end_to_end"]
 
 
 def __dir__() -> list[str]:
@@ -51,7 +53,7 @@ def __dir__() -> list[str]:
 
 
 LOOKED_UP = ("latency", "payload", "energy", "cost")  # objectives that are known before a training
-Kind = Literal["codec", "pruned network"]
+Kind = Literal["codec", "pruned network", "network end to end"]
 State = Literal["kept", "trained", "not begun", "refused"]
 Say = Callable[[str], None]
 
@@ -76,6 +78,15 @@ class Trainings:
     variants: tuple[Variant, ...] = ()
     notes: tuple[str, ...] = ()
     left: float | None = None  # minutes of the budget; None: there is none
+
+    def then(self, later: Trainings) -> Trainings:
+        """These and what was trained after them."""
+        return Trainings(
+            rows=(*self.rows, *later.rows),
+            variants=(*self.variants, *later.variants),
+            notes=(*self.notes, *later.notes),
+            left=later.left,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -104,7 +115,7 @@ class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class _Asked:
     """Notes what a codec would train, and trains nothing."""
 
-    def __init__(self, training: CodecTraining) -> None:
+    def __init__(self, training: CodecTraining | EndToEndTraining) -> None:
         self.key, self._training, self.asset = training.key, training, ""
         self.stages: dict[str, float] = {}
 
@@ -113,7 +124,7 @@ class _Asked:
     ) -> TrainingCost:
         self._training.check_gradients((*first, *losses))
         self.asset = self._training.asset_key(module, rates=rates, losses=losses, first=first)
-        self.stages = dict(stages(first))
+        self.stages = dict(STAGES if isinstance(self._training, EndToEndTraining) else stages(first))
         return TrainingCost(steps=0, images=0, losses={})
 
 
@@ -148,6 +159,24 @@ def train_behind(
         jobs = [job for measurer in pruned for job in _codec_jobs(problem, measurer, refused)]
         order = _order(problem, given, jobs)
         step(f"{len(jobs)} to train behind pruned heads")
+    found = _train(problem, [jobs[number] for number in order], trainer, progress, left)
+    return dataclasses.replace(found, rows=(*found.rows, *refused))
+
+
+def train_end_to_end(
+    problem: Problem,
+    given: Measurer,
+    behind: Sequence[Measurer],
+    trainer: Trainer,
+    progress: Progress,
+    left: float | None,
+) -> Trainings:
+    """Train the networks of `behind` with codecs in them, within the minutes that are `left`; raises `ProfileError`."""
+    refused: list[Training] = []
+    with progress.stage("candidates", None) as step:
+        jobs = [job for measurer in behind for job in _network_jobs(problem, measurer, trainer, refused)]
+        order = _order(problem, given, jobs)
+        step(f"{len(jobs)} networks to train end to end")
     found = _train(problem, [jobs[number] for number in order], trainer, progress, left)
     return dataclasses.replace(found, rows=(*found.rows, *refused))
 
@@ -242,9 +271,13 @@ def _codec_jobs(problem: Problem, measurer: Measurer, refused: list[Training]) -
     runs, jobs = measurer.runs, []
     of = "" if network.name == GIVEN else f" of {network.name}"
     runs.prepare(cuts, codecs)
+    only = network.variant.trained_with
     for cut in cuts:
         training = trainings[cut.tensors[0]]
         for codec in codecs:
+            if only not in (None, codec.name):
+                runs.leave_untrained(cut, codec, f"is not trained there: this network is trained with {only}")
+                continue
             where = f"after {cut.layer or cut.after}{of}"
             lacking = runs.lacks(codec, cut) or codec.refuses(*_shape(network, cut))
             start = lacking or _start(runs, cut, codec, training)
@@ -278,6 +311,53 @@ def _train_codec(
     training.report = functools.partial(_say, say, f"{codec.name} after {cut.layer or cut.after}")
     runs.fit(cut, codec.name, 0)
     return [], []
+
+
+def _network_jobs(problem: Problem, measurer: Measurer, trainer: Trainer, refused: list[Training]) -> list[_Job]:
+    """One job a codec and cut with which the network is trained; what cannot be trained goes to `refused`."""
+    network, trainings, runs, jobs = measurer.network, measurer.trainings, measurer.runs, []
+    if problem.config.train is None or trainings is None:
+        return []
+    for cut in trained_cuts(problem, network.variant):
+        for codec in map(get_codec, problem.config.train.end_to_end):
+            alone = trainings[cut.tensors[0]]
+            training = EndToEndTraining(network.graph, cut, trainer, alone, given=problem.graph)
+            asked = _Asked(training)
+            start = runs.lacks(codec, cut) or codec.refuses(*_shape(network, cut)) or _start(runs, cut, codec, alone)
+            try:
+                if not isinstance(start, str):
+                    runs.fit_trained(cut, codec, [0], asked)
+            except FitError as refusal:
+                start = str(refusal)
+            of = "" if network.name == GIVEN else f" of {network.name}"
+            about: dict[str, Any] = {
+                "kind": "network end to end",
+                "name": f"with {codec.name}",
+                "where": f"after {cut.layer or cut.after}{of}",
+            }
+            if isinstance(start, str):
+                refused.append(Training(state="refused", reason=start, **about))
+                continue
+            jobs.append(
+                _Job(
+                    key=asked.asset,
+                    stages=STAGES,
+                    costs=(measurer.pricer.split(cut, start.work, start.payload_bytes),),
+                    train=functools.partial(_train_network, measurer, cut, codec, training),
+                    leave=functools.partial(_leave_network, f"end to end with {codec.name} {about['where']}"),
+                    **about,
+                )
+            )
+    return jobs
+
+
+def _train_network(
+    measurer: Measurer, cut: Cut, codec: Codec, training: EndToEndTraining, say: Say
+) -> tuple[list[Variant], list[str]]:
+    training.report = functools.partial(_say, say, f"network with {codec.name} after {cut.layer or cut.after}")
+    measurer.runs.fit_trained(cut, codec, range(len(codec.rates)), training)
+    assert training.made is not None  # the codec called it
+    return [end_to_end_variant(measurer.network.variant, training.made, cut, codec.name)], []
 
 
 def _leave_codec(runs: NetworkRuns, cut: Cut, codec: Codec, reason: str) -> list[str]:
@@ -334,9 +414,9 @@ def _pruned_jobs(problem: Problem, given: Measurer, trainer: Trainer) -> tuple[l
                 where=f"before {place}",
                 key=pruning.key or "",
                 stages=ROUND_SHARES,
-                costs=_pruned_costs(problem, given, pruning),
+                costs=pruned_costs(problem, given, pruning),
                 train=functools.partial(_train_pruned, problem, pruning),
-                leave=functools.partial(_leave_pruned, pruning.name),
+                leave=functools.partial(_leave_network, pruning.name),
             )
         )
     return jobs, notes
@@ -347,40 +427,5 @@ def _train_pruned(problem: Problem, pruning: Pruning, say: Say) -> tuple[list[Va
     return [pruned_variant(problem, pruned)], notes
 
 
-def _leave_pruned(name: str, reason: str) -> list[str]:
+def _leave_network(name: str, reason: str) -> list[str]:
     return [f"left out: {name}: {reason}"]
-
-
-def _pruned_costs(problem: Problem, given: Measurer, pruning: Pruning) -> tuple[Cost, ...]:
-    """On the device alone, and split at its cuts with as many bits as 4 bits a value have in entropy.
-
-    Layers that all keep a share s of their filters keep s^2 of the multiply-adds; Taylor's order takes fewer of them,
-    since it spares the wide early layers (`benchmarks/pruning.py`).
-    """
-    config = problem.config.prune
-    of_macs = config is not None and config.ratio_of == "macs"
-    network, kept = given.network, 1.0 - pruning.ratio
-    macs = kept if of_macs else kept**2
-    nodes = sorted({node for cut in pruning.cuts for node in cut.head})
-    thin = dataclasses.replace(
-        network, edge=_faster(network.edge, nodes, macs), server=_faster(network.server, nodes, macs)
-    )
-    pricer = Pricer(problem, thin, host=given.host, work_of=_no_work)
-    on_device = Candidate(variant=pruning.name, placement="device", cut="", codec="-", rate=0)
-    bits = estimated_bits(given.runs, pruning.cuts)
-    splits = [pricer.split(cut, _NOTHING, kept * bit / 8) for cut, bit in zip(pruning.cuts, bits, strict=True)]
-    return (pricer.price(on_device, 0.0), *splits)
-
-
-_NOTHING = CodingWork(symbols=(), encoder=(), decoder=(), table_bytes=0, weight_bytes=0)
-
-
-def _no_work(candidate: Candidate) -> CodingWork:
-    return _NOTHING
-
-
-def _faster(party: Party, nodes: Sequence[int], share: float) -> Party:
-    """The same machine, which takes `share` of its seconds for `nodes`."""
-    node_s = party.node_s.copy()
-    node_s[list(nodes)] *= share
-    return dataclasses.replace(party, node_s=node_s)

@@ -121,6 +121,33 @@ def test_a_head_is_trained_alone_only_where_pruned_networks_are_trained(tmp_path
     assert caught.value.at == "$.prune.trained"
 
 
+@pytest.mark.parametrize(
+    ("name", "link", "message"),
+    [
+        ("kltq-ctx", "awgn-20db", "no network is trained end to end with 'kltq-ctx'"),  # it is not trained itself
+        ("choi-baf", "awgn-20db", "no network is trained end to end with 'choi-baf'"),  # layers of the network stay
+        ("nothing", "awgn-20db", "no network is trained end to end with 'nothing'"),
+        ("jankowski-jscc", "wifi-5", "sends channel symbols, and wifi-5 is known by its rate"),
+    ],
+)
+def test_a_network_is_trained_with_codecs_that_are_trained_for_its_answers(
+    tmp_path: Path, name: str, link: str, message: str
+) -> None:
+    (tmp_path / "net.onnx").touch()
+    (tmp_path / "pictures").mkdir()
+
+    def config(names: str, link: str, more: str = "") -> PlanConfig:
+        return read(tmp_path, f"train: {{source: pictures, end_to_end: [{names}]}}\nlink: {link}\n{more}")
+
+    check_config(config("jankowski-jscc", "awgn-20db"))
+    check_config(config("dynamic-switch", "wifi-5"))
+    with pytest.raises(ProfileError, match=message) as caught:
+        check_config(config(name, link))
+    assert caught.value.at == "$.train.end_to_end[0]"
+    with pytest.raises(ProfileError, match="no network is trained end to end with 'jankowski-jscc'"):
+        check_config(config("jankowski-jscc", "awgn-20db", "search: {codecs: [dynamic-switch]}"))
+
+
 def test_many_groups_are_compared_in_one_pass(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").touch()
     (tmp_path / "pictures").mkdir()

@@ -241,6 +241,44 @@ def test_codecs_are_trained_behind_pruned_heads_where_that_is_asked_for(home: Pa
     assert [row.state for row in few.rows] == ["trained", "trained", "not begun"]
 
 
+def test_a_network_is_trained_end_to_end_with_the_codecs_that_are_named(home: Path, tmp_path: Path) -> None:
+    """After its codec; the codec is trained there once more, where the network was trained with it, and no other is."""
+    config = msgspec.structs.replace(config_of(home, cuts=("r1",)), accept_baseline=True, link="awgn-20db")
+    codecs = ("jankowski-jscc", "dynamic-switch", "fast")
+    search = msgspec.structs.replace(config.search, codecs=codecs, evaluations=60, patience=0)
+    training = msgspec.structs.replace(config.train, end_to_end=("jankowski-jscc",))  # type: ignore[type-var]  # not None
+    config = msgspec.structs.replace(config, search=search, train=training)
+    store, fixed = Store(tmp_path / "kept"), home / "fixed.yaml"
+    done = train(load_problem(config), stored_profile=fixed, store=store)
+    name = "end to end with jankowski-jscc after r1"
+    assert [(row.kind, row.name, row.where, row.state) for row in done.rows][2:] == [
+        ("network end to end", "with jankowski-jscc", "after r1", "trained"),
+        ("codec", "jankowski-jscc", f"after r1 of {name}", "trained"),
+    ]
+    assert [variant.name for variant in done.variants] == [name]
+
+    result = plan(load_problem(config), stored_profile=fixed, store=store)
+    other = [entry.candidate for entry in result.table if entry.candidate.variant == name]
+    assert {candidate.cut for candidate in other} == {"r1"}
+    assert {candidate.codec for candidate in other} == {"jankowski-jscc", "fast"}
+    assert any("this network is trained with jankowski-jscc" in why for why in result.left_out.values())
+    given, tuned = result.networks
+    assert given.graph.sha256 != tuned.graph.sha256
+    assert given.graph.macs == tuned.graph.macs
+
+    def with_budget(minutes: float) -> PlanConfig:
+        return msgspec.structs.replace(config, train=msgspec.structs.replace(training, budget=minutes))
+
+    again = train(load_problem(with_budget(0.0)), stored_profile=fixed, store=store)
+    assert {row.state for row in again.rows} == {"kept"}
+    few = train(load_problem(with_budget(2.1 * MINUTES)), stored_profile=fixed, store=Store(tmp_path / "other"))
+    assert [row.state for row in few.rows] == ["trained", "trained", "not begun"]  # of one budget
+    none = train(load_problem(with_budget(0.0)), stored_profile=fixed, store=Store(tmp_path / "empty"))
+    refused = next(row for row in none.rows if row.kind == "network end to end")
+    assert refused.state == "refused"  # without its codec
+    assert refused.reason == budget_text(MINUTES, 0.0, 0.0)
+
+
 def test_a_configuration_that_trains_nothing_is_one_clear_error(home: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "c.yaml").write_text(f"model: {home / 'model.onnx'}\ndata: {{source: {home / 'photos'}}}\n")
     code, _, err = run("train", tmp_path / "c.yaml")
