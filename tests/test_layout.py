@@ -78,6 +78,8 @@ LONGEST_FILE = 450
 MOST_FILES = 13  # of a folder
 # Dependencies that are used without being imported, and the word by which their file uses them.
 NOT_IMPORTED = {
+    "mkdocs-material": "Material",
+    "mkdocstrings": ":::",
     "mypy": "mypy",
     "onnxscript": "torch.onnx.export",
     "ruff": "ruff",

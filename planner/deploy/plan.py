@@ -169,8 +169,8 @@ class Plan:
         file = self.file
         rate, parts = self._frame.unpack(payload)
         if file.codec.boundary == "picture":
-            size = file.input.height_width
-            picture = PICTURES[file.codec.name].decode(parts[0], size)
+            size, channels = file.input.height_width, file.input.channels
+            picture = PICTURES[file.codec.name].decode(parts[0], size, channels=channels)
             return {file.model.inputs[0].name: preprocess(picture, file.input)}
         decoded = [_decode(coder, part, rate) for coder, part in zip(self._coders, parts, strict=True)]
         if file.placement == "device":
