@@ -19,6 +19,6 @@ def as_table(rows: Sequence[msgspec.Struct]) -> Any:
     """A pandas DataFrame with a row each and the fields as columns, or the rows as a tuple where pandas is missing."""
     if importlib.util.find_spec("pandas") is None:
         return tuple(rows)
-    import pandas
+    import pandas  # type: ignore[import-untyped]  # its stubs are no dependency
 
     return pandas.DataFrame([msgspec.structs.asdict(row) for row in rows])

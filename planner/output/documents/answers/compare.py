@@ -42,7 +42,7 @@ class ComparedPlan(Value, frozen=True, kw_only=True):
 class CompareDocument(Document, frozen=True, kw_only=True, tag="compare"):
     """The answer of ``splitpoint compare``."""
 
-    plans: tuple[ComparedPlan, ComparedPlan]
+    plans: tuple[ComparedPlan, ...]  # the first and the second
     different: tuple[str, ...]  # of what was asked or measured, in words; such figures do not compare
 
 

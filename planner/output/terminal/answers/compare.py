@@ -18,7 +18,7 @@ def __dir__() -> list[str]:
 
 def compare_view(document: CompareDocument) -> RenderableType:
     """A row a figure, a column a plan, then what keeps them from being compared."""
-    one, other = document.plans
+    one, other = document.plans[0], document.plans[-1]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", one.directory, other.directory):
         table.add_column(name, overflow="fold")

@@ -25,6 +25,7 @@ from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.escape import printable_line, printable_lines
 from splitpoint.planner.output.schema import DOCUMENTS
+from splitpoint.planner.output.terminal.answers.compare import compare_view
 from splitpoint.planner.output.terminal.answers.map import map_view
 from splitpoint.planner.output.terminal.answers.what_if import what_if_view
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
@@ -33,7 +34,7 @@ from splitpoint.planner.output.terminal.cuts import cuts_view
 from splitpoint.planner.output.terminal.listings import cache_view, codecs_view, profiles_view
 from splitpoint.planner.output.terminal.plan import plan_view
 from splitpoint.planner.output.terminal.profile import profile_view
-from splitpoint.planner.output.terminal.show import show_view
+from splitpoint.planner.output.terminal.show import notes_view, show_view
 from splitpoint.planner.output.terminal.train import train_view
 from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.output.work_run import work_text
@@ -107,7 +108,7 @@ def cuts_views(shown: CutsDocument) -> list[Any]:
 
 
 def show_views(shown: ShowDocument) -> list[Any]:
-    return [show_view(shown, width=WIDTH)]
+    return [show_view(shown, width=WIDTH), notes_view(shown)]
 
 
 def what_if_views(shown: WhatIfDocument) -> list[Any]:
@@ -119,6 +120,7 @@ VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "cache": lambda shown: [cache_view(shown)],
     "calibrate": lambda shown: [calibrate_view(shown)],
     "codecs": lambda shown: [codecs_view(shown)],
+    "compare": lambda shown: [compare_view(shown)],
     "cuts": cuts_views,
     "map": lambda shown: [map_view(shown, width=WIDTH)],
     "plan": plan_views,
