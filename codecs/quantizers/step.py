@@ -30,7 +30,7 @@ from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Array, Context, Rate, TensorSpec
 
-__all__ = ["CENTRED", "DEAD_ZONE", "LIMIT", "FittedStep", "Step", "quantize", "step_rates"]
+__all__ = ["CENTRED", "DEAD_ZONE", "LIMIT", "STEPS", "FittedStep", "Step", "lift", "quantize", "step_rates"]
 
 
 def __dir__() -> list[str]:
@@ -130,7 +130,7 @@ class Step:
             gap = scaled[bin_] - magnitudes[bin_]
             shifts[i] = np.clip(gap.mean(dtype=np.float64), -0.5, 0.5) if gap.size else 0.0
         coded = [magnitudes[bin_] + np.float32(shift) for bin_, shift in zip(inside, shifts, strict=True)]
-        shifts += _lift(scaled, np.concatenate(coded))
+        shifts += lift(scaled, np.concatenate(coded))
         return FittedStep(
             shape=(1, *coefficients.shape[1:]),
             axis=layout.axis,
@@ -141,7 +141,7 @@ class Step:
         )
 
 
-def _lift(magnitudes: Array, coded: Array) -> float:
+def lift(magnitudes: Array, coded: Array) -> float:
     """What to add to the coded values other than zero, (n,) in steps: the root of |coded + lift|^2 = |magnitudes|^2."""
     total, kept = (float(np.square(x, dtype=np.float64).sum()) for x in (magnitudes, coded))
     lost, half = max(total - kept, 0.0), float(coded.sum(dtype=np.float64))
