@@ -18,7 +18,6 @@ from splitpoint.codecs.learned.baf_codec import BackAndForth
 from splitpoint.codecs.learned.bottleneck_codec import RateBottleneck
 from splitpoint.codecs.learned.jscc_codec import JointSourceChannel
 from splitpoint.codecs.learned.switch_codec import DynamicSwitch
-from splitpoint.codecs.lossy.dependent import Dependent
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.picture import PICTURES
@@ -83,7 +82,6 @@ REGISTRY: Mapping[str, Codec] = _by_name(
     Preset(name="lossy-tiles-hevc", transform=Identity(), coder=LossyTiles(kind="hevc")),
     Preset(name="range-zstd", transform=Identity(), quantizer=Range(), coder=Packed()),
     Preset(name="kltq-ctx", transform=Spectral(), quantizer=Step(), coder=ContextCode()),
-    Preset(name="kltq-dq", transform=Spectral(), coder=Dependent(coder=ContextCode())),
     Preset(name="kltq-rans", transform=Spectral(), quantizer=Step(), coder=Rans()),
     Preset(name="step-ctx", transform=Identity(), quantizer=Step(), coder=ContextCode()),
     Preset(name="step-rans", transform=Identity(), quantizer=Step(), coder=Rans()),
@@ -129,7 +127,6 @@ CODEC_IDS: Mapping[str, int] = {
     "rate-bottleneck": 31,
     "choi-baf": 32,
     "jankowski-jscc": 33,
-    "kltq-dq": 35,
     "png": 128,
     "jpeg": 129,
     "jpeg-420": 130,

@@ -15,7 +15,6 @@ from splitpoint.codecs.contract.protocol import Array, CodecError, Coder, Tensor
 from splitpoint.codecs.learned.bottleneck_coder import BottleneckCoder
 from splitpoint.codecs.learned.switch_coder import SwitchCoder
 from splitpoint.codecs.lossless import LOSSLESS, rebuild
-from splitpoint.codecs.lossy.dependent import DependentCoder
 from splitpoint.codecs.lossy.tiles import LossyTileCoder
 from splitpoint.codecs.lossy.trellis import TrellisCoder
 from splitpoint.codecs.npz import npz_bytes, read_npz
@@ -44,7 +43,6 @@ CODERS: Mapping[str, Any] = {
     "switch": SwitchCoder,
     "bottleneck": BottleneckCoder,
     "trellis": TrellisCoder,
-    "dependent": DependentCoder,
     "lossy-tile-jpeg": LossyTileCoder,
     "lossy-tile-webp": LossyTileCoder,
     "lossy-tile-avif": LossyTileCoder,

@@ -23,7 +23,7 @@ from splitpoint.codecs.lossless import LOSSLESS, rebuild
 from splitpoint.codecs.quantizers.lloyd import lloyd_levels, training_samples
 from splitpoint.codecs.quantizers.uniform import bit_rates
 
-__all__ = ["NEXT", "TRELLIS_BITS", "Trellis", "TrellisCoder", "dequantize", "quantize", "train_levels"]
+__all__ = ["TRELLIS_BITS", "Trellis", "TrellisCoder", "dequantize", "quantize", "train_levels"]
 
 
 def __dir__() -> list[str]:

@@ -15,8 +15,9 @@ pool2 and conv4_3, and raises it by 20 to 43 % after conv3_3, where energy was n
 
 Tried and left out (2026-11, spectral coefficients of EfficientNet-Lite0 at blocks 10 and 14, 100 calibration images):
 thresholds that weigh each channel's rates (rate-distortion optimization toward zero) save 7 % at the same squared error
-and nothing at the same divergence of the outputs; dead zones of .05 to .28 cost the same within 5 %, with a lift too.
-Dependent quantization, which needs the search on the device, is a preset of its own: `lossy/dependent.py`.
+and nothing at the same divergence of the outputs; dead zones of .05 to .28 cost the same within 5 %, with a lift too;
+dependent quantization (two step grids, 4 or 8 states driven by the parities, Viterbi with the rate) behind the context
+coder saves 1 to 2 % at the same divergence, not beyond doubt, and needs the search on the device: docs/codecs.md.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Array, Context, Rate, TensorSpec
 
-__all__ = ["CENTRED", "DEAD_ZONE", "LIMIT", "STEPS", "FittedStep", "Step", "lift", "quantize", "step_rates"]
+__all__ = ["CENTRED", "DEAD_ZONE", "LIMIT", "FittedStep", "Step", "quantize", "step_rates"]
 
 
 def __dir__() -> list[str]:
@@ -129,7 +130,7 @@ class Step:
             gap = scaled[bin_] - magnitudes[bin_]
             shifts[i] = np.clip(gap.mean(dtype=np.float64), -0.5, 0.5) if gap.size else 0.0
         coded = [magnitudes[bin_] + np.float32(shift) for bin_, shift in zip(inside, shifts, strict=True)]
-        shifts += lift(scaled, np.concatenate(coded))
+        shifts += _lift(scaled, np.concatenate(coded))
         return FittedStep(
             shape=(1, *coefficients.shape[1:]),
             axis=layout.axis,
@@ -140,7 +141,7 @@ class Step:
         )
 
 
-def lift(magnitudes: Array, coded: Array) -> float:
+def _lift(magnitudes: Array, coded: Array) -> float:
     """What to add to the coded values other than zero, (n,) in steps: the root of |coded + lift|^2 = |magnitudes|^2."""
     total, kept = (float(np.square(x, dtype=np.float64).sum()) for x in (magnitudes, coded))
     lost, half = max(total - kept, 0.0), float(coded.sum(dtype=np.float64))

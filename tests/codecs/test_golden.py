@@ -26,7 +26,6 @@ from splitpoint.codecs.contract.preset import CoderFit
 from splitpoint.codecs.contract.protocol import Array, Coder, TensorSpec
 from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode
 from splitpoint.codecs.learned.switch_coder import SwitchCode
-from splitpoint.codecs.lossy.dependent import DependentCoder, Tables
 from splitpoint.codecs.lossy.trellis import TrellisCoder
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.pictures.tiles import TileCoder
@@ -74,7 +73,6 @@ def own() -> dict[str, bytes]:
     for rate in range(3):
         found[f"bottleneck, rate {rate}"] = bottleneck.at(rate).encode({"symbols": one["symbols"]})
     found["trellis"] = trellis().encode({"x": (symbols(1) / 3).astype(np.float32)})
-    found["dependent"] = dependent().encode({"x": (symbols(1) / 3).astype(np.float32)})
     found["container"] = pack([b"one", b"two"], codec_id=11, rate=3, plan_hash=bytes(range(8)))
     return found
 
@@ -98,20 +96,6 @@ def trellis() -> TrellisCoder:
     )
     levels = np.linspace(-2, 2, 8).astype(np.float32)
     return TrellisCoder(specs=(FLOAT,), levels=levels, inner=inner)
-
-
-def dependent() -> DependentCoder:
-    """Tables that are written out."""
-    spec = TensorSpec(name="symbols", shape=FLOAT.shape, dtype="int16", low=-32767, high=32767, channel_axis=1)
-    inner = ContextCode().fit((spec,), {"symbols": symbols(20)})
-    tables = Tables(
-        step=np.array([0.5], np.float32),
-        shifts=np.array([[0.0, 0.125, 0.0], [0.25, 0.0, 0.0]], np.float32),
-        lift=np.array([0.0625], np.float32),
-        classes=np.arange(FLOAT.shape[1], dtype=np.uint8),
-        bits=np.tile(np.arange(16, dtype=np.float32), (28, 1)),
-    )
-    return DependentCoder(specs=(FLOAT,), tables=tables, inner=inner)
 
 
 def third_party() -> dict[str, Coder]:

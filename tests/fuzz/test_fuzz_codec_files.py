@@ -32,7 +32,6 @@ PRESETS = {  # a preset of each coder
         "integers": "integers",
         "tile-png": "choi-tiles",
         "trellis": "brito-tcq",
-        "dependent": "kltq-dq",
         "lossy-tile-jpeg": "lossy-tiles-jpeg",
     },
 }

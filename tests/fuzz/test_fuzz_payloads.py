@@ -23,7 +23,6 @@ from splitpoint.codecs.contract.preset import CoderFit, Layout
 from splitpoint.codecs.contract.protocol import Coder, Context, PayloadError, TensorSpec
 from splitpoint.codecs.learned.bottleneck_coder import SHIFT, BottleneckCode
 from splitpoint.codecs.learned.switch_coder import SwitchCode
-from splitpoint.codecs.lossy.dependent import Dependent
 from splitpoint.codecs.lossy.tiles import LossyTiles
 from splitpoint.codecs.lossy.trellis import Trellis
 from splitpoint.codecs.pictures.tiles import Tiles
@@ -68,8 +67,6 @@ def fitted() -> dict[str, Coder]:
     floats = generator.normal(size=(20, 6, 9, 5)).astype(np.float32)
     trellis = Trellis(coder=Huffman(per_channel=False))
     found["trellis"] = trellis.fit(FLOAT, floats, Layout(axis=1), trellis.rates[2], Context())
-    dependent = Dependent(coder=ContextCode())
-    found["dependent"] = dependent.fit(FLOAT, floats, Layout(axis=1), dependent.rates[6], Context())
     for kind in ("jpeg", "webp", "avif", "hevc"):
         lossy = LossyTiles(kind=kind)
         if lossy.refuses(FLOAT.shape, 1) is None:

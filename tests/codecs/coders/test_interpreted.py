@@ -12,9 +12,8 @@ from splitpoint.codecs.coders.context import ContextCode
 from splitpoint.codecs.coders.huffman import Huffman
 from splitpoint.codecs.coders.jit import Kernel
 from splitpoint.codecs.coders.rans import Rans
-from splitpoint.codecs.contract.preset import Layout, LossyCoderFit
+from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Context, TensorSpec
-from splitpoint.codecs.lossy.dependent import Dependent
 from splitpoint.codecs.lossy.trellis import Trellis
 
 RNG = np.random.default_rng(5)
@@ -42,10 +41,10 @@ def test_lossless_coders(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatc
     assert np.array_equal(coder.decode(payload)["symbols"], x)
 
 
-@pytest.mark.parametrize("lossy", [Trellis(coder=Huffman(per_channel=False)), Dependent(coder=Huffman())])
-def test_searches_by_a_trellis(lossy: LossyCoderFit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trellis(monkeypatch: pytest.MonkeyPatch) -> None:
     values = RNG.normal(size=(30, 3, 5, 4)).astype(np.float32)
-    coder = lossy.fit(FLOATS, values, Layout(axis=1), lossy.rates[1], Context())
+    trellis = Trellis(coder=Huffman(per_channel=False))
+    coder = trellis.fit(FLOATS, values, Layout(axis=1), trellis.rates[1], Context())
     payload = coder.encode({"x": values[:1]})
     decoded = coder.decode(payload)["x"]
     interpreted(monkeypatch)
