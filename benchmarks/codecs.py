@@ -2,7 +2,7 @@
 
 Sections: `curves` (EfficientNet-Lite0, five-fold), `speed` (each coder against its entropy and a copy), `brito` (the
 nine splits of VGG16), `assine` (PCA along EfficientNet-Lite0 against JPEG). Each prints its table and stores its JSON;
-`figures` draws stored JSON again.
+`figures` draws stored JSON again. `curves` and `brito` measure what their JSON does not contain yet.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.section == "curves":
         run_curves(options.data, options.out, options.codecs)
     elif options.section == "brito":
-        save(options.out / "codecs-brito.json", codec_papers.brito(options.data, say))
+        path = options.out / "codecs-brito.json"
+        codec_papers.brito(options.data, say, stored(path), lambda rows: save(path, rows))
     else:
         rows = codec_papers.assine(options.data, say)
         save(options.out / "codecs-assine.json", rows)
