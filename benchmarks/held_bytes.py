@@ -1,14 +1,17 @@
 """Bytes that hold on pictures that nothing saw: cut, codec and rate chosen by the plan's estimate, judged once.
 
-    python -m splitpoint.benchmarks.held_bytes --data DIR --work FOLDER [--limit 0.01] [--cuts 5 12 16] [--out FILE]
+    python -m splitpoint.benchmarks.held_bytes [--limit 0.01]
+    python -m splitpoint.benchmarks.held_bytes --data DIR --work FOLDER [--cuts 5 12 16]
 
-EfficientNet-Lite0 on imagenet500, five folds of 100 pictures: codecs are fitted to two folds, the cheapest candidate
-that keeps the limit by the estimate of `splitpoint plan` (docs/notes/selection.md) is chosen on two others, and what it
-sends and loses is counted on the fifth. Every picture is counted once, so that the loss is that of 500 pictures.
-Candidates are the rates of `RATES` at all cuts with at most the stated share of the multiply-adds on the device. `plan`
-takes the estimate, `plan --confident` the upper end of its 95 % interval.
+EfficientNet-Lite0 on pictures of imagenet500, in five folds. The cheapest candidate that keeps the limit by the
+estimate of `splitpoint plan` (docs/notes/selection.md) is chosen on four of them, and what it sends and loses is
+counted on the fifth: every picture is counted once. Candidates are those with at most the stated share of the
+multiply-adds on the device. `plan` takes the estimate, `plan --confident` the upper end of its 95 % interval.
 
-FOLDER keeps a file for each cut and fold; what is there is not measured again. About 12 minutes on one idle core.
+Without --data the candidates are those of the recorded landscape (benchmarks/landscape.py): all codecs and rates at
+eleven cuts, fitted to 50 pictures beside the 450 that are chosen on and judged. It takes half a minute. With --data
+codecs are fitted to two folds and chosen on two others, at the cuts behind blocks 3, 10 and 14. FOLDER keeps a file for
+each cut and fold; what is there is not measured again. About ten minutes on one idle core.
 """
 
 from __future__ import annotations
@@ -23,26 +26,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_networks import Network, efficientnet_lite0, imagenet500
+from splitpoint.benchmarks.recorded import Recorded, load
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.codecs.container import pack
 from splitpoint.codecs.contract.protocol import Calibration, Context, FittedCodec
 from splitpoint.codecs.npz import npz_bytes
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
+from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.quality.drop_curve import estimate_drops, smooth_losses
 from splitpoint.planner.quality.intervals import student_quantile, tango
 from splitpoint.profiles.files.structs import write_bytes
+from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network.torch_model import export_module
 
 __all__ = [
     "CODECS",
     "FOLDS",
     "Candidates",
     "Choice",
+    "Fold",
     "Name",
     "choose",
     "divisions",
     "judge_choices",
     "measure_unit",
+    "measured_folds",
+    "recorded_folds",
     "summary",
 ]
 
@@ -66,6 +76,13 @@ class Candidates(NamedTuple):
     margin_unsplit: Floats  # (N,)
     divergence: Floats  # (C, N) nat
     payload_bytes: Floats  # (C, N)
+
+
+class Fold(NamedTuple):
+    """The same candidates on the pictures that they are chosen on, and on those that judge the choice."""
+
+    seen: Candidates
+    unseen: Candidates
 
 
 class Name(NamedTuple):
@@ -196,14 +213,8 @@ def shares_of_multiply_adds(network: Network, x: Array, cuts: Sequence[int]) -> 
     return [100 * macs(network.stages[:cut], x[:1]) / whole for cut in cuts]
 
 
-def judge_choices(
-    units: Sequence[Sequence[Array]], names: Sequence[Name], logits: Array, truth: Array, *, limit: float
-) -> list[dict[str, Any]]:
-    """One row a share of the multiply-adds and rule, from the unsplit network's `logits` and the `truth`.
-
-    `units` are what `measure_unit` gives, by cut and fold; `names` are by cut, then codec, then rate.
-    """
-    right, unsplit = logits.argmax(axis=1) == truth, margins(logits, truth)
+def judge_choices(folds: Sequence[Fold], names: Sequence[Name], *, limit: float) -> list[dict[str, Any]]:
+    """One row a share of the multiply-adds and rule; `names` are those of the candidates of every fold."""
     made = []
     for share in SHARES:
         usable = np.array([round(name.share) <= share for name in names])
@@ -211,16 +222,33 @@ def judge_choices(
             continue
         for rule, confident in RULES.items():
             choices, lost, sizes = [], [], []
-            for fold, (_, chosen_on, held_out) in enumerate(divisions(len(truth))):
-                table = _table([by_fold[fold] for by_fold in units], right, unsplit, truth)
-                choices.append(choose(_of(table, chosen_on), usable, limit=limit, confident=confident))
-                judged = _of(table, held_out)
-                lost.append(judged.lost[choices[-1].place])
-                sizes.append(judged.payload_bytes[choices[-1].place])
+            for fold in folds:
+                choices.append(choose(fold.seen, usable, limit=limit, confident=confident))
+                lost.append(fold.unseen.lost[choices[-1].place])
+                sizes.append(fold.unseen.payload_bytes[choices[-1].place])
             figures = summary(choices, np.concatenate(lost), np.concatenate(sizes))
             picks = [names[choice.place] for choice in choices]
-            chosen = [f"{pick.cut}, {pick.codec} {pick.rate}" for pick in picks]
+            chosen = [f"{pick.cut} ({pick.share:.1f} %), {pick.codec} {pick.rate}" for pick in picks]
             made.append({"share_at_most": share, "rule": rule, **figures, "chosen": chosen})
+    return made
+
+
+def recorded_folds(landscape: Recorded) -> list[Fold]:
+    """A landscape's inputs in five parts: each is judged by the choice on the four others."""
+    count = len(landscape.right_unsplit)
+    sizes = np.repeat(landscape.payload_bytes[:, None], count, axis=1)
+    everything = Candidates(landscape.lost, landscape.margin, landscape.margin_unsplit, landscape.divergence, sizes)
+    parts = np.array_split(np.random.default_rng(0).permutation(count), FOLDS)
+    return [Fold(_of(everything, np.setdiff1d(np.arange(count), part)), _of(everything, part)) for part in parts]
+
+
+def measured_folds(units: Sequence[Sequence[Array]], logits: Array, truth: Array) -> list[Fold]:
+    """What `measure_unit` gave, by cut and fold, beside the unsplit network's `logits`."""
+    right, unsplit = logits.argmax(axis=1) == truth, margins(logits, truth)
+    made = []
+    for fold, (_, chosen_on, held_out) in enumerate(divisions(len(truth))):
+        table = _table([by_fold[fold] for by_fold in units], right, unsplit, truth)
+        made.append(Fold(_of(table, chosen_on), _of(table, held_out)))
     return made
 
 
@@ -236,40 +264,77 @@ def _of(table: Candidates, pictures: Array) -> Candidates:
 
 
 def main() -> None:
-    """Measure what is missing, then choose and judge."""
+    """Look up what was recorded, or measure what is missing; then choose and judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with imagenet500")
-    parser.add_argument("--work", type=Path, required=True, help="folder of what was measured")
+    parser.add_argument("--data", type=Path, help="folder with imagenet500 [default: the recorded landscape]")
+    parser.add_argument("--work", type=Path, help="with --data: folder of what was measured")
     parser.add_argument("--limit", type=float, default=0.01, help="share of right answers lost [default: 0.01]")
-    parser.add_argument("--cuts", type=int, nargs="*", default=CUTS, help="stages on the device [default: 5 12 16]")
-    parser.add_argument("--out", type=Path, default=RESULTS / "held-bytes.json")
+    parser.add_argument("--cuts", type=int, nargs="*", default=CUTS, help="with --data: stages on the device")
+    parser.add_argument("--out", type=Path, help="JSON to write [default: held-bytes*.json of results/]")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
     network = efficientnet_lite0()
-    pictures, truth = imagenet500(options.data)
-    x = np.ascontiguousarray(((pictures.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2))
-    activations = {0: x}
-    for last, cut in itertools.pairwise([0, *options.cuts]):
-        activations[cut] = network.forward(activations[last], last, cut)
-    logits = network.forward(activations[options.cuts[-1]], options.cuts[-1], len(network.stages))
-    latest_first = [_units(network, cut, activations[cut], logits, truth, options.work) for cut in options.cuts[::-1]]
-    shares = shares_of_multiply_adds(network, x, options.cuts)
-    names = [
-        Name(network.names[cut], share, codec, REGISTRY[codec].rates[rate].label)
-        for cut, share in zip(options.cuts, shares, strict=True)
-        for codec in CODECS
-        for rate in RATES
-    ]
-    table = judge_choices(latest_first[::-1], names, logits, truth, limit=options.limit)
+    if options.data is None:
+        folds, names = _recorded(network)
+        name, command = "held-bytes.json", "held_bytes"
+    elif options.work is None:
+        parser.error("--data needs --work")
+    else:
+        folds, names = _measured(network, options.data, options.work, options.cuts)
+        name, command = "held-bytes-measured.json", "held_bytes --data DIR --work DIR"
+    table = judge_choices(folds, names, limit=options.limit)
     print(f"{'MACs':>6} {'rule':17} {'bytes':>6} {'lost on unseen, 95 %':>24} {'printed, 95 %':>24}  chosen")
     for row in table:
         print(_line(row))
-    fixed = {
-        "network": network.name,
-        "limit": options.limit,
-        "head_shares": {network.names[c]: round(s, 2) for c, s in zip(options.cuts, shares, strict=True)},
-    }
-    store(options.out, fixed | {"rows": table}, command="held_bytes --data DIR --work DIR")
+    seen, judged = (len(pictures.margin_unsplit) for pictures in folds[0])
+    fixed = {"network": network.name, "limit": options.limit, "chosen_on": seen, "judged": judged * FOLDS}
+    store(options.out or RESULTS / name, fixed | {"candidates": len(names), "rows": table}, command=command)
+
+
+def _recorded(network: Network) -> tuple[list[Fold], list[Name]]:
+    landscape = load(RESULTS / "landscape-efficientnet-lite0.npz")
+    graph = load_graph(export_module(_chain(network), (1, 3, 224, 224)), name="efficientnet-lite0")
+    cuts = {cut.name: cut for cut in enumerate_cuts(graph).cuts}
+    names = [
+        Name(
+            _block(network, cuts[cut].layer or cut),
+            100 * cuts[cut].head_share,
+            codec,
+            REGISTRY[codec].rates[rate].label,
+        )
+        for cut, codec, rate in zip(landscape.cut, landscape.codec, landscape.rate.tolist(), strict=True)
+    ]
+    return recorded_folds(landscape), names
+
+
+def _block(network: Network, layer: str) -> str:
+    """The name of the stage that a layer is of: "4" is the fifth, "6.bn" in the seventh."""
+    stage, dot, inside = layer.partition(".")
+    return f"{network.names[int(stage) + 1]}{dot}{inside}" if stage.isdigit() else layer
+
+
+def _chain(network: Network) -> Any:
+    """All stages as one module."""
+    from torch import nn
+
+    return nn.Sequential(*network.stages).eval()
+
+
+def _measured(network: Network, data: Path, work: Path, cuts: Sequence[int]) -> tuple[list[Fold], list[Name]]:
+    work.mkdir(parents=True, exist_ok=True)
+    pictures, truth = imagenet500(data)
+    x = np.ascontiguousarray(((pictures.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2))
+    activations = {0: x}
+    for last, cut in itertools.pairwise([0, *cuts]):
+        activations[cut] = network.forward(activations[last], last, cut)
+    logits = network.forward(activations[cuts[-1]], cuts[-1], len(network.stages))
+    latest_first = [_units(network, cut, activations[cut], logits, truth, work) for cut in cuts[::-1]]
+    names = [
+        Name(network.names[cut], share, codec, REGISTRY[codec].rates[rate].label)
+        for cut, share in zip(cuts, shares_of_multiply_adds(network, x, cuts), strict=True)
+        for codec in CODECS
+        for rate in RATES
+    ]
+    return measured_folds(latest_first[::-1], logits, truth), names
 
 
 def _units(network: Network, cut: int, activations: Array, logits: Array, truth: Array, work: Path) -> list[Array]:

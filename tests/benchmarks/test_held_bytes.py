@@ -17,8 +17,11 @@ from splitpoint.benchmarks.held_bytes import (
     divisions,
     judge_choices,
     measure_unit,
+    measured_folds,
+    recorded_folds,
     summary,
 )
+from splitpoint.benchmarks.recorded import Recorded
 
 PICTURES = 300
 SHIFTS = np.array([2.0, 0.6, 0.2, 0.05, 0.01, 0.001])  # by which margins shrink, in deviations
@@ -91,13 +94,14 @@ def test_a_choice_is_judged_on_pictures_that_it_did_not_see() -> None:
         unit[0, chosen_on[:20], :3] = 1, -1, 5.0  # 10 points lost: the coarse rate is not taken
         unit[1, held_out[:7], :3] = 1, -1, 5.0  # what the choice cannot know of the fine one
         units.append(unit)
-    rows = judge_choices([units], names, logits, truth, limit=0.01)
+    parts = measured_folds([units], logits, truth)
+    rows = judge_choices(parts, names, limit=0.01)
     assert [(row["share_at_most"], row["rule"]) for row in rows][:2] == [(25, "plan"), (25, "plan --confident")]
     for row in rows:
-        assert row["chosen"] == [f"a, {CODECS[0]} q1"] * FOLDS
+        assert row["chosen"] == [f"a (24.4 %), {CODECS[0]} q1"] * FOLDS
         assert (row["payload_bytes"], row["lost_points"]) == (200, 7.0)
         assert row["printed_points"] == pytest.approx(0, abs=0.05)
-    assert judge_choices([units], [name._replace(share=87.6) for name in names], logits, truth, limit=0.01) == []
+    assert judge_choices(parts, [name._replace(share=87.6) for name in names], limit=0.01) == []
 
 
 def test_every_picture_is_counted_once_by_a_choice_that_saw_none_of_it() -> None:
@@ -124,3 +128,26 @@ def test_a_unit_holds_the_pictures_that_were_not_fitted_to() -> None:
     assert (fine[others, 0] == logits[others].argmax(axis=1)).mean() > 0.9
     assert (fine[others, 3:].mean(axis=0) > coarse[others, 3:].mean(axis=0)).all()
     assert np.isfinite(fine[others]).all()
+
+
+def test_recorded_inputs_are_judged_once_by_a_choice_on_all_others() -> None:
+    rng = np.random.default_rng(0)
+    count = 50
+    landscape = Recorded(
+        cut=("a", "b"),
+        place=np.array([0, 1], np.uint8),
+        codec=("fast", "raw"),
+        rate=np.zeros(2, np.uint8),
+        payload_bytes=np.array([7.0, 9.0]),
+        right=rng.random((2, count)) < 0.8,
+        right_unsplit=np.ones(count, bool),
+        margin=rng.normal(size=(2, count)),
+        margin_unsplit=np.arange(count, dtype=float),
+        divergence=rng.random((2, count)),
+    )
+    parts = recorded_folds(landscape)
+    for seen, unseen in parts:
+        assert sorted([*seen.margin_unsplit, *unseen.margin_unsplit]) == list(range(count))
+        assert (unseen.lost == landscape.lost[:, unseen.margin_unsplit.astype(int)]).all()
+        assert (seen.payload_bytes.mean(axis=1) == [7, 9]).all()
+    assert sorted(np.concatenate([unseen.margin_unsplit for _, unseen in parts])) == list(range(count))
