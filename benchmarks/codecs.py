@@ -45,6 +45,7 @@ TENSOR_CODECS = (
     ("lossy-tiles-jpeg",),
     ("lossy-tiles-webp",),
     ("lossy-tiles-avif",),
+    ("lossy-tiles-hevc",),
 )  # codecs of one row share their graphs, so their accuracy is measured once
 
 
@@ -149,7 +150,8 @@ USEFUL = {
     "assine-pca-groups": range(2, 7),
     "choi-tiles": range(1, 5),
     "choi-tiles-webp": range(1, 5),
-    **dict.fromkeys(("lossy-tiles-jpeg", "lossy-tiles-webp", "lossy-tiles-avif", "lossy-tiles-hevc"), range(3, 7)),
+    **dict.fromkeys(("lossy-tiles-jpeg", "lossy-tiles-webp", "lossy-tiles-avif"), range(3, 7)),
+    "lossy-tiles-hevc": range(1, 7),
 }  # the others: the first four, 2 to 5 bits
 
 

@@ -1,4 +1,4 @@
-"""For MkDocs and its theme Material: files outside docs/ that pages link to (figures of benchmarks) become part of the site."""
+"""For MkDocs and its theme Material: figures outside docs/ that pages link to become part of the site."""
 
 from __future__ import annotations
 
