@@ -280,7 +280,8 @@ def main() -> None:
         parser.error("--data needs --work")
     else:
         folds, names = _measured(network, options.data, options.work, options.cuts)
-        name, command = "held-bytes-measured.json", "held_bytes --data DIR --work DIR"
+        name = "held-bytes-measured.json"
+        command = f"held_bytes --data DIR --work DIR --cuts {' '.join(map(str, options.cuts))}"
     table = judge_choices(folds, names, limit=options.limit)
     print(f"{'MACs':>6} {'rule':17} {'bytes':>6} {'lost on unseen, 95 %':>24} {'printed, 95 %':>24}  chosen")
     for row in table:
