@@ -141,7 +141,7 @@ def measure(place: Place, fit: Fit, labels: Sequence[str], rates: Sequence[int])
     """A codec at each rate, coarsest first; every picture by the fold that neither fitted nor chose with it."""
     scene, count = place.scene, len(place.activations)
     head = _head(place)
-    kept = [
+    kept: list[dict[str, Any]] = [
         {name: np.zeros(count, np.float64 if name == "divergence" else np.int64) for name in COLUMNS} for _ in rates
     ]
     seconds: list[list[float]] = [[] for _ in rates]
@@ -310,9 +310,9 @@ def _measured(place: Place, name: str, rates: Sequence[int], kept: Path) -> list
         ]
     seen = measure(place, fit, labels, rates)
     kept.mkdir(parents=True, exist_ok=True)
-    columns = {name: np.stack([getattr(row, name) for row in seen]) for name in COLUMNS}
-    figures = {name: np.array([getattr(row, name) for row in seen]) for name in ("encode_s", "head_s")}
-    np.savez(path, rates=np.array([row.rate for row in seen]), **columns, **figures)
+    columns: dict[str, Any] = {name: np.stack([getattr(row, name) for row in seen]) for name in COLUMNS}
+    columns |= {name: np.array([getattr(row, name) for row in seen]) for name in ("encode_s", "head_s")}
+    np.savez(path, rates=np.array([row.rate for row in seen]), **columns)
     return seen
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files  # type: ignore[import-not-found]  # an extra of its own
 
 ROOT = Path(__file__).parents[1]
 LINKED = "benchmarks/results"

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -31,7 +31,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Model = "str | os.PathLike[str] | onnx.ModelProto | nn.Module"
+Model: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto | nn.Module"
 Arrays = Array | Mapping[str, Array] | tuple[Array, Array]  # inputs; arrays by name; inputs and labels
 Data = str | os.PathLike[str] | Arrays | Dataset | Sequence[Sample] | Callable[[], Any]
 
@@ -82,7 +82,8 @@ def named_data(data: Data | None) -> Iterator[str | None]:
         return
     with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
         path = Path(folder, "data.npz")
-        np.savez(path, **_arrays(data))
+        arrays: dict[str, Any] = {**_arrays(data)}
+        np.savez(path, **arrays)
         yield str(path)
 
 

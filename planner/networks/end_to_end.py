@@ -99,12 +99,12 @@ class EndToEndTraining:
             return self._trained(key, module, rates)
 
         try:
-            self.made, _ = self._trainer.asset(key, make, encode=msgspec.msgpack.encode, decode=_decode)
+            made, _ = self._trainer.asset(key, make, encode=msgspec.msgpack.encode, decode=_decode)
         except CheckpointError:
             raise  # a full disk is no property of the network
         except ProfileError as error:
             raise FitError(f"at {self._cut.after}: {error.message}") from error
-        spent = self.made.spent
+        self.made, spent = made, made.spent
         return TrainingCost(steps=spent.steps, images=spent.images, losses=spent.losses)
 
     def _trained(self, key: str, module: nn.Module, rates: int) -> EndToEndNetwork:

@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 
-import click
 import typer.cli
 import typer.main
 
@@ -17,8 +16,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 
 def made() -> str:
     command = typer.main.get_command(app)
-    context = click.Context(command, info_name="splitpoint")
-    text = typer.cli.get_docs_for_click(obj=command, ctx=context, name="splitpoint", title="Command line")
+    text = typer.cli.get_docs_for_click(
+        obj=command, ctx=typer.Context(command, info_name="splitpoint"), name="splitpoint", title="Command line"
+    )
     return text.strip() + "\n"
 
 

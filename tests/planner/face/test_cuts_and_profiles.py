@@ -20,15 +20,20 @@ def test_seconds_of_a_cut_add_up_and_follow_the_link(home: Path) -> None:
     assert plain.timed is None
     assert [cut.latency_s for cut in plain.cuts] == [None] * len(plain.cuts)
     assert fast.timed == "raspberry-pi-4, wifi-5@50 Mbit/s, cloud-8core"
+    heads, tails = [], []
     for cut, later in zip(fast.cuts, slow.cuts, strict=True):
+        assert cut.head_s is not None
+        assert cut.link_s is not None
+        assert cut.tail_s is not None
+        assert later.link_s is not None
         assert cut.latency_s == pytest.approx(cut.head_s + cut.link_s + cut.tail_s)
         assert later.link_s > cut.link_s
         # 49 Mbit/s more for the bytes of the tensors, headers of packets aside
         assert later.link_s - cut.link_s == pytest.approx(8 * cut.bytes * (1e-6 - 2e-8), rel=0.15, abs=2e-3)
-    heads = [cut.head_s for cut in fast.cuts]
+        heads.append(cut.head_s)
+        tails.append(cut.tail_s)
     assert heads[0] == 0.0
     assert heads == sorted(heads)
-    tails = [cut.tail_s for cut in fast.cuts]
     assert tails == sorted(tails, reverse=True)
 
 

@@ -128,7 +128,9 @@ def test_whatever_holds_data_has_a_source(kind: str, pictures: Any, tmp_path: Pa
         dataset = load_data(source, spec)
         assert len(dataset) == len(pictures)
         assert (dataset.samples[3].label is not None) == (kind in ("pair", "function"))
-        assert np.array_equal(dataset.samples[3].picture, pictures[3])
+        picture = dataset.samples[3].picture
+        assert picture is not None
+        assert np.array_equal(picture, pictures[3])
     assert not Path(source).exists()
     assert not [name for name in sys.modules if name.startswith("splitpoint_given")]
 

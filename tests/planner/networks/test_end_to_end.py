@@ -138,7 +138,7 @@ def with_others(model: bytes) -> bytes:
     entry = next(entry for entry in proto.graph.initializer if entry.name == "u")
     values = numpy_helper.to_array(entry)
     entry.CopyFrom(numpy_helper.from_array(values[::-1].copy(), "u"))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def test_the_network_learns_to_answer_through_the_codec(graph: ModelGraph) -> None:

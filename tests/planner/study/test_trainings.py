@@ -267,7 +267,7 @@ def test_a_network_is_trained_end_to_end_with_the_codecs_that_are_named(home: Pa
     assert given.graph.macs == tuned.graph.macs
 
     def with_budget(minutes: float) -> PlanConfig:
-        return msgspec.structs.replace(config, train=msgspec.structs.replace(training, budget=minutes))
+        return msgspec.structs.replace(config, train=msgspec.structs.replace(training, budget=minutes))  # type: ignore[type-var]  # not None
 
     again = train(load_problem(with_budget(0.0)), stored_profile=fixed, store=store)
     assert {row.state for row in again.rows} == {"kept"}

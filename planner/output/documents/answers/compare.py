@@ -48,10 +48,11 @@ class CompareDocument(Document, frozen=True, kw_only=True, tag="compare"):
 
 def compare_document(first: Path, second: Path) -> CompareDocument:
     """Two plan directories beside each other; raises `ProfileError` for one that is none."""
-    files = [open_plan(path).file for path in (first, second)]
-    shown = [show_document(path, None) for path in (first, second)]
-    one, other = (_compared(p, f, s) for p, f, s in zip((first, second), files, shown, strict=True))
-    return CompareDocument(plans=(one, other), different=tuple(_different(*files, *shown)))
+    a, b = (open_plan(path).file for path in (first, second))
+    one, other = (show_document(path, None) for path in (first, second))
+    return CompareDocument(
+        plans=(_compared(first, a, one), _compared(second, b, other)), different=tuple(_different(a, b, one, other))
+    )
 
 
 def _compared(path: Path, file: PlanFile, shown: ShowDocument) -> ComparedPlan:

@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.cost.message import Channel
@@ -90,7 +89,7 @@ def plan_answer(*arguments: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(plan_document(*arguments)))
 
 
-def table_text(table: Table) -> str:
+def table_text(table: RenderableType) -> str:
     console = Console(width=100, color_system=None, file=io.StringIO())
     console.print(table)
     return str(console.file.getvalue())  # type: ignore[attr-defined]  # the StringIO above

@@ -227,5 +227,5 @@ def test_one_answer_everywhere_needs_no_table_and_few_points_no_series() -> None
 
 def test_the_recommended_point_is_bold(make_point: Make) -> None:
     other = point_row(front_row(make_point(), number=3))
-    table = points_table([answer(make_point), other], "front", share=None, width=WIDTH)
+    table: Any = points_table([answer(make_point), other], "front", share=None, width=WIDTH)
     assert [row.style for row in table.rows] == ["bold", ""]
