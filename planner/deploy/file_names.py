@@ -10,6 +10,7 @@ __all__ = [
     "FRONT",
     "HEAD",
     "MEASURED",
+    "PAGE",
     "PLAN",
     "POINT",
     "POINTS",
@@ -36,6 +37,7 @@ REFERENCE = "reference.npz"  # what the given network gives for the report input
 CONFIG = "config.yaml"  # what was asked for
 FRONT = "front.csv"  # every measured point (`planner.plandir.front`)
 MEASURED = "measured.bin"  # the same and more, from which it can be decided again (`planner.answers.record`)
+PAGE = "report.html"  # made of the others for people, and again at any time; no part of the plan
 POINTS, POINT = "points", "point.yaml"  # a folder for each point of the front, named by its number; a `PointFile`
 VARIANTS, VARIANT = "variants", "variant.yaml"  # a folder for each network of the front; a `VariantFile`
 
