@@ -12,7 +12,7 @@ import typer
 
 from splitpoint import __version__
 from splitpoint.planner.output import options
-from splitpoint.planner.output.ending import OK, UNMET, note_written, run_to_end
+from splitpoint.planner.output.ending import OK, UNMET, note_written, print_note, run_to_end
 from splitpoint.planner.output.escape import json_text, printable_lines
 from splitpoint.planner.output.streams import occupy_descriptors
 from splitpoint.planner.setup import flags
@@ -128,6 +128,7 @@ def plan_command(
         written=note_written,
     )
     _print(done.document, lambda shown: plan_view(shown, width=stdout.width), as_json=as_json)
+    print_note(done.page)
     if done.failure is not None:
         raise done.failure
     raise typer.Exit(OK if done.meets else UNMET)
@@ -152,8 +153,7 @@ def train_command(
 
     config = asked_config(target, threads=threads, train_minutes=train_minutes)
     check_trusted(target, config, trust_code=trust_code)
-    bars = StageBars(consoles()[1])
-    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=bars)
+    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=StageBars(consoles()[1]))
     _print(document, train_view, as_json=as_json)
     raise typer.Exit(OK if document.complete else UNMET)
 
@@ -161,12 +161,8 @@ def train_command(
 @app.command("profile")
 def profile_command(
     model: options.ModelArgument,
-    data: Annotated[
-        str | None, typer.Option(help="Also measure the tensors at every cut on these inputs (as for plan).")
-    ] = None,
-    cut: Annotated[
-        int | None, typer.Option(min=0, help="With --data: everything about this cut alone (its # in splitpoint cuts).")
-    ] = None,
+    data: options.MeasuredData = None,
+    cut: options.OneCut = None,
     sqnr: Annotated[float, typer.Option(help="With --data: estimate the bits at this SQNR in dB.")] = 20.0,
     count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
@@ -260,9 +256,7 @@ def show_command(
 @options.with_conditions
 def what_if_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
-    link_rate: Annotated[
-        str | None, typer.Option(help="Mean uplink rate, such as 2Mbit/s, or a range: 0.05..100Mbit/s.")
-    ] = None,
+    link_rate: options.LinkRate = None,
     snr: Annotated[str | None, typer.Option(help="SNR of a radio link, such as 12dB, or a range: -5..20dB.")] = None,
     as_json: options.Json = False,
     **conditions: Any,
@@ -320,6 +314,7 @@ def export_command(
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
     from splitpoint.planner.output.documents.show import show_document
+    from splitpoint.planner.output.report.writing import add_report
     from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir.placing import claimed
@@ -329,8 +324,17 @@ def export_command(
         export_point(directory, point, place, trust_code=trust_code, advance=lambda: step(""))
         step(f"wrote {out}")
     note_written("plan", out)
+    print_note(add_report(out))
     document = show_document(out, None)
     _print(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
+
+
+@app.command("report")
+def report_command(directory: options.PlanDirectory, as_json: options.Json = False) -> None:
+    """Write report.html into a plan directory: the plan with charts, in one file that opens without a network."""
+    from splitpoint.planner.output.report.writing import write_report
+
+    _print(write_report(directory), lambda shown: f"report: {shown.path}", as_json=as_json)
 
 
 @app.command("verify")
@@ -338,9 +342,7 @@ def verify_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     expect: Annotated[str | None, typer.Option(help="SHA-256 of plan.yaml, as its sender published it.")] = None,
     trust_code: options.TrustCode = False,
-    strict_latency: Annotated[
-        bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")
-    ] = False,
+    strict_latency: options.StrictLatency = False,
     as_json: options.Json = False,
 ) -> None:
     """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
@@ -417,9 +419,7 @@ def codecs_command(as_json: options.Json = False) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
         sys.stdout.write(f"splitpoint {__version__}\n")
         raise typer.Exit

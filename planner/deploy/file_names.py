@@ -22,6 +22,7 @@ __all__ = [
     "VARIANTS",
     "WHOLE",
     "is_content",
+    "is_page",
     "is_plan_file",
 ]
 
@@ -58,3 +59,8 @@ def is_plan_file(name: str) -> bool:
 def is_content(name: str) -> bool:
     """Whether `contents` of plan.yaml may have this name: a path below the plan directory, with slashes."""
     return re.fullmatch(_CONTENTS, name) is not None
+
+
+def is_page(name: str) -> bool:
+    """Whether this is the report for people, or what a process that was killed left of one; no plan.yaml lists it."""
+    return re.fullmatch(rf"{re.escape(PAGE)}(\.[0-9a-f]{{8}})?", name) is not None

@@ -32,6 +32,8 @@ PARTS = LatencyParts.__struct_fields__
 BAR_PX = 26  # height of a bar with its gap
 MOST_BARS = 24  # of a chart, spread over the front; the table has all
 MOST_INTERVALS = 60
+MOST_TICKS = 15
+SHIFT = 0.15  # of a point's intervals, so that none covers another
 
 
 def point_name(row: PointRow) -> str:
@@ -136,29 +138,30 @@ def quality_chart(content: Content) -> Chart:
     """What each point loses: the estimate, the count on the search set, and the count on the report set."""
     front, report = content.front[:MOST_INTERVALS], content.plan.report
     metric = content.plan.metric
-    names = [str(row.number) for row in front]
+    numbers = [row.number or 0 for row in front]
+    estimated = [(row.lost, row.lost_low, row.lost_high) for row in front]
+    counted = [(row.drop, row.drop_low, row.drop_high) for row in front]
     data = [
-        _intervals(
-            "estimate from all points", "accent", "circle", names, [(r.lost, r.lost_low, r.lost_high) for r in front]
-        ),
-        _intervals(
-            "count on the search set", "faint", "circle-open", names, [(r.drop, r.drop_low, r.drop_high) for r in front]
-        ),
+        _intervals("estimate from all points", "accent", "circle", numbers, estimated, shift=-SHIFT),
+        _intervals("count on the search set", "faint", "circle-open", numbers, counted),
     ]
     checked = ""
     if report is not None:
         own = [(report.drop, report.drop_low, report.drop_high)]
-        data.append(_intervals("count on the report set", "strong", "diamond", [str(content.plan.point)], own))
+        data.append(_intervals("count on the report set", "strong", "diamond", [content.plan.point], own, shift=SHIFT))
+        search = content.plan.search
         checked = (
             f" Point {content.plan.point} was checked on {count_text(report.n, 'input')} that were never searched:"
-            f" {metric.name} {report.value:.3f} [{report.low:.3f}, {report.high:.3f}],"
-            f" payload {format_bytes(report.payload_bytes)};"
-            f" the search set said {content.plan.search.value:.3f}"
-            f" [{content.plan.search.low:.3f}, {content.plan.search.high:.3f}],"
-            f" {format_bytes(content.plan.search.payload_bytes)}."
+            f" {metric.name} {report.value:.3f} {_interval(report.low, report.high)},"
+            f" payload {format_bytes(report.payload_bytes)}; the search set said {search.value:.3f}"
+            f" {_interval(search.low, search.high)}, {format_bytes(search.payload_bytes)}."
         )
     layout: dict[str, Any] = {
-        "xaxis": {"type": "category", "title": {"text": "point of the front"}},
+        "xaxis": {
+            "title": {"text": "point of the front"},
+            "tickformat": "d",
+            "dtick": -(-len(front) // MOST_TICKS) or 1,
+        },
         "yaxis": {"title": {"text": f"{plain(metric.name)} lost"}, "tickformat": "~%"},
     }
     floor = content.plan.requirements.value("drop")
@@ -304,14 +307,20 @@ def _place_of(content: Content, rows: Sequence[PointRow]) -> int | None:
 
 
 def _intervals(
-    name: str, color: str, symbol: str, names: list[str], values: Sequence[tuple[float, float, float]]
+    name: str,
+    color: str,
+    symbol: str,
+    numbers: Sequence[int],
+    values: Sequence[tuple[float, float, float]],
+    *,
+    shift: float = 0.0,
 ) -> dict[str, Any]:
     """Values with the two ends of their intervals, as points with error bars."""
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": names,
+        "x": [number + shift for number in numbers],
         "y": [value for value, _, _ in values],
         "error_y": {
             "type": "data",
@@ -324,7 +333,7 @@ def _intervals(
         "marker": {"color": color, "symbol": symbol, "size": 9},
         "hovertext": [
             f"point {number}<br>{name}: {_points(value)} {_lost_interval(low, high)}"
-            for number, (value, low, high) in zip(names, values, strict=True)
+            for number, (value, low, high) in zip(numbers, values, strict=True)
         ],
         "hoverinfo": "text",
     }
