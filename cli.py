@@ -248,8 +248,7 @@ def show_command(
     from splitpoint.planner.output.terminal.console import consoles
     from splitpoint.planner.output.terminal.show import show_view
 
-    document = show_document(directory, point)
-    _print(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
+    _print(show_document(directory, point), lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
 
 
 @app.command("what-if")
@@ -332,9 +331,10 @@ def export_command(
 @app.command("report")
 def report_command(directory: options.PlanDirectory, as_json: options.Json = False) -> None:
     """Write report.html into a plan directory: the plan with charts, in one file that opens without a network."""
+    from splitpoint.planner.output.report.document import report_text
     from splitpoint.planner.output.report.writing import write_report
 
-    _print(write_report(directory), lambda shown: f"report: {shown.path}", as_json=as_json)
+    _print(write_report(directory), report_text, as_json=as_json)
 
 
 @app.command("verify")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from splitpoint.planner.output.documents.plan import PlanDocument, plan_document
+from splitpoint.planner.output.documents.plan import PlanDocument, plan_document, plan_notes
 from splitpoint.planner.output.report.writing import add_report
 from splitpoint.planner.plandir.fallback import write_plan_somewhere
 from splitpoint.planner.plandir.placing import claimed
@@ -77,7 +77,13 @@ def plan_and_write(
         if chosen is not None:
             with progress.stage("report", len(problem.split.report)) as step:
                 plan_written, where, failure = write_plan_somewhere(
-                    result, chosen, place, keep_data=keep_data, advance=lambda: step(""), results=results
+                    result,
+                    chosen,
+                    place,
+                    keep_data=keep_data,
+                    notes=plan_notes(result),
+                    advance=lambda: step(""),
+                    results=results,
                 )
                 known = ", known from an earlier run" if results.recalled["report"] else ""
                 step(f"{len(problem.split.report)} inputs that were never searched{known}")

@@ -86,18 +86,25 @@ class Content:
 def read_content(directory: Path) -> Content:
     """What the plan in `directory` says; every text is one line that is safe to print. Raises `ProfileError`."""
     stored = open_plan(directory)
-    file = stored.file
-    shown = printable_lines(show_document(directory, None))
-    record = record_of(stored)
-    config = printable(stored.read(CONFIG).decode(errors="replace")) if CONFIG in file.contents else ""
-    fields = {"plan": printable_lines(file), "shown": shown, "config": config, "folder": printable(str(directory))}
+    file, record = stored.file, record_of(stored)
+    content = Content(
+        plan=printable_lines(file),
+        shown=printable_lines(show_document(directory, None)),
+        rows=(),
+        places=(),
+        codec="",
+        sizes=(),
+        halves=(),
+        map="This plan does not say what it measured: plan again with this version.",
+        config=printable(stored.read(CONFIG).decode(errors="replace")) if CONFIG in file.contents else "",
+        folder=printable(str(directory)),
+    )
     if record is None:  # written before plans stored what they measured
-        reason = "This plan does not say what it measured: plan again with this version."
-        return Content(**fields, rows=shown.front, places=(), codec="", sizes=(), halves=(), map=reason)
+        return dataclasses.replace(content, rows=content.shown.front)
     prices, question = ask(record, Changes())
     codec, places = _places(record, prices, file)
-    return Content(
-        **fields,
+    return dataclasses.replace(
+        content,
         rows=printable_lines(_rows(record, question, file)),
         places=places,
         codec=codec,

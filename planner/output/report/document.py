@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splitpoint.planner.output.documents.document import Document
 
-__all__ = ["ReportDocument"]
+__all__ = ["ReportDocument", "report_text"]
 
 
 def __dir__() -> list[str]:
@@ -16,3 +16,8 @@ class ReportDocument(Document, frozen=True, kw_only=True, tag="report"):
 
     path: str  # of report.html
     size_bytes: int
+
+
+def report_text(document: ReportDocument) -> str:
+    """Where the page is."""
+    return f"report: {document.path}"

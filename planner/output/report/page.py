@@ -24,6 +24,7 @@ from splitpoint.planner.output.report.payoff import map_chart
 from splitpoint.planner.output.report.points import cost_chart, front_chart, point_name, quality_chart
 from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.figures import metric_text, payload_range_text, quality_text
+from splitpoint.profiles.network.inputs import is_guess_of_levels
 from splitpoint.profiles.units import format_bytes, format_fraction, format_rate, format_seconds, format_uses
 
 __all__ = ["charts", "page_text"]
@@ -52,6 +53,7 @@ def page_text(content: Content, *, plotly: str, style: str, script: str) -> str:
         *((chart.key, chart.title, drawn[chart.key]) for chart in charts(content)),
         ("policy", "By uplink rate", _policy(content)),
         ("limits", "Limits and misses", _limits(content)),
+        ("notes", "Notes and warnings", _notes(content)),
         ("provenance", "Where it comes from", _provenance(content)),
     )
     policy = (
@@ -106,7 +108,10 @@ def _answer(content: Content) -> str:
                 "never arrives" if row.latency_s is None else f"{format_seconds(row.latency_s)} ({row.latency_how})",
             ),
             (f"{row.metric} (measured)", f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"),
-            ("lost (estimate)", f"{100 * row.lost:.1f} points [{100 * row.lost_low:.1f}, {100 * row.lost_high:.1f}]"),
+            (
+                "lost (estimate)",
+                f"{100 * row.lost:z.1f} points [{100 * row.lost_low:z.1f}, {100 * row.lost_high:z.1f}]",
+            ),
         )
         parts.append(_pairs(figures, kind="figures"))
         parts.append(
@@ -196,6 +201,17 @@ def _limits(content: Content) -> str:
     return "".join(parts)
 
 
+def _notes(content: Content) -> str:
+    """What was assumed, left out or uncertain; a guess of the input's levels first, on which every figure depends."""
+    notes = sorted(content.plan.notes, key=lambda note: not is_guess_of_levels(note))
+    if not notes:
+        return "<p>This plan directory holds none.</p>"
+    items = "".join(
+        f"<li>{f'<strong>{_text(note)}</strong>' if is_guess_of_levels(note) else _text(note)}</li>" for note in notes
+    )
+    return f"<ul>{items}</ul>"
+
+
 def _provenance(content: Content) -> str:
     plan = content.plan
     again = shlex.join(["splitpoint", "plan", f"{content.folder}/{CONFIG}", "--out", "DIR"])
@@ -215,6 +231,7 @@ def _provenance(content: Content) -> str:
             f"{count_text(plan.found_by.evaluations, 'candidate')} measured of {plan.found_by.candidates},"
             f" seed {plan.found_by.seed}, best in {', '.join(plan.found_by.objectives)}",
         ),
+        ("model profile", f"SHA-256 {plan.profile_sha256}"),
         ("planned on", f"{machine.cpu}, {count_text(machine.threads, 'thread')}, {machine.os}, {machine.arch}"),
         (
             "profiled on",

@@ -192,7 +192,7 @@ def quality_chart(content: Content) -> Chart:
 
 
 def _quality_rows(content: Content) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in content.front:
         count = f"{row.n} in {count_text(row.groups, 'group')}"
         ends = _interval(row.low, row.high), _lost_interval(row.lost_low, row.lost_high)
@@ -354,7 +354,7 @@ def _known(value: float | None, show: Callable[[float], str]) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"
+    return f"{100 * share:z.1f} points"
 
 
 def _interval(low: float, high: float) -> str:
@@ -362,4 +362,4 @@ def _interval(low: float, high: float) -> str:
 
 
 def _lost_interval(low: float, high: float) -> str:
-    return f"[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"[{100 * low:z.1f}, {100 * high:z.1f}]"

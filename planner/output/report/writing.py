@@ -40,7 +40,7 @@ def write_report(directory: Path) -> ReportDocument:
     path = directory / PAGE
     unfinished = directory / f"{PAGE}.{secrets.token_hex(4)}"
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(text.encode())
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import itertools
 import json
 import re
@@ -25,6 +26,7 @@ from splitpoint.planner.plandir.placing import check_replaceable
 from splitpoint.planner.plandir.verify import verify
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import dump_yaml
+from splitpoint.profiles.network.inputs import is_guess_of_levels
 
 MOST_BYTES = 6_000_000  # of a report
 
@@ -46,7 +48,7 @@ class Page(HTMLParser):
             self.scripts.append((dict(attrs), ""))
 
     def handle_data(self, data: str) -> None:
-        if self.lasttag == "script" and self.get_starttag_text().startswith("<script"):
+        if self.lasttag == "script" and (self.get_starttag_text() or "").startswith("<script"):
             attrs, text = self.scripts[-1]
             self.scripts[-1] = attrs, text + data
         self.text += data
@@ -208,6 +210,15 @@ def test_it_says_the_plan_in_words(reported: Path) -> None:
         assert all(other.price in page.text for other in file.answer.instead)
 
 
+def test_it_has_the_notes_of_the_plan_a_guess_of_the_levels_first(copied: Path) -> None:
+    file = Plan.load(copied).file
+    notes = ("left out jpeg <b>: it is not installed", "assumed an RGB picture of 16x16, levels 0..1")
+    assert is_guess_of_levels(notes[1])
+    (copied / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, notes=notes)))
+    page = page_of(copied)
+    assert 0 < page.text.index(notes[1]) < page.text.index(notes[0])
+
+
 def test_headings_are_in_order_and_landmarks_are_there(reported: Path) -> None:
     tags = page_of(reported).tags
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
@@ -261,10 +272,38 @@ def test_it_is_no_part_of_the_plan(copied: Path) -> None:
         check_replaceable(copied)
 
 
+def hide_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "plotly" else find(name))
+
+
+def test_a_plan_has_its_report_and_without_plotly_is_whole_without_it(
+    run: Callable[..., tuple[int, str, str]], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = "plan", home / "labelled.yaml", "--profile", home / "fixed.yaml", "--evaluations", 4, "--out"
+    with_page, without = tmp_path / "with", tmp_path / "without"
+    _, _, err = run(*asked, with_page)
+    assert f"report: {with_page / PAGE}" in err.splitlines()
+    assert (with_page / PAGE).is_file()
+    document = Plan.load(with_page).file
+    assert document.notes  # the picture's levels, or what was left out
+    assert all(note in page_of(with_page).text for note in document.notes)
+    hide_plotly(monkeypatch)
+    _, _, err = run(*asked, without)
+    assert [line for line in err.splitlines() if 'pip install "splitpoint[report]"' in line]
+    assert not (without / PAGE).exists()
+    assert Plan.load(without).file.files == document.files
+    monkeypatch.undo()
+    out = tmp_path / "exported"
+    _, _, err = run("export", without, "--point", 1, "--out", out)
+    assert f"report: {out / PAGE}" in err.splitlines()
+    assert (out / PAGE).is_file()
+
+
 def test_without_plotly_one_line_says_what_to_install(
     run: Callable[..., tuple[int, str, str]], copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    hide_plotly(monkeypatch)
     code, _, err = run("report", copied)
     assert code == 3
     assert 'pip install "splitpoint[report]"' in err
