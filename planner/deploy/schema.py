@@ -43,7 +43,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "5.2"
+FORMAT = "5.1"
 _PICTURE_RATES = {name: codec.rates for name, codec in PICTURES.items()}
 MOST_ELEMENTS = 1 << 28  # of a tensor
 
@@ -213,7 +213,6 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     report: Accuracy | None
     payload_range: PayloadRange | None = None  # on the report inputs
     skipped: Annotated[int, msgspec.Meta(ge=0)] = 0  # damaged pictures that were left out of the data
-    notes: tuple[str, ...] = ()  # what was assumed, left out or uncertain, as ``splitpoint plan`` printed it
     answer: Answer | None = None  # None: a plan that was written without a choice
     policy: tuple[PolicyRow, ...] = ()  # by uplink rate, without a gap; (): a link that carries nothing
     requirements: Requirements

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from splitpoint.planner.deploy.plan import Plan
@@ -28,7 +28,6 @@ def write_plan_somewhere(
     place: Place,
     *,
     keep_data: bool = True,
-    notes: Sequence[str] = (),
     advance: Callable[[], None] = lambda: None,
     results: Results | None = None,
 ) -> tuple[Plan | None, Path, ProfileError | None]:
@@ -38,7 +37,7 @@ def write_plan_somewhere(
     be written either, there is no plan.
     """
     try:
-        plan = write_plan(result, point, place, keep_data=keep_data, notes=notes, advance=advance, results=results)
+        plan = write_plan(result, point, place, keep_data=keep_data, advance=advance, results=results)
     except NotWrittenError as error:
         first = error
     else:
@@ -46,7 +45,7 @@ def write_plan_somewhere(
     for parent in (Path(tempfile.gettempdir()), Path.home()):
         folder = parent / f"splitpoint-{secrets.token_hex(4)}"
         try:
-            plan = write_plan(result, point, folder, keep_data=keep_data, notes=notes, results=results)
+            plan = write_plan(result, point, folder, keep_data=keep_data, results=results)
         except NotWrittenError:
             continue
         elsewhere = ProfileError(

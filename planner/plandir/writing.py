@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -69,7 +69,6 @@ def write_plan(
     directory: Path | Place,
     *,
     keep_data: bool = True,
-    notes: Sequence[str] = (),
     advance: Callable[[], None] = lambda: None,
     results: Results | None = None,
 ) -> Plan:
@@ -77,7 +76,7 @@ def write_plan(
 
     The report set runs through the written files before they are moved into place, unless `results` keeps what it said
     of files of the same bytes. Without `keep_data` the whole model and the report inputs are left out then; plan.yaml
-    keeps their hashes and where they came from, and `notes`.
+    keeps their hashes and where they came from.
     """
     front = result.decision.front
     points = front if point in front else (point, *front)
@@ -96,7 +95,6 @@ def write_plan(
                 _write_all(folder / POINTS / str(number), content)
             describe = functools.partial(describe_plan, result, network, points)
             file = _finish(folder, network.graph, files[points.index(point)], describe, advance, results)
-            file = msgspec.structs.replace(file, notes=tuple(notes))
             _write_description(folder, file if keep_data else _drop_data(folder, file, result))
         return Plan.load(place.target)
 

@@ -35,7 +35,7 @@ from splitpoint.profiles.link.link import describe
 from splitpoint.profiles.network.inputs import is_guess_of_levels
 from splitpoint.profiles.units import format_flops, format_fraction, format_seconds
 
-__all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document", "plan_notes"]
+__all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
 
 
 def __dir__() -> list[str]:
@@ -104,7 +104,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
     problem, decision = result.problem, result.decision
     search, report = problem.split.search, None if plan is None else plan.file.report
     question = question_of(result)
-    notes = plan_notes(result)
+    notes = (*problem.notes, *result.notes, *_warnings(result))
     return PlanDocument(
         header=_header(result),
         task=problem.metric.task,
@@ -151,11 +151,6 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         directory=None if plan is None else str(directory),
         sha256=None if plan is None else plan.sha256,
     )
-
-
-def plan_notes(result: SearchResult) -> tuple[str, ...]:
-    """What was assumed, left out or uncertain, a sentence each; a guess of the input's levels among them."""
-    return (*result.problem.notes, *result.notes, *_warnings(result))
 
 
 def _recommendation(result: SearchResult, plan: Plan | None) -> Recommendation | None:
