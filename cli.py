@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import msgspec
 import typer
 
 from splitpoint import __version__
+from splitpoint.planner.commands import on_models, on_plans
+from splitpoint.planner.commands.base import print_document, stages, with_messages
 from splitpoint.planner.output import options
 from splitpoint.planner.output.ending import OK, UNMET, note_written, print_note, run_to_end
-from splitpoint.planner.output.escape import json_text, printable_lines
 from splitpoint.planner.output.streams import occupy_descriptors
 from splitpoint.planner.setup import flags
 from splitpoint.planner.setup.asked import asked_config, asked_needs
@@ -25,17 +25,28 @@ def __dir__() -> list[str]:
     return __all__
 
 
+COLUMNS = (
+    "Columns: MACs: share that the device computes. payload: bytes sent with each request. + once: bytes of the"
+    " codec's tables and weights, stored once. lost %: points of quality, estimated from all measured points, ± half of"
+    " the 95 % interval. knee: the best compromise, farthest from the line between the extremes of the front. late:"
+    " over the deadline; lossy: outside the limit of quality; never: its message cannot be sent."
+)
 app = typer.Typer(
     name="splitpoint",
     help="Plan where to cut a neural network between a device and a server, and how to code what crosses.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
-@app.command("plan")
+def _command(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A function as the command `name`, with the options that every command has."""
+    return lambda function: app.command(name, **settings)(with_messages(function))
+
+
+@_command("plan", epilog=COLUMNS)
 @options.with_limits
 def plan_command(
     target: Annotated[str, typer.Argument(help="A configuration (.yaml), an .onnx file, or file.py:factory.")],
@@ -107,13 +118,12 @@ def plan_command(
     )
     from splitpoint.planner.flow import plan as find
     from splitpoint.planner.output.plan_run import plan_and_write
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
+    from splitpoint.planner.output.terminal.console import consoles
     from splitpoint.planner.output.terminal.plan import plan_view
     from splitpoint.planner.setup.trust import check_trusted
     from splitpoint.planner.study.storage import Place
 
     check_trusted(target, config, trust_code=trust_code)
-    stdout, stderr = consoles()
     done = plan_and_write(
         config,
         pictures=flags.parse_pictures(preset, mean=mean, std=std, scale=scale, color=color),
@@ -124,17 +134,17 @@ def plan_command(
         fresh=fresh,
         studies=Place(storage=storage, study=study, artifacts=artifacts, fresh=fresh),
         search=find,
-        progress=StageBars(stderr),
+        progress=stages(),
         written=note_written,
     )
-    _print(done.document, lambda shown: plan_view(shown, width=stdout.width), as_json=as_json)
+    print_document(done.document, lambda shown: plan_view(shown, width=consoles()[0].width), as_json=as_json)
     print_note(done.page)
     if done.failure is not None:
         raise done.failure
     raise typer.Exit(OK if done.meets else UNMET)
 
 
-@app.command("train")
+@_command("train")
 def train_command(
     target: Annotated[str, typer.Argument(help="A configuration (.yaml) with train:.")],
     train_minutes: options.TrainMinutes = None,
@@ -146,23 +156,26 @@ def train_command(
 ) -> None:
     """Train ahead what splitpoint plan would train for a configuration; exit 1 when minutes were not enough."""
     from splitpoint.planner.flow import train
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.train import train_view
     from splitpoint.planner.output.train_run import train_ahead
     from splitpoint.planner.setup.trust import check_trusted
 
     config = asked_config(target, threads=threads, train_minutes=train_minutes)
     check_trusted(target, config, trust_code=trust_code)
-    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=StageBars(consoles()[1]))
-    _print(document, train_view, as_json=as_json)
+    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=stages())
+    print_document(document, train_view, as_json=as_json)
     raise typer.Exit(OK if document.complete else UNMET)
 
 
-@app.command("profile")
+@_command("profile")
 def profile_command(
     model: options.ModelArgument,
-    data: options.MeasuredData = None,
-    cut: options.OneCut = None,
+    data: Annotated[
+        str | None, typer.Option(help="Also measure the tensors at every cut on these inputs (as for plan).")
+    ] = None,
+    cut: Annotated[
+        int | None, typer.Option(min=0, help="With --data: everything about this cut alone (its # in splitpoint cuts).")
+    ] = None,
     sqnr: Annotated[float, typer.Option(help="With --data: estimate the bits at this SQNR in dB.")] = 20.0,
     count: Annotated[int, typer.Option("--inputs", min=1, help="With --data: inputs to run at most.")] = 64,
     out: Annotated[Path | None, typer.Option(help="Write the model profile to this file.")] = None,
@@ -174,7 +187,6 @@ def profile_command(
 ) -> None:
     """Measure a model on this host: MACs, parameters, bytes and seconds of each operator; with --data its tensors."""
     from splitpoint.planner.output.profile_run import profile_model
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.terminal.profile import profile_view
     from splitpoint.planner.setup.loading import default_threads
 
@@ -191,13 +203,13 @@ def profile_command(
         constants=flags.parse_constants(constant),
         skip_damaged=skip_damaged,
         threads=threads or default_threads(),
-        progress=StageBars(consoles()[1]),
+        progress=stages(),
         written=note_written,
     )
-    _print(document, lambda shown: profile_view(shown, detail=cut is not None), as_json=as_json)
+    print_document(document, lambda shown: profile_view(shown, detail=cut is not None), as_json=as_json)
 
 
-@app.command("calibrate")
+@_command("calibrate")
 def calibrate_command(
     out: Annotated[Path, typer.Option(help="Write the device profile to this file.")],
     name: Annotated[str | None, typer.Option(help="Its name. [default: the file's]")] = None,
@@ -207,164 +219,13 @@ def calibrate_command(
     """Measure this machine as a device profile, in about a minute and with the base install."""
     from splitpoint.planner.output.profile_run import calibrate_machine
     from splitpoint.planner.output.terminal.calibrate import calibrate_view
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
 
-    bars = StageBars(consoles()[1])
-    document = calibrate_machine(out, name=name, threads=threads, progress=bars, written=note_written)
-    _print(document, calibrate_view, as_json=as_json)
+    document = calibrate_machine(out, name=name, threads=threads, progress=stages(), written=note_written)
+    print_document(document, calibrate_view, as_json=as_json)
     raise typer.Exit(OK if document.usable else UNMET)
 
 
-@app.command("cuts")
-def cuts_command(
-    model: options.ModelArgument,
-    refused: Annotated[bool, typer.Option("--refused", help="List the refused places with their reasons.")] = False,
-    tensors: Annotated[int, typer.Option(min=1, max=4, help="Also where up to this many tensors cross.")] = 1,
-    size: options.Size = None,
-    constant: options.Constant = None,
-    as_json: options.Json = False,
-) -> None:
-    """List every place where one tensor separates head and tail, or up to --tensors of them."""
-    from splitpoint.planner.cuts.enumeration import enumerate_cuts
-    from splitpoint.planner.output.documents.cuts import cuts_document
-    from splitpoint.planner.output.terminal.cuts import cuts_view
-    from splitpoint.planner.setup.checks import check_model_source
-    from splitpoint.planner.setup.inputs import load_source
-
-    check_model_source(model)
-    graph = load_source(model, flags.parse_shapes(size), constants=flags.parse_constants(constant))
-    document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
-    _print(document, lambda shown: cuts_view(shown, refused=refused), as_json=as_json)
-
-
-@app.command("show")
-def show_command(
-    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
-    point: Annotated[int | None, typer.Option(min=1, help="Show this point. [default: the plan's]")] = None,
-    as_json: options.Json = False,
-) -> None:
-    """Show a plan: its point, what it costs and loses, and the front it was chosen from."""
-    from splitpoint.planner.output.documents.show import show_document
-    from splitpoint.planner.output.terminal.console import consoles
-    from splitpoint.planner.output.terminal.show import show_view
-
-    _print(show_document(directory, point), lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
-
-
-@app.command("what-if")
-@options.with_conditions
-def what_if_command(
-    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
-    link_rate: options.LinkRate = None,
-    snr: Annotated[str | None, typer.Option(help="SNR of a radio link, such as 12dB, or a range: -5..20dB.")] = None,
-    as_json: options.Json = False,
-    **conditions: Any,
-) -> None:
-    """Decide again from what a plan measured: another link, device, server or limit. Nothing is measured."""
-    from splitpoint.planner.output.asked_again import what_if_of_plan
-    from splitpoint.planner.output.terminal.answers.what_if import what_if_view
-    from splitpoint.planner.output.terminal.console import consoles
-
-    document = what_if_of_plan(directory, conditions, link_rate=link_rate, snr=snr)
-    _print(document, lambda shown: what_if_view(shown, width=consoles()[0].width), as_json=as_json)
-    fits = document.row is not None or any(row.what is not None for row in document.rows)
-    raise typer.Exit(OK if fits else UNMET)
-
-
-@app.command("map")
-@options.with_conditions
-def map_command(
-    target: Annotated[str, typer.Argument(help="A plan directory, or what splitpoint plan takes.")],
-    devices: options.Devices = None,
-    speeds: options.Speeds = False,
-    link_rates: options.LinkRates = None,
-    data: options.Data = None,
-    trust_code: options.TrustCode = False,
-    as_json: options.Json = False,
-    **conditions: Any,
-) -> None:
-    """Show where splitting pays, for devices against link rates: all on device, send the picture, or which split."""
-    from splitpoint.planner.flow import plan as find
-    from splitpoint.planner.output.asked_again import MapAxes, map_of_target
-    from splitpoint.planner.output.terminal.answers.map import map_view
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
-    from splitpoint.planner.store.store import default_store
-
-    stdout, stderr = consoles()
-    document = map_of_target(
-        target,
-        conditions,
-        MapAxes(devices=devices, speeds=speeds, link_rates=link_rates),
-        data=data,
-        trust_code=trust_code,
-        search=lambda problem: find(problem, progress=StageBars(stderr), store=default_store()),
-    )
-    _print(document, lambda shown: map_view(shown, width=stdout.width), as_json=as_json)
-
-
-@app.command("export")
-def export_command(
-    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
-    point: Annotated[int, typer.Option(min=1, help="Number of the point on the front.")],
-    out: Annotated[Path, typer.Option(help="Directory to write.")],
-    keep: options.Keep = 1,
-    trust_code: options.TrustCode = False,
-    as_json: options.Json = False,
-) -> None:
-    """Write another point of the same front as a plan directory, without searching again."""
-    from splitpoint.planner.output.documents.show import show_document
-    from splitpoint.planner.output.report.writing import add_report
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
-    from splitpoint.planner.output.terminal.show import show_view
-    from splitpoint.planner.plandir.placing import claimed
-    from splitpoint.planner.plandir.writing import export_point
-
-    with claimed(out, keep=keep) as place, StageBars(consoles()[1]).stage("report", None) as step:
-        export_point(directory, point, place, trust_code=trust_code, advance=lambda: step(""))
-        step(f"wrote {out}")
-    note_written("plan", out)
-    print_note(add_report(out))
-    document = show_document(out, None)
-    _print(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
-
-
-@app.command("report")
-def report_command(directory: options.PlanDirectory, as_json: options.Json = False) -> None:
-    """Write report.html into a plan directory: the plan with charts, in one file that opens without a network."""
-    from splitpoint.planner.output.report.document import report_text
-    from splitpoint.planner.output.report.writing import write_report
-
-    _print(write_report(directory), report_text, as_json=as_json)
-
-
-@app.command("verify")
-def verify_command(
-    directory: Annotated[Path, typer.Argument(help="A plan directory.")],
-    expect: Annotated[str | None, typer.Option(help="SHA-256 of plan.yaml, as its sender published it.")] = None,
-    trust_code: options.TrustCode = False,
-    strict_latency: options.StrictLatency = False,
-    as_json: options.Json = False,
-) -> None:
-    """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
-    from splitpoint.planner.output.documents.verify import verify_document
-    from splitpoint.planner.output.terminal.console import consoles
-    from splitpoint.planner.output.terminal.verify import check_line, count_line
-    from splitpoint.planner.plandir.verify import verify
-
-    stdout, _ = consoles()
-    checks = verify(
-        directory,
-        expect=expect,
-        trust_code=trust_code,
-        strict_latency=strict_latency,
-        step=(lambda check: None) if as_json else (lambda check: stdout.print(check_line(check))),
-    )
-    document = verify_document(checks)
-    _print(document, lambda shown: count_line(shown.count), as_json=as_json)
-    raise typer.Exit(UNMET if document.count.failed else OK)
-
-
-@app.command("cache")
+@_command("cache")
 def cache_command(
     verify: Annotated[bool, typer.Option("--verify", help="Read every entry, remove what is damaged.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove every entry, and checkpoints of trainings.")] = False,
@@ -375,11 +236,11 @@ def cache_command(
     from splitpoint.planner.output.terminal.listings import cache_view
     from splitpoint.planner.store.store import default_store
 
-    _print(document := cache_document(default_store(), verify=verify, clear=clear), cache_view, as_json=as_json)
+    print_document(document := cache_document(default_store(), verify=verify, clear=clear), cache_view, as_json=as_json)
     raise typer.Exit(UNMET if document.damaged else OK)
 
 
-@app.command("work")
+@_command("work")
 def work_command(
     study: Annotated[str, typer.Argument(help="Name of the study: splitpoint plan --storage prints it.")],
     storage: Annotated[str, typer.Option(help="Where the plan keeps it: a journal's file, or postgresql://...")],
@@ -389,37 +250,51 @@ def work_command(
     as_json: options.Json = False,
 ) -> None:
     """Measure candidates of a study that splitpoint plan --storage shares, on this machine, too."""
-    from splitpoint.planner.output.terminal.console import StageBars, consoles
     from splitpoint.planner.output.work_run import join_and_work, work_text
 
-    bars = StageBars(consoles()[1])
     document = join_and_work(
-        study, storage=storage, artifacts=artifacts, trust_code=trust_code, threads=threads, progress=bars
+        study, storage=storage, artifacts=artifacts, trust_code=trust_code, threads=threads, progress=stages()
     )
-    _print(document, work_text, as_json=as_json)
+    print_document(document, work_text, as_json=as_json)
 
 
-@app.command("profiles")
+for _name, _function, _epilog in (
+    ("cuts", on_models.cuts_command, None),
+    ("init", on_models.init_command, None),
+    ("show", on_plans.show_command, COLUMNS),
+    ("what-if", on_plans.what_if_command, COLUMNS),
+    ("map", on_plans.map_command, None),
+    ("compare", on_plans.compare_command, None),
+    ("report", on_plans.report_command, None),
+    ("export", on_plans.export_command, COLUMNS),
+    ("verify", on_plans.verify_command, None),
+):
+    _command(_name, epilog=_epilog)(_function)
+
+
+@_command("profiles")
 def profiles_command(as_json: options.Json = False) -> None:
     """List the device, server and link profiles that are shipped."""
     from splitpoint.planner.output.documents.listings import profiles_document
     from splitpoint.planner.output.terminal.listings import profiles_view
 
     document = profiles_document()
-    _print(document, profiles_view, as_json=as_json)
+    print_document(document, profiles_view, as_json=as_json)
 
 
-@app.command("codecs")
+@_command("codecs")
 def codecs_command(as_json: options.Json = False) -> None:
     """List the codecs of tensors: what each needs, its rates, and the paper that it follows."""
     from splitpoint.planner.output.documents.listings import codecs_document
     from splitpoint.planner.output.terminal.listings import codecs_view
 
-    _print(codecs_document(), codecs_view, as_json=as_json)
+    print_document(codecs_document(), codecs_view, as_json=as_json)
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     if version:
         sys.stdout.write(f"splitpoint {__version__}\n")
         raise typer.Exit
@@ -434,16 +309,6 @@ def entry() -> NoReturn:
     """The console script."""
     occupy_descriptors()
     sys.exit(main())
-
-
-def _print(document: msgspec.Struct, view: Callable[[Any], Any], *, as_json: bool) -> None:
-    """Write the document to standard output: as JSON, or as `view` shows it with its texts made printable."""
-    if as_json:
-        sys.stdout.write(json_text(msgspec.to_builtins(document)) + "\n")  # msgspec's own JSON turns NaN into null
-        return
-    from splitpoint.planner.output.terminal.console import consoles
-
-    consoles()[0].print(view(printable_lines(document)))
 
 
 if __name__ == "__main__":

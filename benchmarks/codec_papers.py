@@ -14,12 +14,12 @@ from splitpoint.benchmarks.codec_networks import cifar100, efficientnet_lite0, i
 from splitpoint.codecs.coders.huffman import Huffman
 from splitpoint.codecs.contract.protocol import TensorSpec
 from splitpoint.codecs.lossy.trellis import dequantize, quantize, train_levels
-from splitpoint.codecs.quantizers.lloyd import training_samples
 
 __all__ = ["assine", "assine_series", "brito"]
 
 Array = NDArray[Any]
 BITS = (2, 3, 4, 5, 6, 7, 8)
+QUANTIZERS = ("SQ", "TCQ")
 SPLITS = 9
 CALIBRATION = 100  # training images for the codebooks: the paper's "small portion of the training set"
 TESTED = 500  # validation images, five of each class
@@ -28,8 +28,13 @@ ASSINE_RATES = range(2, 7)  # 4 to 8 bits
 PAPER_DB = 30.0  # SQNR at 8 bits that the paper reports for every split
 
 
-def brito(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Entropy, SQNR and accuracy of SQ and TCQ at 2..8 bits, with and without Huffman, at the nine splits."""
+def brito(
+    data: Path, say: Callable[[str], None], rows: list[dict[str, Any]], save: Callable[[list[dict[str, Any]]], None]
+) -> None:
+    """Entropy, SQNR and accuracy of SQ and TCQ at 2..8 bits, with and without Huffman, at the nine splits.
+
+    What `rows` holds already is not measured again; the others are put in their order and saved, split by split.
+    """
     network = vgg16_half(data / "models" / "vgg16h_cifar100.pt")
     train, _ = cifar100(data, "train")
     x, labels = cifar100(data, "val")
@@ -41,12 +46,14 @@ def brito(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
         f"{network.name}: top-1 {100 * before.mean():.1f} % of {len(x)}; bits a value, SQNR in dB, top-1 lost in points"
     )
     say(f"{'split':>2} {'after':8} {'quantizer':4} {'bits':>4} {'entropy':>8} {'Huffman':>8} {'SQNR':>6} {'drop':>6}")
-    rows: list[dict[str, Any]] = []
+    done = {_place(row): row for row in rows}
     for split in range(1, SPLITS + 1):
         fit = network.forward(train, 0, split - 1)
         activations = network.forward(x, 0, split - 1)
-        for kind in ("SQ", "TCQ"):
+        for kind in QUANTIZERS:
             for bits in BITS:
+                if (split, kind, bits) in done:
+                    continue
                 indices, coded = _quantize(kind, bits, fit, activations)
                 spec = TensorSpec(
                     name="symbols", shape=(1, *indices.shape[1:]), dtype="uint8", low=0, high=(1 << bits) - 1
@@ -70,16 +77,16 @@ def brito(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
                     "bytes_fixed": int(np.ceil(indices[0].size * bits / 8)),
                     "bytes_huffman": round(float(huffman_bytes), 1),
                 }
-                rows.append(row)
+                done[_place(row)] = row
                 bits_text = f"{row['entropy_bits']:8.2f} {row['huffman_bits']:8.2f}"
                 quality = f"{row['sqnr_db']:6.1f} {row['drop_points']:+6.1f}"
                 say(f"{split:>2} {row['after']:10} {kind:4} {bits:>4} {bits_text} {quality}")
-    for kind in ("SQ", "TCQ"):
-        least = min((r for r in rows if r["quantizer"] == kind and r["bits"] == 8), key=lambda r: r["sqnr_db"])
+        save([done[place] for place in sorted(done)])
+    for kind in QUANTIZERS:
+        least = min((r for r in done.values() if r["quantizer"] == kind and r["bits"] == 8), key=lambda r: r["sqnr_db"])
         verdict = "yes" if least["sqnr_db"] >= PAPER_DB else "no"
         say(f"{kind}: SQNR >= {PAPER_DB:.0f} dB at 8 bits on every split? {verdict}")
         say(f"  least {least['sqnr_db']} dB after {least['after']}")
-    return rows
 
 
 def assine(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -124,6 +131,10 @@ def assine_series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[flo
     }
 
 
+def _place(row: Mapping[str, Any]) -> tuple[int, str, int]:
+    return row["split"], row["quantizer"], row["bits"]
+
+
 def _quantize(kind: str, bits: int, fit: Array, activations: Array) -> tuple[Array, Array]:
     """Indices and quantized values of (N, ...): the uniform codebook of the calibration range, or a trellis'."""
     if kind == "SQ":
@@ -131,9 +142,8 @@ def _quantize(kind: str, bits: int, fit: Array, activations: Array) -> tuple[Arr
         step = (high - low) / ((1 << bits) - 1)
         indices = np.clip(np.rint((activations - low) / step), 0, (1 << bits) - 1).astype(np.uint8)
         return indices, (indices * step + low).astype(np.float32)
-    levels = train_levels(training_samples(fit, 50_000, 0), bits)
-    flat = np.clip(activations.reshape(len(activations), -1), levels[0], levels[-1])
-    indices = np.stack([quantize(row, levels) for row in flat])
+    levels = train_levels(fit, bits)
+    indices = np.stack([quantize(row, levels) for row in activations.reshape(len(activations), -1)])
     coded = np.stack([dequantize(row, levels) for row in indices])
     return indices.reshape(activations.shape), coded.reshape(activations.shape)
 

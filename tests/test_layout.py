@@ -46,7 +46,19 @@ ORDER = {
             "setup",
             "networks",
         ),
-        *("profiling", "measuring", "search", "racing", "answers", "plandir", "study", "output", "flow"),
+        *(
+            "profiling",
+            "measuring",
+            "search",
+            "racing",
+            "answers",
+            "plandir",
+            "study",
+            "output",
+            "flow",
+            "face",
+            "commands",
+        ),
     ),
 }
 HOMES: Mapping[str, str | tuple[str, ...]] = {  # a library with one home: a file, or a folder when it ends in "/"
@@ -54,18 +66,20 @@ HOMES: Mapping[str, str | tuple[str, ...]] = {  # a library with one home: a fil
     "onnxruntime": "profiles/network/runtime.py",
     "optuna": "planner/study/",
     "rich": "planner/output/terminal/",  # a folder: any of its files
-    "typer": ("cli.py", "planner/output/options.py"),  # the commands, and the options that they share
+    "typer": ("cli.py", "planner/commands/", "planner/output/options.py"),  # the commands, and options that they share
     "yaml": "profiles/files/yaml12.py",
 }
 # Seconds to import, or not in the base install: only inside the functions that need them.
 LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "pycocotools", "skimage", "sklearn"}
-LAZY |= {"torch", "torch_pruning"}
-# Used where it is installed: codecs that say how to install it, and a tool that a benchmark is compared with.
-OPTIONAL = {"av", "cosmic_ray", "pillow_jxl", "polygraphy"}
+LAZY |= {"pandas", "torch", "torch_pruning"}
+# Used where it is installed: codecs that say how to install it, tables of notebooks, and tools of benchmarks.
+OPTIONAL = {"av", "cosmic_ray", "pandas", "pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
 MOST_FILES = 13  # of a folder
 # Dependencies that are used without being imported, and the word by which their file uses them.
 NOT_IMPORTED = {
+    "mkdocs-material": "Material",
+    "mkdocstrings": ":::",
     "mypy": "mypy",
     "onnxscript": "torch.onnx.export",
     "plotly": "plotly.min.js",
@@ -145,7 +159,7 @@ def modules(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def test_the_root_holds_the_package_and_the_command_line_only() -> None:
-    assert sorted(path.name for path in ROOT.glob("*.py")) == ["__init__.py", "cli.py"]
+    assert sorted(path.name for path in ROOT.glob("*.py")) == ["__init__.py", "__main__.py", "cli.py"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

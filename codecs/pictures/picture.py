@@ -1,6 +1,7 @@
 """Picture codecs of the input: PNG, JPEG, WebP and AVIF of a uint8 picture, also at reduced size.
 
 Not tensor codecs: they are what "send the picture" costs. Sizes in a payload are checked before anything is decoded.
+A gray picture has one channel: in PNG and JPEG a file of one plane; WebP and AVIF have three equal ones.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+Picture = NDArray[np.uint8]  # (H, W, 3), RGB, or (H, W, 1), gray
 
 QUALITIES = (20, 35, 50, 65, 75, 82, 88, 92, 95)
 # Pixels: WebP's 14 bits, libjpeg's JPEG_MAX_DIMENSION, libavif's default imageDimensionLimit, PNG's 31 bits.
 LARGEST_SIDE: Mapping[str, int] = {"WEBP": 16383, "JPEG": 65500, "AVIF": 32768, "PNG": 2**31 - 1}
 WEBP_METHOD = 4  # Pillow's default: 6 is 2 % smaller and takes twice the time
+GRAY_FORMATS = frozenset({"PNG", "JPEG"})  # formats that have files of one plane
 AVIF_SPEED = 8  # 6, the default, is 1-2 % smaller and takes twice the time
 
 
@@ -58,21 +60,26 @@ class PictureCodec:
         return None
 
     def encode(self, picture: Picture, rate: int) -> bytes:
-        """Code a picture (H, W, 3) at rate index `rate`; raises `CodecError`."""
+        """Code a picture (H, W, 3) or (H, W, 1) at rate index `rate`; raises `CodecError`."""
+        expected = f"{self.name}: expected a uint8 picture (H, W, 3), or (H, W, 1) of a gray one"
         if not isinstance(picture, np.ndarray):
-            raise CodecError(f"{self.name}: expected a uint8 picture (H, W, 3), got {type(picture).__name__}")
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-            raise CodecError(f"{self.name}: expected a uint8 picture (H, W, 3), got {picture.dtype}{picture.shape}")
+            raise CodecError(f"{expected}, got {type(picture).__name__}")
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:
+            raise CodecError(f"{expected}, got {picture.dtype}{picture.shape}")
         refusal = self.refuses((picture.shape[0], picture.shape[1]))
         if refusal is not None:
             raise CodecError(refusal)
         if not isinstance(rate, int | np.integer) or not 0 <= rate < len(self.rates):
             raise CodecError(f"{self.name} has rates 0..{len(self.rates) - 1}, not {rate!r}")
-        image = Image.fromarray(np.ascontiguousarray(picture))
+        image = Image.fromarray(np.ascontiguousarray(picture if picture.shape[2] == 3 else picture[:, :, 0]))
+        if image.mode == "L" and self.format not in GRAY_FORMATS:
+            image = image.convert("RGB")
         size = self._coded_size(picture.shape[0], picture.shape[1])
         if size != image.size:
             image = image.resize(size, Image.Resampling.LANCZOS)
         options: dict[str, Any] = dict(self.options)
+        if image.mode == "L":
+            options.pop("subsampling", None)  # of colours
         if self.format != "PNG":
             options["quality"] = int(self.rates[rate].value)
         if self.format == "JPEG":
@@ -81,16 +88,23 @@ class PictureCodec:
         image.save(buffer, self.format, **options)
         return buffer.getvalue()
 
-    def decode(self, data: bytes, size: tuple[int, int]) -> Picture:
-        """Give the picture (H, W, 3) of `size` = (H, W) back, upscaled when it was reduced; raises `PayloadError`."""
+    def decode(self, data: bytes, size: tuple[int, int], *, channels: int = 3) -> Picture:
+        """Give the picture (H, W, `channels`) of `size` = (H, W) back, upscaled when it was reduced.
+
+        Raises `PayloadError` for what is no picture of that size and, where the format tells them apart, of as many
+        channels: 3, or 1 of a gray one.
+        """
         data = as_bytes(data)
         if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
             raise CodecError(f"{self.name}: expected the size (height, width) of a picture, got {size!r}")
         width, height = self._coded_size(*size)
-        pixels = read_pixels(data, self.format, (height, width), ("RGB",), name=self.name)
-        if (height, width) == size:
-            return pixels
-        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+        if channels not in (1, 3):
+            raise CodecError(f"{self.name}: expected 3 channels, or 1 of a gray picture, got {channels!r}")
+        mode = "L" if channels == 1 and self.format in GRAY_FORMATS else "RGB"
+        image = Image.fromarray(read_pixels(data, self.format, (height, width), (mode,), name=self.name))
+        if (height, width) != size:
+            image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+        return np.asarray(image if channels == 3 else image.convert("L")).reshape(*size, channels)
 
     def _coded_size(self, height: int, width: int) -> tuple[int, int]:
         """(width, height) of what is coded."""

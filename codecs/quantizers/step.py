@@ -16,8 +16,8 @@ pool2 and conv4_3, and raises it by 20 to 43 % after conv3_3, where energy was n
 Tried and left out (2026-11, spectral coefficients of EfficientNet-Lite0 at blocks 10 and 14, 100 calibration images):
 thresholds that weigh each channel's rates (rate-distortion optimization toward zero) save 7 % at the same squared error
 and nothing at the same divergence of the outputs; dead zones of .05 to .28 cost the same within 5 %, with a lift too;
-dependent quantization (two step grids, 4 or 8 states driven by the parities, Viterbi with rates by state) saves 4 %
-more at the same squared error and needs the search on the device.
+dependent quantization (two step grids, 4 or 8 states driven by the parities, Viterbi with the rate) behind the context
+coder saves 1 to 2 % at the same divergence, not beyond doubt, and needs the search on the device: docs/codecs.md.
 """
 
 from __future__ import annotations

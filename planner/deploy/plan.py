@@ -29,7 +29,7 @@ from splitpoint.planner.deploy.stored import StoredPlan, open_plan
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import MOST_THREADS
 from splitpoint.profiles.network.external import refuse_external_data
-from splitpoint.profiles.network.inputs import preprocess
+from splitpoint.profiles.network.inputs import preprocess, read_picture
 from splitpoint.profiles.network.runtime import Session, open_session
 
 __all__ = ["PayloadTooLargeError", "Plan", "boundary_names"]
@@ -86,7 +86,7 @@ class Plan:
 
     def head(
         self,
-        x: Array | Mapping[str, Array],
+        x: Array | Mapping[str, Array] | str | os.PathLike[str],
         *,
         check: bool = False,
         max_bytes: int | None = None,
@@ -94,15 +94,18 @@ class Plan:
     ) -> bytes:
         """The device's half: one input to the payload to send.
 
-        `x` is the network's input (its shape in plan.yaml, batch 1) or, for an image model, the resized uint8 picture
-        (H, W, C); for a network of several inputs arrays by the names in plan.yaml. A plan without a tail gives the
+        `x` is the network's input (its shape in plan.yaml, batch 1) or, for an image model, a picture's file or the
+        resized uint8 picture (H, W, C); for a network of several inputs arrays by the names in plan.yaml. A plan
+        without a tail gives the
         packed outputs, which need not be sent. With `check` the tensors at the boundary are tested for NaN and
         infinity, which integer quantizers would hide. `rate` is one of `rates` (default: the plan's own). A payload
         above `max_bytes` is coded again at the coarser of them; where none fits, `PayloadTooLargeError`. Raises
-        `CodecError`.
+        `CodecError`, and `ProfileError` for a file that is no picture.
         """
         if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
             raise CodecError(f"max_bytes is a number of bytes, at least 1, got {max_bytes!r}")
+        if isinstance(x, str | os.PathLike):
+            x = read_picture(Path(x), self.file.input)
         first = self.file.codec.rate if rate is None else rate
         if first not in self.rates:
             raise CodecError(f"rate {first!r} is none of this plan's: {', '.join(map(str, self.rates))}")
@@ -166,8 +169,8 @@ class Plan:
         file = self.file
         rate, parts = self._frame.unpack(payload)
         if file.codec.boundary == "picture":
-            size = file.input.height_width
-            picture = PICTURES[file.codec.name].decode(parts[0], size)
+            size, channels = file.input.height_width, file.input.channels
+            picture = PICTURES[file.codec.name].decode(parts[0], size, channels=channels)
             return {file.model.inputs[0].name: preprocess(picture, file.input)}
         decoded = [_decode(coder, part, rate) for coder, part in zip(self._coders, parts, strict=True)]
         if file.placement == "device":
@@ -345,7 +348,7 @@ class Plan:
             got = f"{picture.dtype}{list(picture.shape)}" if isinstance(picture, np.ndarray) else _kind(x)
             raise CodecError(
                 f"this plan sends the picture: expected {name!r} as uint8{list(shape)}, got {got}\n"
-                "  fix   splitpoint.profiles.network.inputs.read_picture(path, plan.file.input)"
+                "  fix   the path of a picture, or splitpoint.read_picture(path, plan.file.input)"
             )
         return picture
 

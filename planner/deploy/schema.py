@@ -43,7 +43,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "5.1"
+FORMAT = "5.2"
 _PICTURE_RATES = {name: codec.rates for name, codec in PICTURES.items()}
 MOST_ELEMENTS = 1 << 28  # of a tensor
 
@@ -116,6 +116,8 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     evaluations: int
     candidates: int
     objectives: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what was assumed, left out or noticed, a line each
+    left_out: Annotated[int, msgspec.Meta(ge=0)] = 0  # codecs, cuts and candidates that were not searched
 
 
 class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

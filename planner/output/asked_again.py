@@ -57,7 +57,7 @@ class Conditions:
         check_preference(self.prefer)
         needs = asked_needs(self.limits, confident=self.confident, deadline_share=self.deadline_share)
         share = needs["deadline_share"]
-        bounds = {name: needs[limit.field] for name, limit in LIMITS.items() if limit.field is not None}
+        bounds = {name: needs.get(limit.field) for name, limit in LIMITS.items() if limit.field is not None}
         return Changes(
             device=_side(self.device, record, load_device),
             server=_side(self.server, record, load_server),

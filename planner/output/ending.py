@@ -10,6 +10,7 @@ from pathlib import Path
 
 from splitpoint.codecs.contract.protocol import CodecError
 from splitpoint.planner.output.escape import error_text
+from splitpoint.planner.output.logs import log_to_stderr
 from splitpoint.planner.output.signals import stop_on_signals
 from splitpoint.planner.output.streams import OutputError, guard_streams
 from splitpoint.planner.setup.flags import FlagError
@@ -33,7 +34,7 @@ def run_to_end(command: Callable[[], None]) -> int:
     The code is that of its `SystemExit`, or that of its error, which is then on standard error. Bugs are raised.
     """
     _written.set(())
-    with guard_streams(), stop_on_signals():
+    with guard_streams(), stop_on_signals(), log_to_stderr():
         try:
             return _exit_code(command)
         except KeyboardInterrupt:

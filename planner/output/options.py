@@ -30,15 +30,11 @@ __all__ = [
     "Keep",
     "Labels",
     "LinkName",
-    "LinkRate",
     "LinkRates",
     "Mean",
-    "MeasuredData",
     "ModelArgument",
-    "OneCut",
     "Outputs",
     "OwnMetric",
-    "PlanDirectory",
     "PreferName",
     "Preset",
     "Sampler",
@@ -53,7 +49,6 @@ __all__ = [
     "Std",
     "Storage",
     "StoredProfile",
-    "StrictLatency",
     "StudyName",
     "TaskName",
     "Threads",
@@ -106,15 +101,6 @@ ServerName = Annotated[str | None, typer.Option(help="Server profile by name or 
 LinkName = Annotated[str | None, typer.Option(help="Link profile by name or path. [default: wifi-5]")]
 Devices = Annotated[str | None, typer.Option(help="Rows: device profiles. [default: the plan's and all shipped ones]")]
 Speeds = Annotated[bool, typer.Option("--speeds", help="Rows: 1/16 to 16 times the speed of the plan's device.")]
-LinkRate = Annotated[str | None, typer.Option(help="Mean uplink rate, such as 2Mbit/s, or a range: 0.05..100Mbit/s.")]
-MeasuredData = Annotated[
-    str | None, typer.Option("--data", help="Also measure the tensors at every cut on these inputs (as for plan).")
-]
-OneCut = Annotated[
-    int | None, typer.Option(min=0, help="With --data: everything about this cut alone (its # in splitpoint cuts).")
-]
-PlanDirectory = Annotated[Path, typer.Argument(help="A plan directory.")]
-StrictLatency = Annotated[bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")]
 LinkRates = Annotated[
     str | None, typer.Option(help="Columns: 1Mbit/s,5Mbit/s or 0.1..50Mbit/s. [default: 50 kbit/s to 100 Mbit/s]")
 ]

@@ -6,23 +6,23 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from splitpoint.planner.output.documents.plan import PlanDocument, plan_document, plan_notes
+from splitpoint.planner.output.documents.plan import PlanDocument, plan_document
 from splitpoint.planner.output.report.writing import add_report
 from splitpoint.planner.plandir.fallback import write_plan_somewhere
-from splitpoint.planner.plandir.placing import claimed
+from splitpoint.planner.plandir.placing import claimed, kept_path
 from splitpoint.planner.profiling.model_profile import check_profile
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.inputs import PictureFlags
 from splitpoint.planner.setup.loading import default_threads, load_problem
-from splitpoint.planner.store.results import results_here
+from splitpoint.planner.store.results import Results, results_here
 from splitpoint.planner.store.store import default_store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.storage import Place, check_storage
 from splitpoint.planner.values.progress import Progress
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["PlanRun", "plan_and_write"]
+__all__ = ["PlanRun", "load_and_find", "plan_and_write"]
 
 
 def __dir__() -> list[str]:
@@ -65,13 +65,11 @@ def plan_and_write(
     require_optuna()
     check_storage(studies)
     with claimed(out, keep=keep) as place:
-        if profile is not None:
-            check_profile(profile)
-        results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
-        problem = load_problem(config, flags=pictures, results=results)
-        result = search(
-            problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh, studies=studies
+        old = kept_path(out, 1) if keep and place.target.is_dir() and any(place.target.iterdir()) else None
+        results, result = load_and_find(
+            config, pictures=pictures, profile=profile, fresh=fresh, studies=studies, search=search, progress=progress
         )
+        problem = result.problem
         chosen, plan_written, where, failure = result.decision.recommended, None, out, None
         page = None
         if chosen is not None:
@@ -81,7 +79,6 @@ def plan_and_write(
                     chosen,
                     place,
                     keep_data=keep_data,
-                    notes=plan_notes(result),
                     advance=lambda: step(""),
                     results=results,
                 )
@@ -90,4 +87,28 @@ def plan_and_write(
         if plan_written is not None:
             written("plan", where)
             page = add_report(where)
-    return PlanRun(document=plan_document(result, plan_written, where), failure=failure, page=page)
+    kept = old if where == out else None  # nothing is replaced elsewhere
+    return PlanRun(document=plan_document(result, plan_written, where, kept=kept), failure=failure, page=page)
+
+
+def load_and_find(
+    config: PlanConfig,
+    *,
+    pictures: PictureFlags,
+    profile: Path | None,
+    fresh: bool,
+    studies: Place,
+    search: Callable[..., SearchResult],
+    progress: Progress,
+) -> tuple[Results, SearchResult]:
+    """What `search` (`planner.flow.plan`) finds for `config`, and the results that are kept. Raises `ProfileError`."""
+    require_optuna()
+    check_storage(studies)
+    if profile is not None:
+        check_profile(profile)
+    results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
+    problem = load_problem(config, flags=pictures, results=results)
+    found = search(
+        problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh, studies=studies
+    )
+    return results, found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from splitpoint.planner.output.documents.answers.compare import CompareDocument
 from splitpoint.planner.output.documents.answers.map import MapDocument
 from splitpoint.planner.output.documents.answers.what_if import WhatIfDocument
 from splitpoint.planner.output.documents.cache import CacheDocument
@@ -40,6 +41,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the d
     "cache": CacheDocument,
     "calibrate": CalibrateDocument,
     "codecs": CodecsDocument,
+    "compare": CompareDocument,
     "cuts": CutsDocument,
     "map": MapDocument,
     "plan": PlanDocument,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-__all__ = ["OutputError", "guard_streams", "occupy_descriptors"]
+__all__ = ["OutputError", "can_encode", "guard_streams", "occupy_descriptors"]
 
 
 def __dir__() -> list[str]:
@@ -17,6 +17,18 @@ def __dir__() -> list[str]:
 
 
 STANDARD = 3  # file descriptors 0, 1 and 2
+# What views draw, for encodings without it; a width of one stays one, so that tables stay in line.
+PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("─━═╺╸┄", "-"),
+        **dict.fromkeys("│┃┊▕▏", "|"),
+        **dict.fromkeys("┌┐└┘├┤┬┴┼┏┓┗┛┣┫✓", "+"),
+        **dict.fromkeys("█▉▊▋▌▍▎▇▆▅▄▃▂▁", "#"),
+        **dict.fromkeys("\u2012\u2013\u2014\u2212", "-"),
+        **{"★": "*", "▸": ">", "…": ".", "·": "|", "→": ">", "←": "<", "✗": "x", "\u00d7": "x", "∘": "o", "±": "+-"},
+        **{"µ": "u", "≤": "<=", "≥": ">="},
+    }
+)
 
 
 class OutputError(Exception):
@@ -27,7 +39,7 @@ class OutputError(Exception):
 def guard_streams() -> Iterator[None]:
     """Within the block, what standard output does not take raises `OutputError`, and standard error takes everything.
 
-    Both take characters that their encoding has not, as escapes.
+    Both take characters that their encoding has not: lines and marks of views as ASCII, others as escapes.
     """
     before = sys.stdout, sys.stderr
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
@@ -38,6 +50,15 @@ def guard_streams() -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = before
+
+
+def can_encode(text: str, encoding: str) -> bool:
+    """Whether `text` can be written in `encoding`."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def occupy_descriptors() -> None:
@@ -76,7 +97,8 @@ class _Guarded:
         try:
             self._stream.write(text)
         except UnicodeEncodeError as error:
-            self._stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+            known = "".join(c if can_encode(c, error.encoding) else c.translate(PLAIN) for c in text)
+            self._stream.write(known.encode(error.encoding, "backslashreplace").decode(error.encoding))
 
     def _attempt(self, action: Callable[[], object]) -> None:
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from splitpoint.planner.output.documents.document import Document
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.store.store import default_store
 from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.worker import work
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.planner.values.progress import Progress
 
 __all__ = ["WorkDocument", "join_and_work", "work_text"]

@@ -18,6 +18,7 @@ from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.variant_files import model_source
+from splitpoint.planner.search.notes import plan_notes
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
@@ -71,6 +72,8 @@ def describe_plan(
             evaluations=len(result.points),
             candidates=result.table_size,
             objectives=config.objectives,
+            notes=plan_notes(result),
+            left_out=len(result.left_out),
         ),
         device=_source(config.device, result.device),
         server=_source(config.server, result.server),

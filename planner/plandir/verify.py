@@ -14,13 +14,14 @@ from typing import Literal, ParamSpec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import Array, CodecError
+from splitpoint.planner.answers.stored import record_of
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.file_names import HEAD, PLAN, REPORT, TAIL, WHOLE, is_page
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.task import Task
+from splitpoint.planner.plandir.misses import point_misses
 from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import listed_files
 from splitpoint.planner.plandir.report import check_trusted, declared, plan_input, run_report
@@ -262,7 +263,7 @@ def _report(plan: Plan, dataset: Dataset, *, trust_code: bool) -> Iterator[Check
         f" (tolerance {100 * PAYLOAD_TOLERANCE:.0f} %: another CPU may move a few symbols)",
     )
     yield _payload_range(plan, dataset, lengths)
-    yield from _quality(file, got, planned) if missing is None else _unchecked(missing, planned)
+    yield from _quality(plan, got, planned) if missing is None else _unchecked(missing, planned)
     reads = metric_of.reads if missing is None else file.task.outputs
     others = [other.name for other in planned.output_errors if reads and other.name not in reads]
     if others:
@@ -288,14 +289,22 @@ def _payload_range(plan: Plan, dataset: Dataset, lengths: Sequence[int]) -> Chec
     )
 
 
-def _quality(file: PlanFile, got: Accuracy, planned: Accuracy) -> Iterator[Check]:
-    """The metric, and its other figures."""
+def _quality(plan: Plan, got: Accuracy, planned: Accuracy) -> Iterator[Check]:
+    """The metric with its 95 % interval and the limits that the point misses, and its other figures."""
+    file = plan.file
+    missed = point_misses(record_of(plan.stored), file.point, file.requirements, got)
     tolerance = ACCURACY_TOLERANCE + 1 / got.n
     yield Check(
         name=planned.metric,
         status="passed" if abs(got.value - planned.value) <= tolerance else "failed",
-        text=f"{got.value:.3f} measured, {planned.value:.3f} planned (tolerance {tolerance:.3f}: near ties, one"
-        f" input); {file.metric.definition}",
+        text="; ".join(
+            [
+                f"{got.value:.3f} [{got.low:.2f}, {got.high:.2f}] measured, {planned.value:.3f} planned"
+                f" (tolerance {tolerance:.3f}: near ties, one input)",
+                file.metric.definition,
+                *missed,
+            ]
+        ),
     )
     for figure in planned.also:
         measured = got.figure(figure.name)

@@ -188,7 +188,8 @@ class Evaluator:
             part = codec.encode(sample.picture, candidate.rate)
             payload = frame.pack([part], candidate.rate)
             _, (received,) = frame.unpack(payload)
-            outputs = self._runs.whole(preprocess(codec.decode(received, spec.height_width), spec))
+            picture = codec.decode(received, spec.height_width, channels=spec.channels)
+            outputs = self._runs.whole(preprocess(picture, spec))
             return self._observe(index, outputs), len(payload)
 
         sent = self._runs.map(send, inputs)

@@ -87,7 +87,7 @@ def measure_others(others: Sequence[Measurer], needs: Requirements, step: Callab
 def picture_bit(problem: Problem) -> float:
     """Bits of a calibration picture as JPEG of the highest quality; infinite for tensors."""
     pictures = [sample.picture for sample in problem.split.calibration.samples[:PROBE_INPUTS]]
-    if problem.spec.channels != 3 or any(picture is None for picture in pictures):
+    if any(picture is None for picture in pictures):
         return np.inf
     codec = PICTURES["jpeg"]
     sizes = [len(codec.encode(p, len(codec.rates) - 1)) for p in pictures if p is not None]
@@ -102,7 +102,7 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
     """Every picture codec from its best quality down to where the quality floor is missed; none for tensors."""
     points: list[Evaluated] = []
     spec = measurer.network.variant.spec
-    if spec.kind != "image" or spec.channels != 3:
+    if spec.kind != "image":
         return points
     for name in ALWAYS:
         if PICTURES[name].refuses(spec.height_width) is not None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-__all__ = ["Progress", "Silent", "time_left_text"]
+__all__ = ["Logged", "Progress", "Silent", "time_left_text"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+LOG = logging.getLogger("splitpoint")
 
 
 class Progress(Protocol):
@@ -28,6 +33,30 @@ class Silent:
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
         """Ignore every step."""
         yield lambda text: None
+
+
+class Logged:
+    """Progress that also logs under the name "splitpoint": the end of each stage as INFO, each text as DEBUG."""
+
+    def __init__(self, shown: Progress) -> None:
+        """`shown` is told everything too."""
+        self._shown = shown
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
+        """The stage of `shown`, logged."""
+        begin, last = time.perf_counter(), ""
+
+        def logged(text: str) -> None:
+            nonlocal last
+            step(text)
+            if text:
+                last = text
+                LOG.debug("%s: %s", name, text)
+
+        with self._shown.stage(name, total) as step:
+            yield logged
+        LOG.info("%s: %s (%.3g s)", name, last, time.perf_counter() - begin)
 
 
 def time_left_text(seconds: float) -> str:

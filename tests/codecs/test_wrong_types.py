@@ -67,7 +67,7 @@ def test_tensors_of_other_types_are_refused(coder: str) -> None:
 @pytest.mark.parametrize("name", PICTURES_HERE)
 def test_what_is_no_picture_and_no_rate_is_refused(name: str) -> None:
     codec = PICTURES[name]
-    wrong: list[Any] = [None, PICTURE.tolist(), b"bytes", PICTURE[0], PICTURE.astype(np.int16), PICTURE[:, :, :1]]
+    wrong: list[Any] = [None, PICTURE.tolist(), b"bytes", PICTURE[0], PICTURE.astype(np.int16), PICTURE[:, :, :2]]
     for picture in wrong:
         with pytest.raises(CodecError, match="expected a uint8 picture"):
             codec.encode(picture, 0)

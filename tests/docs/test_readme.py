@@ -23,7 +23,7 @@ TEST_COMMAND = "python -m pip install -e '.[test]' && python -m pytest"
 SHELLS = ("sh", "bash", "shell", "console")
 DOCUMENTS = [
     "README.md",
-    *sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("[AC]*.md"), *ROOT.glob("docs/*.md")]),
+    *sorted(p.relative_to(ROOT).as_posix() for p in [*ROOT.glob("[AC]*.md"), *ROOT.glob("docs/**/*.md")]),
 ]
 
 

@@ -118,6 +118,40 @@ def model(text: str, weights: Mapping[str, tuple[int, ...]]) -> bytes:
     return bytes(proto.SerializeToString())
 
 
+@pytest.mark.parametrize("codec", ["png", "jpeg", "webp"])
+def test_gray_pictures_are_sent_as_pictures(tmp_path: Path, make_profile: MakeProfile, run: Run, codec: str) -> None:
+    """One plane of bytes, not four bytes a pixel: that is what a split has to beat."""
+    text = """gray (float[1,1,16,16] x) => (float[1,4] y) {
+      a = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w0)
+      h = Relu(a)
+      m = GlobalAveragePool(h)
+      f = Flatten(m)
+      y = MatMul(f, w1)
+    }"""
+    (tmp_path / "gray.onnx").write_bytes(model(text, {"w0": (8, 1, 3, 3), "w1": (8, 4)}))
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (COUNT, 4, 4))
+    pictures = np.kron(coarse, np.ones((4, 4))).astype(np.uint8)[..., None]
+    np.savez(tmp_path / "data.npz", x=pictures)
+    fill(tmp_path, make_profile, load_source(str(tmp_path / "gray.onnx"), None))
+    spec = {"kind": "image", "size": 16, "color": "gray", "scale": 255}
+    file = tmp_path / configuration(tmp_path, "gray.onnx", device="slow.yaml", threads=1, input=spec, task="classify")
+    outcome = plan(load_problem(read_config(file)), stored_profile=tmp_path / "profile.yaml")
+    assert [label for label, _ in outcome.baselines][1] == "send PNG"
+    sent = [point for point in outcome.points if point.candidate.codec == codec]
+    write_plan(outcome, sent[0], tmp_path / "plan")
+    code, told, _ = run("verify", tmp_path / "plan")
+    assert code == 0, told
+    made = Plan.load(tmp_path / "plan")
+    payload = made.head(pictures[0])
+    assert len(payload) < 4 * pictures[0].size / 3  # of float32
+    x = pictures[0].reshape(1, 1, 16, 16) / np.float32(255)
+    whole = open_session(tmp_path / "plan" / "whole.onnx").run({"x": x})
+    answer = made.tail(payload)
+    assert isinstance(answer, np.ndarray)
+    assert np.allclose(answer, whole["y"], atol=0 if codec == "png" else 0.1)
+
+
 @pytest.fixture
 def two(tmp_path: Path, make_profile: MakeProfile) -> Path:
     """A folder with a network of a sequence, a state and a rate, and data for the first two."""

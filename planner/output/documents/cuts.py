@@ -32,6 +32,10 @@ class CutRow(Value, frozen=True, kw_only=True):
     head_share: float  # of the network's MACs
     head_parameters: int
     head_weight_bytes: int
+    head_s: float | None = None  # on the device; this and the seconds below only where devices and a link are given
+    link_s: float | None = None  # uncompressed; None also where its message can never arrive
+    tail_s: float | None = None  # on the server
+    latency_s: float | None = None  # of all three
 
 
 class RefusedPlace(Value, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class CutsDocument(Document, frozen=True, kw_only=True, tag="cuts"):
     refused: tuple[RefusedPlace, ...]
     inputs: tuple[str, ...] = ()  # what was decided of the inputs: shapes fixed, constants
     uncounted: Mapping[str, int]  # operators without a MAC count: type -> how many
+    timed: str | None = None  # on which device, over which link, to which server; None: without seconds
 
 
 def cuts_document(graph: ModelGraph, cuts: CutList) -> CutsDocument:

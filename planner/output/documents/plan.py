@@ -11,7 +11,6 @@ from splitpoint.planner.answers.hypervolume import hypervolume_series
 from splitpoint.planner.answers.policy import plan_policy
 from splitpoint.planner.answers.question import question_of
 from splitpoint.planner.answers.relax import Relaxation, relax_limits
-from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.requirements import Requirements
@@ -22,18 +21,18 @@ from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.escape import printable_line
-from splitpoint.planner.output.plurals import count_text, uncounted_text
 from splitpoint.planner.plandir.answer import make_answer
 from splitpoint.planner.plandir.front import front_row
-from splitpoint.planner.profiling.noise import RETEST_WARNING, describe_noise
 from splitpoint.planner.search.contradiction import contradiction, safer_point
 from splitpoint.planner.search.decide import Decision, violations
+from splitpoint.planner.search.notes import plan_notes
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.link.link import describe
 from splitpoint.profiles.network.inputs import is_guess_of_levels
-from splitpoint.profiles.units import format_flops, format_fraction, format_seconds
+from splitpoint.profiles.units import format_flops
 
 __all__ = ["PlanDocument", "Recommendation", "SaferPoint", "plan_document"]
 
@@ -43,7 +42,6 @@ def __dir__() -> list[str]:
 
 
 INFEASIBLE = "infeasible"  # the violation of a message that can never arrive
-NAMED = 3  # names listed of what was left out for one reason
 
 
 class Recommendation(Value, frozen=True, kw_only=True):
@@ -76,7 +74,8 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     guess: str | None  # the input's levels where the configuration does not give them: every figure depends on it
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what was assumed, left out or noticed, a line each
+    left_out: int  # codecs, cuts and candidates that were not searched
     baselines: tuple[PointRow, ...]
     front: tuple[PointRow, ...]  # fewest bytes first; empty when nothing meets the requirements
     search_set: str
@@ -96,15 +95,21 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     tail_reused: int
     recalled: int  # candidates that an earlier run had measured
     directory: str | None  # where the plan was written
+    kept: str | None  # where the plan is that was there before
     sha256: str | None  # of its plan.yaml, which has the hashes of all other files
 
 
-def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> PlanDocument:
-    """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible."""
+def plan_document(
+    result: SearchResult, plan: Plan | None, directory: Path, *, kept: Path | None = None
+) -> PlanDocument:
+    """The whole answer of ``splitpoint plan``; `plan` is None when nothing was feasible.
+
+    `kept` is where the plan is that was in `directory` before.
+    """
     problem, decision = result.problem, result.decision
     search, report = problem.split.search, None if plan is None else plan.file.report
     question = question_of(result)
-    notes = (*problem.notes, *result.notes, *_warnings(result))
+    notes = plan_notes(result)
     return PlanDocument(
         header=_header(result),
         task=problem.metric.task,
@@ -112,6 +117,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         need=needs_text(problem.needs, problem.metric.use.name),
         guess=next((note for note in notes if is_guess_of_levels(note)), None),
         notes=tuple(note for note in notes if not is_guess_of_levels(note)),
+        left_out=len(result.left_out),
         baselines=tuple(
             point_row(
                 front_row(point, number=None),
@@ -149,6 +155,7 @@ def plan_document(result: SearchResult, plan: Plan | None, directory: Path) -> P
         tail_reused=result.tail_reused,
         recalled=result.recalled,
         directory=None if plan is None else str(directory),
+        kept=None if kept is None else str(kept),
         sha256=None if plan is None else plan.sha256,
     )
 
@@ -182,45 +189,6 @@ def _header(result: SearchResult) -> str:
         f"{device.name} ({count_text(device.runtime.threads, 'thread')}) ──{describe(problem.link)}──> {server.name}",
     )
     return "\n".join(map(printable_line, lines))
-
-
-def _warnings(result: SearchResult) -> list[str]:
-    texts = []
-    split = result.problem.split
-    search, report = split.search.group_count, split.report.group_count
-    if min(search, report) < len(split.report) / 4:
-        texts.append(f"demonstration: n = {count_text(report, 'scene')} in the report set, {search} in the search set")
-    if result.profile.retest_error > RETEST_WARNING:
-        texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
-    texts += describe_noise([result.profile.host, result.device, result.server])
-    texts += _uncounted(result)
-    reasons: dict[str, list[str]] = {}
-    for name, reason in sorted(result.left_out.items()):
-        reasons.setdefault(reason, []).append(name)
-    for reason, names in reasons.items():
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        texts.append(f"left out {', '.join(names[:NAMED])}{more}: {reason}")
-    if result.problem.spec.kind != "image":
-        texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
-    return texts
-
-
-def _uncounted(result: SearchResult) -> list[str]:
-    """Operators without a count of multiply-adds, and how much of each modelled side's time is a bound of theirs."""
-    graph = result.problem.graph
-    if not graph.uncounted:
-        return []
-    given = result.given
-    share = format_fraction(uncounted_share(graph, result.profile))
-    texts = [f"{uncounted_text(graph.uncounted)}; {share} of the time measured on this host"]
-    nodes = [node.index for node in graph.nodes if node.macs is None]
-    for side in {side.device.name: side for side in (given.edge, given.server) if side.how == "modelled"}.values():
-        whole_s, bound_s = side.run_s + float(side.node_s.sum()), float(side.node_s[nodes].sum())
-        texts.append(
-            f"{side.device.name}: {format_seconds(bound_s)} of {format_seconds(whole_s)} for the whole network are an"
-            " upper bound for operators that are not counted, not a prediction"
-        )
-    return texts
 
 
 def _notes(decision: Decision, point: Evaluated) -> list[str]:

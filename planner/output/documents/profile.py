@@ -7,8 +7,8 @@ import msgspec
 from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.tensors import TensorsPart
-from splitpoint.planner.output.plurals import count_text, uncounted_text
 from splitpoint.planner.profiling.noise import RETEST_WARNING
+from splitpoint.planner.values.plurals import count_text, uncounted_text
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.units import format_flops, format_fraction, format_macs, format_seconds

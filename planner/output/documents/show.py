@@ -19,8 +19,9 @@ from splitpoint.planner.output.documents.document import Document
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.escape import printable_line
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.plandir.front import parse_front
+from splitpoint.planner.plandir.misses import point_misses
+from splitpoint.planner.values.plurals import count_text
 
 __all__ = ["ShowDocument", "show_document"]
 
@@ -59,6 +60,9 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     answer: Answer | None  # what was recommended, why, and what the other kinds would cost
     policy: tuple[PolicyRow, ...]  # what would be recommended at other uplink rates
     relax: tuple[Relaxation, ...]  # what a limit that binds would give if it were a tenth looser
+    misses: tuple[str, ...]  # limits that the point misses, and how the report set contradicts it
+    notes: tuple[str, ...]  # what was assumed, left out or noticed, a line each
+    left_out: int  # codecs, cuts and candidates that were not searched
     hypervolume: tuple[float, ...]  # after each measured point, as a share of the last
     front: tuple[PointRow, ...]
     deadline_s: float | None
@@ -100,10 +104,19 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         payload_range=file.payload_range if chosen is file else None,
         answer=file.answer,
         policy=file.policy,
+        misses=point_misses(record, number or file.point, file.requirements, file.report if chosen is file else None),
+        notes=file.found_by.notes,
+        left_out=file.found_by.left_out,
         relax=() if question is None else relax_limits(question, question.answer()),
         hypervolume=() if question is None else hypervolume_series(question),
         front=tuple(
-            point_row(row, notes=["recommended"] if row.number == recommended else [])
+            point_row(
+                row,
+                notes=[
+                    *(["recommended"] if row.number == recommended else []),
+                    *(["shown"] if row.number == (number or file.point) else []),
+                ],
+            )
             for row in parse_front(stored.read(FRONT), at=stored.at(FRONT))
         ),
         deadline_s=file.requirements.value("latency"),

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from splitpoint.planner.deploy.file_names import CONFIG
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.text import bound_text
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.report.chart import Axis, Chart, Table, axis_of
 from splitpoint.planner.output.report.content import Content
 from splitpoint.planner.output.report.network import halves_chart, places_chart, sizes_chart
@@ -24,6 +23,7 @@ from splitpoint.planner.output.report.payoff import map_chart
 from splitpoint.planner.output.report.points import cost_chart, front_chart, point_name, quality_chart
 from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.figures import metric_text, payload_range_text, quality_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.network.inputs import is_guess_of_levels
 from splitpoint.profiles.units import format_bytes, format_fraction, format_rate, format_seconds, format_uses
 
@@ -203,7 +203,7 @@ def _limits(content: Content) -> str:
 
 def _notes(content: Content) -> str:
     """What was assumed, left out or uncertain; a guess of the input's levels first, on which every figure depends."""
-    notes = sorted(content.plan.notes, key=lambda note: not is_guess_of_levels(note))
+    notes = sorted(content.plan.found_by.notes, key=lambda note: not is_guess_of_levels(note))
     if not notes:
         return "<p>This plan directory holds none.</p>"
     items = "".join(

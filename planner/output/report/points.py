@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from splitpoint.planner.output.documents.point import LatencyParts, PointRow
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.report.chart import Axis, Chart, Table, axis_of, plain
 from splitpoint.planner.output.report.content import Content
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import (
     format_bytes,
     format_fraction,

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.text import Text
 
 from splitpoint.planner.output.escape import printable, printable_line
+from splitpoint.planner.output.streams import can_encode
+from splitpoint.planner.values.progress import time_left_text
 from splitpoint.profiles.units import format_seconds
 
 __all__ = ["PlainConsole", "StageBars", "consoles"]
@@ -22,7 +34,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-LOGGED_EVERY_S = 60.0  # between two lines of a stage where standard error is a file or a pipe
+LINE_EVERY_S = 2.0  # between two lines of a stage where standard error is a file or a pipe
 
 
 class PlainConsole(Console):
@@ -47,41 +59,96 @@ def consoles() -> tuple[Console, Console]:
 
 
 class StageBars:
-    """One progress bar a stage on standard error, then one line that stays; a file gets a line a minute instead."""
+    """One progress bar a stage on standard error, then one line that stays; a file or a pipe gets lines instead.
 
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        """`clock` gives seconds."""
-        self._console, self._clock = console, clock
+    Both say how many steps are done, how long the stage still takes, and how long the whole command has taken.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        every_s: float = LINE_EVERY_S,
+    ) -> None:
+        """`clock` gives seconds; where there is no terminal a line comes every `every_s`, also between two steps."""
+        self._console, self._clock, self._every_s = console, clock, every_s
+        self._begin = clock()
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
         """A bar (a spinner when the number of steps is not known) until the block ends, then its last text."""
-        begin, last = self._clock(), ""
-        logged, shown = begin, self._console.is_terminal
+        begin, last, done = self._clock(), "", 0
+        shown = self._console.is_terminal or self._console.is_jupyter
         progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("dots" if can_encode("⠋", self._console.encoding) else "line"),
             TextColumn(f"{name:<10}", markup=False),
             BarColumn(bar_width=12),
             *([MofNCompleteColumn(), TimeRemainingColumn(compact=True)] if total else []),
             TextColumn("{task.description}", markup=False),
+            _Whole(lambda: self._clock() - self._begin),
             console=self._console,
             transient=True,
             disable=not shown,
         )
 
         def step(text: str) -> None:
-            nonlocal last, logged
-            last = printable_line(text) or last
+            nonlocal last, done
+            last, done = printable_line(text) or last, done + (0 if text else 1)
             progress.update(task, advance=0 if text else 1, description=last)
-            if not shown and last and self._clock() >= logged + LOGGED_EVERY_S:
-                logged = self._clock()
-                self._console.print(f"… {name:<10} {last}", soft_wrap=True)
+
+        def say() -> None:
+            """One line: what, how many, how long still, how long so far."""
+            now = self._clock()
+            parts = [f"{done} of {total}"] if total else []
+            parts += [last] if last else []
+            if total and 0 < done < total:
+                parts.append(time_left_text((now - begin) * (total - done) / done))
+            parts.append(f"{_duration(now - self._begin)} in all")
+            self._console.print(f"… {name:<10} {' · '.join(parts)}", soft_wrap=True)
 
         task = progress.add_task("", total=total)
         try:
             progress.start()
-            yield step
+            with contextlib.nullcontext() if shown else _repeated(say, self._every_s):
+                yield step
         finally:
             progress.stop()  # gives the cursor back, also when a signal came while it started
         seconds = format_seconds(self._clock() - begin)
-        self._console.print(Text.assemble(("✓ ", "green"), f"{name:<10} {last:<54} ", (f"{seconds:>8}", "dim")))
+        wide = max(0, min(54, self._console.width - 24)) if shown else 54
+        self._console.print(Text.assemble(("✓ ", "green"), f"{name:<10} {last:<{wide}} ", (f"{seconds:>8}", "dim")))
+
+
+class _Whole(ProgressColumn):
+    """How long the command has taken."""
+
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        super().__init__()
+        self._elapsed = elapsed
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{_duration(self._elapsed())} in all", style="dim")
+
+
+def _duration(seconds: float) -> str:
+    """Minutes and seconds: "1:05"."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+@contextlib.contextmanager
+def _repeated(action: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call `action` every `every_s` seconds, from a thread, until the block ends."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(every_s):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

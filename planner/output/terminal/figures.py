@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.schema import PayloadRange
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
-from splitpoint.planner.output.plurals import count_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_seconds, format_uses
 
-__all__ = ["latency_text", "metric_text", "payload_range_text", "quality_text", "size_text"]
+__all__ = ["latency_text", "metric_text", "next_step", "payload_range_text", "quality_text", "size_text", "whole_parts"]
 
 
 def __dir__() -> list[str]:
@@ -20,6 +23,20 @@ def metric_text(task: Task, metric: MetricUse) -> str:
     """The task, and its metric with unit and definition."""
     outputs = f" of {', '.join(task.outputs)}" if task.outputs else ""
     return f"{task.name}{outputs} · {metric.name} ({metric.unit}): {metric.definition}"
+
+
+def next_step(*words: str) -> str:
+    """A command of ours that can be pasted into a shell: "splitpoint verify 'my plan'"."""
+    return shlex.join(["splitpoint", *words])
+
+
+def whole_parts(parts: Sequence[str], width: int) -> str:
+    """`parts` with a dot between them, in lines of at most `width` columns that break between parts where they can."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        fits = len(lines[-1]) + len(" · ") + len(part) <= width
+        lines[-1:] = [f"{lines[-1]} · {part}"] if fits else [lines[-1], part]
+    return "\n".join(lines)
 
 
 def latency_text(parts: LatencySum, halves: Halves) -> str:

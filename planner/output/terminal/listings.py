@@ -11,7 +11,7 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.cache import CacheDocument, KindRow
 from splitpoint.planner.output.documents.listings import CodecsDocument, ProfilesDocument
-from splitpoint.planner.output.plurals import count_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes
 
 __all__ = ["cache_view", "codecs_view", "profiles_view"]

@@ -1,4 +1,4 @@
-"""The view of a plan: baselines, front, plot, recommendation and report set, or the nearest misses."""
+"""The view of a plan: baselines, the answer, its front and plot and where the notes are, or the nearest misses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.plan import PlanDocument, Recommendation
 from splitpoint.planner.output.documents.point import PointRow
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
-from splitpoint.planner.output.terminal.answers.policy import hypervolume_text, policy_table, relax_lines
-from splitpoint.planner.output.terminal.figures import latency_text, metric_text, payload_range_text, quality_text
-from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
+from splitpoint.planner.output.terminal.answers.policy import relax_lines
+from splitpoint.planner.output.terminal.answers.screen import LastScreen
+from splitpoint.planner.output.terminal.figures import metric_text, next_step
+from splitpoint.planner.output.terminal.points import points_legend, points_table
+from splitpoint.planner.values.plurals import count_text
 
 __all__ = ["plan_view"]
 
@@ -23,26 +24,33 @@ def __dir__() -> list[str]:
 
 
 def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
-    """The answer of ``splitpoint plan``, at most `width` columns wide."""
+    """The answer of ``splitpoint plan``, at most `width` columns wide.
+
+    What was asked and the baselines come first, so that the last screen of a terminal holds the answer.
+    """
     share = document.deadline_share
     head: list[RenderableType] = [
         Text.assemble("\n", document.header, "\n", ("task  ", "dim"), metric_text(document.task, document.metric)),
         Text.assemble(("need  ", "dim"), document.need),
-        *([Text("\n".join(f"note  {text}" for text in document.notes), style="yellow")] if document.notes else []),
     ]
     baselines = points_table(document.baselines, f"Baselines ({_origin(document)})", share=share, width=width)
+    if document.recommended is None or document.directory is None:
+        head += [Text("\n".join(f"note  {text}" for text in document.notes), style="yellow")] * bool(document.notes)
     if document.recommended is None:
         return Group(*head, baselines, *_nothing_fits(document, width=width), *_guess(document.guess))
     return Group(
         *head,
-        *_guess(document.guess),
-        *_answer(document, document.recommended),
         baselines,
-        points_table(document.front, f"Pareto front ({_origin(document)})", share=share, width=width),
-        points_legend([*document.baselines, *document.front], share=share),
-        points_plot(document.front, deadline_s=document.deadline_s, width=width),
-        *_recommendation(document, document.recommended),
-        *_report(document),
+        LastScreen(
+            before=Group(*_guess(document.guess), *_answer(document, document.recommended)),
+            front=document.front,
+            title="Pareto front (as above)",
+            more=document.directory,
+            explained=[*document.baselines, *document.front],
+            share=share,
+            deadline_s=document.deadline_s,
+            after=Group(*_end(document)),
+        ),
     )
 
 
@@ -74,25 +82,9 @@ def _answer(document: PlanDocument, recommended: Recommendation) -> list[Rendera
     ]
 
 
-def _recommendation(document: PlanDocument, recommended: Recommendation) -> list[RenderableType]:
-    return [
-        Text(f"\nPoint {recommended.number}, the answer:"),
-        Text(latency_text(recommended.parts, recommended.halves)),
-        *relax_lines(document.relax),
-        *hypervolume_text(document.hypervolume),
-        *policy_table(recommended.by_rate),
-    ]
-
-
-def _report(document: PlanDocument) -> list[RenderableType]:
+def _end(document: PlanDocument) -> list[RenderableType]:
+    """What contradicts the answer, where the notes are, what was written, and what to do next."""
     parts: list[RenderableType] = []
-    chosen = document.recommended
-    symbols = None if chosen is None else document.front[chosen.number - 1].symbols
-    if document.report is not None:
-        quality = quality_text(document.report, symbols=symbols)
-        parts.append(Text(f"\nReport set (not used in the search): {quality}"))
-    if document.payload_range is not None:
-        parts.append(Text(payload_range_text(document.payload_range, symbols=symbols)))
     where = document.directory
     if document.contradicted is not None:
         parts.append(Text(f"CONTRADICTED: {document.contradicted}. The recommended point stays as it is.", style="red"))
@@ -101,16 +93,19 @@ def _report(document: PlanDocument) -> list[RenderableType]:
             parts.append(
                 Text(
                     f"next point of higher quality: {safer.number} ({safer.cut}, {safer.codec} {safer.rate})"
-                    f" → splitpoint export {where} --point {safer.number} --out DIR"
+                    f" → {next_step('export', where or 'DIR', '--point', str(safer.number), '--out')} DIR"
                 )
             )
-    if where is not None:
+    if where is None:
+        return parts
+    if document.notes:
+        left_out = f", {document.left_out} left out" if document.left_out else ""
         parts.append(
-            Text(
-                f"wrote {where}/ → splitpoint verify {where} · splitpoint map {where} ·"
-                f" splitpoint export {where} --point N --out DIR"
-            )
+            Text.assemble(("notes ", "dim"), f"{len(document.notes)}{left_out}: {next_step('show', where, '--notes')}")
         )
+    kept = "" if document.kept is None else f" (the plan that was there is {document.kept})"
+    steps = f"{next_step('verify', where)} · splitpoint show|map|what-if|export"
+    parts.append(Text.assemble(("wrote ", "dim"), f"{where}/{kept} → {steps}"))
     return parts
 
 

@@ -3,81 +3,166 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.plot import scatter
+from splitpoint.planner.output.terminal.figures import whole_parts
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
 from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds, format_uses
 
-__all__ = ["points_legend", "points_plot", "points_table", "squeezed"]
+__all__ = ["LEAST_ROWS", "points_legend", "points_plot", "points_table", "squeezed"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-FIXED_WIDTH = 49  # columns of a table of points that cut, codec and notes leave: numbers and gaps
 AFTER = "after "  # how the text of a split begins, which the column's name says already
 END_OF_CUT = 3  # characters of a long name of a cut that stay, its number mostly: "featur….13"
 STAR = "★"  # the recommended point
+SHOWN = "▸"  # the point that ``show --point`` asks for
 NEVER = "never"  # its message can never arrive
+PLOT_ROWS, LEAST_ROWS = 8, 4  # of a plot, and the fewest that are still one
+NARROWEST = 60  # columns of a table; below, each point is a block of lines
+SHORTEST_NAME = 9  # columns that a network, a cut or a codec gets at least
+WIDEST_NETWORK = 28  # columns of a network's name
+NETWORK_SHARE = 0.36  # of what names share
 
 
-def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, width: int) -> Table:
+class _Column(NamedTuple):
+    """One column of a table of points."""
+
+    name: str
+    texts: tuple[str, ...]
+    justify: Literal["left", "right"] = "right"
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (self.name, *self.texts)))
+
+
+def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, width: int) -> RenderableType:
     """Points with units, at most `width` columns wide; where the figures come from stands in the title.
 
-    `share` is the fraction of cases in which the deadline must hold: the latency of that case then stands beside the
-    mean.
+    Numbers and marks are never cut off: names are shortened, then what is stored once and the device's share of the
+    MACs are left out, and below `NARROWEST` columns each point is a block of lines. `share` is the fraction of cases
+    in which the deadline must hold: the latency of that case then stands beside the mean.
     """
-    metric = rows[0].metric if rows else "quality"
+    columns, several = _columns(rows, share), any(row.variant != GIVEN for row in rows)
+    names = 3 if several else 2
+    for optional in ("+ once", "MACs", None):
+        spare = width - sum(column.width + 1 for column in columns) - names
+        if spare >= names * SHORTEST_NAME or optional is None:
+            break
+        columns = [column for column in columns if column.name != optional]
+    if width < NARROWEST or spare < names * SHORTEST_NAME:
+        return _blocks(rows, title, share=share, width=width)
+    number, *figures, notes = columns
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("#", justify="right", no_wrap=True, min_width=2)
-    several = any(row.variant != GIVEN for row in rows)
-    latencies = ["latency"] if share is None else ["mean", format_fraction(share)]
-    notes = [" ".join(_marks(row)) for row in rows]
-    notes_width = max(map(len, notes), default=0)
-    # Cut and codec share what the other columns leave, after 36 % for the network where it is shown.
-    spare = max(20, width - FIXED_WIDTH - 8 * (len(latencies) - 1) - notes_width)
+    placed = [number, *_names(rows, spare, several=several), *figures, notes]
+    if any(column.name == "MACs" for column in figures):  # it belongs to the cut, which it follows
+        share_of_macs = next(column for column in figures if column.name == "MACs")
+        placed.remove(share_of_macs)
+        placed.insert(2 + several, share_of_macs)
+    for column in placed:
+        table.add_column(column.name, justify=column.justify, no_wrap=True, min_width=column.width)
+    for index, row in enumerate(rows):
+        table.add_row(*(column.texts[index] for column in placed), style="bold" if "recommended" in row.notes else "")
+    return table
+
+
+def _columns(rows: Sequence[PointRow], share: float | None) -> list[_Column]:
+    """The columns that are shown whole: number, figures, notes."""
+    metric = rows[0].metric if rows else "quality"
+    on_air = any(row.channel_uses is not None for row in rows)
+    latencies = {"latency" if share is None else "mean": [row.latency_s for row in rows]}
+    if share is not None:
+        latencies[format_fraction(share)] = [row.deadline_latency_s for row in rows]
+    return [
+        _Column("#", tuple(map(_number, rows))),
+        _Column("MACs", tuple("-" if row.head_share is None else format_fraction(row.head_share) for row in rows)),
+        _Column(
+            "uses" if on_air else "payload",
+            tuple(_uses(row) if on_air else format_bytes(row.payload_bytes) for row in rows),
+        ),
+        _Column("+ once", tuple(format_bytes(row.side_bytes) for row in rows)),
+        *(_Column(name, tuple(map(_latency, seconds))) for name, seconds in latencies.items()),
+        _Column(
+            f"{metric} lost %",
+            tuple(f"{row.value:.2f} {100 * row.lost:4.1f} ±{50 * (row.lost_high - row.lost_low):.1f}" for row in rows),
+            "left",
+        ),
+        _Column("", tuple(" ".join(_marks(row)) for row in rows), "left"),
+    ]
+
+
+def _names(rows: Sequence[PointRow], spare: int, *, several: bool) -> list[_Column]:
+    """Networks (of `several`), cuts and codecs in `spare` columns together."""
+    networks: list[_Column] = []
     if several:
-        wide = min(28, max(len("network"), *(len(row.variant) for row in rows)), round(0.36 * spare))
-        table.add_column("network", no_wrap=True, overflow="ellipsis", width=wide)
-        spare -= wide + 1
+        longest = max(len("network"), *(len(row.variant) for row in rows))
+        wide = min(WIDEST_NETWORK, longest, max(len("network"), round(NETWORK_SHARE * spare)))
+        networks = [_Column("network", tuple(_shortened(row.variant, wide) for row in rows), "left")]
+        spare -= wide
     cuts = [row.cut.removeprefix(AFTER) if row.label is None else row.label for row in rows]
     codecs = [codec_text(row.codec, row.rate) for row in rows]
-    longest = [max(map(len, [name, *texts])) for name, texts in (("cut after", cuts), ("codec", codecs))]
-    cut_width = min(longest[0], max(len("cut after"), spare - longest[1]))
-    codec_width = min(longest[1], spare - cut_width)
-    cuts = [cut if " " in cut else squeezed(cut, cut_width, END_OF_CUT) for cut in cuts]  # words are cut at the end
-    codecs = [squeezed(text, codec_width, len(text) - len(row.codec)) for text, row in zip(codecs, rows, strict=True)]
-    table.add_column("cut after", no_wrap=True, overflow="ellipsis", max_width=cut_width)
-    table.add_column("MACs", justify="right", no_wrap=True, min_width=4)
-    table.add_column("codec", no_wrap=True, overflow="ellipsis", max_width=codec_width)
-    on_air = any(row.channel_uses is not None for row in rows)
-    for name in ("uses" if on_air else "payload", "+ once", *latencies):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column(f"{metric} lost %", no_wrap=True, min_width=14)
-    table.add_column("", no_wrap=True, min_width=notes_width)
-    for row, cut, codec, note in zip(rows, cuts, codecs, notes, strict=True):
-        seconds = [row.latency_s] if share is None else [row.latency_s, row.deadline_latency_s]
-        table.add_row(
-            "" if row.number is None else str(row.number),
-            *([row.variant] if several else []),
-            cut,
-            "-" if row.head_share is None else format_fraction(row.head_share),
-            codec,
-            _uses(row) if on_air else format_bytes(row.payload_bytes),
-            format_bytes(row.side_bytes),
-            *(NEVER if value is None else format_seconds(value) for value in seconds),
-            f"{row.value:.2f} {100 * row.lost:4.1f} ±{50 * (row.lost_high - row.lost_low):.1f}",
-            note,
-            style="bold" if "recommended" in row.notes else "",
-        )
-    return table
+    longest_cut, longest_codec = (
+        max(map(len, [name, *texts])) for name, texts in (("cut after", cuts), ("codec", codecs))
+    )
+    cut_width = min(longest_cut, max(len("cut after"), spare - longest_codec))
+    codec_width = min(longest_codec, spare - cut_width)
+    cuts = [squeezed(cut, cut_width, 0 if " " in cut else END_OF_CUT) for cut in cuts]  # words are cut at the end
+    codecs = [
+        _shortened(squeezed(text, codec_width, len(text) - len(row.codec)), codec_width)
+        for text, row in zip(codecs, rows, strict=True)
+    ]
+    return [*networks, _Column("cut after", tuple(cuts), "left"), _Column("codec", tuple(codecs), "left")]
+
+
+def _blocks(rows: Sequence[PointRow], title: str, *, share: float | None, width: int) -> RenderableType:
+    """Each point as lines that wrap, its number and mark in front."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    numbers = _Column("", tuple(map(_number, rows)))
+    table.add_column(justify="right", no_wrap=True, min_width=numbers.width)
+    table.add_column(overflow="fold")
+    for row, number in zip(rows, numbers.texts, strict=True):
+        network = "" if row.variant == GIVEN else f"{row.variant}: "
+        place = f"{network}{row.cut if row.label is None else row.label}"
+        sent = format_bytes(row.payload_bytes) if row.channel_uses is None else format_uses(row.channel_uses)
+        parts = [] if row.head_share is None else [f"{format_fraction(row.head_share)} of the MACs"]
+        parts += [codec_text(row.codec, row.rate), sent]
+        parts += [f"{format_bytes(row.side_bytes)} once"] if row.side_bytes else []
+        parts += [_latency(row.latency_s)]
+        parts += [] if share is None else [f"{format_fraction(share)}: {_latency(row.deadline_latency_s)}"]
+        parts += [
+            f"{row.metric} {row.value:.2f}",
+            f"lost {100 * row.lost:.1f} ±{50 * (row.lost_high - row.lost_low):.1f} %",
+            *_marks(row),
+        ]
+        lines = [place, whole_parts(parts, width - numbers.width - 1)]
+        table.add_row(number, Text("\n".join(lines), style="bold" if "recommended" in row.notes else ""))
+    return Group(Text(title, style="bold"), table)
+
+
+def _number(row: PointRow) -> str:
+    """The number on the front, behind the mark of the point that is recommended, or shown."""
+    mark = STAR if "recommended" in row.notes else SHOWN if "shown" in row.notes else ""
+    return " ".join(filter(None, (mark, "" if row.number is None else str(row.number))))
+
+
+def _latency(seconds: float | None) -> str:
+    return NEVER if seconds is None else format_seconds(seconds)
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _uses(row: PointRow) -> str:
@@ -110,6 +195,8 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
     texts.append(f"lost %: points of {metric}, estimated from all measured points, ± half of the 95 % interval.")
     if "recommended" in notes:
         texts.append(f"{STAR}: recommended.")
+    if any("shown" in row.notes and "recommended" not in row.notes for row in rows):
+        texts.append(f"{SHOWN}: shown here.")
     if "knee" in notes:
         texts.append("knee: the best compromise, farthest from the line between the extremes of the front.")
     for name in missed:
@@ -122,8 +209,12 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
     return Text(" ".join(texts), style="dim")
 
 
-def points_plot(rows: Sequence[PointRow], *, deadline_s: float | None, width: int) -> Text:
+def points_plot(
+    rows: Sequence[PointRow], *, deadline_s: float | None, width: int, height: int = PLOT_ROWS
+) -> RenderableType:
     """The latency that is compared with the deadline, over what crosses; the recommended point has a star."""
+    if len(rows) < 2 or height < LEAST_ROWS:
+        return Group()
     on_air = any(row.channel_uses is not None for row in rows)
     points = [
         (
@@ -134,12 +225,14 @@ def points_plot(rows: Sequence[PointRow], *, deadline_s: float | None, width: in
         for row in rows
         if row.deadline_latency_s is not None  # a point of the front always arrives
     ]
-    show = format_uses if on_air else format_bytes
-    return Text("\n".join(scatter(points, deadline_s=deadline_s, width=min(width, 100) - 1, show=show)))
+    name, unit = ("channel uses", "") if on_air else ("payload", "B")
+    lines = scatter(
+        points, deadline_s=deadline_s, width=min(width, 100) - 1, height=min(PLOT_ROWS, height), name=name, unit=unit
+    )
+    return Text("\n".join(["", *lines]))
 
 
 def _marks(row: PointRow) -> list[str]:
     """What narrow tables show of a point's notes and of the limits that it misses, a word each."""
-    marks = [STAR] if "recommended" in row.notes else []
-    marks += ["knee"] if "knee" in row.notes else []
+    marks = ["knee"] if "knee" in row.notes else []
     return [*marks, *(LIMITS[name].short if name in LIMITS else NEVER for name in row.misses)]

@@ -17,13 +17,21 @@ from splitpoint.planner.output.terminal.figures import (
 )
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_seconds
 
-__all__ = ["show_view"]
+__all__ = ["notes_view", "show_view"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def notes_view(document: ShowDocument) -> RenderableType:
+    """The answer of ``splitpoint show --notes``: every note of the plan in full."""
+    left_out = f", {document.left_out} left out" if document.left_out else ""
+    lines = [f"{count_text(len(document.notes), 'note')}{left_out}", *(f"  {text}" for text in document.notes)]
+    return Text("\n".join(lines))
 
 
 def show_view(document: ShowDocument, *, width: int) -> RenderableType:
@@ -48,6 +56,7 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     share = document.deadline_share
     return Group(
         Text("\n".join(texts)),
+        *(Text(f"! {text}", style="red") for text in document.misses),
         *_answer(document),
         points_table(document.front, "Pareto front (search set)", share=share, width=width),
         points_legend(document.front, share=share),
@@ -55,6 +64,7 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
         *relax_lines(document.relax),
         *hypervolume_text(document.hypervolume),
         *policy_table(document.policy),
+        *([Text(f"\nnotes {len(document.notes)}: --notes", style="dim")] if document.notes else []),
     )
 
 

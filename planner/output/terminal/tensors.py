@@ -12,7 +12,7 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.tensors import TensorRow, TensorsPart
 from splitpoint.planner.output.plot import columns
-from splitpoint.planner.output.plurals import count_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes
 
 __all__ = ["tensors_view"]

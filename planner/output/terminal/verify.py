@@ -6,8 +6,8 @@ from rich.text import Text
 
 from splitpoint.planner.output.documents.verify import CheckCount
 from splitpoint.planner.output.escape import printable_line
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.plandir.verify import Check
+from splitpoint.planner.values.plurals import count_text
 
 __all__ = ["check_line", "count_line"]
 

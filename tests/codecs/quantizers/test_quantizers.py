@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import FittedQuantizer, Layout
 from splitpoint.codecs.contract.protocol import Array, Context, FitError, Rate
-from splitpoint.codecs.lossy.trellis import dequantize, quantize, train_levels
 from splitpoint.codecs.quantizers.float16 import Half
 from splitpoint.codecs.quantizers.lloyd import Lloyd, lloyd_levels
 from splitpoint.codecs.quantizers.range import Range
@@ -283,25 +282,6 @@ def test_lloyd_on_a_gaussian_is_maxs(bits: int, expected_db: float) -> None:
     x = generator.standard_normal(1_000_000)
     y = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, x)]
     assert sqnr_db(x, y) == pytest.approx(expected_db, abs=THEORY_DB)
-
-
-@pytest.mark.parametrize(("bits", "least_db"), [(1, 5.1), (2, 10.5), (3, 16.0), (4, 21.8)])
-def test_trellis_on_a_gaussian_is_between_lloyd_and_the_bound(bits: int, least_db: float) -> None:
-    generator = np.random.default_rng(0)
-    levels = train_levels(generator.standard_normal(50_000).astype(np.float32), bits)
-    x = generator.standard_normal(1_000_000).astype(np.float32)
-    indices = quantize(x, levels)
-    assert indices.max() == 2**bits - 1
-    found_db = sqnr_db(x, dequantize(indices, levels))
-    assert least_db <= found_db <= 20 * np.log10(2) * bits
-
-
-def test_the_trellis_path_is_the_best_of_all() -> None:
-    levels = np.array([-3, -1, 1, 3], np.float32)
-    x = np.array([0.9, -2.2, 0.1, 2.7, -0.4, 1.6, -3.5], np.float32)
-    every = [np.array([(number >> t) & 1 for t in range(len(x))], np.uint8) for number in range(1 << len(x))]
-    errors = [float(np.square(x - dequantize(path, levels)).sum()) for path in every]
-    assert float(np.square(x - dequantize(quantize(x, levels), levels)).sum()) == pytest.approx(min(errors), rel=1e-6)
 
 
 def test_error_falls_by_six_decibels_a_bit() -> None:

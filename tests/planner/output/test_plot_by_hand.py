@@ -2,91 +2,90 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from splitpoint.planner.output.plot import bar, columns, scatter
 
-WIDTH, HEIGHT, LEFT = 52, 7, 12  # 40 columns behind the labels and the axis
+WIDTH, HEIGHT, LEFT = 52, 7, 11  # 41 columns behind the labels and the axis
 
 
-def draw(points: list[tuple[float, float, str]], deadline_s: float | None = None) -> list[str]:
-    return scatter(points, deadline_s=deadline_s, width=WIDTH, height=HEIGHT)
+def draw(points: list[tuple[float, float, str]], deadline_s: float | None = None, **options: Any) -> list[str]:
+    return scatter(points, deadline_s=deadline_s, width=WIDTH, height=HEIGHT, **options)
 
 
 def where(lines: list[str], mark: str) -> tuple[int, int]:
-    (found,) = [(y, line.index(mark, LEFT) - LEFT) for y, line in enumerate(lines[:HEIGHT]) if mark in line[LEFT:]]
+    (found,) = [(y, line.index(mark, LEFT) - LEFT) for y, line in enumerate(lines[1:-3]) if mark in line[LEFT:]]
     return found
 
 
-def test_nothing_to_draw() -> None:
+def labels(lines: list[str]) -> list[str]:
+    return [line[:LEFT].strip() for line in lines[1:-3]]
+
+
+def test_one_point_makes_no_plot() -> None:
     assert scatter([], deadline_s=0.1) == []
+    assert scatter([(0.1, 100.0, "A")], deadline_s=0.1) == []
 
 
-def test_places_are_linear_in_seconds_and_logarithmic_in_bytes() -> None:
-    # the axis ends at 1.05 x 100 ms, so 40 columns are 105 ms; 3 decades in 5 rows above the row of nothing
-    lines = draw([(0.0, 1e6, "A"), (0.053, 1e3, "B"), (0.1, 0.0, "C"), (0.0, 1e5, "D")])
+def test_places_are_linear_in_seconds_and_logarithmic_in_bytes_between_round_numbers() -> None:
+    # 100 to 150 ms in 41 columns; 1 kB to 1 MB, three decades, in 7 rows
+    lines = draw([(0.1, 1e6, "A"), (0.125, 1e3, "B"), (0.15, 1e5, "C")])
     assert where(lines, "A") == (0, 0)
-    assert where(lines, "B") == (5, 20)
-    assert where(lines, "C") == (6, 38)
-    assert where(lines, "D") == (2, 0)  # two thirds of 5 rows above row 5
-    assert len(lines) == HEIGHT + 2
+    assert where(lines, "B") == (6, 20)
+    assert where(lines, "C") == (2, 40)
+    assert lines[0] == "payload (MB)"
+    assert labels(lines) == ["1 ┤", "│", "0.1 ┤", "│", "0.01 ┤", "│", "0.001 ┤"]
+    assert lines[-2].split() == ["100", "110", "120", "130", "140", "150"]
+    assert [lines[-3].index("┬"), lines[-3].rindex("┬")] == [LEFT, LEFT + 40]
+    assert lines[-1].strip() == "latency (ms)"
 
 
-def test_the_axis_is_labelled_with_the_largest_the_smallest_and_nothing() -> None:
-    lines = draw([(0.1, 2000.0, "A"), (0.1, 50.0, "B")])
-    assert [line[:LEFT] for line in lines] == [
-        "      2 kB ┤",
-        *["           │"] * 4,
-        "      50 B ┤",
-        "   nothing ┤",
-        "           └",
-        "            "[:LEFT],
-    ]
-    assert lines[HEIGHT] == " " * 11 + "└" + "─" * 40
+def test_the_ends_of_the_axes_are_round_and_enclose_the_points() -> None:
+    lines = draw([(0.0471, 18_200.0, "A"), (0.021, 46_200.0, "B")])
+    assert [labels(lines)[0], labels(lines)[-1]] == ["50 ┤", "10 ┤"]
+    assert lines[-2].split() == ["20", "30", "40", "50"]
+    assert lines[0] == "payload (kB)"
 
 
-def test_one_size_stands_at_the_bottom_of_half_a_decade_or_less() -> None:
-    lines = draw([(0.1, 1000.0, "A")])
-    assert where(lines, "A") == (HEIGHT - 2, 38)
-    assert lines[0][:LEFT] == "      2 kB ┤"  # 10^0.3 times
+def test_nothing_sent_is_below_the_smallest_size() -> None:
+    lines = draw([(0.1, 0.0, "A"), (0.2, 1000.0, "B"), (0.2, 2000.0, "C")])
+    assert where(lines, "A") == (HEIGHT, 0)
+    assert labels(lines)[-2:] == ["1 ┤", "nothing ┤"]
 
 
-def test_nothing_but_points_that_send_nothing() -> None:
-    assert where(draw([(0.1, 0.0, "A")]), "A") == (HEIGHT - 1, 38)
+def test_equal_points_have_axes_too() -> None:
+    lines = draw([(0.1, 1000.0, "A"), (0.1, 1000.0, "B")])
+    assert where(lines, "A")[0] == where(lines, "B")[0] == HEIGHT - 1
+    assert where(lines, "B")[1] == where(lines, "A")[1] + 1
 
 
-def test_a_mark_that_would_hide_another_moves_right() -> None:
-    lines = draw([(0.05, 100.0, "12"), (0.05, 100.0, "3"), (0.1, 100.0, "4")])
-    assert where(lines, "12") == (5, 19)
-    assert where(lines, "3") == (5, 21)
+def test_a_mark_that_would_hide_another_moves_right_and_stays_inside() -> None:
+    lines = draw([(0.125, 100.0, "12"), (0.125, 100.0, "3"), (0.1, 100.0, "4"), (0.15, 100.0, "A" * 9)])
+    assert where(lines, "12") == (6, 20)
+    assert where(lines, "3") == (6, 22)
+    assert where(lines, "A" * 9) == (6, 32)
 
 
-def test_a_mark_stays_inside() -> None:
-    lines = draw([(0.1, 100.0, "A" * 9)])
-    assert lines[HEIGHT - 2][LEFT:] == " " * 31 + "A" * 9
+def test_a_deadline_near_the_points_is_a_line_that_marks_stand_on() -> None:
+    lines = draw([(0.1, 100.0, "A"), (0.15, 1000.0, "B")], deadline_s=0.15)
+    assert [line[LEFT + 40] for line in lines[1:-3]] == ["B", *["┊"] * 6]
+    assert lines[-1].strip() == "┊ deadline 150 ms   latency (ms)"
 
 
-def test_the_deadline_is_a_line_that_marks_stand_on() -> None:
-    lines = draw([(0.05, 100.0, "A"), (0.1, 1000.0, "B")], deadline_s=0.05)
-    assert [line[LEFT + 19] for line in lines[:HEIGHT]] == ["┊"] * 5 + ["A", "┊"]
-    assert "deadline 50 ms" in lines[-1]
-    assert "┊" not in "".join(draw([(0.05, 100.0, "A")]))
+def test_a_deadline_far_from_the_points_is_an_arrow() -> None:
+    points = [(0.1, 100.0, "A"), (0.15, 1000.0, "B")]
+    late, early = draw(points, deadline_s=3.0), draw(points, deadline_s=0.01)
+    assert late[-1].strip() == "deadline 3 s →   latency (ms)"
+    assert early[-1].strip() == "← deadline 10 ms   latency (ms)"
+    assert late[:-1] == early[:-1] == draw(points)[:-1]  # the points have all of the plot
 
 
-def test_a_late_deadline_makes_the_axis_longer() -> None:
-    lines = draw([(0.1, 100.0, "A")], deadline_s=0.2)
-    assert lines[0].index("┊") - LEFT == 38
-    assert where(lines, "A")[1] == 19
-
-
-def test_ticks_stand_at_the_quarters_under_their_middle() -> None:
-    ticks = draw([(0.4 / 1.05, 100.0, "A")])[-1]
-    assert [ticks.index(text) - 11 for text in ("100 ms", "200 ms", "300 ms")] == [10 - 3, 20 - 3, 30 - 3]
-
-
-def test_a_tick_that_touches_the_deadline_is_left_out() -> None:
-    # 100 ms and 300 ms would end and begin at the text of the deadline, which goes first
-    assert draw([(0.4 / 1.05, 100.0, "A")], deadline_s=0.2)[-1] == " " * 24 + "deadline 200 ms"
+def test_other_sizes_have_their_own_name_and_unit() -> None:
+    lines = draw([(1.0, 20_000.0, "A"), (1.5, 50_000.0, "B")], name="channel uses", unit="")
+    assert lines[0] == "channel uses (k)"
+    assert lines[-1].strip() == "latency (s)"
 
 
 @pytest.mark.parametrize(

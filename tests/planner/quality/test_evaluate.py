@@ -264,7 +264,7 @@ def test_the_rate_of_a_picture_is_its_own(problem: Problem) -> None:
 
 
 def test_accuracy_of_pictures_comes_through_their_bytes(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    grey = lambda self, data, size: np.full((*size, 3), 127, np.uint8)  # noqa: E731
+    grey = lambda self, data, size, channels: np.full((*size, 3), 127, np.uint8)  # noqa: E731
     monkeypatch.setattr(PictureCodec, "decode", grey)
     found = small(problem).evaluator.measure(candidate("server", codec="png"))
     assert found is not None

@@ -125,9 +125,8 @@ def test_a_picture_codec_that_this_installation_lacks_is_passed_over(
     assert sent(points) == [row for row in ALL if row[0] != "jpeg-420"]
 
 
-@pytest.mark.parametrize("spec", [{"kind": "tensor"}, {"channels": 1}], ids=str)
-def test_nothing_but_colour_pictures_is_sent_as_a_picture(make_point: Make, make_needs: Make, spec: Any) -> None:
-    rows, points, steps = measured(FakeMeasurer(make_point, **spec), make_needs())
+def test_tensors_are_not_sent_as_a_picture(make_point: Make, make_needs: Make) -> None:
+    rows, points, steps = measured(FakeMeasurer(make_point, kind="tensor"), make_needs())
     assert list(rows) == ["all on device", "uncompressed split"]
     assert (len(points), steps) == (2, 0)
 
@@ -236,10 +235,10 @@ def test_other_networks_run_alone_and_behind_pictures_only_when_they_are_listed(
     assert measure_others([], make_needs(), lambda text: None) == []
 
 
-def problem(pictures: Sequence[Any], *, channels: int = 3) -> Any:
+def problem(pictures: Sequence[Any]) -> Any:
     samples = [types.SimpleNamespace(picture=picture) for picture in pictures]
     split = types.SimpleNamespace(calibration=types.SimpleNamespace(samples=samples))
-    return types.SimpleNamespace(split=split, spec=types.SimpleNamespace(channels=channels))
+    return types.SimpleNamespace(split=split)
 
 
 def test_a_picture_has_the_bits_of_its_best_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,10 +249,11 @@ def test_a_picture_has_the_bits_of_its_best_jpeg(monkeypatch: pytest.MonkeyPatch
     sizes = [len(jpeg.encode(picture, len(jpeg.rates) - 1)) for picture in shown]
     assert len(set(sizes)) == len(sizes)
     assert picture_bit(problem(shown)) == pytest.approx(8 * sum(sizes[:PROBE_INPUTS]) / PROBE_INPUTS)
+    gray = len(jpeg.encode(shown[0][:, :, :1], len(jpeg.rates) - 1))
+    assert picture_bit(problem([shown[0][:, :, :1]])) == 8 * gray
 
 
 def test_tensors_have_no_picture_to_beat() -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     assert picture_bit(problem([picture, None])) == np.inf
     assert picture_bit(problem([None, picture])) == np.inf
-    assert picture_bit(problem([picture] * PROBE_INPUTS, channels=1)) == np.inf

@@ -14,9 +14,9 @@ from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.escape import printable_line
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.place import place_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_fraction, format_rate
 
 __all__ = ["LARGE_GAIN", "LegendRow", "MapCell", "MapDocument", "MapRow", "map_document"]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.output.documents.answers.map import LARGE_GAIN, MapDocument, MapRow
-from splitpoint.planner.output.plurals import count_text
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_fraction, format_seconds
 
 __all__ = ["map_view"]

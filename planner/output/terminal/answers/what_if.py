@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.answers.what_if import StretchRow, UnmeasuredPart, WhatIfDocument
-from splitpoint.planner.output.plurals import count_text
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
 from splitpoint.planner.output.terminal.answers.policy import NOTHING, relax_lines
 from splitpoint.planner.output.terminal.points import points_legend, points_table
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_rate, format_seconds
 
 __all__ = ["what_if_view"]

@@ -73,7 +73,8 @@ def test_the_recommended_point_is_marked_and_no_other_that_was_written(copied: P
     write_yaml(copied / "plan.yaml", msgspec.structs.replace(file, point=other))
     document = show_document(copied, None)
     assert document.point == other
-    assert [row.number for row in document.front if row.notes] == [file.answer.number]
+    assert [row.number for row in document.front if "recommended" in row.notes] == [file.answer.number]
+    assert [row.number for row in document.front if "shown" in row.notes] == [other]
 
 
 def test_a_plan_without_a_stored_answer_marks_its_own_point(copied: Path) -> None:

@@ -214,7 +214,9 @@ def test_it_has_the_notes_of_the_plan_a_guess_of_the_levels_first(copied: Path) 
     file = Plan.load(copied).file
     notes = ("left out jpeg <b>: it is not installed", "assumed an RGB picture of 16x16, levels 0..1")
     assert is_guess_of_levels(notes[1])
-    (copied / PLAN).write_text(dump_yaml(msgspec.structs.replace(file, notes=notes)))
+    (copied / PLAN).write_text(
+        dump_yaml(msgspec.structs.replace(file, found_by=msgspec.structs.replace(file.found_by, notes=notes)))
+    )
     page = page_of(copied)
     assert 0 < page.text.index(notes[1]) < page.text.index(notes[0])
 
@@ -286,8 +288,8 @@ def test_a_plan_has_its_report_and_without_plotly_is_whole_without_it(
     assert f"report: {with_page / PAGE}" in err.splitlines()
     assert (with_page / PAGE).is_file()
     document = Plan.load(with_page).file
-    assert document.notes  # the picture's levels, or what was left out
-    assert all(note in page_of(with_page).text for note in document.notes)
+    assert document.found_by.notes  # the picture's levels, or what was left out
+    assert all(note in page_of(with_page).text for note in document.found_by.notes)
     hide_plotly(monkeypatch)
     _, _, err = run(*asked, without)
     assert [line for line in err.splitlines() if 'pip install "splitpoint[report]"' in line]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.escape import printable_line, printable_lines
 from splitpoint.planner.output.report.document import report_text
 from splitpoint.planner.output.schema import DOCUMENTS
+from splitpoint.planner.output.terminal.answers.compare import compare_view
 from splitpoint.planner.output.terminal.answers.map import map_view
 from splitpoint.planner.output.terminal.answers.what_if import what_if_view
 from splitpoint.planner.output.terminal.calibrate import calibrate_view
@@ -33,7 +35,7 @@ from splitpoint.planner.output.terminal.cuts import cuts_view
 from splitpoint.planner.output.terminal.listings import cache_view, codecs_view, profiles_view
 from splitpoint.planner.output.terminal.plan import plan_view
 from splitpoint.planner.output.terminal.profile import profile_view
-from splitpoint.planner.output.terminal.show import show_view
+from splitpoint.planner.output.terminal.show import notes_view, show_view
 from splitpoint.planner.output.terminal.train import train_view
 from splitpoint.planner.output.terminal.verify import check_line, count_line
 from splitpoint.planner.output.work_run import work_text
@@ -103,11 +105,11 @@ def profile_views(shown: ProfileDocument) -> list[Any]:
 
 
 def cuts_views(shown: CutsDocument) -> list[Any]:
-    return [cuts_view(shown, refused=refused) for refused in (False, True)]
+    return [cuts_view(shown, refused=refused, width=80) for refused in (False, True)]
 
 
 def show_views(shown: ShowDocument) -> list[Any]:
-    return [show_view(shown, width=WIDTH)]
+    return [show_view(shown, width=WIDTH), notes_view(shown)]
 
 
 def what_if_views(shown: WhatIfDocument) -> list[Any]:
@@ -119,6 +121,7 @@ VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "cache": lambda shown: [cache_view(shown)],
     "calibrate": lambda shown: [calibrate_view(shown)],
     "codecs": lambda shown: [codecs_view(shown)],
+    "compare": lambda shown: [compare_view(shown)],
     "cuts": cuts_views,
     "map": lambda shown: [map_view(shown, width=WIDTH)],
     "plan": plan_views,
@@ -215,17 +218,25 @@ def test_a_hostile_path_in_an_error(tmp_path: Path, run: Run) -> None:
     assert [line for line in err.splitlines()[1:] if not line.startswith("  ")] == []
 
 
-def test_a_file_gets_a_line_a_minute_and_the_last_one() -> None:
-    """A training of hours in a log says how far it is, and does not fill the disk."""
+def test_a_file_gets_lines_also_between_two_steps_and_the_last_one() -> None:
     console, now = PlainConsole(width=200, _environ={}, file=io.StringIO()), [0.0]
-    with StageBars(console, clock=lambda: now[0]).stage("training", 2) as step:
-        for second in range(150):
-            now[0] = float(second)
-            step(f"loss 0.4, {150 - second} s left · pruned .25")
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO above
-    assert [" ".join(line.split()[:6]) for line in lines] == [
-        "… training loss 0.4, 90 s",
-        "… training loss 0.4, 30 s",
-        "✓ training loss 0.4, 1 s",
-    ]
-    assert lines[0].endswith("· pruned .25")
+    bars = StageBars(console, clock=lambda: now[0], every_s=0.01)
+
+    def lines(end: str) -> list[str]:
+        """What is there once a line ends so."""
+        deadline = time.monotonic() + 60
+        while not console.file.getvalue().rstrip().endswith(end):  # type: ignore[attr-defined]  # the StringIO above
+            assert time.monotonic() < deadline
+        return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+    with bars.stage("training", 4) as step:
+        assert lines("in all")[0] == "… training   0 of 4 · 0:00 in all"
+        step("")
+        step("loss 0.4 · pruned .25")
+        now[0] = 65.0
+        assert lines("1:05 in all")[-1] == "… training   1 of 4 · loss 0.4 · pruned .25 · 3 min left · 1:05 in all"
+    with bars.stage("profile", None) as step:
+        assert lines("profile    1:05 in all")
+        step("12 nodes")
+    last = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]  # the StringIO above
+    assert last.split() == ["✓", "profile", "12", "nodes", "0", "s"]

@@ -225,6 +225,8 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
         "recalled": 0,
         "payload_range": RANGE,
         "directory": "plan",
+        "kept": None,
+        "left_out": 14,
         "sha256": "0" * 64,
     }
     return PlanDocument(**{**values, **changes})
@@ -331,6 +333,9 @@ def test_a_stored_plan(make_point: Make) -> None:
         policy=POLICY,
         relax=(RELAXED,),
         hypervolume=(),
+        misses=("misses latency by 1 ms",),
+        notes=("left out choi-baf: no training",),
+        left_out=1,
         deadline_s=None,
         deadline_share=None,
     )
@@ -375,9 +380,9 @@ def cuts_document() -> CutsDocument:
 
 
 def test_cuts() -> None:
-    text = check_golden("cuts", cuts_view(cuts_document(), refused=False))
+    text = check_golden("cuts", cuts_view(cuts_document(), refused=False, width=WIDTH))
     assert "1 operator not counted: Erf (1)" in text
-    every = rendered(cuts_view(cuts_document(), refused=True))
+    every = rendered(cuts_view(cuts_document(), refused=True, width=WIDTH))
     assert "refused after branch: 2 tensors cross\nrefused after loop: a loop reads 'h'\n" in every
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from splitpoint.planner.output.plurals import count_text, uncounted_text
+from splitpoint.planner.values.plurals import count_text, uncounted_text
 
 
 def test_one_and_many() -> None:
