@@ -13,7 +13,7 @@ from splitpoint import __version__
 from splitpoint.planner.commands import on_models, on_plans
 from splitpoint.planner.commands.base import print_document, stages, with_messages
 from splitpoint.planner.output import options
-from splitpoint.planner.output.ending import OK, UNMET, note_written, run_to_end
+from splitpoint.planner.output.ending import OK, UNMET, note_written, print_note, run_to_end
 from splitpoint.planner.output.streams import occupy_descriptors
 from splitpoint.planner.setup import flags
 from splitpoint.planner.setup.asked import asked_config, asked_needs
@@ -138,6 +138,7 @@ def plan_command(
         written=note_written,
     )
     print_document(done.document, lambda shown: plan_view(shown, width=consoles()[0].width), as_json=as_json)
+    print_note(done.page)
     if done.failure is not None:
         raise done.failure
     raise typer.Exit(OK if done.meets else UNMET)
@@ -264,6 +265,7 @@ for _name, _function, _epilog in (
     ("what-if", on_plans.what_if_command, COLUMNS),
     ("map", on_plans.map_command, None),
     ("compare", on_plans.compare_command, None),
+    ("report", on_plans.report_command, None),
     ("export", on_plans.export_command, COLUMNS),
     ("verify", on_plans.verify_command, None),
 ):

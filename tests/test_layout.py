@@ -82,6 +82,7 @@ NOT_IMPORTED = {
     "mkdocstrings": ":::",
     "mypy": "mypy",
     "onnxscript": "torch.onnx.export",
+    "plotly": "plotly.min.js",
     "ruff": "ruff",
     "scikit-image": "skimage",
     "setuptools": "build_sdist",
@@ -90,10 +91,10 @@ NOT_IMPORTED = {
 EXTRAS = {  # folder -> extras whose dependencies it may import
     "cli.py": (),
     "__init__.py": (),
-    **dict.fromkeys(ROOMS, ("plan", "detect", "postgresql", "s3")),
+    **dict.fromkeys(ROOMS, ("plan", "detect", "postgresql", "report", "s3")),
     "examples": ("plan", "examples"),
     "benchmarks": ("plan", "examples", "test"),
-    "tests": ("plan", "detect", "examples", "postgresql", "s3", "test"),
+    "tests": ("plan", "detect", "examples", "postgresql", "report", "s3", "test"),
     ".ci": (),
 }
 

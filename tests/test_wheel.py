@@ -89,6 +89,7 @@ def expected() -> set[str]:
     paths = [ROOT / "__init__.py", ROOT / "cli.py", ROOT / "py.typed"]
     for package in PACKAGES:
         paths += (ROOT / package).rglob("*.py")
+    paths += [ROOT / "planner" / "output" / "report" / name for name in ("script.js", "style.css")]
     for kind in PROFILES:
         paths += (ROOT / "profiles" / "library" / kind).glob("*.yaml")
     return {f"splitpoint/{path.relative_to(ROOT).as_posix()}" for path in paths}

@@ -24,7 +24,7 @@ from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.onnxir import ir
 
-__all__ = ["Prices", "Side", "find_side"]
+__all__ = ["Prices", "Side", "find_side", "graph_of"]
 
 
 def __dir__() -> list[str]:
@@ -61,7 +61,7 @@ class Prices:
         self.record, self.device, self.server, self.channel = record, device, server, channel
         self._works = {candidate: record.works[place] for candidate, place in record.work_of}
         self._same = (device.device, server.device) == (record.device, record.server)
-        graphs = [_graph(network.graph) for network in record.networks]
+        graphs = [graph_of(network.graph) for network in record.networks]
         self._networks: dict[str, _Network] = {}
         for network, graph in zip(record.networks, graphs, strict=True):
             first = next(iter(self._networks.values()), None)
@@ -157,8 +157,8 @@ def _times(record: NetworkRecord, network: _Network) -> HostTimes | None:
     return HostTimes(network.graph, record.cuts, here, threads=1, known=record.halves)
 
 
-def _graph(record: GraphRecord) -> ModelGraph:
-    """The network without its weights: prices do not look at them."""
+def graph_of(record: GraphRecord) -> ModelGraph:
+    """The recorded network without its weights: prices do not look at them."""
     empty = ir.Model(ir.Graph([], [], nodes=[], name=record.name), ir_version=10)
     fields = {name: getattr(record, name) for name in GraphRecord.__struct_fields__}
     return ModelGraph(**fields, model=empty, source="", source_sha256="")

@@ -1,4 +1,4 @@
-"""The commands that take a plan directory: show, what-if, map, compare, export and verify."""
+"""The commands that take a plan directory: show, what-if, map, compare, report, export and verify."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ import typer
 
 from splitpoint.planner.commands.base import print_document, stages
 from splitpoint.planner.output import options
-from splitpoint.planner.output.ending import OK, UNMET, note_written
+from splitpoint.planner.output.ending import OK, UNMET, note_written, print_note
 
-__all__ = ["compare_command", "export_command", "map_command", "show_command", "verify_command", "what_if_command"]
+__all__ = [
+    "compare_command",
+    "export_command",
+    "map_command",
+    "report_command",
+    "show_command",
+    "verify_command",
+    "what_if_command",
+]
 
 
 def __dir__() -> list[str]:
@@ -98,6 +106,16 @@ def compare_command(
     print_document(compare_document(first, second), compare_view, as_json=as_json)
 
 
+def report_command(
+    directory: Annotated[Path, typer.Argument(help="A plan directory.")], as_json: options.Json = False
+) -> None:
+    """Write report.html into a plan directory: the plan with charts, in one file that opens without a network."""
+    from splitpoint.planner.output.report.document import report_text
+    from splitpoint.planner.output.report.writing import write_report
+
+    print_document(write_report(directory), report_text, as_json=as_json)
+
+
 def export_command(
     directory: Annotated[Path, typer.Argument(help="A plan directory.")],
     point: Annotated[int, typer.Option(min=1, help="Number of the point on the front.")],
@@ -108,6 +126,7 @@ def export_command(
 ) -> None:
     """Write another point of the same front as a plan directory, without searching again."""
     from splitpoint.planner.output.documents.show import show_document
+    from splitpoint.planner.output.report.writing import add_report
     from splitpoint.planner.output.terminal.console import consoles
     from splitpoint.planner.output.terminal.show import show_view
     from splitpoint.planner.plandir.placing import claimed
@@ -117,6 +136,7 @@ def export_command(
         export_point(directory, point, place, trust_code=trust_code, advance=lambda: step(""))
         step(f"wrote {out}")
     note_written("plan", out)
+    print_note(add_report(out))
     document = show_document(out, None)
     print_document(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)
 

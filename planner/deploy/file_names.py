@@ -10,6 +10,7 @@ __all__ = [
     "FRONT",
     "HEAD",
     "MEASURED",
+    "PAGE",
     "PLAN",
     "POINT",
     "POINTS",
@@ -21,6 +22,7 @@ __all__ = [
     "VARIANTS",
     "WHOLE",
     "is_content",
+    "is_page",
     "is_plan_file",
 ]
 
@@ -36,6 +38,7 @@ REFERENCE = "reference.npz"  # what the given network gives for the report input
 CONFIG = "config.yaml"  # what was asked for
 FRONT = "front.csv"  # every measured point (`planner.plandir.front`)
 MEASURED = "measured.bin"  # the same and more, from which it can be decided again (`planner.answers.record`)
+PAGE = "report.html"  # made of the others for people, and again at any time; no part of the plan
 POINTS, POINT = "points", "point.yaml"  # a folder for each point of the front, named by its number; a `PointFile`
 VARIANTS, VARIANT = "variants", "variant.yaml"  # a folder for each network of the front; a `VariantFile`
 
@@ -56,3 +59,8 @@ def is_plan_file(name: str) -> bool:
 def is_content(name: str) -> bool:
     """Whether `contents` of plan.yaml may have this name: a path below the plan directory, with slashes."""
     return re.fullmatch(_CONTENTS, name) is not None
+
+
+def is_page(name: str) -> bool:
+    """Whether this is the report for people, or what a process that was killed left of one; no plan.yaml lists it."""
+    return re.fullmatch(rf"{re.escape(PAGE)}(\.[0-9a-f]{{8}})?", name) is not None

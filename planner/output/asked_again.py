@@ -26,7 +26,7 @@ from splitpoint.profiles.library.catalog import list_profiles, load_device, load
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.units import BitRate, Decibel, PerSecond
 
-__all__ = ["Conditions", "MapAxes", "map_of_target", "what_if_of_plan"]
+__all__ = ["RATES_BIT_S", "SPEEDS", "Conditions", "MapAxes", "map_of_target", "what_if_of_plan"]
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from splitpoint.planner.output.streams import OutputError, guard_streams
 from splitpoint.planner.setup.flags import FlagError
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["BAD_INPUT", "INTERRUPTED", "OK", "UNMET", "USAGE", "note_kept", "note_written", "run_to_end"]
+__all__ = ["BAD_INPUT", "INTERRUPTED", "OK", "UNMET", "USAGE", "note_kept", "note_written", "print_note", "run_to_end"]
 
 
 def __dir__() -> list[str]:
@@ -60,6 +60,12 @@ def note_written(what: str, path: Path) -> None:
 def note_kept(text: str) -> None:
     """Keep what is not lost, for the command's sentence when something goes wrong after that."""
     _written.set((*_written.get(), text))
+
+
+def print_note(text: str | None) -> None:
+    """Write a line beside the command's answer to standard error; nothing for None."""
+    if text is not None:
+        _say(text, OK)
 
 
 def _exit_code(command: Callable[[], None]) -> int:

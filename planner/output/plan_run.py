@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from splitpoint.planner.output.documents.plan import PlanDocument, plan_document
+from splitpoint.planner.output.report.writing import add_report
 from splitpoint.planner.plandir.fallback import write_plan_somewhere
 from splitpoint.planner.plandir.placing import claimed, kept_path
 from splitpoint.planner.profiling.model_profile import check_profile
@@ -34,6 +35,7 @@ class PlanRun:
 
     document: PlanDocument
     failure: ProfileError | None  # the plan was written elsewhere, or could not be
+    page: str | None  # where its report.html is, or why there is none; None: there is no plan
 
     @property
     def meets(self) -> bool:
@@ -69,17 +71,24 @@ def plan_and_write(
         )
         problem = result.problem
         chosen, plan_written, where, failure = result.decision.recommended, None, out, None
+        page = None
         if chosen is not None:
             with progress.stage("report", len(problem.split.report)) as step:
                 plan_written, where, failure = write_plan_somewhere(
-                    result, chosen, place, keep_data=keep_data, advance=lambda: step(""), results=results
+                    result,
+                    chosen,
+                    place,
+                    keep_data=keep_data,
+                    advance=lambda: step(""),
+                    results=results,
                 )
                 known = ", known from an earlier run" if results.recalled["report"] else ""
                 step(f"{len(problem.split.report)} inputs that were never searched{known}")
-    if plan_written is not None:
-        written("plan", where)
+        if plan_written is not None:
+            written("plan", where)
+            page = add_report(where)
     kept = old if where == out else None  # nothing is replaced elsewhere
-    return PlanRun(document=plan_document(result, plan_written, where, kept=kept), failure=failure)
+    return PlanRun(document=plan_document(result, plan_written, where, kept=kept), failure=failure, page=page)
 
 
 def load_and_find(

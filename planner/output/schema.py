@@ -25,6 +25,7 @@ from splitpoint.planner.output.documents.profile import ProfileDocument
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.train import TrainDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
+from splitpoint.planner.output.report.document import ReportDocument
 from splitpoint.planner.output.work_run import WorkDocument
 from splitpoint.profiles.files.structs import write_text
 
@@ -46,6 +47,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the d
     "plan": PlanDocument,
     "profile": ProfileDocument,
     "profiles": ProfilesDocument,
+    "report": ReportDocument,
     "show": ShowDocument,
     "train": TrainDocument,
     "verify": VerifyDocument,

@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from splitpoint.planner.deploy.file_names import PLAN, is_content, is_plan_file
+from splitpoint.planner.deploy.file_names import PLAN, is_content, is_page, is_plan_file
 from splitpoint.planner.deploy.folder import Folder
 from splitpoint.planner.deploy.schema import PlanFile
 from splitpoint.planner.deploy.stored import StoredPlan, open_plan
@@ -130,6 +130,8 @@ def check_replaceable(directory: Path, *, shown: Path | None = None) -> None:
         raise _not_replaced(text, directory) from error
     listed = listed_files(stored.file)
     for name in stored.folder.names():
+        if is_page(name):
+            continue
         if name not in listed:
             raise _not_replaced(f"{name} is not part of the plan there, so the folder is not replaced", target / name)
         if name != PLAN:
@@ -161,7 +163,9 @@ def recover(place: Place) -> None:
                 _keep(folder, place)
             else:
                 folder.rename(place.target)
-        elif all(name == PLAN or is_plan_file(name) or is_content(name) for name in Folder(folder).names()):
+        elif all(
+            name == PLAN or is_plan_file(name) or is_content(name) or is_page(name) for name in Folder(folder).names()
+        ):
             shutil.rmtree(folder)
 
 
@@ -228,7 +232,8 @@ def _remove_plan(folder: Path) -> None:
         check_replaceable(folder)
     except NotWrittenError:
         return
-    names = listed_files(open_plan(folder).file)
+    stored = open_plan(folder)
+    names = {*listed_files(stored.file), *filter(is_page, stored.folder.names())}
     for name in sorted(names, key=lambda name: name == PLAN):  # last: it says what the files are
         (folder / name).unlink(missing_ok=True)
     for path in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):

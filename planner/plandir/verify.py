@@ -18,7 +18,7 @@ from splitpoint.planner.answers.stored import record_of
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.deploy.file_names import HEAD, PLAN, REPORT, TAIL, WHOLE
+from splitpoint.planner.deploy.file_names import HEAD, PLAN, REPORT, TAIL, WHOLE, is_page
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.plandir.misses import point_misses
@@ -148,7 +148,8 @@ def _or_failed(name: str) -> Callable[[Callable[P, Check]], Callable[P, Check]]:
 
 def _unknown(plan: Plan) -> Check | None:
     """Files in the folder that plan.yaml does not list; None where there are none."""
-    strange = sorted(set(plan.stored.folder.names()) - listed_files(plan.file))
+    found = {name for name in plan.stored.folder.names() if not is_page(name)}
+    strange = sorted(found - listed_files(plan.file))
     if not strange:
         return None
     names = ", ".join(strange[:SHOWN]) + (f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else "")

@@ -18,7 +18,7 @@ import typer.main
 from splitpoint.cli import app
 
 ROOT = Path(__file__).parents[2]
-PLAN_COMMAND = "python -m pip install -e '.[plan,examples]' && splitpoint plan examples/photos.yaml"
+PLAN_COMMAND = "python -m pip install -e '.[plan,report,examples]' && splitpoint plan examples/photos.yaml"
 TEST_COMMAND = "python -m pip install -e '.[test]' && python -m pytest"
 SHELLS = ("sh", "bash", "shell", "console")
 DOCUMENTS = [

@@ -24,6 +24,7 @@ from splitpoint.planner.output.documents.profile import ProfileDocument
 from splitpoint.planner.output.documents.show import ShowDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.escape import printable_line, printable_lines
+from splitpoint.planner.output.report.document import report_text
 from splitpoint.planner.output.schema import DOCUMENTS
 from splitpoint.planner.output.terminal.answers.compare import compare_view
 from splitpoint.planner.output.terminal.answers.map import map_view
@@ -131,6 +132,7 @@ VIEWS: Mapping[str, Callable[[Any], list[Any]]] = {
     "verify": verify_views,
     "what-if": what_if_views,
     "work": lambda shown: [work_text(shown)],
+    "report": lambda shown: [report_text(shown)],
 }
 
 
