@@ -398,9 +398,7 @@ def work_command(
 
 
 @app.command("profiles")
-def profiles_command(
-    kind: options.KindName = None, search: options.Search = None, as_json: options.Json = False
-) -> None:
+def find_command(kind: options.KindName = None, search: options.Search = None, as_json: options.Json = False) -> None:
     """List the device, server and link profiles that are shipped."""
     from splitpoint.planner.output.documents.listings import profiles_document
     from splitpoint.planner.output.terminal.listings import profiles_view
