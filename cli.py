@@ -273,13 +273,14 @@ for _name, _function, _epilog in (
 
 
 @_command("profiles")
-def profiles_command(as_json: options.Json = False) -> None:
+def profiles_command(
+    kind: options.KindName = None, search: options.Search = None, as_json: options.Json = False
+) -> None:
     """List the device, server and link profiles that are shipped."""
     from splitpoint.planner.output.documents.listings import profiles_document
     from splitpoint.planner.output.terminal.listings import profiles_view
 
-    document = profiles_document()
-    print_document(document, profiles_view, as_json=as_json)
+    print_document(profiles_document(kind, search), profiles_view, as_json=as_json)
 
 
 @_command("codecs")

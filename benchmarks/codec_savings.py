@@ -310,9 +310,9 @@ def _measured(place: Place, name: str, rates: Sequence[int], kept: Path) -> list
         ]
     seen = measure(place, fit, labels, rates)
     kept.mkdir(parents=True, exist_ok=True)
-    columns: dict[str, Any] = {name: np.stack([getattr(row, name) for row in seen]) for name in COLUMNS}
-    columns |= {name: np.array([getattr(row, name) for row in seen]) for name in ("encode_s", "head_s")}
-    np.savez(path, rates=np.array([row.rate for row in seen]), **columns)
+    arrays: dict[str, Any] = {name: np.stack([getattr(row, name) for row in seen]) for name in COLUMNS}
+    arrays |= {name: np.array([getattr(row, name) for row in seen]) for name in ("encode_s", "head_s")}
+    np.savez(path, rates=np.array([row.rate for row in seen]), **arrays)
     return seen
 
 

@@ -1,24 +1,47 @@
-"""Fit a shipped device's compute numbers to the published latencies in its `fitted_on`: python fit_profiles.py NAME.
+"""Fit shipped devices to published latencies: all of library.csv from ncnn's tables, or one profile to its `fitted_on`.
 
-Least squares on the logarithm of the latency (a published figure is taken as good to 10 %), with a weak prior (`PRIOR`)
-where few networks cannot tell seven numbers apart. Prints
-the `compute:` numbers to copy into the YAML, and the error on the fitted and on the held-out points.
+    python -m splitpoint.benchmarks.fit_profiles --data DIR [--write]
+    python -m splitpoint.benchmarks.fit_profiles NAME [--known FIELD=SI]
+
+The first learns what devices have in common, leaves every network out once, and says how far each profile is off; with
+--write it makes profiles/library/{networks.csv,priors.json}, every YAML file of library.csv and
+results/device-latency.json. The second prints the `compute:` numbers of a profile of few points, by a roofline with a
+weak prior (`PRIOR`), and the error on its fitted and its held-out points.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from splitpoint.benchmarks.left_out import few_points, interval_factors, learn, leave_out, table_of
+from splitpoint.benchmarks.library_files import (
+    compute_from_points,
+    file_text,
+    points_of,
+    read_entries,
+    setting_of,
+)
 from splitpoint.benchmarks.networks import NETWORKS, macs, network
+from splitpoint.benchmarks.published import networks_text, read_settings
+from splitpoint.benchmarks.scores import latency_result
+from splitpoint.benchmarks.stored import RESULTS, store
+from splitpoint.planner.profiling.published import Kind, Prior
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.library.catalog import load_device, load_server
+from splitpoint.profiles.files.structs import write_text
+from splitpoint.profiles.library import catalog
 from splitpoint.profiles.machine.device import Compute, Device, Published, predict_run_s
+
+__all__ = ["errors", "fit", "make_library"]
+
+Floats = NDArray[np.float64]
 
 FIELDS = (
     "dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s", "node_overhead_s",
@@ -36,10 +59,14 @@ PRIOR = {
     "node_overhead_s": (10e-6, 1.0),
     "run_overhead_s": (50e-6, 1.0),
 }
+WORST_ERROR = 2.0  # mean factor of left-out networks above which a profile does not ship
+KINDS: tuple[Kind, ...] = ("cpu", "gpu")
 
 
 def fit(device: Device, known: dict[str, float]) -> Device:
-    """`device` with its compute numbers fitted to `fitted_on`; `known` fields stay as given."""
+    """`device` with its roofline fitted to `fitted_on`; `known` fields stay as given."""
+    from scipy.optimize import least_squares
+
     points = [point for point in device.fitted_on if point.net in NETWORKS]
     work = [network(point.net) for point in points]
     scale = float(np.median([macs(point.net) / point.seconds for point in points]))
@@ -47,16 +74,16 @@ def fit(device: Device, known: dict[str, float]) -> Device:
     centre = np.array([math.log(_prior(field, scale)) for field in free])
     sigma = np.array([PRIOR[field][1] for field in free])
 
-    def with_values(theta: NDArray[np.float64]) -> Device:
+    def with_values(theta: Floats) -> Device:
         values = dict(zip(free, np.exp(theta).tolist(), strict=True)) | known
         return msgspec.structs.replace(device, compute=Compute(**values))
 
-    def residuals(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def residuals(theta: Floats) -> Floats:
         candidate = with_values(theta)
-        errors = [math.log(predict_run_s(candidate, ops) / p.seconds) for ops, p in zip(work, points, strict=True)]
-        return np.concatenate([np.array(errors) / LATENCY_SIGMA, (theta - centre) / sigma])
+        logs = [math.log(predict_run_s(candidate, ops) / p.seconds) for ops, p in zip(work, points, strict=True)]
+        return np.concatenate([np.array(logs) / LATENCY_SIGMA, (theta - centre) / sigma])
 
-    return with_values(_least_squares(residuals, centre))
+    return with_values(np.asarray(least_squares(residuals, centre, method="lm", xtol=1e-10).x))
 
 
 def errors(device: Device, points: Sequence[Published]) -> list[tuple[Published, float]]:
@@ -64,24 +91,65 @@ def errors(device: Device, points: Sequence[Published]) -> list[tuple[Published,
     return [(p, predict_run_s(device, network(p.net)) / p.seconds - 1) for p in points if p.net in NETWORKS]
 
 
-def _least_squares(
-    residuals: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Levenberg and Marquardt with a numeric Jacobian; residuals are of order one and parameters are logarithms."""
-    theta, damping = start, 1e-3
-    r = residuals(theta)
-    for _ in range(200):
-        jacobian = np.stack([(residuals(theta + h) - r) / 1e-6 for h in 1e-6 * np.eye(len(theta))], axis=1)
-        normal = jacobian.T @ jacobian
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -jacobian.T @ r)
-        moved = residuals(theta + step)
-        if moved @ moved < r @ r:
-            theta, r, damping = theta + step, moved, damping / 3
-            if np.abs(step).max() < 1e-9:
-                break
-        else:
-            damping *= 4
-    return theta
+def make_library(folder: Path, *, write: bool) -> None:
+    """Learn, leave out, print, and with `write` make every file again; files come before what depends on them."""
+    library = Path(catalog.__file__).parent
+    if write:
+        write_text(library / "networks.csv", networks_text(folder))
+    settings = read_settings(folder)
+    tables = {kind: table_of(settings, kind=kind) for kind in KINDS}
+    priors = {kind: learn(tables[kind], kind) for kind in KINDS}
+    left_out = {kind: leave_out(tables[kind], kind, priors[kind]) for kind in KINDS}
+    few = {kind: few_points(tables[kind], kind, priors[kind]) for kind in KINDS}
+    for kind in KINDS:
+        everywhere = interval_factors(left_out[kind], tables[kind].backbones)[2]
+        priors[kind] = _kept(msgspec.structs.replace(priors[kind], interval_factor=everywhere))
+    files, shipped, refused = [], {}, {}
+    for entry in read_entries():
+        setting = setting_of(entry, settings)
+        kind: Kind = "cpu" if entry.unit == "CPU" else "gpu"
+        if setting not in tables[kind].settings:  # fewer than 15 networks cannot say how far it is off
+            refused[entry.name] = math.inf
+            continue
+        row = tables[kind].settings.index(setting)
+        error = _mean_factor(left_out[kind][row])
+        if error > WORST_ERROR:
+            refused[entry.name] = error
+            continue
+        points = points_of(setting, tables[kind].networks)
+        text = file_text(
+            entry,
+            setting,
+            compute_from_points(points, entry.precision, priors[kind]),
+            points,
+            error=error,
+            interval=float(interval_factors(left_out[kind], tables[kind].backbones)[0][row]),
+        )
+        files.append((library / f"{entry.kind}s" / f"{entry.name}.yaml", text))
+        shipped[entry.name] = (entry, kind, row)
+    result = latency_result(tables, left_out, few, shipped=shipped, refused=refused)
+    print(json.dumps(result["summary"], indent=1))
+    if not write:
+        return
+    text = json.dumps({kind: msgspec.to_builtins(prior) for kind, prior in priors.items()}, indent=1)
+    write_text(library / "priors.json", text + "\n")
+    for path, text in files:
+        write_text(path, text)
+    store(RESULTS / "device-latency.json", result, command="fit_profiles --data DIR --write")
+
+
+def _kept(prior: Prior) -> Prior:
+    """To the digits that the file keeps, so that a fit with the file gives the same numbers."""
+    return msgspec.structs.replace(
+        prior,
+        mean=tuple(round(value, 4) for value in prior.mean),
+        covariance=tuple(tuple(round(value, 4) for value in row) for row in prior.covariance),
+        interval_factor=round(prior.interval_factor, 2),
+    )
+
+
+def _mean_factor(logs: Floats) -> float:
+    return math.exp(float(np.nanmean(np.abs(logs))))
 
 
 def _prior(field: str, scale: float) -> float:
@@ -91,13 +159,20 @@ def _prior(field: str, scale: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="a shipped device or server, or a YAML file")
+    parser.add_argument("name", nargs="?", help="a shipped device or server, or a YAML file")
     parser.add_argument("--known", action="append", default=[], metavar="FIELD=SI", help="a field with a source")
+    parser.add_argument("--data", type=Path, help="folder with ncnn.csv and ncnn_networks.csv")
+    parser.add_argument("--write", action="store_true", help="write the files, too")
     arguments = parser.parse_args()
+    if arguments.data is not None:
+        make_library(arguments.data, write=arguments.write)
+        return
+    if arguments.name is None:
+        parser.error("a NAME, or --data DIR")
     try:
-        device = load_device(arguments.name)
+        device = catalog.load_device(arguments.name)
     except ProfileError:
-        device = load_server(arguments.name)
+        device = catalog.load_server(arguments.name)
     known = {field: float(value) for field, _, value in (entry.partition("=") for entry in arguments.known)}
     fitted = fit(device, known)
     for field in FIELDS:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from splitpoint.benchmarks.counting import Net, divisible
 from splitpoint.benchmarks.yolo import YOLO
+from splitpoint.profiles.library.networks import published_networks
 from splitpoint.profiles.machine.device import OpWork
 
 __all__ = ["NETWORKS", "macs", "network"]
@@ -171,4 +172,5 @@ NETWORKS: Mapping[str, Callable[[], Net]] = {
     "efficientnet-lite3-280": lambda: _efficientnet(280, 1.2, 1.4, lite=True),
     "efficientnet-lite4-300": lambda: _efficientnet(300, 1.4, 1.8, lite=True),
     **YOLO,
+    **{f"ncnn-{name}": lambda ops=ops: Net(c=0, h=0, w=0, ops=list(ops)) for name, ops in published_networks().items()},
 }

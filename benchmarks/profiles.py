@@ -27,13 +27,30 @@ def summary(devices: list[Device]) -> list[str]:
         "| profile | runtime, threads, precision | fitted on | mean / worst error | held out | mean / worst error |",
         "|---|---|---:|---:|---:|---:|",
     ]
-    for device in devices:
+    for device in (device for device in devices if device.compute.kernels is None):
         runtime = f"{device.runtime.name}, {device.runtime.threads}, {device.runtime.precision}"
         cells = [device.name, runtime]
         for points in (device.fitted_on, device.check_points):
             ratios = [1 + error for _, error in errors(device, points)]
             cells += [str(len(ratios)), _spread(ratios)]
         rows.append("| " + " | ".join(cells) + " |")
+    return rows
+
+
+def library_rows(shipped: list[Shipped]) -> list[str]:
+    """One row a profile that benchmarks/fit_profiles.py made, by family: what networks miss by that were left out."""
+    rows = [
+        "| family | profile | kind | device | precision | networks | left out: mean factor | 90 % within |",
+        "|---|---|---|---|---|---:|---:|---:|",
+    ]
+    made = [
+        (one.kind, one.profile) for one in shipped if isinstance(one.profile, Device) and one.profile.compute.kernels
+    ]
+    for kind, device in sorted(made, key=lambda pair: (pair[1].family or "", pair[1].name)):
+        rows.append(
+            f"| {device.family} | {device.name} | {kind} | {device.description} | {device.runtime.precision} |"
+            f" {len(device.fitted_on)} | x{device.prediction_error:.2f} | x{device.interval_factor:.2f} |"
+        )
     return rows
 
 
@@ -68,8 +85,9 @@ def text() -> str:
     """The generated part of the document."""
     shipped = [s for s in list_profiles() if isinstance(s.profile, Device)]
     parts = [begin(COMMAND), "", *summary([s.profile for s in shipped if isinstance(s.profile, Device)])]
+    parts += ["", "### Profiles of ncnn's tables", "", *library_rows(shipped)]
     for one in shipped:
-        if isinstance(one.profile, Device) and one.profile.fitted_on:
+        if isinstance(one.profile, Device) and one.profile.fitted_on and one.profile.compute.kernels is None:
             parts += ["", f"### {one.name}", "", one.profile.description + ".", "", *details(one)]
     return "\n".join([*parts, "", END])
 

@@ -148,6 +148,7 @@ def op_work(graph: ModelGraph, node: Node) -> OpWork:
         weight_bytes=0 if node.inner_bytes else node.weight_bytes,
         element_bytes=-(-known[0].bytes // known[0].elements) if known else 4,
         operators=node.operators,
+        kernel=node.kernel,
     )
 
 

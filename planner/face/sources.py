@@ -22,7 +22,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import call_user_code
 
 if TYPE_CHECKING:
-    pass
+    from torch import nn
 
 __all__ = ["Data", "Model", "named_data", "named_model"]
 

@@ -173,10 +173,10 @@ def _side(name: str | None, record: PlanRecord, load: Callable[[str], Device]) -
 
 
 def _devices(names: str | None, record: PlanRecord) -> list[Device]:
-    """The devices of that name, or the plan's with every shipped one."""
+    """The devices of that name, or the plan's with every shipped one but the hundred of ncnn's tables."""
     if names is not None:
         found = [_side(name.strip(), record, load_device) for name in names.split(",")]
         return [device for device in found if device is not None]
     shipped = [entry.profile for entry in list_profiles() if entry.kind == "device"]
-    devices = [profile for profile in shipped if isinstance(profile, Device)]
+    devices = [profile for profile in shipped if isinstance(profile, Device) and profile.compute.kernels is None]
     return devices if record.device in devices else [record.device, *devices]

@@ -28,6 +28,7 @@ __all__ = [
     "Evaluations",
     "Json",
     "Keep",
+    "KindName",
     "Labels",
     "LinkName",
     "LinkRates",
@@ -40,6 +41,7 @@ __all__ = [
     "Sampler",
     "Scale",
     "Score",
+    "Search",
     "Seed",
     "ServerLoad",
     "ServerName",
@@ -124,6 +126,8 @@ DeadlineShare = Annotated[
 ServerLoad = Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")]
 Evaluations = Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")]
 Seed = Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")]
+KindName = Annotated[Literal["device", "server", "link"] | None, typer.Option("--kind", help="Only these.")]
+Search = Annotated[str | None, typer.Option(help="Only those with every one of these words, such as 'jetson orin'.")]
 Sampler = Annotated[SamplerName | None, typer.Option(help="What proposes candidates. [default: tpe]")]
 Storage = Annotated[
     str | None, typer.Option(help="Where the study is: a journal's file, or postgresql://USER@HOST/DATABASE.")

@@ -8,6 +8,7 @@ import importlib.resources
 import os
 import typing
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -70,9 +71,9 @@ def list_profiles() -> tuple[Shipped, ...]:
     """Every shipped profile, devices, servers, links, each sorted by name."""
     profiles: list[Shipped] = []
     for kind in _FOLDERS:
-        for name, text in sorted(_texts(kind).items()):
+        for name in _names(kind):
             shape: Any = _LINK if kind == "link" else Device
-            profile: Device | Link = decode_yaml(text, shape, where=f"{name}.yaml")
+            profile: Device | Link = decode_yaml(_text(kind, name), shape, where=f"{name}.yaml")
             if isinstance(profile, TraceLink):
                 profile = filled(profile, Path(), f"{name}.yaml")
             profiles.append(Shipped(kind=kind, name=name, profile=profile))
@@ -81,10 +82,7 @@ def list_profiles() -> tuple[Shipped, ...]:
 
 def sources(kind: ProfileKind, name: str) -> dict[str, Source]:
     """The provenance of a shipped profile's numbers by their path ("$.compute.dense_macs_s")."""
-    texts = _texts(kind)
-    if name not in texts:
-        raise _unknown(kind, name, texts)
-    return decode_sources(texts[name], _LINK if kind == "link" else Device, where=f"{name}.yaml")
+    return decode_sources(_text(kind, name), _LINK if kind == "link" else Device, where=f"{name}.yaml")
 
 
 def _changed(link: Link, value: str, name: str) -> Link:
@@ -107,22 +105,35 @@ def _load(name: str | os.PathLike[str], kind: ProfileKind, shape: type[T]) -> T:
     text = os.fspath(name)
     if text.endswith((".yaml", ".yml")) or os.sep in text or "/" in text:
         return read_yaml(Path(text), shape)
-    shipped = _texts(kind)
-    if text not in shipped:
-        raise _unknown(kind, text, shipped)
-    return decode_yaml(shipped[text], shape, where=f"{text}.yaml")
+    return decode_yaml(_text(kind, text), shape, where=f"{text}.yaml")
 
 
-def _unknown(kind: ProfileKind, name: str, shipped: Mapping[str, str]) -> ProfileError:
-    close = difflib.get_close_matches(name, shipped, n=1, cutoff=0.5)
-    meant = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(shipped))}."
+MOST_NEAR = 3  # names that an error suggests
+
+
+def _unknown(kind: ProfileKind, name: str) -> ProfileError:
+    shipped = _names(kind)
+    close = [f"'{near}'" for near in difflib.get_close_matches(name, shipped, n=MOST_NEAR, cutoff=0.5)]
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
     file = " A file's name ends in .yaml." if Path(name).is_file() else ""
-    return ProfileError(f"unknown {kind} '{name}'.{meant}{file} (splitpoint profiles)")
+    own = "" if kind == "link" else "; for your own: splitpoint calibrate"
+    return ProfileError(f"unknown {kind} '{name}'.{meant}{file} (splitpoint profiles{own})")
 
 
-def _texts(kind: ProfileKind) -> dict[str, str]:
-    folder = importlib.resources.files("splitpoint.profiles.library") / _FOLDERS[kind]
+def _folder(kind: ProfileKind) -> Traversable:
+    return importlib.resources.files("splitpoint.profiles.library") / _FOLDERS[kind]
+
+
+def _names(kind: ProfileKind) -> list[str]:
+    folder = _folder(kind)
     if not folder.is_dir():
-        return {}
-    files = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    return {entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8") for entry in files}
+        return []
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _text(kind: ProfileKind, name: str) -> str:
+    """The file of that name alone: a plan does not read the rest of the library."""
+    entry = _folder(kind) / f"{name}.yaml"
+    if not entry.is_file():
+        raise _unknown(kind, name)
+    return entry.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """A device (or server) as numbers, and the seconds it predicts for operators it never ran.
 
-Prediction is a roofline: an operator takes the longer of its arithmetic and its memory traffic, plus a constant.
+Prediction is a roofline: an operator takes the longer of its arithmetic and its memory traffic, plus a constant. Where
+a profile has `kernels`, fitted to many published networks, the two add up, and runtimes' own kernels have own numbers.
 A device that runs in int8 moves a quarter of the bytes that an fp32 graph counts. Weights beyond `fast_weight_bytes`
 are streamed at `weight_stream_bytes_s` (the Edge TPU's 8 MB cliff).
 """
@@ -34,6 +35,7 @@ __all__ = [
     "Coder",
     "Compute",
     "Device",
+    "Kernels",
     "Memory",
     "OpWork",
     "Power",
@@ -62,6 +64,7 @@ THREAD_ERROR = 3.0  # of serial code scaled by one thread's multiply-adds: betwe
 OpClass = Literal[
     "dense", "pointwise", "depthwise", "matmul", "other"
 ]  # the same words as profiles.network.model.OpClass
+Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "fused"]  # as profiles.network.model.Kernel
 Factor = Annotated[float, msgspec.Meta(ge=1, le=1e9)]
 Spread = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # relative difference of the two best of several measurements
 
@@ -85,6 +88,23 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bytes_s: ByteRate  # main memory
     node_overhead_s: NonNegativeSeconds  # each operator
     run_overhead_s: NonNegativeSeconds  # each inference
+    kernels: Kernels | None = None
+
+
+class Kernels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers of kernels that runtimes have beside those of the classes (`profiles.network.model.Kernel`).
+
+    With them the seconds of an operator are a sum: overhead + arithmetic + traffic.
+    """
+
+    winograd_macs_s: MacRate  # dense 3x3 convolutions of stride 1, multiply-adds as if computed directly
+    winograd_read_bytes_s: ByteRate  # the transform of what they read, beside bytes_s
+    pointwise_read_bytes_s: ByteRate  # packing of what 1x1 convolutions read, beside bytes_s
+    wide_depthwise_macs_s: MacRate  # depthwise above 3x3
+    grouped_macs_s: MacRate  # groups of several channels each
+    other_bytes_s: ByteRate  # read and written by operators without weights
+    moved_bytes_s: ByteRate  # read and written by those that only move elements
+    other_overhead_s: NonNegativeSeconds  # each operator without weights; node_overhead_s is of those with weights
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +163,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: str
     description: str
+    family: str | None = None  # of boards or chips, by which lists are sorted
     runtime: Runtime
     compute: Compute
     memory: Memory = Memory()
@@ -152,6 +173,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fingerprint: str | None = None  # of the machine, for a measured device
     machine: Machine | None = None
     prediction_error: Factor | None = None  # mean factor between predicted and measured seconds of other networks
+    interval_factor: Factor | None = None  # that 90 % of other networks' seconds are within, either way
     spread: Spread | None = None  # of the least steady class of operators; None: not measured here
     fitted_on: tuple[Published, ...] = ()
     check_points: tuple[Published, ...] = ()  # published, and not used to fit
@@ -178,6 +200,7 @@ class OpWork:
     weight_bytes: int
     element_bytes: int = 4
     operators: int = 1  # that run: a Loop runs those of its body at every trip
+    kernel: Kernel = "plain"
 
 
 def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
@@ -198,9 +221,12 @@ def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
             filled += kept
             streamed = (weights - kept) / stream_bytes_s
         moved = (op.read_bytes + op.write_bytes) * scale
-        seconds[i] = streamed + predict_node_s(
-            device, op.op_class, op.macs, bytes_moved=moved, weight_bytes=0.0 if streamed else weights
-        )
+        if device.compute.kernels is not None:
+            seconds[i] = streamed + _sum_s(device.compute, device.compute.kernels, op, scale=scale)
+        else:
+            seconds[i] = streamed + predict_node_s(
+                device, op.op_class, op.macs, bytes_moved=moved, weight_bytes=0.0 if streamed else weights
+            )
         seconds[i] += (op.operators - 1) * device.compute.node_overhead_s
     return seconds
 
@@ -218,6 +244,30 @@ def predict_node_s(
     traffic_s = (bytes_moved + weight_bytes) / compute.bytes_s
     arithmetic_s = 0.0 if not macs else macs / _macs_s(compute, op_class)
     return compute.node_overhead_s + max(arithmetic_s, traffic_s)
+
+
+def _sum_s(compute: Compute, kernels: Kernels, op: OpWork, *, scale: float) -> float:
+    """Seconds of one operator as a sum; weights are read with the multiply-adds that they are for."""
+    read, moved = op.read_bytes * scale, (op.read_bytes + op.write_bytes) * scale
+    if op.kernel == "fused":
+        return 0.0
+    if op.op_class == "other":
+        rate = kernels.moved_bytes_s if op.kernel == "moves" else kernels.other_bytes_s
+        arithmetic_s = (op.macs or 0) / compute.matmul_macs_s
+        return kernels.other_overhead_s + moved / rate + arithmetic_s
+    macs = op.macs or 0
+    if op.op_class == "matmul":
+        return compute.node_overhead_s + macs / compute.matmul_macs_s
+    seconds = compute.node_overhead_s + moved / compute.bytes_s
+    if op.kernel == "winograd":
+        return seconds + macs / kernels.winograd_macs_s + read / kernels.winograd_read_bytes_s
+    if op.kernel == "grouped":
+        return seconds + macs / kernels.grouped_macs_s
+    if op.kernel == "wide":
+        return seconds + macs / kernels.wide_depthwise_macs_s
+    if op.op_class == "pointwise":
+        seconds += read / kernels.pointwise_read_bytes_s
+    return seconds + macs / _macs_s(compute, op.op_class)
 
 
 def _macs_s(compute: Compute, op_class: OpClass) -> float:

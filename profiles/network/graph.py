@@ -178,6 +178,7 @@ def _build(
                 weight_bytes=weight_bytes,
                 operators=work.operators,
                 inner_bytes=work.inner_bytes,
+                kernel=work.kernel,
             )
         )
     constant = [value.name for value in model.graph.outputs if value not in depends]

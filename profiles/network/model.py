@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from splitpoint.profiles.network.onnxir import ir
 
-__all__ = ["CARRIED_TYPES", "ModelGraph", "Node", "OpClass", "Tensor", "Unsized"]
+__all__ = ["CARRIED_TYPES", "Kernel", "ModelGraph", "Node", "OpClass", "Tensor", "Unsized"]
 
 
 def __dir__() -> list[str]:
@@ -31,6 +31,9 @@ CARRIED_TYPES: Final = frozenset(
 
 Array = NDArray[Any]
 OpClass = Literal["dense", "pointwise", "depthwise", "matmul", "other"]
+# Kernels that runtimes have of their own within a class: 3x3 of stride 1 (Winograd), depthwise above 3x3, groups that
+# are not depthwise, operators that only move elements, activations that the convolution before them does.
+Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "fused"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,7 @@ class Node:
     weight_bytes: int
     operators: int = 1  # that run: If, Loop and Scan run those of their bodies, a Loop at every trip
     inner_bytes: int = 0  # that the operators of bodies read and write
+    kernel: Kernel = "plain"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from splitpoint.codecs.contract.protocol import Boundary, Codec, Need
 from splitpoint.codecs.registry import CODEC_IDS, PAPERS, REGISTRY
 from splitpoint.planner.output.documents.document import Document, Value
-from splitpoint.profiles.library.catalog import list_profiles
+from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.library.catalog import Shipped, list_profiles
 
 __all__ = ["CodecRow", "CodecsDocument", "ProfileRow", "ProfilesDocument", "codecs_document", "profiles_document"]
 
@@ -28,14 +29,35 @@ class ProfilesDocument(Document, frozen=True, kw_only=True, tag="profiles"):
     profiles: tuple[ProfileRow, ...]
 
 
-def profiles_document() -> ProfilesDocument:
-    """Shipped profiles by kind."""
+def profiles_document(kind: str | None = None, search: str | None = None) -> ProfilesDocument:
+    """Shipped profiles by kind, family and name: those of a kind whose words have every word of `search`.
+
+    Raises `ProfileError` where there is none.
+    """
+    words = (search or "").lower().split()
+    found = [
+        shipped
+        for shipped in list_profiles()
+        if kind in (None, shipped.kind)
+        and all(word in f"{shipped.name} {shipped.profile.description} {_family(shipped)}".lower() for word in words)
+    ]
+    if not found:
+        raise ProfileError(
+            f"no shipped {kind or 'profile'} has the words {search!r}",
+            fix="fewer words, or measure your own: splitpoint calibrate --out mine.yaml",
+        )
+    kinds = list(dict.fromkeys(shipped.kind for shipped in found))
+    found.sort(key=lambda shipped: (kinds.index(shipped.kind), _family(shipped), shipped.name))
     return ProfilesDocument(
         profiles=tuple(
             ProfileRow(kind=shipped.kind, name=shipped.name, description=shipped.profile.description)
-            for shipped in list_profiles()
+            for shipped in found
         )
     )
+
+
+def _family(shipped: Shipped) -> str:
+    return getattr(shipped.profile, "family", None) or ""
 
 
 class CodecRow(Value, frozen=True, kw_only=True):

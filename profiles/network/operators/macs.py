@@ -22,7 +22,7 @@ from splitpoint.profiles.network.operators.products import (
 )
 from splitpoint.profiles.network.operators.without_products import has_no_products
 
-__all__ = ["count_macs", "op_class"]
+__all__ = ["convolution_kernel", "count_macs", "op_class"]
 
 
 def __dir__() -> list[str]:
@@ -39,6 +39,12 @@ def count_macs(call: Call) -> int | None:
         return 0
     counter = _COUNTERS.get((node.domain, node.op_type))
     return None if counter is None else counter(call)
+
+
+def convolution_kernel(call: Call) -> tuple[int, ...] | None:
+    """The shape of the weights of a convolution, (out, in / groups, ...); None for other operators."""
+    index = _CONVOLUTIONS.get((call.node.domain, call.node.op_type))
+    return None if index is None else call.input(index)
 
 
 def op_class(call: Call) -> OpClass:

@@ -6,9 +6,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from splitpoint.profiles.network.model import OpClass
+from splitpoint.profiles.network.model import Kernel, OpClass
 from splitpoint.profiles.network.onnxir import ir
 from splitpoint.profiles.network.operators.call import Call, static_call
+from splitpoint.profiles.network.operators.kernels import kernel_of
 from splitpoint.profiles.network.operators.macs import count_macs, op_class
 from splitpoint.profiles.network.operators.subgraphs import graphs_of, inner_nodes
 
@@ -30,6 +31,7 @@ class NodeWork:
     op_class: OpClass
     operators: int = 1  # that run: a Loop runs its body's at every trip
     inner_bytes: int = 0  # that the operators inside read and write
+    kernel: Kernel = "plain"  # of a body: of none
     uncounted: str | None = None  # the operator whose multiply-adds are not known: "Det", "Det in Loop"
 
 
@@ -42,7 +44,12 @@ def node_work(node: ir.Node, runs_of: Callable[[ir.Node], Runs]) -> NodeWork:
     if macs is None:
         sums = [_sum_macs(calls) for calls in runs_of(node) if calls]
         macs = None if not sums or None in sums else max(each for each in sums if each is not None)
-    return NodeWork(macs=macs, op_class=op_class(call), uncounted=node.op_type if macs is None else None)
+    return NodeWork(
+        macs=macs,
+        op_class=op_class(call),
+        kernel=kernel_of(call),
+        uncounted=node.op_type if macs is None else None,
+    )
 
 
 def _body_work(node: ir.Node, runs_of: Callable[[ir.Node], Runs]) -> NodeWork:

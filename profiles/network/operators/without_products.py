@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["has_no_products"]
+__all__ = ["has_no_products", "moves_elements"]
 
 
 def __dir__() -> list[str]:
@@ -80,3 +80,8 @@ _BY_DOMAIN: Final = {
 def has_no_products(domain: str, op_type: str) -> bool:
     """Whether the operator moves, compares or treats elements one by one, so that it has no multiply-add."""
     return op_type in _BY_DOMAIN.get(domain, ())
+
+
+def moves_elements(domain: str, op_type: str) -> bool:
+    """Whether the operator only moves, selects or re-types elements."""
+    return domain == "" and op_type in _MOVES

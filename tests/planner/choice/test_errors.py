@@ -51,7 +51,11 @@ def test_coders_that_were_timed_on_the_device_have_no_error_of_scaling(host: Dev
     assert speed_errors(party(own), party(PI), host).server_coder == THREAD_ERROR
 
 
-@pytest.mark.parametrize("shipped", [s for s in list_profiles() if isinstance(s.profile, Device)], ids=lambda s: s.name)
+# Those that benchmarks/fit_profiles.py makes state the error of left-out networks: tests/benchmarks/test_library.py.
+ROOFLINES = [s for s in list_profiles() if isinstance(s.profile, Device) and s.profile.compute.kernels is None]
+
+
+@pytest.mark.parametrize("shipped", ROOFLINES, ids=lambda s: s.name)
 def test_the_stated_error_is_that_of_the_held_out_points(shipped: object) -> None:
     device = getattr(shipped, "profile", None)
     assert isinstance(device, Device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from splitpoint.profiles.machine.device import (
     Coder,
     Compute,
     Device,
+    Kernels,
     Memory,
     OpWork,
     Runtime,
@@ -135,3 +138,46 @@ def test_the_limit_of_a_head_is_the_model_memory_else_the_ram() -> None:
     assert DEVICE.head_limit_bytes is None
     assert msgspec.structs.replace(DEVICE, memory=Memory(ram_bytes=10)).head_limit_bytes == 10
     assert msgspec.structs.replace(DEVICE, memory=Memory(ram_bytes=10, model_bytes=4)).head_limit_bytes == 4
+
+
+def test_with_kernels_the_seconds_of_an_operator_are_a_sum() -> None:
+    kernels = Kernels(
+        winograd_macs_s=4e9,
+        winograd_read_bytes_s=1e9,
+        pointwise_read_bytes_s=2e9,
+        wide_depthwise_macs_s=1e8,
+        grouped_macs_s=5e8,
+        other_bytes_s=1e9,
+        moved_bytes_s=5e8,
+        other_overhead_s=2e-6,
+    )
+    own = msgspec.structs.replace(DEVICE, compute=msgspec.structs.replace(DEVICE.compute, kernels=kernels))
+    compute = own.compute
+
+    def work(op_class: str, kernel: str) -> OpWork:
+        return OpWork(
+            op_class=op_class,  # type: ignore[arg-type]  # keys of the table below
+            macs=None if op_class == "other" else 1_000_000,
+            read_bytes=3000,
+            write_bytes=1000,
+            weight_bytes=100,
+            kernel=kernel,  # type: ignore[arg-type]
+        )
+
+    weighted_s = compute.node_overhead_s + 4000 / compute.bytes_s
+    expected = {
+        ("dense", "plain"): weighted_s + 1e6 / compute.dense_macs_s,
+        ("dense", "winograd"): weighted_s + 1e6 / 4e9 + 3000 / 1e9,
+        ("dense", "grouped"): weighted_s + 1e6 / 5e8,
+        ("pointwise", "plain"): weighted_s + 1e6 / compute.pointwise_macs_s + 3000 / 2e9,
+        ("depthwise", "wide"): weighted_s + 1e6 / 1e8,
+        ("matmul", "plain"): compute.node_overhead_s + 1e6 / compute.matmul_macs_s,
+        ("other", "plain"): 2e-6 + 4000 / 1e9,
+        ("other", "moves"): 2e-6 + 4000 / 5e8,
+        ("other", "fused"): 0.0,
+    }
+    for (op_class, kernel), seconds in expected.items():
+        one = work(op_class, kernel)
+        assert predict_s(own, [one]) == pytest.approx([seconds]), (op_class, kernel)
+        # A profile without them does not look at the kernel.
+        assert predict_s(DEVICE, [one]) == predict_s(DEVICE, [dataclasses.replace(one, kernel="plain")])
