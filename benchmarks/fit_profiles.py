@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.benchmarks.left_out import few_points, interval_factors, learn, leave_out, table_of
+from splitpoint.benchmarks.left_out import Table, few_points, interval_factors, learn, leave_out, table_of
 from splitpoint.benchmarks.library_files import (
     compute_from_points,
     file_text,
@@ -97,17 +97,17 @@ def make_library(folder: Path, *, write: bool) -> None:
     if write:
         write_text(library / "networks.csv", networks_text(folder))
     settings = read_settings(folder)
-    tables = {kind: table_of(settings, kind=kind) for kind in KINDS}
+    tables: dict[str, Table] = {kind: table_of(settings, kind=kind) for kind in KINDS}
     priors = {kind: learn(tables[kind], kind) for kind in KINDS}
-    left_out = {kind: leave_out(tables[kind], kind, priors[kind]) for kind in KINDS}
-    few = {kind: few_points(tables[kind], kind, priors[kind]) for kind in KINDS}
+    left_out: dict[str, NDArray[np.float64]] = {kind: leave_out(tables[kind], kind, priors[kind]) for kind in KINDS}
+    few: dict[str, NDArray[np.float64]] = {kind: few_points(tables[kind], kind, priors[kind]) for kind in KINDS}
     for kind in KINDS:
         everywhere = interval_factors(left_out[kind], tables[kind].backbones)[2]
         priors[kind] = _kept(msgspec.structs.replace(priors[kind], interval_factor=everywhere))
     files, shipped, refused = [], {}, {}
     for entry in read_entries():
         setting = setting_of(entry, settings)
-        kind: Kind = "cpu" if entry.unit == "CPU" else "gpu"
+        kind = "cpu" if entry.unit == "CPU" else "gpu"
         if setting not in tables[kind].settings:  # fewer than 15 networks cannot say how far it is off
             refused[entry.name] = math.inf
             continue

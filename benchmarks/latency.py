@@ -382,12 +382,13 @@ def _by_polygraphy(backend: ModuleType, model: onnx.ModelProto, graph: ModelGrap
 
 def host_device(threads: int) -> Device:
     """This machine, without coders: profiles store it, the benchmark reads nothing of it."""
+    rates: dict[str, Any] = {**micro_benchmarks(threads=threads)}
     machine = this_machine(threads=threads)
     return Device(
         name="host",
         description="benchmark",
         runtime=Runtime(name="onnxruntime", provider=machine.provider, threads=threads, precision="fp32"),
-        compute=Compute(**micro_benchmarks(threads=threads)),
+        compute=Compute(**rates),
         fingerprint=machine.fingerprint,
     )
 

@@ -6,8 +6,9 @@ Bytes are fp32. tests/benchmarks/test_networks.py holds the counts against figur
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from splitpoint.benchmarks.counting import Net, divisible
 from splitpoint.benchmarks.yolo import YOLO
@@ -135,6 +136,10 @@ def _inception_v1(size: int) -> Net:
     return net.mean().linear(1001)
 
 
+def _published(operators: Sequence[OpWork]) -> Net:
+    return Net(c=0, h=0, w=0, ops=list(operators))
+
+
 def _densenet121(size: int) -> Net:
     """Huang et al. 2017, table 1."""
     net = Net(c=3, h=size, w=size).conv(64, 7, 2).pool(3, 2)
@@ -172,5 +177,5 @@ NETWORKS: Mapping[str, Callable[[], Net]] = {
     "efficientnet-lite3-280": lambda: _efficientnet(280, 1.2, 1.4, lite=True),
     "efficientnet-lite4-300": lambda: _efficientnet(300, 1.4, 1.8, lite=True),
     **YOLO,
-    **{f"ncnn-{name}": lambda ops=ops: Net(c=0, h=0, w=0, ops=list(ops)) for name, ops in published_networks().items()},
+    **{f"ncnn-{name}": functools.partial(_published, ops) for name, ops in published_networks().items()},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -49,11 +50,12 @@ def measure_host(
     }
     pixel_s = _preprocess_pixel_s()
     coders[PREPROCESS] = Coder(encode_s_per_symbol=pixel_s, decode_s_per_symbol=pixel_s)
+    values: dict[str, Any] = {**rates}
     return Device(
         name=name,
         description=description,
         runtime=Runtime(name="onnxruntime", provider=machine.provider, threads=machine.threads, precision="fp32"),
-        compute=Compute(**rates),
+        compute=Compute(**values),
         memory=memory or Memory(),
         serial=Serial(coders=coders, zstd_bytes_s=zstd_bytes_s()),
         fingerprint=machine.fingerprint,
