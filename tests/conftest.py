@@ -106,8 +106,6 @@ def host() -> Device:
     runtime = Runtime(name="onnxruntime", provider="CPUExecutionProvider", threads=1, precision="fp32")
     names = ("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s")
     rates: Any = dict.fromkeys(names, 1e9)
-        ("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s"), 1e9
-    )
     compute = Compute(**rates, node_overhead_s=1e-6, run_overhead_s=1e-6)
     return Device(name="host", description="for tests", runtime=runtime, compute=compute)
 

@@ -59,8 +59,6 @@ def machine(name: str, speed: float, *, own: bool = True, **changes: object) -> 
     """Coders of `speed` seconds a symbol encode and twice that decode; `own`: measured on this device."""
     names = ("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s")
     rates: Any = dict.fromkeys(names, 1e3)
-        ("dense_macs_s", "pointwise_macs_s", "depthwise_macs_s", "matmul_macs_s", "bytes_s"), 1e3
-    )
     compute = Compute(
         **rates,
         node_overhead_s=speed,
