@@ -24,6 +24,7 @@ def __dir__() -> list[str]:
 
 SAME = 0.05  # of a latency: less is "about as fast", and would print as 1x
 LEAST_QUALITY = 0.005  # of a share: less is not mentioned
+NEVER = "infeasible"  # begins the text of a point whose message cannot be sent
 
 
 class RunnerUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,7 +96,7 @@ def price_text(answer: Evaluated, other: Evaluated, prefer: str, misses: Sequenc
     better = other.accuracy.value - answer.accuracy.value
     if abs(better) >= LEAST_QUALITY:
         parts.append(f"{other.accuracy.metric} {abs(better):.2f} {'higher' if better > 0 else 'lower'}")
-    return ", ".join([*filter(None, parts), *(f"misses {text}" for text in misses)])
+    return ", ".join([*filter(None, parts), *map(_missed, misses)])
 
 
 def point_text(point: Evaluated) -> str:
@@ -106,6 +107,11 @@ def point_text(point: Evaluated) -> str:
     )
 
 
+def _missed(text: str) -> str:
+    """ "misses latency by 29.1 ms", "is infeasible: a message of 999 B is over the 222 B that the link carries"."""
+    return f"is {text}" if text.startswith(NEVER) else f"misses {text}"
+
+
 def _comparison(other: RunnerUp, prefer: str) -> str:
     """How a runner-up compares with the answer: "all on device is 57 ms slower (± 43 ms)"."""
     row = PREFERENCES[prefer]
@@ -113,7 +119,9 @@ def _comparison(other: RunnerUp, prefer: str) -> str:
     if other.kind == "split":
         name = f"the {'nearest' if other.misses else 'best'} split ({point_text(other.point)})"
     if other.misses:
-        return f"{name} misses {' and '.join(other.misses)}"
+        never = [_missed(text) for text in other.misses if text.startswith(NEVER)]
+        missed = [text for text in other.misses if not text.startswith(NEVER)]
+        return f"{name} {' and '.join([*never, *([_missed(' and '.join(missed))] if missed else [])])}"
     if other.gain is None or other.uncertainty is None:
         return f"the {prefer} of {name} is not known"
     sure = row.text(other.uncertainty, other.point)

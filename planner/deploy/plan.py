@@ -96,11 +96,10 @@ class Plan:
 
         `x` is the network's input (its shape in plan.yaml, batch 1) or, for an image model, a picture's file or the
         resized uint8 picture (H, W, C); for a network of several inputs arrays by the names in plan.yaml. A plan
-        without a tail gives the
-        packed outputs, which need not be sent. With `check` the tensors at the boundary are tested for NaN and
-        infinity, which integer quantizers would hide. `rate` is one of `rates` (default: the plan's own). A payload
-        above `max_bytes` is coded again at the coarser of them; where none fits, `PayloadTooLargeError`. Raises
-        `CodecError`, and `ProfileError` for a file that is no picture.
+        without a tail gives the packed outputs, which need not be sent. With `check` the tensors at the boundary are
+        tested for NaN and infinity, which integer quantizers would hide. `rate` is one of `rates` (default: the plan's
+        own). A payload above `max_bytes` is coded again at the coarser of them; where none fits,
+        `PayloadTooLargeError`. Raises `CodecError`, and `ProfileError` for a file that is no picture.
         """
         if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
             raise CodecError(f"max_bytes is a number of bytes, at least 1, got {max_bytes!r}")

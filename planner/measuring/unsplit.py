@@ -25,16 +25,22 @@ from splitpoint.profiles.network.inputs import InputSpec, guess_specs
 from splitpoint.profiles.network.runtime import Array
 from splitpoint.profiles.units import format_fraction
 
-__all__ = ["check_unsplit", "usual_specs"]
+__all__ = ["check_unsplit", "is_doubt_of_network", "usual_specs"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+DOUBT = "the unsplit network is right on"  # begins such a note
 GOOD = 0.9  # accuracy above which no other reading of labels or input is looked for
 TRIED_INPUTS = 64  # with other normalisations
 JUDGED: tuple[SetName, ...] = ("calibration", "search")  # the report set stays unseen
+
+
+def is_doubt_of_network(note: str) -> bool:
+    """Whether a note says that the unsplit network does not fit the labels as they are: no figure means much then."""
+    return note.startswith(DOUBT)
 
 
 def check_unsplit(
@@ -93,7 +99,7 @@ def _look(problem: Problem, step: Callable[[], None]) -> tuple[str, ...]:
         fit = measure_fit(predicted, labels, classes)
         if fit.share >= GOOD:
             return ()
-        fitted = f"the unsplit network is right on {fit.right} of {fit.inputs} labelled inputs"
+        fitted = f"{DOUBT} {fit.right} of {fit.inputs} labelled inputs"
         better = _other_labels(problem, predicted, labels, classes) + _other_inputs(problem, runs)
     if not fit.near_chance:
         return tuple(f"{fitted}, and on {text}" for text in better)

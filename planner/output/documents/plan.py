@@ -17,6 +17,7 @@ from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Alternative, Kind, PayloadRange, PolicyRow
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
+from splitpoint.planner.measuring.unsplit import is_doubt_of_network
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.latency import Halves, LatencySum, halves, latency_sum
 from splitpoint.planner.output.documents.point import PointRow, point_row
@@ -74,6 +75,7 @@ class PlanDocument(Document, frozen=True, kw_only=True, tag="plan"):
     metric: MetricUse  # name, unit and definition of the quality in every table
     need: str
     guess: str | None  # the input's levels where the configuration does not give them: every figure depends on it
+    doubts: tuple[str, ...] = ()  # of the unsplit network, which does not fit the labels
     notes: tuple[str, ...]  # what was assumed, left out or noticed, a line each
     left_out: int  # codecs, cuts and candidates that were not searched
     baselines: tuple[PointRow, ...]
@@ -116,7 +118,8 @@ def plan_document(
         metric=problem.metric.use,
         need=needs_text(problem.needs, problem.metric.use.name),
         guess=next((note for note in notes if is_guess_of_levels(note)), None),
-        notes=tuple(note for note in notes if not is_guess_of_levels(note)),
+        doubts=tuple(note for note in notes if is_doubt_of_network(note)),
+        notes=tuple(note for note in notes if not (is_guess_of_levels(note) or is_doubt_of_network(note))),
         left_out=len(result.left_out),
         baselines=tuple(
             point_row(

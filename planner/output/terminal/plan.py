@@ -37,12 +37,12 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
     if document.recommended is None or document.directory is None:
         head += [Text("\n".join(f"note  {text}" for text in document.notes), style="yellow")] * bool(document.notes)
     if document.recommended is None:
-        return Group(*head, baselines, *_nothing_fits(document, width=width), *_guess(document.guess))
+        return Group(*head, baselines, *_nothing_fits(document, width=width), *_warnings(document))
     return Group(
         *head,
         baselines,
         LastScreen(
-            before=Group(*_guess(document.guess), *_answer(document, document.recommended)),
+            before=Group(*_warnings(document), *_answer(document, document.recommended)),
             front=document.front,
             title="Pareto front (as above)",
             more=document.directory,
@@ -54,12 +54,14 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
     )
 
 
-def _guess(text: str | None) -> list[RenderableType]:
-    """The loudest line of the output: with other levels than the network was trained on no figure is true."""
-    if text is None:
-        return []
-    line = Text(text.replace("assumed", "ASSUMED", 1), style="bold")
-    return [Panel(line, title="THE INPUT WAS GUESSED", box=box.HEAVY, border_style="bold red")]
+def _warnings(document: PlanDocument) -> list[RenderableType]:
+    """The loudest lines: with other levels or labels than the network was trained on no figure is true."""
+    found = [("THE NETWORK DOES NOT FIT THE LABELS", text) for text in document.doubts]
+    if document.guess is not None:
+        found.append(("THE INPUT WAS GUESSED", document.guess.replace("assumed", "ASSUMED", 1)))
+    return [
+        Panel(Text(text, style="bold"), title=title, box=box.HEAVY, border_style="bold red") for title, text in found
+    ]
 
 
 def _origin(document: PlanDocument) -> str:

@@ -93,6 +93,11 @@ def test_a_simple_answer_without_a_split_that_fits_says_so(make_point: Make) -> 
         "do not split: the nearest split (after c, k q1) misses latency by 4 ms and drop by 1.0 points"
     )
     assert reason_text(alone(make_point), [], "latency") == "do not split: no split was measured"
+    never = "infeasible: a message of 999 B is over the 222 B that lora carries"
+    far = runner_up(make_point(), "split", None, None, never, "drop by 1.0 points")
+    assert reason_text(alone(make_point), [far], "latency") == (
+        f"do not split: the nearest split (after c, k q1) is {never} and misses drop by 1.0 points"
+    )
 
 
 def test_a_point_by_its_words(make_point: Make) -> None:

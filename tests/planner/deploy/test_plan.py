@@ -55,7 +55,6 @@ def any_plan(request: pytest.FixtureRequest, fixed_plan: Path, jpeg_plan: Path) 
 WRONG_INPUTS = [
     None,
     [[1, 2]],
-    "text",
     5,
     b"bytes",
     {"x": None},
@@ -65,6 +64,11 @@ WRONG_INPUTS = [
     object(),
     picture()[0],
 ]
+
+
+def test_a_text_names_a_picture(any_plan: Plan) -> None:
+    with pytest.raises(ProfileError, match="there is no such picture"):
+        any_plan.head("text")
 
 
 @pytest.mark.parametrize("x", WRONG_INPUTS, ids=lambda x: f"{type(x).__name__}{'' if x is None else len(repr(x))}")

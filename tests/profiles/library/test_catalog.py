@@ -78,7 +78,7 @@ def test_a_profile_by_path(tmp_path: Path) -> None:
 
 
 def test_unknown_names_get_the_nearest_one() -> None:
-    with pytest.raises(ProfileError, match=r"unknown link 'wfi-5'. Did you mean 'wifi-5' or 'wifi-4'\?"):
+    with pytest.raises(ProfileError, match=r"unknown link 'wfi-5'. Did you mean 'wifi-5' or 'wifi-6' or 'wifi-4'\?"):
         catalog.load_link("wfi-5")
     with pytest.raises(ProfileError, match=r"unknown device 'zzzz'. \(splitpoint profiles; .*calibrate\)"):
         catalog.load_device("zzzz")
