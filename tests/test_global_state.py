@@ -47,6 +47,7 @@ ALLOWED = {
         *("catch_warnings", "simplefilter", "setLevel", "redirect_stdout", "redirect_stderr"),
     },
     "planner/coding/gradients.py": {"set_num_threads"},
+    "planner/output/logs.py": {"setLevel", "addHandler"},  # of the logger "splitpoint", while a command runs
     "planner/quality/detection/coco.py": {"redirect_stdout"},
     "planner/study/trials.py": {"catch_warnings", "filterwarnings", "set_verbosity", "simplefilter"},
 }

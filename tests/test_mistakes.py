@@ -59,9 +59,9 @@ MISTAKES = (
     Mistake(
         "plan net.py:make --data data.py:one", BAD_INPUT, ("calling it failed: KeyError: 'head'", "net.py, line 2")
     ),
-    Mistake(f"{PLAN} --device raspbery-pi-4", BAD_INPUT, ("unknown device", "Did you mean 'raspberry-pi-4'?")),
-    Mistake(f"{PLAN} --server cloud-8", BAD_INPUT, ("unknown server", "Did you mean 'cloud-8core'?")),
-    Mistake(f"{PLAN} --link wfi-5", BAD_INPUT, ("unknown link", "Did you mean 'wifi-5'?")),
+    Mistake(f"{PLAN} --device raspbery-pi-4", BAD_INPUT, ("unknown device", "Did you mean 'raspberry-pi-4'")),
+    Mistake(f"{PLAN} --server cloud-8", BAD_INPUT, ("unknown server", "Did you mean 'cloud-8core'")),
+    Mistake(f"{PLAN} --link wfi-5", BAD_INPUT, ("unknown link", "Did you mean 'wifi-5'")),
     Mistake(f"{PLAN} --device my-board.yaml", BAD_INPUT, ("my-board.yaml", "no such file")),
     Mistake(
         f"{PLAN} --profile profil.yaml", BAD_INPUT, ("no such profile", "splitpoint profile MODEL --out profil.yaml")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import msgspec
 import typer
 
 from splitpoint.planner.output.escape import json_text, printable_lines
-from splitpoint.planner.output.logs import LOGGER, is_quiet, set_quiet
+from splitpoint.planner.output.logs import is_quiet, set_quiet
 from splitpoint.planner.values.progress import Logged, Progress, Silent
 
 __all__ = ["print_document", "stages", "with_messages"]
@@ -34,8 +33,7 @@ def with_messages(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def spoken(*args: Any, verbose: int = 0, quiet: bool = False, **kwargs: Any) -> None:
-        if verbose:
-            logging.getLogger(LOGGER).setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+        set_verbose(verbose)
         set_quiet(quiet)
         command(*args, **kwargs)
 

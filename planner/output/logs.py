@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from splitpoint.planner.output.escape import printable_line
 
-__all__ = ["LOGGER", "is_quiet", "log_to_stderr", "set_quiet"]
+__all__ = ["LOGGER", "is_quiet", "log_to_stderr", "set_quiet", "set_verbose"]
 
 
 def __dir__() -> list[str]:
@@ -29,6 +29,12 @@ def is_quiet() -> bool:
 def set_quiet(quiet: bool) -> None:
     """Let this command show no progress, or some."""
     _quiet.set(quiet)
+
+
+def set_verbose(verbose: int) -> None:
+    """Let this command log what it does, or with 2 in detail too; 0 leaves the level as it is."""
+    if verbose:
+        logging.getLogger(LOGGER).setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
 
 
 class _Handler(logging.Handler):

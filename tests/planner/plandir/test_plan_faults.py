@@ -270,7 +270,7 @@ def test_exit_codes_of_bad_usage_and_bad_input(home: Path, tmp_path: Path, run: 
     assert "empty.onnx" in err
     code, _, err = run("plan", home / "labelled.yaml", "--link", "wfi-5", "--out", tmp_path / "plan")
     assert code == 3
-    assert "Did you mean 'wifi-5'?" in err
+    assert "Did you mean 'wifi-5'" in err
     code, _, err = run("plan", home / "plain.yaml", "--max-drop", "1%", "--out", tmp_path / "plan")
     assert code == 3
     assert "max_drop needs labels" in err

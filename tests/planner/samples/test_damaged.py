@@ -78,7 +78,8 @@ def test_a_plan_says_and_keeps_how_many_were_skipped(
     assert "2 of 22 pictures cannot be read: bad00.jpg" in err
     code, out, err = run("plan", home / "model.onnx", *asked, "--out", tmp_path / "plan", "--skip-damaged")
     assert code == 0, err
-    assert "of 22 pictures: 2 damaged and left out" in out
+    assert "show " in out
+    assert "of 22 pictures: 2 damaged and left out" in run("show", tmp_path / "plan", "--notes")[1]
     assert Plan.load(tmp_path / "plan").file.skipped == 2
     assert "skip_damaged: true" in (tmp_path / "plan" / "config.yaml").read_text()
     assert "2 damaged pictures left out" in " ".join(run("show", tmp_path / "plan")[1].split())
