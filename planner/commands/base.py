@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from splitpoint.planner.output.escape import json_text, printable_lines
-from splitpoint.planner.output.logs import is_quiet, set_quiet
+from splitpoint.planner.output.logs import is_quiet, set_quiet, set_verbose
 from splitpoint.planner.values.progress import Logged, Progress, Silent
 
 __all__ = ["print_document", "stages", "with_messages"]
