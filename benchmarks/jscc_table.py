@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -111,7 +112,10 @@ def figures(rows: Sequence[Row], snr_db: float, top1: float) -> dict[str, str]:
             title=f"VGG16, fewest channel uses that lose at most {MOST_LOST:g} points at {snr_db:g} dB",
             x_label="channel uses (logarithmic)",
             y_label="million multiply-adds on the device",
-            y_range=(0.0, 1.1 * max(1.0, *(row.head_macs / 1e6 for row in best))),
+            y_range=(
+                0.0,
+                10.0 * math.ceil(max(row.head_macs for row in best) / 1e7 + 0.1),
+            ),  # five rows of whole numbers
         )
     return found
 
