@@ -115,7 +115,7 @@ def figures(rows: Sequence[Row], snr_db: float, top1: float) -> dict[str, str]:
             y_range=(
                 0.0,
                 10.0 * math.ceil(max(row.head_macs for row in best) / 1e7 + 0.1),
-            ),  # five rows of whole numbers
+            ),
         )
     return found
 
