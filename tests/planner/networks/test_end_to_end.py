@@ -71,7 +71,7 @@ def graph() -> ModelGraph:
 
 
 class Few(nn.Module):
-    """Two of eight channels cross with noise, and nothing of them is trained: only the network can get better."""
+    """Two or three of eight channels cross, and nothing of the codec helps: only the network can get better."""
 
     def __init__(self) -> None:
         super().__init__()
