@@ -14,6 +14,7 @@ __all__ = ["HEADER", "TRAINED", "Row", "chosen", "figures", "line"]
 
 TRAINED: Final = "jankowski-jscc"
 MOST_LOST: Final = 2.0  # points, of figure 3
+COMPARED: Final = "1/8 ch"  # whose channel uses figure 4 compares shares of pruned filters at
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,22 +84,26 @@ def _fewest(rows: Sequence[Row], lost: Sequence[float]) -> Row | None:
 
 
 def figures(rows: Sequence[Row], snr_db: float, top1: float) -> dict[str, str]:
-    """SVGs by name: accuracy over the SNR after each pool (figures 4 and 5), multiply-adds over uses (figure 3)."""
-    trained = [row for row in rows if row.codec == TRAINED]
+    """SVGs by name, as the paper's: figure 3 "uses", after each pool figure 4 "poolN-pruned" and 5 "poolN-bandwidths".
+
+    Accuracy over the SNR for each share of pruned filters at about one bandwidth (4) and for each bandwidth (5);
+    multiply-adds over channel uses at `snr_db` (3).
+    """
     found = {}
-    for pool in dict.fromkeys(row.pool for row in trained):
-        series: dict[str, list[tuple[float, float]]] = {}
-        for row in trained:
-            if row.pool == pool:
+    for pool in dict.fromkeys(row.pool for row in rows if row.codec == TRAINED):
+        here = [row for row in rows if row.codec == TRAINED and row.pool == pool]
+        for name, shown in (("pruned", _of_one_bandwidth(here)), ("bandwidths", _of_the_whole_head(here))):
+            series: dict[str, list[tuple[float, float]]] = {}
+            for row in sorted(shown, key=lambda row: (row.ratio, row.uses, row.snr_db)):
                 series.setdefault(_label(row), []).append((row.snr_db, top1 - row.drop_points))
-        found[f"pool{pool}"] = curves(
-            series,
-            title=f"VGG16 after pool {pool}, {TRAINED}",
-            x_label="SNR in dB",
-            y_label="top-1 in %",
-            y_range=(0.0, 65.0),
-            logarithmic=False,
-        )
+            found[f"pool{pool}-{name}"] = curves(
+                series,
+                title=f"VGG16 after pool {pool}, {TRAINED}",
+                x_label="SNR in dB",
+                y_label="top-1 in %",
+                y_range=(0.0, 65.0),
+                logarithmic=False,
+            )
     best = [place.best for place in chosen(rows, snr_db) if place.best is not None]
     if best:
         series = {}
@@ -118,6 +123,28 @@ def figures(rows: Sequence[Row], snr_db: float, top1: float) -> dict[str, str]:
             ),
         )
     return found
+
+
+def _of_the_whole_head(rows: Sequence[Row]) -> list[Row]:
+    """Those of the smallest share of pruned filters, none of them as a rule."""
+    least = min(row.ratio for row in rows)
+    return [row for row in rows if row.ratio == least]
+
+
+def _of_one_bandwidth(rows: Sequence[Row]) -> list[Row]:
+    """For each share, those whose channel uses are nearest (as a ratio) to the least pruned head's at `COMPARED`.
+
+    A pruned head has fewer channels, so the same share of them is fewer uses.
+    """
+    wanted = next((row.uses for row in _of_the_whole_head(rows) if row.rate == COMPARED), rows[0].uses)
+    nearest = {
+        ratio: min(
+            (row.uses for row in rows if row.ratio == ratio),
+            key=lambda uses: abs(math.log(uses / wanted)),
+        )
+        for ratio in {row.ratio for row in rows}
+    }
+    return [row for row in rows if row.uses == nearest[row.ratio]]
 
 
 def _label(row: Row) -> str:

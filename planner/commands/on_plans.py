@@ -129,13 +129,15 @@ def export_command(
     from splitpoint.planner.output.report.writing import add_report
     from splitpoint.planner.output.terminal.console import consoles
     from splitpoint.planner.output.terminal.show import show_view
-    from splitpoint.planner.plandir.placing import claimed
+    from splitpoint.planner.plandir.placing import claimed, will_be_kept
     from splitpoint.planner.plandir.writing import export_point
 
     with claimed(out, keep=keep) as place, stages().stage("report", None) as step:
+        kept = will_be_kept(place)
         export_point(directory, point, place, trust_code=trust_code, advance=lambda: step(""))
         step(f"wrote {out}")
     note_written("plan", out)
+    print_note(None if kept is None else f"the plan that was there is {kept}")
     print_note(add_report(out))
     document = show_document(out, None)
     print_document(document, lambda shown: show_view(shown, width=consoles()[0].width), as_json=as_json)

@@ -9,7 +9,7 @@ from pathlib import Path
 from splitpoint.planner.output.documents.plan import PlanDocument, plan_document
 from splitpoint.planner.output.report.writing import add_report
 from splitpoint.planner.plandir.fallback import write_plan_somewhere
-from splitpoint.planner.plandir.placing import claimed, kept_path
+from splitpoint.planner.plandir.placing import claimed, will_be_kept
 from splitpoint.planner.profiling.model_profile import check_profile
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig
@@ -65,7 +65,7 @@ def plan_and_write(
     require_optuna()
     check_storage(studies)
     with claimed(out, keep=keep) as place:
-        old = kept_path(out, 1) if keep and place.target.is_dir() and any(place.target.iterdir()) else None
+        old = will_be_kept(place)
         results, result = load_and_find(
             config, pictures=pictures, profile=profile, fresh=fresh, studies=studies, search=search, progress=progress
         )

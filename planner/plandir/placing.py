@@ -26,7 +26,16 @@ from splitpoint.planner.deploy.stored import StoredPlan, open_plan
 from splitpoint.planner.plandir.exchange import exchange
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["NotWrittenError", "Place", "check_replaceable", "claimed", "kept_path", "listed_files", "placed"]
+__all__ = [
+    "NotWrittenError",
+    "Place",
+    "check_replaceable",
+    "claimed",
+    "kept_path",
+    "listed_files",
+    "placed",
+    "will_be_kept",
+]
 
 
 def __dir__() -> list[str]:
@@ -146,6 +155,12 @@ def listed_files(file: PlanFile) -> frozenset[str]:
 def kept_path(directory: Path, number: int) -> Path:
     """Where the plan is kept that was replaced `number` plans ago."""
     return directory.with_name(f"{directory.name}.{number}")
+
+
+def will_be_kept(place: Place) -> Path | None:
+    """Where the plan that is in `place` now will be once another one is there; None: there is none, or it is not kept."""
+    there = place.keep and place.target.is_dir() and any(place.target.iterdir())
+    return kept_path(place.directory, 1) if there else None
 
 
 def recover(place: Place) -> None:

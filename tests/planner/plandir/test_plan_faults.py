@@ -213,6 +213,16 @@ def test_a_project_whose_configuration_is_called_plan_yaml_is_not_replaced(
     assert (code, contents(project)) == (3, before)
 
 
+@pytest.mark.parametrize("keep", [0, 1])
+def test_export_says_where_the_plan_is_that_was_there(keep: int, copied: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run("export", copied, "--point", 1, "--out", out, "--keep", keep)
+    second = run("export", copied, "--point", 1, "--out", out, "--keep", keep)
+    assert (first[0], second[0]) == (0, 0)
+    assert "the plan that was there" not in first[2]
+    assert (f"the plan that was there is {out}.1" in second[2]) == bool(keep) == (tmp_path / "out.1").is_dir()
+
+
 @pytest.mark.parametrize("change", ["added", "in a point", "changed", "linked"])
 def test_a_plan_directory_with_a_users_file_in_it_is_not_replaced(
     change: str, home: Path, copied: Path, run: Run, tmp_path: Path
