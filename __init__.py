@@ -8,7 +8,11 @@ The command line is made of the same functions (see ARCHITECTURE.md).
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
+
+if sys.platform == "win32":  # files are opened relative to folders and locked with flock; docs/reference/platforms.md
+    raise ImportError("splitpoint runs on Linux and macOS, not on Windows itself: install it in WSL (wsl --install)")
 
 if TYPE_CHECKING:
     from splitpoint.codecs.contract.protocol import PayloadError as PayloadError

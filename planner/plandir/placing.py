@@ -158,7 +158,7 @@ def kept_path(directory: Path, number: int) -> Path:
 
 
 def will_be_kept(place: Place) -> Path | None:
-    """Where the plan that is in `place` now will be once another one is there; None: there is none, or it is not kept."""
+    """Where the plan in `place` will be kept once another one is there; None: there is none, or it is not kept."""
     there = place.keep and place.target.is_dir() and any(place.target.iterdir())
     return kept_path(place.directory, 1) if there else None
 
