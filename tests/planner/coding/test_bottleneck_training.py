@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -18,17 +17,13 @@ from splitpoint.planner.coding import codec_training
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.training import trainer as trainer_module
-from splitpoint.planner.training.data import TrainingSet
-from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
-from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.tests.nets import with_weights
+from splitpoint.tests.trainings import steps_in_one_thread, trainer_on, training_set
 
 NAME = "rate-bottleneck"
-TENSOR = msgspec.convert({"kind": "tensor"}, InputSpec)
 NET = """
 <ir_version: 10, opset_import: ["": 21]>
 agraph (float[1, 3, 8, 8] x) => (float[1, 5] y)
@@ -51,11 +46,8 @@ agraph (float[1, 3, 8, 8] x) => (float[1, 5] y)
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sums in one order, and minutes that are 60 steps."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.01)
-    yield
-    torch.set_num_threads(threads)
+    with steps_in_one_thread(monkeypatch, 60):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +66,7 @@ def cut_of(graph: ModelGraph) -> Cut:
 
 
 def training_of(graph: ModelGraph) -> CodecTraining:
-    data = TrainingSet(content=inputs(200, 0), labels=None, spec=TENSOR)
-    return CodecTraining(graph, cut_of(graph), Trainer(data=data, data_sha256="0", minutes=0.01, folder=None))
+    return CodecTraining(graph, cut_of(graph), trainer_on(training_set(inputs(200, 0), labels=False)))
 
 
 def runs_of(graph: ModelGraph, training: Any) -> NetworkRuns:

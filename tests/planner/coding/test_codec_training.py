@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -20,21 +19,15 @@ from splitpoint.planner.coding import codec_training
 from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.torch_graph import torch_halves
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.store.results import results_here
-from splitpoint.planner.store.store import Store
-from splitpoint.planner.training import trainer as trainer_module
 from splitpoint.planner.training.checkpoint import CheckpointError
-from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.losses import cross_entropy, mse
 from splitpoint.planner.training.trainer import Spent, Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
-from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.tests.nets import with_weights
+from splitpoint.tests.trainings import noise, steps_in_one_thread, trainer_on, training_set
 
-SCALE = np.float32(0.02)  # the weights are large
-TENSOR = msgspec.convert({"kind": "tensor"}, InputSpec)
 NET = """
 <ir_version: 10, opset_import: ["": 21]>
 agraph (float[1, 3, 8, 8] x) => (float[1, 5] y)
@@ -59,11 +52,8 @@ LOSSES = (
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sums in one order, and minutes that are 200 steps."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.003)
-    yield
-    torch.set_num_threads(threads)
+    with steps_in_one_thread(monkeypatch, 200):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +66,7 @@ def cut_of(graph: ModelGraph) -> Cut:
 
 
 def make_trainer(folder: Path | None, *, labels: bool = True) -> Trainer:
-    rng = np.random.default_rng(0)
-    content = SCALE * rng.normal(size=(200, 3, 8, 8)).astype(np.float32)
-    data = TrainingSet(content=content, labels=rng.integers(0, 5, 200) if labels else None, spec=TENSOR)
-    results = None if folder is None else results_here(Store(folder / "kept"), threads=1)
-    place = None if folder is None else folder / "checkpoints"
-    return Trainer(data=data, data_sha256=data.sha256(), minutes=0.01, folder=place, results=results)
+    return trainer_on(training_set(noise(200, 0), labels=labels), folder)
 
 
 class Bottleneck(nn.Module):
@@ -103,7 +88,7 @@ class Bottleneck(nn.Module):
 
 def test_a_module_is_trained_at_all_its_rates(graph: ModelGraph) -> None:
     training, module = CodecTraining(graph, cut_of(graph), make_trainer(None)), Bottleneck()
-    x = SCALE * np.random.default_rng(1).normal(size=(64, 3, 8, 8)).astype(np.float32)
+    x = noise(64, 1)
     head = torch_halves(graph, cut_of(graph))[0]
     tensor = head(torch.from_numpy(x))[0]
 
@@ -221,9 +206,7 @@ def test_operators_that_torch_cannot_run_are_one_clear_error() -> None:
 def test_the_judging_inputs_choose_between_weights(graph: ModelGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     """`planner.training.loop` takes the weights for which what is handed to it was lowest."""
     made, module = make_trainer(None), Bottleneck().eval()
-    rng = np.random.default_rng(3)
-    content = SCALE * rng.normal(size=(30, 3, 8, 8)).astype(np.float32)
-    judging = TrainingSet(content=content, labels=rng.integers(0, 5, 30), spec=TENSOR)
+    judging = training_set(noise(30, 3))
     training = CodecTraining(graph, cut_of(graph), made, judging=judging)
     assert training.key != CodecTraining(graph, cut_of(graph), made).key
     found: list[float] = []
@@ -238,7 +221,7 @@ def test_the_judging_inputs_choose_between_weights(graph: ModelGraph, monkeypatc
     training(module, rates=2, losses=[LossTerm(name="mse", weight=0.5), LossTerm(name="cross-entropy")])
     head, tail = torch_halves(graph, cut_of(graph))
     with torch.no_grad():
-        (x,) = head(torch.from_numpy(content))
+        (x,) = head(torch.from_numpy(judging.content))
         expected = []
         for copy in (module(x, 0), module(x, 1)):
             entropy = cross_entropy(tail(copy)[0], torch.from_numpy(judging.labels))

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -21,20 +20,14 @@ from splitpoint.planner.coding.torch_graph import torch_halves
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.cuts.halves import whole_bytes
 from splitpoint.planner.networks.end_to_end import EndToEndNetwork, EndToEndTraining
-from splitpoint.planner.store.results import results_here
-from splitpoint.planner.store.store import Store
-from splitpoint.planner.training import trainer as trainer_module
-from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.losses import distillation
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
-from splitpoint.profiles.network.inputs import InputSpec
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.tests.nets import with_weights
+from splitpoint.tests.trainings import noise, steps_in_one_thread, trainer_on, training_set
 
-SCALE = np.float32(0.02)  # the weights are large
-TENSOR = msgspec.convert({"kind": "tensor"}, InputSpec)
 LOSSES = (LossTerm(name="cross-entropy", weight=0.1), LossTerm(name="distillation"))
 NET = """
 <ir_version: 10, opset_import: ["": 21]>
@@ -58,11 +51,8 @@ TWO_ANSWERS = NET.replace("=> (float[1, 5] y)", "=> (float[1, 5] y, float[1, 8] 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sums in one order, and minutes that are 100 steps."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(trainer_module, "measure_step_s", lambda *given: 0.006)
-    yield
-    torch.set_num_threads(threads)
+    with steps_in_one_thread(monkeypatch, 100):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +81,7 @@ def cut_of(graph: ModelGraph) -> Cut:
 
 
 def make_trainer(folder: Path | None = None) -> Trainer:
-    rng = np.random.default_rng(0)
-    content = SCALE * rng.normal(size=(200, 3, 8, 8)).astype(np.float32)
-    data = TrainingSet(content=content, labels=rng.integers(0, 5, 200), spec=TENSOR)
-    results = None if folder is None else results_here(Store(folder / "kept"), threads=1)
-    place = None if folder is None else folder / "checkpoints"
-    return Trainer(data=data, data_sha256=data.sha256(), minutes=0.01, folder=place, results=results)
+    return trainer_on(training_set(noise(200, 0)), folder)
 
 
 def trained(
@@ -114,7 +99,7 @@ def trained(
 
 def loss_through(graph: ModelGraph, given: ModelGraph, rate: int) -> float:
     """The divergence from the given network's answers, of what comes through the codec, on inputs not trained on."""
-    x = torch.from_numpy(SCALE * np.random.default_rng(1).normal(size=(100, 3, 8, 8)).astype(np.float32))
+    x = torch.from_numpy(noise(100, 1))
     with torch.no_grad():
         first, last = torch_halves(given, cut_of(given))
         target = last(*first(x))[0]
