@@ -29,19 +29,19 @@ RIDGE = 1e-6  # of the mean variance, for channels that the selected ones determ
 def correlations(outputs: Array, inputs: Array) -> NDArray[np.float64]:
     """Eq. (2): rho (P, Q), the mean over offsets of |correlation| of output channels (N, P, H, W) with input channels.
 
-    `inputs` (N, Q, sH, sW) is read at its s x s offsets (the paper's stride is 2); a constant channel correlates with
-    nothing.
+    `inputs` (N, Q, about sH, sW) is read at its s x s offsets (the paper's stride is 2), at positions that both have; a
+    constant channel correlates with nothing.
     """
-    height, width = outputs.shape[2:]
-    down, across = inputs.shape[2] // height, inputs.shape[3] // width
-    if down < 1 or across < 1:
+    if inputs.shape[2] < outputs.shape[2] or inputs.shape[3] < outputs.shape[3]:
         raise FitError(f"the layer's input {inputs.shape} is smaller than its output {outputs.shape}")
-    z = _unit(outputs)
+    # Rounded: padding and odd sides make it 15 / 8 or 7 / 3 where the stride is 2.
+    down, across = (int(inputs.shape[axis] / outputs.shape[axis] + 0.5) for axis in (2, 3))
     total = np.zeros((outputs.shape[1], inputs.shape[1]))
     for row in range(down):
         for column in range(across):
-            x = _unit(inputs[:, :, row : row + down * height : down, column : column + across * width : across])
-            total += np.abs(z @ x.T)
+            x = inputs[:, :, row::down, column::across]
+            height, width = min(x.shape[2], outputs.shape[2]), min(x.shape[3], outputs.shape[3])
+            total += np.abs(_unit(outputs[:, :, :height, :width]) @ _unit(x[:, :, :height, :width]).T)
     return np.asarray(total / (down * across))
 
 

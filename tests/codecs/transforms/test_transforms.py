@@ -218,6 +218,16 @@ def test_correlations_are_equation_two() -> None:
         correlations(inputs, outputs)
 
 
+@pytest.mark.parametrize(("before", "after"), [(16, 8), (15, 8), (7, 3), (3, 2)])
+def test_a_layer_of_stride_two_is_read_at_every_second_position_whatever_its_side(before: int, after: int) -> None:
+    """Padding and odd sides: 15 / 8 and 7 / 3 are a stride of 2, too."""
+    inputs = np.random.default_rng(0).normal(size=(200, 2, before, before)).astype(np.float32)
+    outputs = inputs[:, :1, ::2, ::2][:, :, :after, :after]
+    rho = correlations(outputs, inputs)
+    assert rho[0, 0] == pytest.approx(0.25, abs=0.1)  # one offset of four is a copy
+    assert rho[0, 1] < 0.1
+
+
 def test_selected_channels_cross_unchanged_and_the_rest_is_predicted() -> None:
     inputs, outputs = layer()
     outputs[:, 7] = 2 * outputs[:, 5] - 0.5 * outputs[:, 2] + 1
