@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -213,14 +213,39 @@ def profile_command(
 def calibrate_command(
     out: Annotated[Path, typer.Option(help="Write the device profile to this file.")],
     name: Annotated[str | None, typer.Option(help="Its name. [default: the file's]")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--from", help="Measure nothing: fit to a CSV file with columns network and ms (or s)."),
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="With --from: what ran the networks.")] = "onnxruntime",
+    unit: Annotated[Literal["cpu", "gpu"], typer.Option(help="With --from: which devices it is like.")] = "cpu",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="With --from: of weights and activations.")
+    ] = "fp32",
     threads: options.Threads = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure this machine as a device profile, in about a minute and with the base install."""
-    from splitpoint.planner.output.profile_run import calibrate_machine
+    """Measure this machine as a device profile, in about a minute; or fit one to latencies that you have (--from)."""
+    from splitpoint.planner.output.profile_run import calibrate_machine, fit_to_latencies
     from splitpoint.planner.output.terminal.calibrate import calibrate_view
+    from splitpoint.profiles.machine.device import Runtime
 
-    document = calibrate_machine(out, name=name, threads=threads, progress=stages(), written=note_written)
+    if table is None:
+        if (runtime, unit, precision) != ("onnxruntime", "cpu", "fp32"):
+            raise typer.BadParameter("what is measured here says it itself: give --from FILE.csv", param_hint="--from")
+        document = calibrate_machine(out, name=name, threads=threads, progress=stages(), written=note_written)
+    else:
+        if threads is None:
+            raise typer.BadParameter("with how many was FILE.csv measured? Give --threads", param_hint="--threads")
+        document = fit_to_latencies(
+            table,
+            out,
+            name=name,
+            runtime=Runtime(name=runtime, provider=unit.upper(), threads=threads, precision=precision),
+            unit=unit,
+            progress=stages(),
+            written=note_written,
+        )
     print_document(document, calibrate_view, as_json=as_json)
     raise typer.Exit(OK if document.usable else UNMET)
 
@@ -274,13 +299,19 @@ for _name, _function, _epilog in (
 
 @_command("profiles")
 def profiles_command(
-    kind: options.KindName = None, search: options.Search = None, as_json: options.Json = False
+    name: Annotated[str | None, typer.Argument(help="Show every figure of this one, by name or path.")] = None,
+    kind: options.KindName = None,
+    search: options.Search = None,
+    as_json: options.Json = False,
 ) -> None:
-    """List the device, server and link profiles that are shipped."""
-    from splitpoint.planner.output.documents.listings import profiles_document
+    """List the device, server and link profiles that are shipped, or show the figures of one with their sources."""
+    from splitpoint.planner.output.documents.listings import figures_document, profiles_document
     from splitpoint.planner.output.terminal.listings import profiles_view
 
-    print_document(profiles_document(kind, search), profiles_view, as_json=as_json)
+    if name is not None and (kind, search) != (None, None):
+        raise typer.BadParameter("a list is searched, not one profile: NAME, or --kind and --search", param_hint="NAME")
+    document = profiles_document(kind, search) if name is None else figures_document(name)
+    print_document(document, profiles_view, as_json=as_json)
 
 
 @_command("codecs")

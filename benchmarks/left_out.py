@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.benchmarks.published import Setting, backbone, chip
+from splitpoint.benchmarks.published import Setting, chip
 from splitpoint.planner.profiling.published import FEATURES, Prior, features, fit_costs, posterior_covariance
-from splitpoint.profiles.library.networks import published_networks
+from splitpoint.profiles.library.networks import backbone, published_networks
 
 __all__ = ["FREEDOM", "SIGMA", "Table", "few_points", "interval_factors", "learn", "leave_out", "table_of"]
 

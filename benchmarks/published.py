@@ -12,7 +12,7 @@ from pathlib import Path
 
 from splitpoint.profiles.network.operators.kernels import LEAST_CHANNELS
 
-__all__ = ["Setting", "backbone", "chip", "networks_text", "read_settings"]
+__all__ = ["Setting", "chip", "networks_text", "read_settings"]
 
 # Names that one board's table spells differently.
 _SPELLED = {
@@ -20,16 +20,6 @@ _SPELLED = {
     "mobilenet-yolo": "mobilenet_yolo",
     "squeezenet-int8": "squeezenet_int8",
     "squeezenet-ssd": "squeezenet_ssd",
-}
-# Networks built on the same backbone are left out together; so is the int8 twin.
-_BACKBONES = {
-    "squeezenet_ssd": "squeezenet",
-    "mobilenet_ssd": "mobilenet",
-    "mobilenet_yolo": "mobilenet",
-    "mobilenetv2_yolov3": "mobilenet_v2",
-    "nanodet_m": "shufflenet_v2",
-    "yolo-fastestv2": "shufflenet_v2",
-    "FastestDet": "shufflenet_v2",
 }
 # Boards with the same chip, which are left out together when a device has four points.
 _CHIPS = (
@@ -62,11 +52,6 @@ class Setting:
         if self.unit == "CPU":
             return "cpu"
         return "unclear" if not self.unit or self.unit.startswith("llvmpipe") else "gpu"
-
-
-def backbone(network: str) -> str:
-    """What a network shares with others."""
-    return _BACKBONES.get(network, network)
 
 
 def chip(board: str) -> str:

@@ -11,7 +11,7 @@ import difflib
 import fractions
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -45,6 +45,7 @@ __all__ = [
     "format_joules",
     "format_macs",
     "format_macs_s",
+    "format_quantity",
     "format_rate",
     "format_seconds",
     "format_usd",
@@ -329,6 +330,14 @@ def format_usd(usd: float) -> str:
     return f"{usd:.3g} USD" if usd >= 1e-4 or usd == 0 else f"{usd * 1e6:.3g} USD per million"
 
 
+def format_quantity(value: float, kind: str | None) -> str:
+    """A number of a kind for people, with the SI unit where nobody scales it; None: a number without a unit."""
+    if kind in _FORMATS:
+        return _FORMATS[kind](value)
+    unit = "" if kind is None else next(name for name, factor in KINDS[kind].units.items() if factor == 1.0)
+    return f"{value:.6g} {unit}".rstrip()
+
+
 _SMALL_SHOWN = {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9}
 
 
@@ -348,3 +357,18 @@ def _significant(value: float) -> str:
     """Three significant digits without an exponent and without trailing zeros."""
     rounded = float(f"{value:.3g}")
     return f"{rounded:.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
+
+
+_FORMATS: Mapping[str | None, Callable[[float], str]] = {
+    "s": format_seconds,
+    "bit_s": format_rate,
+    "bytes_s": lambda bytes_s: f"{format_bytes(bytes_s)}/s",
+    "bytes": format_bytes,
+    "macs": format_macs,
+    "macs_s": format_macs_s,
+    "hz": lambda hertz: _format(hertz, "Hz", _LARGE),
+    "w": lambda watts: _format(watts, "W", {"k": 1e3, **_SMALL_SHOWN}),
+    "j": format_joules,
+    "j_bit": lambda joules: _format(joules, "J/bit", _SMALL_SHOWN),
+    "fraction": format_fraction,
+}

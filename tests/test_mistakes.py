@@ -66,6 +66,8 @@ MISTAKES = (
     Mistake(
         f"{PLAN} --profile profil.yaml", BAD_INPUT, ("no such profile", "splitpoint profile MODEL --out profil.yaml")
     ),
+    Mistake("profiles raspbery-pi-4", BAD_INPUT, ("unknown profile", "'raspberry-pi-4'", "splitpoint calibrate")),
+    Mistake("calibrate --from net.py --threads 1 --out mine.yaml", BAD_INPUT, ("one column 'network'", "network,ms")),
     Mistake("verify pictures", BAD_INPUT, ("pictures", "plan.yaml")),
     # What is to be written
     Mistake(f"{PLAN} --out pictures", BAD_INPUT, ("no plan directory", "pictures", "another --out")),

@@ -20,8 +20,7 @@ from splitpoint.planner.setup.checks import check_model_source
 from splitpoint.planner.setup.inputs import load_source
 from splitpoint.planner.setup.loading import default_threads
 from splitpoint.planner.values.progress import Progress
-from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.library.catalog import list_profiles, load_device, load_link, load_server
+from splitpoint.profiles.library.catalog import find_profile, load_device, load_link, load_server
 from splitpoint.profiles.link.types import Link
 from splitpoint.profiles.machine.device import Device, predict_s
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -113,7 +112,7 @@ def profile(model: Model | Any, *, shapes: Shapes = None, constants: Mapping[str
 def load_profile(name: str | Path) -> Device | Link:
     """The device, server or link of that name, or in that YAML file, such as "raspberry-pi-4" or "wifi-5@2 Mbit/s".
 
-    Raises `ProfileError`, with what is shipped, for a name that is none.
+    Raises `ProfileError`, with the nearest names, for a name that is none.
 
     Examples:
         >>> import splitpoint
@@ -122,20 +121,7 @@ def load_profile(name: str | Path) -> Device | Link:
         >>> splitpoint.load_profile("wifi-5@2 Mbit/s").name
         'wifi-5@2 Mbit/s'
     """
-    text = str(name)
-    if Path(text).is_file():
-        try:
-            return load_device(text)
-        except ProfileError as error:
-            try:
-                return load_link(text)
-            except ProfileError:
-                raise error from None
-    kinds = {shipped.name: shipped.kind for shipped in list_profiles()}
-    kind = kinds.get(text, kinds.get(text.rpartition("@")[0]))
-    if kind is None:
-        raise ProfileError(f"unknown profile {text!r}", fix=f"a YAML file, or one of {', '.join(sorted(kinds))}")
-    return {"device": load_device, "server": load_server, "link": load_link}[kind](text)
+    return find_profile(str(name)).profile
 
 
 def _with_seconds(

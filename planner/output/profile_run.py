@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.output.documents.calibrate import CalibrateDocument, calibrate_document
+from splitpoint.planner.output.documents.calibrate import CalibrateDocument, calibrate_document, fitted_document
 from splitpoint.planner.output.documents.profile import ModuleRow, ProfileDocument, profile_document
 from splitpoint.planner.output.documents.tensors import tensors_part
 from splitpoint.planner.profiling import tensors
 from splitpoint.planner.profiling.calibration import calibrate
+from splitpoint.planner.profiling.fitted_device import fit_device
+from splitpoint.planner.profiling.latency_table import read_latencies
 from splitpoint.planner.profiling.model_profile import obtain_profile
 from splitpoint.planner.profiling.module_counts import count_torch_source
+from splitpoint.planner.profiling.published import Kind
 from splitpoint.planner.setup.checks import check_data_source, check_model_source
 from splitpoint.planner.setup.inputs import load_source
 from splitpoint.planner.setup.loading import default_threads
 from splitpoint.planner.values.progress import Progress
 from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
 from splitpoint.profiles.files.writable import check_file_writable
+from splitpoint.profiles.machine.device import Runtime
 from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.network.torch_model import is_torch_spec
 
-__all__ = ["calibrate_machine", "profile_model"]
+__all__ = ["calibrate_machine", "fit_to_latencies", "profile_model"]
 
 
 def __dir__() -> list[str]:
@@ -98,3 +102,33 @@ def calibrate_machine(
         step(f"{machine.cpu}, {machine.threads} threads")
     written("device profile", out)
     return calibrate_document(device, spread, cold, out)
+
+
+def fit_to_latencies(
+    table: Path,
+    out: Path,
+    *,
+    name: str | None,
+    runtime: Runtime,
+    unit: Kind,
+    progress: Progress,
+    written: Callable[[str, Path], None],
+) -> CalibrateDocument:
+    """Fit a device to the latencies in `table`, which `runtime` describes, and write its profile to `out`.
+
+    `unit` says which devices it borrows from; `name` is the file's where it is None. Raises `ProfileError`.
+    """
+    check_file_writable(out)
+    latencies = read_latencies(table)
+    with progress.stage("fit", None) as step:
+        device, left_out = fit_device(
+            latencies,
+            name=name or out.stem,
+            description=f"fitted to {len(latencies)} latencies in {table.name}, none measured by splitpoint",
+            runtime=runtime,
+            unit=unit,
+        )
+        step(f"{len(latencies)} networks")
+    write_yaml_somewhere(out, device)
+    written("device profile", out)
+    return fitted_document(device, left_out, out)

@@ -18,9 +18,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.device import PRECISION_BYTES, Compute, Kernels, OpWork
 
-__all__ = ["FEATURES", "Prior", "compute_of", "features", "fit_costs", "load_prior", "posterior_covariance"]
+__all__ = ["FEATURES", "Kind", "Prior", "compute_of", "features", "fit_costs", "load_prior", "posterior_covariance"]
 
 
 def __dir__() -> list[str]:
@@ -85,8 +86,14 @@ def features(ops: Sequence[OpWork]) -> Floats:
 
 
 def fit_costs(amounts: Floats, seconds: Floats, prior: Prior, start: Floats | None = None) -> Floats:
-    """Logarithms of the costs, shape (14,), most probable after `seconds` (networks,) of `amounts` (networks, 14)."""
-    from scipy.optimize import least_squares
+    """Logarithms of the costs, shape (14,), most probable after `seconds` (networks,) of `amounts` (networks, 14).
+
+    Raises `ProfileError` where scipy is not installed.
+    """
+    try:
+        from scipy.optimize import least_squares
+    except ImportError as error:
+        raise ProfileError("a fit to latencies needs scipy", fix="python -m pip install 'splitpoint[plan]'") from error
 
     mean, whiten = np.array(prior.mean), np.linalg.inv(np.linalg.cholesky(np.array(prior.covariance)))
     wanted, freedom = np.log(seconds), prior.freedom

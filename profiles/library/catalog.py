@@ -15,14 +15,31 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.files.structs import Source, decode_sources, decode_yaml, read_yaml
+from splitpoint.profiles.files.structs import (
+    Source,
+    decode_sources,
+    decode_yaml,
+    parse_yaml_mapping,
+    read_text,
+    read_yaml,
+)
 from splitpoint.profiles.link.adjust import at_rate, at_snr
 from splitpoint.profiles.link.link import Link, TraceLink
 from splitpoint.profiles.link.trace import filled
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.units import BitRate, Decibel, UnitError, parse
 
-__all__ = ["ProfileKind", "Shipped", "list_profiles", "load_device", "load_link", "load_server", "sources"]
+__all__ = [
+    "Found",
+    "ProfileKind",
+    "Shipped",
+    "find_profile",
+    "list_profiles",
+    "load_device",
+    "load_link",
+    "load_server",
+    "sources",
+]
 
 
 def __dir__() -> list[str]:
@@ -43,6 +60,15 @@ class Shipped:
     kind: ProfileKind
     name: str
     profile: Device | Link
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A profile of any kind that was asked for by name, or by path, with the sources of its numbers by their path."""
+
+    kind: ProfileKind  # a file's machine is a device: one file serves as device and as server
+    profile: Device | Link
+    sources: Mapping[str, Source]
 
 
 def load_device(name: str | os.PathLike[str]) -> Device:
@@ -85,6 +111,32 @@ def sources(kind: ProfileKind, name: str) -> dict[str, Source]:
     return decode_sources(_text(kind, name), _LINK if kind == "link" else Device, where=f"{name}.yaml")
 
 
+def find_profile(name: str) -> Found:
+    """The profile of that name, or in that file, whatever its kind; a link may be "NAME@RATE" or "NAME@SNR".
+
+    Raises `ProfileError`, with the nearest names of all kinds for an unknown one.
+    """
+    base = name.rpartition("@")[0] or name
+    kinds = [kind for kind in _FOLDERS if base in _names(kind)]
+    if not kinds and _is_file(name):
+        kind: ProfileKind = "link" if "kind" in parse_yaml_mapping(name) else "device"
+        found = decode_sources(read_text(name), _LINK if kind == "link" else Device, where=name)
+        return Found(kind=kind, profile=load_link(name) if kind == "link" else load_device(name), sources=found)
+    if not kinds or (kinds[0] != "link" and base != name):
+        raise _unknown(None, name)
+    found = sources(kinds[0], base)
+    if kinds[0] != "link":
+        return Found(kind=kinds[0], profile=_load(name, kinds[0], Device), sources=found)
+    link, shipped = load_link(name), load_link(base)
+    # What was asked for in place of a shipped figure has no source.
+    kept = {
+        path: source
+        for path, source in found.items()
+        if getattr(link, field := path.split(".")[1].split("[")[0]) == getattr(shipped, field)
+    }
+    return Found(kind="link", profile=link, sources=kept)
+
+
 def _changed(link: Link, value: str, name: str) -> Link:
     """`link` at the rate or the SNR in `value`, under its own name with that behind it."""
     bounds = {kind: typing.get_args(unit)[1] for kind, unit in (("bit_s", BitRate), ("db", Decibel))}
@@ -103,21 +155,26 @@ _LINK: Any = Link  # a union is no class to mypy, but msgspec reads it
 
 def _load(name: str | os.PathLike[str], kind: ProfileKind, shape: type[T]) -> T:
     text = os.fspath(name)
-    if text.endswith((".yaml", ".yml")) or os.sep in text or "/" in text:
+    if _is_file(text):
         return read_yaml(Path(text), shape)
     return decode_yaml(_text(kind, text), shape, where=f"{text}.yaml")
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or os.sep in name or "/" in name
 
 
 MOST_NEAR = 3  # names that an error suggests
 
 
-def _unknown(kind: ProfileKind, name: str) -> ProfileError:
-    shipped = _names(kind)
+def _unknown(kind: ProfileKind | None, name: str) -> ProfileError:
+    """The error of a name that no profile of `kind` has; None: of any kind."""
+    shipped = [known for each in _FOLDERS if kind in (None, each) for known in _names(each)]
     close = [f"'{near}'" for near in difflib.get_close_matches(name, shipped, n=MOST_NEAR, cutoff=0.5)]
     meant = f" Did you mean {' or '.join(close)}?" if close else ""
     file = " A file's name ends in .yaml." if Path(name).is_file() else ""
     own = "" if kind == "link" else "; for your own: splitpoint calibrate"
-    return ProfileError(f"unknown {kind} '{name}'.{meant}{file} (splitpoint profiles{own})")
+    return ProfileError(f"unknown {kind or 'profile'} '{name}'.{meant}{file} (splitpoint profiles{own})")
 
 
 def _folder(kind: ProfileKind) -> Traversable:

@@ -13,11 +13,28 @@ from collections.abc import Mapping
 
 from splitpoint.profiles.machine.device import OpWork
 
-__all__ = ["published_networks"]
+__all__ = ["backbone", "published_networks"]
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+# Networks built on the same backbone are left out together: one tells what the other takes.
+_BACKBONES = {
+    "squeezenet_ssd": "squeezenet",
+    "mobilenet_ssd": "mobilenet",
+    "mobilenet_yolo": "mobilenet",
+    "mobilenetv2_yolov3": "mobilenet_v2",
+    "nanodet_m": "shufflenet_v2",
+    "yolo-fastestv2": "shufflenet_v2",
+    "FastestDet": "shufflenet_v2",
+}
+
+
+def backbone(network: str) -> str:
+    """What a network shares with others; its own name where nothing is known of it."""
+    return _BACKBONES.get(network, network)
 
 
 @functools.cache

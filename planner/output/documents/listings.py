@@ -1,4 +1,4 @@
-"""The documents of ``splitpoint profiles`` and ``splitpoint codecs``: what is shipped."""
+"""The documents of ``splitpoint profiles`` and ``splitpoint codecs``: what is shipped, and one profile's figures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from splitpoint.codecs.contract.protocol import Boundary, Codec, Need
 from splitpoint.codecs.registry import CODEC_IDS, PAPERS, REGISTRY
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.library.catalog import Shipped, list_profiles
+from splitpoint.profiles.library.catalog import Shipped, find_profile, list_profiles
+from splitpoint.profiles.library.figures import Figure, list_figures, list_unknown
+from splitpoint.profiles.machine.device import Device
+from splitpoint.profiles.units import format_quantity
 
-__all__ = ["CodecRow", "CodecsDocument", "ProfileRow", "ProfilesDocument", "codecs_document", "profiles_document"]
+__all__ = [
+    "CodecRow",
+    "CodecsDocument",
+    "FigureRow",
+    "ProfileFigures",
+    "ProfileRow",
+    "ProfilesDocument",
+    "codecs_document",
+    "figures_document",
+    "profiles_document",
+]
 
 
 def __dir__() -> list[str]:
@@ -23,10 +36,33 @@ class ProfileRow(Value, frozen=True, kw_only=True):
     description: str
 
 
+class FigureRow(Value, frozen=True, kw_only=True):
+    """One figure of a profile, and where it comes from; None: the file does not say."""
+
+    name: str  # path of its field, "compute.dense_macs_s"
+    value: float | str | tuple[float, ...]  # in SI units
+    unit: str | None  # of the value; None: a word, a count or a factor
+    text: str  # the value for people
+    source: str | None
+    quote: str | None
+    date: str | None
+
+
+class ProfileFigures(Value, frozen=True, kw_only=True):
+    """Everything that one profile says, and what is known of its error."""
+
+    figures: tuple[FigureRow, ...]
+    not_known: tuple[str, ...]  # fields that have no value: limits on them are refused
+    prediction_error: float | None  # mean factor of networks that were not fitted; None: not known, or a link
+    interval_factor: float | None  # that 90 % of such networks are within
+    error: str | None  # the same in words; None: of a link
+
+
 class ProfilesDocument(Document, frozen=True, kw_only=True, tag="profiles"):
     """The answer of ``splitpoint profiles``."""
 
     profiles: tuple[ProfileRow, ...]
+    figures: ProfileFigures | None = None  # of the one profile that was asked for by name
 
 
 def profiles_document(kind: str | None = None, search: str | None = None) -> ProfilesDocument:
@@ -54,6 +90,53 @@ def profiles_document(kind: str | None = None, search: str | None = None) -> Pro
             for shipped in found
         )
     )
+
+
+def figures_document(name: str) -> ProfilesDocument:
+    """The profile of that name or in that file with every figure. Raises `ProfileError` with near names."""
+    found = find_profile(name)
+    profile = found.profile
+    error, interval = getattr(profile, "prediction_error", None), getattr(profile, "interval_factor", None)
+    return ProfilesDocument(
+        profiles=(ProfileRow(kind=found.kind, name=profile.name, description=profile.description),),
+        figures=ProfileFigures(
+            figures=tuple(_figure_row(figure) for figure in list_figures(profile, found.sources)),
+            not_known=list_unknown(profile),
+            prediction_error=error,
+            interval_factor=interval,
+            error=_error_text(profile) if isinstance(profile, Device) else None,
+        ),
+    )
+
+
+def _figure_row(figure: Figure) -> FigureRow:
+    source = figure.source
+    return FigureRow(
+        name=figure.path,
+        value=figure.value,
+        unit=figure.unit,
+        text=_figure_text(figure),
+        source=None if source is None else source.source,
+        quote=None if source is None else source.quote,
+        date=None if source is None else source.date,
+    )
+
+
+def _figure_text(figure: Figure) -> str:
+    if isinstance(figure.value, tuple):
+        ends = [format_quantity(value, figure.kind) for value in (min(figure.value), max(figure.value))]
+        return f"{len(figure.value)} values, {ends[0]} to {ends[1]}"
+    return figure.value if isinstance(figure.value, str) else format_quantity(figure.value, figure.kind)
+
+
+def _error_text(device: Device) -> str:
+    """How far a device's seconds are off for networks that it was not fitted to."""
+    if device.measured:
+        return "measured on the machine itself by splitpoint calibrate"
+    if device.prediction_error is None:
+        return "not known: no network was left out of the fit"
+    within = "" if device.interval_factor is None else f"; 90 % of them within x{device.interval_factor:.2f}"
+    return f"x{device.prediction_error:.2f} on average for networks that were left out of the fit{within}"
 
 
 def _family(shipped: Shipped) -> str:

@@ -1,4 +1,4 @@
-"""The view of a calibration: the measured rates of this machine."""
+"""The view of a calibration: the measured rates of this machine, or the fit to latencies that a user has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument
-from splitpoint.profiles.units import format_fraction
+from splitpoint.profiles.units import format_fraction, format_seconds
 
 __all__ = ["calibrate_view"]
 
@@ -18,7 +18,9 @@ def __dir__() -> list[str]:
 
 
 def calibrate_view(document: CalibrateDocument) -> RenderableType:
-    """What `splitpoint calibrate` measured; the spread is between two runs."""
+    """What `splitpoint calibrate` measured, with the spread of two runs; or what it fitted, with its errors."""
+    if document.left_out:
+        return _fitted_view(document)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("measured", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)
@@ -26,9 +28,28 @@ def calibrate_view(document: CalibrateDocument) -> RenderableType:
     for row in document.rows:
         table.add_row(row.name, row.value, "" if row.spread is None else format_fraction(row.spread))
     lines = [f"wrote {document.written}, machine {document.fingerprint}", f"→ {document.next}"]
-    warning = (
-        [Text(document.warning, style="yellow" if document.usable else "bold red")]
-        if document.warning is not None
-        else []
-    )
-    return Group(table, *warning, Text("\n".join(lines)))
+    return Group(table, *_warning(document), Text("\n".join(lines)))
+
+
+def _fitted_view(document: CalibrateDocument) -> RenderableType:
+    """Each network as the others predict it, then the error that the file keeps."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network, left out", overflow="fold")
+    for name in ("yours", "predicted", "factor"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in document.left_out:
+        factor = f"x{row.predicted_s / row.seconds:.2f}"
+        table.add_row(row.network, format_seconds(row.seconds), format_seconds(row.predicted_s), factor)
+    lines = [
+        f"networks that were left out miss by x{document.prediction_error:.2f} on average;"
+        f" 90 % of others are expected within x{document.interval_factor:.2f}",
+        f"wrote {document.written}",
+        f"→ {document.next}",
+    ]
+    return Group(table, *_warning(document), Text("\n".join(lines)))
+
+
+def _warning(document: CalibrateDocument) -> list[Text]:
+    if document.warning is None:
+        return []
+    return [Text(document.warning, style="yellow" if document.usable else "bold red")]

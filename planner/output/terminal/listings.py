@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.cache import CacheDocument, KindRow
-from splitpoint.planner.output.documents.listings import CodecsDocument, ProfilesDocument
+from splitpoint.planner.output.documents.listings import CodecsDocument, FigureRow, ProfileFigures, ProfilesDocument
 from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes
 
@@ -30,14 +30,52 @@ CODECS_LEGEND = (
 )
 
 
-def profiles_view(document: ProfilesDocument) -> Table:
-    """Shipped profiles by kind."""
+def profiles_view(document: ProfilesDocument) -> RenderableType:
+    """Shipped profiles by kind, or one with every figure."""
+    if document.figures is not None:
+        return _figures_view(document, document.figures)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("kind", "name", "description"):
         table.add_column(name, overflow="fold")
     for row in document.profiles:
         table.add_row(row.kind, row.name, row.description)
     return table
+
+
+def _figures_view(document: ProfilesDocument, shown: ProfileFigures) -> RenderableType:
+    """One figure a line with the number of its source, the sources below; quotes are in the document alone."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("figure", overflow="fold")
+    table.add_column("value", overflow="fold")
+    table.add_column("source", justify="right", no_wrap=True)
+    numbers: dict[str, int] = {}
+    network = ""
+    for figure in shown.figures:
+        if figure.name.endswith("].net"):  # a published latency is one line: "fitted_on ncnn-squeezenet"
+            network = f"{figure.name.partition('[')[0]} {figure.text}"
+            continue
+        source = _source_text(figure)
+        number = "" if source is None else f"[{numbers.setdefault(source, len(numbers) + 1)}]"
+        table.add_row(network if figure.name.endswith("].seconds") else figure.name, figure.text, number)
+    lines = [f"[{number}] {source}" for source, number in numbers.items()]
+    if lines:
+        lines.append("What stands there word for word: --json.")
+    else:
+        lines.append("The file gives no sources.")
+    if shown.not_known:
+        lines.append(
+            f"Not known: {', '.join(shown.not_known)}. A limit that needs one of these is refused, not guessed."
+        )
+    if shown.error is not None:
+        lines.append(f"Error of predicted seconds: {shown.error}.")
+    titles = [Text(f"{row.kind} {row.name}: {row.description}", style="bold") for row in document.profiles]
+    return Group(*titles, table, Text("\n".join(lines)))
+
+
+def _source_text(figure: FigureRow) -> str | None:
+    if figure.source is None:
+        return None
+    return figure.source if figure.date is None else f"{figure.source} ({figure.date})"
 
 
 def codecs_view(document: CodecsDocument) -> RenderableType:
