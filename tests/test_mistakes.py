@@ -88,6 +88,8 @@ MISTAKES = (
         "plan SHARE.yaml", BAD_INPUT, ("a share of cases needs a deadline", "$.need.deadline_share", "add deadline")
     ),
     Mistake("plan DROP.yaml", BAD_INPUT, ("max_drop needs labels", "use min_agreement")),
+    Mistake("plan LOAD.yaml", BAD_INPUT, ("load is given twice: 5 /s, and 3 devices of 2 /s", "$.shared_by", "remove")),
+    Mistake("plan NOBODY.yaml", BAD_INPUT, ("$.shared_by.devices", ">= 1")),
     Mistake("plan CUT.yaml", BAD_INPUT, ("no cut after 'relu7'", "$.precision_cuts[0]", "relu")),
     Mistake("plan TWICE.yaml", BAD_INPUT, ("line 2", "key 'model' appears twice")),
 )
@@ -99,6 +101,8 @@ CONFIGS = {
     "OBJECTIVE": "objectives: [latncy]",
     "SHARE": "need: {deadline_share: 99 %}",
     "DROP": "task: classify\nneed: {max_drop: 1 %}",
+    "LOAD": "server_load: 5/s\nshared_by: {devices: 3, frame_rate: 2/s}",
+    "NOBODY": "shared_by: {devices: 0, frame_rate: 2/s}",
     "CUT": "precisions: [fp32, int8]\nprecision_cuts: [relu7]",
 }
 

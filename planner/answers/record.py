@@ -121,7 +121,7 @@ def make_record(result: SearchResult, front: Sequence[Evaluated]) -> PlanRecord:
         server_is_host=config.server == "host",
         link=problem.link,
         link_name=config.link,
-        server_load=config.server_load,
+        server_load=config.requests_s,
         seed=config.search.seed,
         asked=_asked(problem.needs, asked(config.need)),
         against=problem.metric.against,

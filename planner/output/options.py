@@ -12,7 +12,7 @@ import typer
 from splitpoint.planner.deploy.task import TASKS
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.preferences import PREFERENCES
-from splitpoint.planner.setup.config import MOST_MINUTES, SEEDS, SamplerName
+from splitpoint.planner.setup.config import MOST_DEVICES, MOST_MINUTES, SEEDS, SamplerName
 from splitpoint.profiles.machine.machine import MOST_THREADS
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "DeadlineShare",
     "Decode",
     "DeviceName",
+    "DeviceRate",
     "Devices",
     "Evaluations",
     "Json",
@@ -43,6 +44,7 @@ __all__ = [
     "Score",
     "Search",
     "Seed",
+    "ServerDevices",
     "ServerLoad",
     "ServerName",
     "Size",
@@ -124,6 +126,10 @@ DeadlineShare = Annotated[
     str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
 ]
 ServerLoad = Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")]
+ServerDevices = Annotated[
+    int | None, typer.Option(min=1, max=MOST_DEVICES, help="Devices that share the server, each with --device-rate.")
+]
+DeviceRate = Annotated[str | None, typer.Option(help="Frames a second that each device sends, such as 5/s.")]
 Evaluations = Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")]
 Seed = Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")]
 KindName = Annotated[Literal["device", "server", "link"] | None, typer.Option("--kind", help="Only these.")]

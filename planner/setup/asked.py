@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from splitpoint.planner.limits.need import Share
 from splitpoint.planner.limits.preferences import PREFERENCES
-from splitpoint.planner.setup.config import DataConfig, PlanConfig, SamplerName, override, read_config
+from splitpoint.planner.setup.config import (
+    DataConfig,
+    FrameRate,
+    PlanConfig,
+    SamplerName,
+    SharedBy,
+    override,
+    read_config,
+)
 from splitpoint.planner.setup.flags import (
     FlagError,
     parse_bound,
@@ -40,6 +50,8 @@ def asked_config(
     server: str | None = None,
     link: str | None = None,
     server_load: str | None = None,
+    server_devices: int | None = None,
+    device_rate: str | None = None,
     sizes: Sequence[str] | None = None,
     constants: Sequence[str] | None = None,
     prefer: str | None = None,
@@ -66,6 +78,14 @@ def asked_config(
         config = PlanConfig(model=target, data=DataConfig(source=data))
     if train_minutes is not None and config.train is None:
         raise FlagError("nothing is trained: the configuration has no train: with a source", flag="--train-minutes")
+    load = parse_quantity(server_load, PerSecond, "--server-load")
+    shared_by = _shared_by(config.shared_by, server_devices, device_rate)
+    if load is not None:
+        if shared_by != config.shared_by:
+            raise FlagError("the server's load is given by --server-devices, too", flag="--server-load")
+        config = msgspec.structs.replace(config, shared_by=None)
+    elif shared_by != config.shared_by:
+        config = msgspec.structs.replace(config, server_load=0.0, shared_by=shared_by)
     options = {"decode": decode, "score": score, "outputs": None if outputs is None else tuple(outputs)}
     return override(
         config,
@@ -81,10 +101,26 @@ def asked_config(
         threads=threads,
         prefer=prefer,
         accept_baseline=accept_baseline or None,
-        server_load=parse_quantity(server_load, PerSecond, "--server-load"),
+        server_load=load,
         shapes=parse_shapes(sizes),
         inputs={**config.inputs, **parse_constants(constants)} or None,
     )
+
+
+def _shared_by(config: SharedBy | None, devices: int | None, rate: str | None) -> SharedBy | None:
+    """The devices of one server by the flags, each of which may be left to the configuration."""
+    frame_rate = parse_quantity(rate, FrameRate, "--device-rate")
+    if devices is None and frame_rate is None:
+        return config
+    if devices is None and config is None:
+        raise FlagError("how many devices send this many frames a second?", flag="--server-devices")
+    if frame_rate is None and config is None:
+        raise FlagError("how many frames a second does each device send, such as 5/s?", flag="--device-rate")
+    if config is None:
+        assert devices is not None  # as asked above
+        assert frame_rate is not None
+        return SharedBy(devices=devices, frame_rate=frame_rate)
+    return override(config, devices=devices, frame_rate=frame_rate)
 
 
 def asked_needs(

@@ -64,6 +64,7 @@ def check_config(config: PlanConfig) -> None:
     for i, name in enumerate(config.objectives):
         find_objective(name, at=f"$.objectives[{i}]")
     check_share(config.need)
+    _check_load(config)
     _check_different([other.name for other in config.models], at="$.models")
     _check_sets(config)
     _check_shapes(config)
@@ -93,6 +94,17 @@ def check_config(config: PlanConfig) -> None:
     if config.precision_cuts and set(config.precisions) <= {"fp32"}:
         raise ProfileError(
             "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
+        )
+
+
+def _check_load(config: PlanConfig) -> None:
+    """The load of a shared server is said once."""
+    if config.shared_by is not None and config.server_load:
+        raise ProfileError(
+            f"the server's load is given twice: {config.server_load:g} /s, and {config.shared_by.devices} devices of"
+            f" {config.shared_by.frame_rate:g} /s each",
+            at="$.shared_by",
+            fix="remove server_load or shared_by",
         )
 
 

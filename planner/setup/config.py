@@ -17,14 +17,17 @@ from splitpoint.profiles.network.inputs import LARGEST_SIDE, LARGEST_TENSOR, Inp
 from splitpoint.profiles.units import ByteCount, Decibel, PerSecond
 
 __all__ = [
+    "MOST_DEVICES",
     "MOST_MINUTES",
     "SEEDS",
     "DataConfig",
+    "FrameRate",
     "OtherModel",
     "PlanConfig",
     "PruneConfig",
     "SamplerName",
     "SearchConfig",
+    "SharedBy",
     "TrainConfig",
     "override",
     "read_config",
@@ -38,10 +41,12 @@ def __dir__() -> list[str]:
 MOST_VARIANTS = 100  # of each kind: every one is a network that is measured and searched
 MOST_NAMES = 10_000  # of groups, cuts and codecs
 MOST_ROUNDS = 1_000_000  # of a search
+MOST_DEVICES = 1_000_000_000  # that share a server
 MOST_MINUTES = 100_000.0  # of a training: ten weeks
 SEEDS = 2**32  # the sampler takes a seed of 32 bits
 Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_TENSOR)]
 Shape = Annotated[tuple[Size, ...], msgspec.Meta(max_length=16)]
+FrameRate = Annotated[float, msgspec.Meta(gt=0, le=1e9, extra={"kind": "per_s"})]
 Side = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_SIDE)]  # pixels
 Names = Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST_NAMES)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, lt=1)]
@@ -120,6 +125,18 @@ class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     codecs: Names = ()  # names; none: all that can be used
 
 
+class SharedBy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The devices that send to one server, where their requests queue; each as the device of the plan."""
+
+    devices: Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
+    frame_rate: FrameRate  # frames a second of each
+
+    @property
+    def requests_s(self) -> float:
+        """Requests a second of all devices together."""
+        return self.devices * self.frame_rate
+
+
 class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that `splitpoint plan` needs; paths are relative to the configuration file."""
 
@@ -139,6 +156,7 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     server: str = "host"
     link: str = "wifi-5"
     server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
+    shared_by: SharedBy | None = None  # the same as devices and frames a second, in place of server_load
     task: TaskName | Task | None = None  # what the network is for; None: a classifier is recognized
     metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
@@ -148,6 +166,11 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     accept_baseline: bool = False  # plan although the unsplit network is no better than chance on the labels
     threads: Threads | None = None  # of ONNX Runtime on this host; default all cores
     cache: ByteCount | None = None  # memory for results to use again; default a quarter of what is free, at most 2 GB
+
+    @property
+    def requests_s(self) -> float:
+        """Requests a second at the server, of all devices that share it; 0: nobody queues there."""
+        return self.server_load if self.shared_by is None else self.shared_by.requests_s
 
     def asked_task(self) -> Task | None:
         """The task that was asked for, or None; raises `ProfileError` for a metric of your own beside another task."""

@@ -79,7 +79,7 @@ class Problem:
         return Channel(
             link=self.link,
             share=self.needs.deadline_share,
-            server_load=self.config.server_load,
+            server_load=self.config.requests_s,
             seed=self.config.search.seed,
         )
 

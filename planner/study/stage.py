@@ -308,7 +308,7 @@ def _problem_key(
         needs=problem.needs,
         objectives=tuple(objectives),
         link=problem.link,
-        server_load=config.server_load,
+        server_load=config.requests_s,
         device=HOST if config.device == HOST else networks[0].edge.device,
         server=HOST if config.server == HOST else networks[0].server.device,
         search=config.search,

@@ -15,6 +15,7 @@ from splitpoint.planner.setup.config import (
     PlanConfig,
     PruneConfig,
     SearchConfig,
+    SharedBy,
     TrainConfig,
     read_config,
 )
@@ -47,6 +48,7 @@ def test_every_field_is_shown() -> None:
         TrainConfig: shown["train"],
         Need: shown["need"],
         SearchConfig: shown["search"],
+        SharedBy: shown["shared_by"],
     }
     for struct, part in parts.items():
         assert set(part) == {field.name for field in msgspec.structs.fields(struct)}, struct

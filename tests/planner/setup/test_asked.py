@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from splitpoint.planner.setup.asked import asked_config, asked_needs, check_preference
@@ -65,3 +69,33 @@ def test_needs_are_by_field_and_none_where_no_flag_was_given() -> None:
 def test_a_preference_that_there_is_not() -> None:
     with pytest.raises(FlagError, match="expected one of latency, payload"):
         check_preference("speed")
+
+
+def test_the_load_of_a_shared_server_by_flags_and_by_the_file(tmp_path: Path) -> None:
+    ask = functools.partial(asked_config, "net.onnx", data="pictures")
+    assert ask().requests_s == 0
+    assert ask(server_load="50/s").requests_s == 50
+    assert ask(server_devices=20, device_rate="30/min").requests_s == 10
+    path = tmp_path / "plan.yaml"
+    path.write_text("model: n.onnx\ndata: {source: d}\nshared_by: {devices: 4, frame_rate: 5/s}\n", encoding="utf-8")
+    assert asked_config(str(path)).requests_s == 20
+    assert asked_config(str(path), server_devices=8).requests_s == 40
+    assert asked_config(str(path), device_rate="1/s").requests_s == 4
+    assert asked_config(str(path), server_load="3/s").requests_s == 3  # a flag replaces what the file says
+    path.write_text("model: n.onnx\ndata: {source: d}\nserver_load: 7/s\n", encoding="utf-8")
+    assert asked_config(str(path), server_devices=2, device_rate="3/s").requests_s == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        ({"server_devices": 4}, "--device-rate"),
+        ({"device_rate": "5/s"}, "--server-devices"),
+        ({"server_devices": 4, "device_rate": "0/s"}, "--device-rate"),
+        ({"server_devices": 4, "device_rate": "5/s", "server_load": "5/s"}, "--server-load"),
+    ],
+)
+def test_half_a_load_or_two_are_refused(flags: dict[str, Any], flag: str) -> None:
+    with pytest.raises(FlagError) as caught:
+        asked_config("net.onnx", data="pictures", **flags)
+    assert caught.value.flag == flag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -56,6 +57,46 @@ def test_behind_a_hundred_service_times_the_tail_goes_on_as_the_sum_would(
     assert md1_within(rho, 1.0, 1e12) <= 1  # in no time; the sum would have 1e24 terms
     monkeypatch.setattr(queue, "_EXACT", 1000)
     assert by_tail == pytest.approx([md1_within(rho, 1.0, wait) for wait in waits], abs=1e-12)
+
+
+def periodic_mean_wait_s(
+    devices: int, rho: float, draws: int, seed: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Mean waits in service times of cameras of one fixed frame rate and random phases: one queue, event by event.
+
+    The queue repeats with the period from the second period on, as it has emptied once when rho < 1.
+    """
+    rng = np.random.default_rng(seed)
+    period = devices / rho  # in service times
+    means = []
+    for phases in np.sort(rng.uniform(0, period, (draws, devices)), axis=1):
+        idle_from, waits = 0.0, []
+        for arrival in np.concatenate([phases, phases + period]):
+            waits.append(max(0.0, idle_from - arrival))
+            idle_from = max(arrival, idle_from) + 1.0
+        means.append(np.mean(waits[devices:]))
+    return np.array(means)
+
+
+@pytest.mark.parametrize("rho", [0.3, 0.8])
+def test_devices_of_a_fixed_frame_rate_wait_no_longer_than_the_formula_says(rho: float) -> None:
+    formula = md1_mean_wait_s(rho, 1.0)
+    means = {n: periodic_mean_wait_s(n, rho, draws, seed=n) for n, draws in ((1, 5), (10, 400), (100, 100))}
+    assert not means[1].any()  # its own frames are a period apart
+    for n in (10, 100):
+        assert means[n].mean() < formula + 4 * means[n].std() / math.sqrt(len(means[n]))
+    # They approach it from below as devices become many.
+    assert means[10].mean() < means[100].mean()
+    if rho == 0.3:
+        assert means[100].mean() == pytest.approx(formula, rel=0.15)
+
+
+@pytest.mark.parametrize("service_s", [1e-3, 0.4])
+def test_the_wait_grows_with_the_load_and_is_unbounded(service_s: float) -> None:
+    waits = [md1_mean_wait_s(rho / service_s, service_s) for rho in np.linspace(0, 0.999, 200)]
+    assert all(one < other for one, other in itertools.pairwise(waits))
+    assert md1_mean_wait_s(0.5 / service_s, service_s) == pytest.approx(0.5 * service_s / (2 * 0.5))
+    assert md1_mean_wait_s((1 - 1e-9) / service_s, service_s) > 1e8 * service_s
 
 
 def test_limits() -> None:
