@@ -37,7 +37,10 @@ from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.codecs.container import pack
 from splitpoint.codecs.contract.protocol import Context, FittedCodec, fit_one
 from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.codecs.pictures.quant_tables import QuantTables, fit_tables
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
+from splitpoint.planner.coding.context import spread
+from splitpoint.planner.coding.sensitivity import INPUTS
 from splitpoint.planner.quality.intervals import paired_drop
 from splitpoint.profiles.network.runtime import Session, open_session
 from splitpoint.profiles.network.torch_model import export_module
@@ -92,6 +95,7 @@ class Place:
         self.name = scene.network.names[cut]
         self.activations = scene.network.forward(scene.x, 0, cut)
         self._contexts: dict[bytes, Context] = {}
+        self._tables: dict[bytes, QuantTables] = {}  # of one fold at a time
 
     def context(self, fit: Array) -> Context:
         """Gradients, and the memo of a tensor, of the pictures `fit`."""
@@ -110,16 +114,31 @@ class Place:
 
         return fit
 
+    def tables(self, fit: Array) -> QuantTables:
+        """Quantization tables by as many of the pictures `fit` as a plan takes at most."""
+        key = fit.tobytes()
+        if key not in self._tables:
+            rows = fit[spread(len(fit), INPUTS)]
+            levels = self.scene.pictures[:1]
+            slopes = self.scene.prepare(np.ones_like(levels)) - self.scene.prepare(np.zeros_like(levels))
+            gradients = self.scene.network.gradients(self.scene.x[rows], 0) * slopes
+            self._tables = {key: fit_tables(gradients.transpose(0, 2, 3, 1))}
+        return self._tables[key]
+
     def picture_codec(self, name: str) -> Fit:
-        """A codec of the input's pictures, which is not fitted."""
+        """A codec of the input's pictures, with its tables where it has ones that are fitted."""
 
         def fit(indices: Array, rate: int) -> Coding:
+            codec = PICTURES[name]
+            if codec.weighted:
+                codec = codec.with_tables(self.tables(indices))
+
             def code(index: int) -> tuple[int, Array, float]:
                 picture = self.scene.pictures[index]
                 begin = time.perf_counter()
-                data = PICTURES[name].encode(picture, rate)
+                data = codec.encode(picture, rate)
                 seconds = time.perf_counter() - begin
-                seen = PICTURES[name].decode(data, (picture.shape[0], picture.shape[1]))
+                seen = codec.decode(data, (picture.shape[0], picture.shape[1]))
                 size = len(pack([data], codec_id=CODEC_IDS[name], rate=rate, plan_hash=PLAN))
                 return size, self.scene.prepare(seen[None])[0], seconds
 

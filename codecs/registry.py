@@ -140,6 +140,7 @@ CODEC_IDS: Mapping[str, int] = {
     "jpeg-420-1of2": 138,
     "webp-1of2": 139,
     "avif-1of2": 140,
+    "jpeg-task": 141,
 }
 
 BRITO = "Brito et al., Signal Compression for Efficient Partitioning of Deep Neural Networks"

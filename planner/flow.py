@@ -113,6 +113,11 @@ def plan(
             for point in points
             if point.candidate.placement == "split"
         }
+        quant_tables = {
+            point.candidate: found
+            for point in points
+            if (found := measurers[point.candidate.variant].quant_tables(point.candidate)) is not None
+        }
         evaluators = [measurer.evaluator for measurer in measurers.values()]
     gain = missed(problem, networks[0], decision.recommended or decision.nearest[0])
     return SearchResult(
@@ -127,6 +132,7 @@ def plan(
         points=tuple(points),
         decision=decision,
         codecs=codecs,
+        quant_tables=quant_tables,
         tail_runs=sum(evaluator.tail_runs for evaluator in evaluators),
         tail_reused=sum(evaluator.tail_reused for evaluator in evaluators),
         recalled=sum(len(evaluator.recalled) for evaluator in evaluators),

@@ -20,8 +20,8 @@ GRAINY = 16.0  # mean step between neighbours of 0..255: photographs have 3 to 1
 ROWS = 8  # one row of so many is looked at
 
 
-def jpeg_bytes(image: Image.Image, *, quality: int, **options: Any) -> bytes:
-    """The file of an 8-bit picture (grey or RGB) at `quality` 1..95.
+def jpeg_bytes(image: Image.Image, *, quality: int = -1, **options: Any) -> bytes:
+    """The file of an 8-bit picture (grey or RGB) at `quality` 1..95, or with the option `qtables` of those steps.
 
     libjpeg optimizes its tables only when the whole file fits one buffer, whose size Pillow derives from the picture's.
     The file of a grainy picture may not fit; it has the standard tables, which are about a tenth longer.

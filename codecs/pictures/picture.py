@@ -1,6 +1,7 @@
 """Picture codecs of the input: PNG, JPEG, WebP and AVIF of a uint8 picture, also at reduced size.
 
 Not tensor codecs: they are what "send the picture" costs. Sizes in a payload are checked before anything is decoded.
+One has tables that a plan fits to its network; they are in the file, so any decoder of JPEG reads it.
 A gray picture has one channel: in PNG and JPEG a file of one plane; WebP and AVIF have three equal ones.
 """
 
@@ -21,6 +22,7 @@ from splitpoint.codecs.coders.layout import as_bytes
 from splitpoint.codecs.contract.protocol import CodecError, Rate
 from splitpoint.codecs.pictures.files import read_pixels
 from splitpoint.codecs.pictures.jpeg import jpeg_bytes
+from splitpoint.codecs.pictures.quant_tables import STANDARD, QuantTables, scale_tables
 
 __all__ = ["PICTURES", "Picture", "PictureCodec"]
 
@@ -48,6 +50,16 @@ class PictureCodec:
     scale: Fraction
     rates: tuple[Rate, ...]
     options: tuple[tuple[str, bool | int | str], ...] = ()
+    tables: QuantTables | None = None  # of a codec that is fitted to a network; in `PICTURES` those of the standard
+
+    def with_tables(self, tables: QuantTables) -> PictureCodec:
+        """This codec fitted to a network, which is `weighted`."""
+        return dataclasses.replace(self, tables=tables)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether its tables are fitted to a network."""
+        return self.tables is not None
 
     def refuses(self, size: tuple[int, int] | None = None) -> str | None:
         """Why this machine's Pillow cannot do it, or a picture of `size` = (H, W) is too large; None otherwise."""
@@ -80,7 +92,9 @@ class PictureCodec:
         options: dict[str, Any] = dict(self.options)
         if image.mode == "L":
             options.pop("subsampling", None)  # of colours
-        if self.format != "PNG":
+        if self.tables is not None:
+            options["qtables"] = scale_tables(self.tables, int(self.rates[rate].value))[: len(image.getbands())]
+        elif self.format != "PNG":
             options["quality"] = int(self.rates[rate].value)
         if self.format == "JPEG":
             return jpeg_bytes(image, **options)
@@ -117,19 +131,24 @@ def _quality_rates() -> tuple[Rate, ...]:
 
 @functools.cache
 def _pictures() -> dict[str, PictureCodec]:
+    whole_chroma = (("subsampling", "4:4:4"),)
     formats: dict[str, tuple[str, tuple[tuple[str, bool | int | str], ...]]] = {
-        "jpeg": ("JPEG", (("subsampling", "4:4:4"),)),
+        "jpeg": ("JPEG", whole_chroma),
         "jpeg-420": ("JPEG", (("subsampling", "4:2:0"),)),
         "webp": ("WEBP", (("method", WEBP_METHOD),)),
         "avif": ("AVIF", (("speed", AVIF_SPEED), ("max_threads", 1))),
     }
     lossless = (Rate(label="lossless", value=100),)
     codecs = [PictureCodec(name="png", format="PNG", scale=Fraction(1), rates=lossless, options=(("optimize", True),))]
+    rates = _quality_rates()
+    codecs.append(
+        PictureCodec(
+            name="jpeg-task", format="JPEG", scale=Fraction(1), rates=rates, options=whole_chroma, tables=STANDARD
+        )
+    )
     for suffix, scale in (("", Fraction(1)), ("-3of4", Fraction(3, 4)), ("-1of2", Fraction(1, 2))):
         for name, (format_name, options) in formats.items():
-            codec = PictureCodec(
-                name=name + suffix, format=format_name, scale=scale, rates=_quality_rates(), options=options
-            )
+            codec = PictureCodec(name=name + suffix, format=format_name, scale=scale, rates=rates, options=options)
             codecs.append(codec)
     return {codec.name: codec for codec in codecs}
 

@@ -20,12 +20,13 @@ from typing import Literal
 
 import numpy as np
 
+from splitpoint.codecs.contract.dct import dct
 from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import Layout
 from splitpoint.codecs.contract.protocol import Array, Context, FitError, Need
 from splitpoint.codecs.transforms.maps import Maps, maps_of
 
-__all__ = ["FittedSpectral", "Spectral", "block_side", "dct"]
+__all__ = ["FittedSpectral", "Spectral", "block_side"]
 
 
 def __dir__() -> list[str]:
@@ -37,14 +38,6 @@ LARGEST_BLOCK = 8  # of larger maps: a value costs a block's positions in multip
 FLOOR = 0.1  # added to S / mean diagonal: gradients say nothing of large errors. 0.3: 2 % more bytes, 0.6: 4 %
 FREQUENCY_FALL = 1.5  # w_k = (1 + |k|)^-1.5 without gradients: 1 % more bytes than measured w_k, at two cuts
 ENOUGH_VECTORS = 4  # calibration vectors a dimension; below, the covariance is shrunk toward its diagonal
-
-
-def dct(n: int) -> Array:
-    """The orthonormal DCT-II matrix (n, n), float64."""
-    k, i = np.arange(n)[:, None], np.arange(n)[None]
-    matrix = np.cos(np.pi * (2 * i + 1) * k / (2 * n)) * np.sqrt(2 / n)
-    matrix[0] /= np.sqrt(2)
-    return np.asarray(matrix)
 
 
 def block_side(n: int, largest: int = LARGEST_BLOCK, whole: int = WHOLE_MAP) -> int:

@@ -16,12 +16,13 @@ import numpy as np
 import onnx_ir as ir
 
 from splitpoint.codecs.contract.channel import SymbolChannel
-from splitpoint.codecs.contract.protocol import Array, Codec, Context, Training
+from splitpoint.codecs.contract.protocol import Array, Codec, Context, FitError, Training
 from splitpoint.planner.coding.crossing import codec_of
 from splitpoint.planner.coding.frozen_layer import Found, convolution_of
 from splitpoint.planner.coding.gradients import gradients_torch
 from splitpoint.planner.coding.sensitivity import INPUTS, TOP, sensitivity_diagonal
 from splitpoint.planner.coding.torch_graph import torch_graph
+from splitpoint.planner.cuts.enumeration import cut_of_tensors
 from splitpoint.planner.cuts.halves import split, whole_bytes
 from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.samples.dataset import NetworkInput
@@ -171,6 +172,28 @@ class Contexts:
                 left_out |= {f"{codec.name} at {', '.join(at)}": reason for reason, at in lacking.items()}
         return left_out
 
+    def input_gradients(self) -> Array:
+        """(TOP * N, ...) of the largest outputs by the network's only input; raises `FitError` where there are none.
+
+        Those of `prepare` where it had them, else of the same inputs: what a cut without a head has.
+        """
+        (entry,) = self._graph.inputs
+        if entry.name in self._found.gradients:
+            return self._found.gradients[entry.name]
+        if entry.dtype != "float32":
+            raise FitError(f"needs gradients: the network takes {entry.dtype}")
+
+        def compute() -> Sensitivities:
+            found = Sensitivities()
+            self._have_gradients((entry.name,), found)
+            return found
+
+        cut = cut_of_tensors(self._graph, [entry.name])
+        found = compute() if self._keep is None else self._keep([cut], compute)
+        if entry.name not in found.gradients:
+            raise FitError(f"needs gradients: {found.missing[entry.name]}")
+        return found.gradients[entry.name]
+
     def lacks(self, codec: Codec, cut: Cut) -> str | None:
         """Why `codec` cannot have what it needs at `cut`, or None."""
         if (never := self._never(codec)) is not None:
@@ -238,10 +261,6 @@ class Contexts:
 
     def _have_sensitivities(self, cuts: Sequence[Cut]) -> Sensitivities:
         """Gradients through the user's module, else through the graph in torch, else the diagonal, else nothing."""
-        graph = self._graph
-        ways: list[Callable[[], nn.Module]] = [lambda: torch_graph(graph)]
-        if is_torch_spec(graph.source):  # a pruned or quantized variant keeps the source: its answers tell
-            ways.insert(0, lambda: load_module(graph.source))
         known = self._graph.tensors
         targets = {
             name: cut
@@ -254,15 +273,25 @@ class Contexts:
         }
         if not targets:
             return self._found
-        count = _affordable((1 + 2 * TOP) * self._graph.macs, GRADIENT_MACS, least=LEAST_INPUTS)
+        values = self._have_gradients(tuple(targets), self._found)
+        self._have_diagonals({name: cut for name, cut in targets.items() if name not in self._found.gradients}, values)
+        return self._found
+
+    def _have_gradients(self, targets: Sequence[str], found: Sensitivities) -> Mapping[str, Array]:
+        """Add gradients at `targets` to `found`, or why there are none; gives the values that they were taken at."""
+        graph = self._graph
+        ways: list[Callable[[], nn.Module]] = [lambda: torch_graph(graph)]
+        if is_torch_spec(graph.source):  # a pruned or quantized variant keeps the source: its answers tell
+            ways.insert(0, lambda: load_module(graph.source))
+        count = _affordable((1 + 2 * TOP) * graph.macs, GRADIENT_MACS, least=LEAST_INPUTS)
         rows = spread(len(self._calibration), count)
-        feeds = [self._graph.feeds(self._calibration[i]) for i in rows]
+        feeds = [graph.feeds(self._calibration[i]) for i in rows]
         inputs = [tuple(row[tensor.name] for tensor in graph.inputs) for row in feeds]
-        (result, *_) = self._graph.outputs
+        (result, *_) = graph.outputs
         values = self._exposed([*targets, result.name], rows)
-        self._found.missing.update(dict.fromkeys(targets, "there is no torch"))
+        found.missing.update(dict.fromkeys(targets, "there is no torch"))
         for make in ways:
-            left = {name: values[name] for name in targets if name not in self._found.gradients}
+            left = {name: values[name] for name in targets if name not in found.gradients}
             if not left:
                 break
             try:
@@ -270,12 +299,11 @@ class Contexts:
             except ModuleNotFoundError:
                 break
             except (ProfileError, RuntimeError, TypeError) as error:  # of torch; of a forward that takes other inputs
-                self._found.missing.update(dict.fromkeys(left, str(error)))
+                found.missing.update(dict.fromkeys(left, str(error)))
                 continue
-            self._found.gradients.update(gradients.found)
-            self._found.missing.update(gradients.missing)
-        self._have_diagonals({name: cut for name, cut in targets.items() if name not in self._found.gradients}, values)
-        return self._found
+            found.gradients.update(gradients.found)
+            found.missing.update(gradients.missing)
+        return values
 
     def _have_diagonals(self, targets: Mapping[str, Cut], values: Mapping[str, Array]) -> None:
         budget = DIAGONAL_MACS

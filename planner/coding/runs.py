@@ -20,7 +20,9 @@ import numpy as np
 
 from splitpoint.codecs.container import Frame
 from splitpoint.codecs.contract.channel import SymbolChannel, simulated
-from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FittedCodec, Training
+from splitpoint.codecs.contract.protocol import Array, Calibration, Codec, Context, FitError, FittedCodec, Training
+from splitpoint.codecs.pictures.picture import PICTURES, PictureCodec
+from splitpoint.codecs.pictures.quant_tables import QuantTables, fit_tables
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.coding.context import Contexts, spread
@@ -31,6 +33,7 @@ from splitpoint.planner.deploy.expose import expose
 from splitpoint.planner.samples.dataset import NetworkInput
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.keys import context_key
+from splitpoint.profiles.network.inputs import InputSpec, level_gradients
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import Session, open_session
 
@@ -95,6 +98,7 @@ class NetworkRuns:
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="splitpoint")
         self._codec_sessions = ByteCache(self.cache.budget_bytes // CODEC_SHARE)
         self._context_keys: dict[Hashable, str] = {}
+        self._tables: QuantTables | FitError | None = None  # of pictures; None: not asked for yet
         self._lock = threading.RLock()
         self._contexts = Contexts(
             graph,
@@ -214,6 +218,35 @@ class NetworkRuns:
         return self.cache.get(
             ("fitted", self.name, cut.tensors, codec, rate), look, lambda fitted: sum(map(_fitted_bytes, fitted))
         )
+
+    def picture_codec(self, name: str, spec: InputSpec) -> PictureCodec:
+        """The picture codec, its tables fitted to the calibration set where it has some; raises `FitError`.
+
+        `spec` says how a picture becomes the network's input.
+        """
+        codec = PICTURES[name]
+        if not codec.weighted:
+            return codec
+        with self._lock:
+            if self._tables is None:
+                try:
+                    self._tables = fit_tables(level_gradients(self._contexts.input_gradients(), spec))
+                except FitError as error:
+                    self._tables = error
+            if isinstance(self._tables, FitError):
+                raise FitError(str(self._tables))
+            return codec.with_tables(self._tables)
+
+    def prepare_pictures(self, spec: InputSpec) -> dict[str, str]:
+        """Fit the tables of picture codecs; gives codecs that cannot have them, and why."""
+        lacking = {}
+        for name, codec in PICTURES.items():
+            if codec.weighted:
+                try:
+                    self.picture_codec(name, spec)
+                except FitError as error:
+                    lacking[name] = str(error)
+        return lacking
 
     def fit_trained(self, cut: Cut, codec: Codec, rates: Sequence[int], training: Training) -> tuple[FittedCodec, ...]:
         """A trained codec at those rates, at a cut of one tensor, as `training` leaves it; nothing is kept.

@@ -267,7 +267,8 @@ class Plan:
         return coders
 
     def _code_picture(self, picture: Array, rate: int) -> list[bytes]:
-        return [PICTURES[self.file.codec.name].encode(picture, rate)]
+        codec, tables = PICTURES[self.file.codec.name], self.file.codec.tables
+        return [(codec if tables is None else codec.with_tables(tables)).encode(picture, rate)]
 
     def _code(self, tensors: Mapping[str, Array], rate: int) -> list[bytes]:
         """The tensors at the boundary as one payload each, at `rate` where their coder has several."""

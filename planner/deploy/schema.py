@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from splitpoint.codecs.pictures.picture import PICTURES
+from splitpoint.codecs.pictures.quant_tables import QuantTables
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.cost import Cost, Symbols
 from splitpoint.planner.deploy.file_names import CODEC, HEAD, RUNNING, TAIL, is_content, is_plan_file
@@ -43,8 +44,9 @@ def __dir__() -> list[str]:
     return __all__
 
 
-FORMAT = "5.2"
+FORMAT = "5.3"
 _PICTURE_RATES = {name: codec.rates for name, codec in PICTURES.items()}
+_WEIGHTED = frozenset(name for name, codec in PICTURES.items() if codec.weighted)
 MOST_ELEMENTS = 1 << 28  # of a tensor
 
 Placement = Literal["split", "device", "server"]
@@ -99,6 +101,7 @@ class CodecChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rate_label: str
     boundary: Literal["symbols", "float32", "channel_symbols", "picture", "none"]
     needs_splitpoint: tuple[Literal["device", "server"], ...]  # sides that cannot do with ONNX Runtime alone
+    tables: QuantTables | None = None  # of a picture codec that is fitted to the network
 
 
 class ProfileSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -247,6 +250,8 @@ def _check_placement(placement: Placement, cut: CutChoice | None, codec: CodecCh
         raise ValueError(f"{count} channel symbols with a codec whose boundary is {codec.boundary!r}")
     if placement == "server" and codec.rate >= len(_PICTURE_RATES.get(codec.name, ())):
         raise ValueError(f"no picture codec {codec.name!r} with a rate {codec.rate}")
+    if (codec.name in _WEIGHTED) != (codec.tables is not None):
+        raise ValueError(f"codec {codec.name!r} with{'out' if codec.tables is None else ''} quantization tables")
     if cut is not None and not (cut.tensors and all(0 not in tensor.shape for tensor in cut.tensors)):
         raise ValueError("a cut where nothing crosses")
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.codecs.pictures.quant_tables import QuantTables
 from splitpoint.codecs.store import save_coders
 from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.coding.kept import KeptFits
@@ -144,6 +145,13 @@ class Measurer:
     def fitted(self, candidate: Candidate) -> tuple[FittedCodec, ...]:
         """The codecs of a split candidate, one a crossing tensor."""
         return self.runs.fit(self.network.cut(candidate.cut), candidate.codec, candidate.rate)
+
+    def quant_tables(self, candidate: Candidate) -> QuantTables | None:
+        """The tables of a candidate that sends the picture, where they are fitted; None for every other candidate."""
+        if candidate.placement != "server":
+            return None
+        codec = self.runs.picture_codec(candidate.codec, self.network.variant.spec)
+        return codec.tables
 
     def _work_of(self, candidate: Candidate) -> CodingWork:
         """What the candidate's codec asks of both sides: kept, since fitted codecs are large to read."""

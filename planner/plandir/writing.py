@@ -266,6 +266,7 @@ def _point_files(result: SearchResult, point: Evaluated, number: int) -> dict[st
             rate_label=point.label,
             boundary=boundary,  # type: ignore[arg-type]  # one of the literals above
             needs_splitpoint=() if candidate.placement == "device" else ("device", "server"),
+            tables=result.quant_tables.get(candidate),
         ),
         predicted=point.cost,
         search=point.accuracy,

@@ -178,7 +178,8 @@ class Evaluator:
         return [outcome for outcome, _, _ in sent], [size for _, size, _ in sent]
 
     def _pictures(self, candidate: Candidate, inputs: Sequence[int]) -> tuple[list[InputOutcome], list[int]]:
-        codec, spec = PICTURES[candidate.codec], self._dataset.spec
+        spec = self._dataset.spec
+        codec = self._runs.picture_codec(candidate.codec, spec)
         frame = Frame(codec_id=CODEC_IDS[candidate.codec], rates=(candidate.rate,), plan_hash=PLACEHOLDER_HASH)
 
         def send(index: int) -> tuple[InputOutcome, int]:

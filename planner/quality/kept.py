@@ -8,7 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.store.results import Results
@@ -46,7 +45,10 @@ class KeptOutcomes:
         inputs: Sequence[int],
         run: Callable[[], Outcomes],
     ) -> tuple[Outcomes, bool]:
-        """The candidate's outcomes of `inputs`, and whether they were kept; what `run` raises is raised."""
+        """The candidate's outcomes of `inputs`, and whether they were kept; what `run` raises is raised.
+
+        So is a `FitError` of what is coded.
+        """
         key = self._key(runs, cut_of, candidate, inputs)
         return self.results.get("outcomes", key, run, encode=msgspec.msgpack.encode, decode=_decode)
 
@@ -65,7 +67,8 @@ class KeptOutcomes:
         coding, rate, runtime = None, None, self.results.runtime
         if candidate.placement == "server":
             rate = candidate.rate
-            coding = picture_key(codec=PICTURES[candidate.codec], rate=rate, runtime=runtime)
+            codec = runs.picture_codec(candidate.codec, self.input_block)
+            coding = picture_key(codec=codec, rate=rate, runtime=runtime)
         elif candidate.placement == "split":
             rate = candidate.rate
             coding = runs.fitted_key(cut_of(candidate.cut), candidate.codec, rate)

@@ -13,6 +13,7 @@ from splitpoint.planner.coding.crossing import INTEGERS, applies
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.measuring.measurer import Measurer
+from splitpoint.planner.measuring.network import Network
 from splitpoint.planner.measuring.pricing import UNCOMPRESSED
 from splitpoint.planner.search.decide import decide, misses_quality
 from splitpoint.planner.search.table import PROBE_INPUTS
@@ -21,14 +22,14 @@ from splitpoint.planner.values.candidate import Candidate, Evaluated
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["measure_baselines", "measure_others", "picture_bit"]
+__all__ = ["measure_baselines", "measure_others", "picture_bit", "sends_pictures"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-ALWAYS = ("png", "jpeg", "jpeg-420", "webp")  # picture codecs that are always measured
+ALWAYS = ("png", "jpeg", "jpeg-420", "jpeg-task", "webp")  # picture codecs that are always measured
 
 
 def measure_baselines(
@@ -79,9 +80,14 @@ def measure_others(others: Sequence[Measurer], needs: Requirements, step: Callab
     points = []
     for measurer in others:
         points.append(_on_device(measurer))
-        if measurer.network.variant.kind == "listed":
+        if sends_pictures(measurer.network):
             points += _pictures(measurer, needs, step)
     return points
+
+
+def sends_pictures(network: Network) -> bool:
+    """Whether pictures are sent to this variant: a server has no need of a pruned one."""
+    return network.variant.spec.kind == "image" and network.variant.kind in ("given", "listed")
 
 
 def picture_bit(problem: Problem) -> float:
@@ -102,13 +108,17 @@ def _pictures(measurer: Measurer, needs: Requirements, step: Callable[[str], Non
     """Every picture codec from its best quality down to where the quality floor is missed; none for tensors."""
     points: list[Evaluated] = []
     spec = measurer.network.variant.spec
-    if spec.kind != "image":
+    if not sends_pictures(measurer.network):
         return points
     for name in ALWAYS:
         if PICTURES[name].refuses(spec.height_width) is not None:
             continue
         for rate in reversed(range(len(PICTURES[name].rates))):
-            points.append(_measure(measurer, placement="server", cut="", codec=name, rate=rate))
+            candidate = Candidate(variant=measurer.network.name, placement="server", cut="", codec=name, rate=rate)
+            point = measurer.evaluate(candidate)
+            if point is None and PICTURES[name].weighted:
+                break  # its tables cannot be fitted to this network: `search.tables` says why
+            points.append(_required(point, candidate))
             step("")
             if misses_quality(points[-1], needs):
                 break  # worse pictures would miss it too
@@ -126,9 +136,12 @@ def _sent_inputs(measurer: Measurer, unusable: Collection[str]) -> list[tuple[st
     return [("send input", _measure(measurer, placement="split", cut=first.name, codec=codec))]
 
 
-def _measure(measurer: Measurer, *, placement: Placement, cut: str, codec: str, rate: int = 0) -> Evaluated:
-    candidate = Candidate(variant=measurer.network.name, placement=placement, cut=cut, codec=codec, rate=rate)
-    point = measurer.evaluate(candidate)
+def _measure(measurer: Measurer, *, placement: Placement, cut: str, codec: str) -> Evaluated:
+    candidate = Candidate(variant=measurer.network.name, placement=placement, cut=cut, codec=codec, rate=0)
+    return _required(measurer.evaluate(candidate), candidate)
+
+
+def _required(point: Evaluated | None, candidate: Candidate) -> Evaluated:
     if point is None:
-        raise ProfileError(f"the baseline {codec} cannot be fitted", at=cut)
+        raise ProfileError(f"the baseline {candidate.codec} cannot be fitted", at=candidate.cut)
     return point

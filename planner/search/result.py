@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from splitpoint.codecs.contract.protocol import FittedCodec
+from splitpoint.codecs.pictures.quant_tables import QuantTables
 from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.cost.price import CodingWork
 from splitpoint.planner.measuring.network import Network
@@ -44,6 +45,7 @@ class SearchResult:
     table: tuple[Entry, ...] = ()  # every candidate of the tables with its estimate
     works: Mapping[Candidate, CodingWork] = dataclasses.field(default_factory=dict)  # of splits that were priced
     halves: Mapping[str, tuple[HalvesTiming, ...]] = dataclasses.field(default_factory=dict)  # timed, by variant
+    quant_tables: Mapping[Candidate, QuantTables] = dataclasses.field(default_factory=dict)  # of sent pictures
 
     @property
     def given(self) -> Network:

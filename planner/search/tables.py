@@ -13,7 +13,7 @@ from splitpoint.codecs.registry import get as get_codec
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.samples.dataset import SETS, NetworkInputs
 from splitpoint.planner.search import table
-from splitpoint.planner.search.baselines import picture_bit
+from splitpoint.planner.search.baselines import picture_bit, sends_pictures
 from splitpoint.planner.search.usable_cuts import Unusable, choose_usable
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import GIVEN, Candidate
@@ -84,6 +84,9 @@ def fit_tables(problem: Problem, measurers: Sequence[Measurer], progress: Progre
             name, pricer = measurer.network.name, measurer.pricer
             prefix = "" if name == GIVEN else f"{name}: "
             tables.left_out.update({prefix + key: why for key, why in measurer.runs.prepare(cuts, codecs).items()})
+            if sends_pictures(measurer.network):
+                unfit = measurer.runs.prepare_pictures(measurer.network.variant.spec)
+                tables.left_out.update({prefix + key: why for key, why in unfit.items()})
             rows = table.tabulate(
                 measurer.runs,
                 cuts,

@@ -42,6 +42,7 @@ __all__ = [
     "guess_specs",
     "has_image_layout",
     "is_guess_of_levels",
+    "level_gradients",
     "preprocess",
     "preprocess_batch",
     "read_mask",
@@ -257,6 +258,15 @@ def preprocess_batch(pictures: NDArray[np.uint8], spec: InputSpec) -> NDArray[An
         table = _levels(spec)  # (256, C)
         values = np.stack([table[planes[..., c], c] for c in range(spec.channels)], axis=-1)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if spec.layout == "NCHW" else values)
+
+
+def level_gradients(gradients: NDArray[Any], spec: InputSpec) -> NDArray[np.float64]:
+    """Gradients by the levels of a picture, (M, H, W, C), from those by the network's input, (M, ...) of a picture."""
+    planes = gradients.transpose(0, 2, 3, 1) if spec.layout == "NCHW" else gradients
+    # A level moves an input by 1 / (scale * std) of its channel, in the order of the network's channels.
+    slopes = 1 / (spec.scale * np.broadcast_to(np.asarray(spec.std, np.float64), (spec.channels,)))
+    levels = planes * slopes
+    return levels[..., ::-1] if spec.color == "bgr" else levels
 
 
 def check_against(spec: InputSpec, *, name: str, shape: Sequence[int], dtype: str) -> None:

@@ -7,6 +7,7 @@ import onnxruntime as ort
 import pytest
 
 from splitpoint.codecs.coders.rans import Rans
+from splitpoint.codecs.contract.dct import dct
 from splitpoint.codecs.contract.graphs import Graph
 from splitpoint.codecs.contract.preset import FittedTransform, Layout, Preset
 from splitpoint.codecs.contract.protocol import Array, Context, FitError, fit_one
@@ -15,7 +16,7 @@ from splitpoint.codecs.quantizers.uniform import Uniform
 from splitpoint.codecs.transforms.identity import Identity
 from splitpoint.codecs.transforms.maps import maps_of
 from splitpoint.codecs.transforms.pca import BlockPca, group_size
-from splitpoint.codecs.transforms.spectral import Spectral, block_side, dct
+from splitpoint.codecs.transforms.spectral import Spectral, block_side
 from splitpoint.codecs.transforms.subset import ChannelSubset, correlations
 
 LOSSLESS = 2e-5  # relative error of two float32 matrix products, orders of magnitude below any quantizer's step

@@ -108,9 +108,9 @@ def test_an_input_with_nan_is_refused_by_name_when_checked(split_plan: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("format: '5.2'", "format: '5.9'"), "written by a newer splitpoint"),
-        (lambda text: text.replace("format: '5.2'", "format: '6.0'"), "written by a newer splitpoint"),
-        (lambda text: text.replace("format: '5.2'", "format: '3.0'"), "written by an older splitpoint"),
+        (lambda text: text.replace("format: '5.3'", "format: '5.9'"), "written by a newer splitpoint"),
+        (lambda text: text.replace("format: '5.3'", "format: '6.0'"), "written by a newer splitpoint"),
+        (lambda text: text.replace("format: '5.3'", "format: '3.0'"), "written by an older splitpoint"),
         (lambda text: text + "surprise: 1\n", "surprise"),
         (lambda text: re.sub(r"\n  rate: \d+", "\n  rate: -1", text), "$.codec.rate"),
         (lambda text: text[: len(text) // 2], ""),

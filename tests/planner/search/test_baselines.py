@@ -19,13 +19,17 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import Tensor
 
 Make = Callable[..., Any]
-RATES = {"png": 1, "jpeg": 4, "jpeg-420": 2, "webp": 3, "other": 2}
+RATES = {"png": 1, "jpeg": 4, "jpeg-420": 2, "jpeg-task": 2, "webp": 3, "other": 2}
 
 
 @pytest.fixture(autouse=True)
 def pictures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Picture codecs of a few rates; "other" is one that is not a baseline."""
-    made = {n: types.SimpleNamespace(rates=tuple(range(k)), refuses=lambda size: None) for n, k in RATES.items()}
+    """Picture codecs of a few rates; "other" is one that is not a baseline, "jpeg-task" is not built in."""
+    made = {
+        name: types.SimpleNamespace(rates=tuple(range(count)), refuses=lambda size: None, weighted=name == "jpeg-task")
+        for name, count in RATES.items()
+    }
+    made["jpeg-task"].refuses = lambda size: "not built in"
     monkeypatch.setattr(baselines, "PICTURES", made)
     return made
 
@@ -123,6 +127,19 @@ def test_a_picture_codec_that_this_installation_lacks_is_passed_over(
     pictures["jpeg-420"].refuses = lambda size: "not built in"
     _, points, _ = measured(FakeMeasurer(make_point), make_needs())
     assert sent(points) == [row for row in ALL if row[0] != "jpeg-420"]
+
+
+@pytest.mark.parametrize("unfit", [False, True])
+def test_a_picture_codec_that_cannot_be_fitted_to_the_network_is_passed_over(
+    make_point: Make, make_needs: Make, pictures: dict[str, Any], unfit: bool
+) -> None:
+    pictures["jpeg-task"].refuses = lambda size: None
+    measurer = FakeMeasurer(make_point, unfit="jpeg-task" if unfit else "")
+    _, points, steps = measured(measurer, make_needs())
+    fitted = [] if unfit else [("jpeg-task", 1), ("jpeg-task", 0)]
+    assert sent(points) == [*ALL[:-3], *fitted, *ALL[-3:]]
+    assert steps == len(ALL) + len(fitted)
+    assert sum(candidate.codec == "jpeg-task" for candidate in measurer.asked) == (1 if unfit else 2)
 
 
 def test_tensors_are_not_sent_as_a_picture(make_point: Make, make_needs: Make) -> None:

@@ -111,11 +111,17 @@ class Steps:
         yield self.messages.append
 
 
-def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str]) -> Any:
+def fake_measurer(name: str, cuttable: list[str], refused: dict[str, str], kind: str = "given") -> Any:
     cuts = [types.SimpleNamespace(name=cut, tensors=(cut,), after=f"node of {cut}") for cut in cuttable]
-    runs = types.SimpleNamespace(name=name, prepare=lambda cuts, codecs: refused, kept=None)
+    runs = types.SimpleNamespace(
+        name=name,
+        prepare=lambda cuts, codecs: refused,
+        prepare_pictures=lambda spec: {"jpeg-task": f"not of {spec.kind}"},
+        kept=None,
+    )
     split = types.SimpleNamespace(calibration=None, search=None, report=None)
-    variant, by_name = types.SimpleNamespace(split=split), {cut.name: cut for cut in cuts}
+    spec = types.SimpleNamespace(kind="image")
+    variant, by_name = types.SimpleNamespace(split=split, spec=spec, kind=kind), {cut.name: cut for cut in cuts}
     network = types.SimpleNamespace(name=name, cuttable=cuts, variant=variant, cut=by_name.__getitem__)
     pricer = types.SimpleNamespace(price=f"price of {name}")
     evaluator = types.SimpleNamespace(distance=f"distance of {name}")
@@ -158,7 +164,7 @@ def fitted(make_point: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         problem: Any = types.SimpleNamespace(config=config, threads=2, training=training)
         measurers = [
             fake_measurer("given", ["a", "b", "c"], {"k after a": "too wide"}),
-            fake_measurer("half", ["a", "b"], {"k after a": "too narrow"}),
+            fake_measurer("half", ["a", "b"], {"k after a": "too narrow"}, kind="pruned"),
         ]
         progress: Any = Steps()
         return fit_tables(problem, measurers, progress), asked, progress
@@ -189,6 +195,7 @@ def test_what_a_variant_leaves_out_is_said_of_that_variant(
     assert fitted(("raw",))[0].left_out == {
         "cut after node of c": "it holds NaN",
         "k after a": "too wide",
+        "jpeg-task": "not of image",
         "half: k after a": "too narrow",
     }
 

@@ -18,6 +18,7 @@ from splitpoint.profiles.network.inputs import (
     check_against,
     guess_spec,
     guess_specs,
+    level_gradients,
     preprocess,
     read_picture,
 )
@@ -201,3 +202,28 @@ def test_a_picture_that_resizing_would_blow_up_is_refused(tmp_path: Path) -> Non
 def test_levels_beyond_the_inputs_type_are_refused(numbers: dict[str, Any]) -> None:
     with pytest.raises(ProfileError, match="make levels that float"):
         InputSpec(size=8, **numbers)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4), "scale": 255.0},
+        {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4), "scale": 255.0, "color": "bgr"},
+        {"std": 64.0, "layout": "NHWC", "color": "bgr"},
+        {"mean": 127.0, "std": 128.0, "layout": "NHWC"},
+        {"std": 2.0, "color": "gray"},
+    ],
+)
+def test_gradients_by_the_levels_are_those_of_what_a_level_moves(fields: dict[str, Any]) -> None:
+    """Of a linear function of the input: a level more changes it by the gradient."""
+    spec, rng = block(size=(4, 6), **fields), np.random.default_rng(0)
+    picture = rng.integers(0, 255, (4, 6, spec.channels), np.uint8)
+    weight = rng.normal(size=spec.shape)
+    before = float((weight * preprocess(picture, spec)).sum())
+    found = level_gradients(weight, spec)
+    assert found.shape == (1, *picture.shape)
+    for place in np.ndindex(picture.shape):
+        moved = picture.copy()
+        moved[place] += 1
+        change = float((weight * preprocess(moved, spec)).sum()) - before
+        assert found[0][place] == pytest.approx(change, rel=1e-3, abs=1e-6)
