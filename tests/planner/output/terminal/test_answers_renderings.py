@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console, Group, RenderableType
 
 from splitpoint.planner.answers.relax import Relaxation
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.schema import Kind, PolicyRow
 from splitpoint.planner.output.documents.answers.map import LegendRow, MapCell, MapDocument, MapRow
 from splitpoint.planner.output.documents.answers.what_if import StretchRow, UnmeasuredPart, WhatIfDocument
@@ -122,6 +123,7 @@ def what_if_document(make_point: Make, **changes: Any) -> WhatIfDocument:
         "answer_kind": None,
         "prefer": "latency",
         "reason": "",
+        "not_certain": None,
         "instead": (),
         "nearest": (),
         "would_fit": (),
@@ -137,7 +139,7 @@ def what_if_document(make_point: Make, **changes: Any) -> WhatIfDocument:
 
 def answer(make_point: Make) -> PointRow:
     point = make_point(cut="x", layer="blocks.5", head_share=0.33, payload=2030.0, latency=0.101)
-    return point_row(front_row(point, number=2), notes=["recommended"])
+    return point_row(front_row(point, SpeedErrors(), number=2), notes=["recommended"])
 
 
 RELAXED = Relaxation(
@@ -226,6 +228,6 @@ def test_one_answer_everywhere_needs_no_table_and_few_points_no_series() -> None
 
 
 def test_the_recommended_point_is_bold(make_point: Make) -> None:
-    other = point_row(front_row(make_point(), number=3))
+    other = point_row(front_row(make_point(), SpeedErrors(), number=3))
     table: Any = points_table([answer(make_point), other], "front", share=None, width=WIDTH)
     assert [row.style for row in table.rows] == ["bold", ""]
