@@ -61,6 +61,8 @@ def cell(letter: str) -> MapCell:
         payload_bytes=1000.0,
         value=0.9,
         unmeasured=0,
+        faster_share=None,
+        certain=letter != "p",
     )
 
 
@@ -91,6 +93,7 @@ def map_document() -> MapDocument:
         empty_cells=11,
         answer="A split wins in 3 of 33 cells, by 10 % to 36 % of the latency: on raspberry-pi-4; over links of"
         " 500 kbit/s to 2 Mbit/s.",
+        uncertain_cells=1,
         unmeasured_cells=5,
     )
 
@@ -218,7 +221,7 @@ def test_a_map_shows_every_cell_at_every_width(width: int) -> None:
     for row in document.rows[:3]:
         found = [line for line in lines if re.match(rf"{row.device[:7]}.* (s|ms) ", line)]
         letters = [re.sub(r".* (s|ms) ", "", line).replace(" ", "") for line in found]
-        assert "".join(letters) == "".join(shown.letter for shown in row.cells)
+        assert "".join(letters) == "".join(f"{'' if shown.certain else '?'}{shown.letter}" for shown in row.cells)
 
 
 def test_one_answer_everywhere_needs_no_table_and_few_points_no_series() -> None:
