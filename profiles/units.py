@@ -42,12 +42,14 @@ __all__ = [
     "format_bytes",
     "format_flops",
     "format_fraction",
+    "format_interval",
     "format_joules",
     "format_macs",
     "format_macs_s",
     "format_quantity",
     "format_rate",
     "format_seconds",
+    "format_span",
     "format_usd",
     "format_uses",
     "named_by",
@@ -274,6 +276,20 @@ def format_seconds(seconds: float) -> str:
     if seconds >= 120:
         return f"{_significant(seconds / 3600)} h" if seconds >= 7200 else f"{_significant(seconds / 60)} min"
     return _format(seconds, "s", {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9})
+
+
+def format_interval(seconds: float, low_s: float | None, high_s: float | None) -> str:
+    """Seconds with what they may be, where that is known: "47 ms, 39 to 57 ms"."""
+    if low_s is None or high_s is None:
+        return format_seconds(seconds)
+    return f"{format_seconds(seconds)}, {format_span(low_s, high_s)}"
+
+
+def format_span(low_s: float, high_s: float) -> str:
+    """Seconds from and to, with one unit where both have the same: "39 to 57 ms"."""
+    low, high = format_seconds(low_s), format_seconds(high_s)
+    number, _, unit = low.rpartition(" ")
+    return f"{number if high.endswith(f' {unit}') else low} to {high}"
 
 
 def format_bytes(n_bytes: float) -> str:

@@ -13,7 +13,9 @@ from splitpoint.planner.answers.prices import Prices
 from splitpoint.planner.answers.question import Question
 from splitpoint.planner.answers.record import PlanRecord
 from splitpoint.planner.answers.unmeasured import Unmeasured, could_win, unmeasured
+from splitpoint.planner.choice.certainty import is_certain
 from splitpoint.planner.choice.choose import best_of_kinds, quantity
+from splitpoint.planner.choice.intervals import chance_faster
 from splitpoint.planner.cost.price import at_speed
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.limits.preferences import with_preferred
@@ -40,6 +42,8 @@ class Cell:
     kind: Kind | None
     gain: float | None  # share of the preferred quantity saved against the best other kind; None: no other kind fits
     unmeasured: int  # candidates of the table that could be better, were they measured
+    faster_share: float | None = None  # of the draws, least of those against the best of another kind; None: none fits
+    certain: bool = True  # that the answer meets its deadline
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +102,25 @@ def _cell(question: Question, others: Sequence[Unmeasured]) -> Cell:
     count = sum(1 for _ in could_win(others, question, answer))
     if answer is None:
         return Cell(point=None, kind=None, gain=None, unmeasured=count)
-    return Cell(point=answer, kind=kind_of(answer), gain=_gain(question, answer), unmeasured=count)
+    return Cell(
+        point=answer,
+        kind=kind_of(answer),
+        gain=_gain(question, answer),
+        unmeasured=count,
+        faster_share=_faster_share(question, answer),
+        certain=is_certain(answer.cost, question.needs, question.aim.errors),
+    )
+
+
+def _faster_share(question: Question, answer: Evaluated) -> float | None:
+    """In how many draws the answer is faster than the fastest point of another kind: the least over the kinds."""
+    best = best_of_kinds(question.feasible(), lambda point: point.cost.latency_s)
+    shares = [
+        chance_faster(answer.cost, point.cost, question.aim.errors)
+        for kind, point in best.items()
+        if kind != kind_of(answer) and math.isfinite(point.cost.latency_s)
+    ]
+    return min(shares, default=None)
 
 
 def _gain(question: Question, answer: Evaluated) -> float | None:

@@ -9,6 +9,7 @@ import msgspec
 
 from splitpoint.planner.choice.choose import Read, best_of_kinds, difference
 from splitpoint.planner.choice.errors import SpeedErrors
+from splitpoint.planner.choice.intervals import chance_faster
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.values.candidate import Evaluated
@@ -34,6 +35,7 @@ class RunnerUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     point: Evaluated
     gain: float | None  # of the answer over it, in the preferred quantity; None: it misses a limit, or is not known
     uncertainty: float | None
+    faster_share: float | None = None  # of the draws in which the answer is faster; None: it misses a limit
     misses: tuple[str, ...] = ()  # "latency by 4 ms"; empty: it meets every limit
 
 
@@ -59,6 +61,7 @@ def find_runner_ups(
                     point=best[kind],
                     gain=gap.gain if known else None,
                     uncertainty=gap.uncertainty if known else None,
+                    faster_share=chance_faster(answer.cost, best[kind].cost, errors),
                 )
             )
             continue
@@ -127,9 +130,15 @@ def _comparison(other: RunnerUp, prefer: str) -> str:
     sure = row.text(other.uncertainty, other.point)
     if other.gain >= 0:
         much = f"{row.text(other.gain, other.point)} {row.more}" if other.gain else f"as good in {prefer}"
-        return f"{name} is {much}{f' (± {sure})' if other.uncertainty else ''}"
+        share = f", in {_draws(other.faster_share)}" if prefer == "latency" and other.faster_share is not None else ""
+        return f"{name} is {much}{f' (± {sure}{share})' if other.uncertainty else ''}"
     within = f"within the ± {sure} to which the difference is known"
     return f"{name} is {row.text(-other.gain, other.point)} {row.less}, {within}"
+
+
+def _draws(share: float) -> str:
+    """ "93 of 100 draws", never all or none where a draw differs."""
+    return f"{min(99, max(1, round(100 * share))) if 0 < share < 1 else round(100 * share)} of 100 draws"
 
 
 def _ratio_text(there: float, here: float, less: str, more: str, same: str) -> str:

@@ -2,7 +2,8 @@
 
 Simple first: all on the device, then the input sent, then a split. A point of a less simple kind is the answer only
 when it beats the best point of every simpler kind by more than the standard uncertainty of their difference, as in the
-one-standard-error rule of Breiman et al. (1984) for trees. Quality need only meet its limit.
+one-standard-error rule of Breiman et al. (1984) for trees. Within a kind, a point that is certain to meet its deadline
+goes before one that is not, unless that is better by more than the uncertainty. Quality need only meet its limit.
 """
 
 from __future__ import annotations
@@ -38,18 +39,33 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     errors: SpeedErrors = SpeedErrors()
 
 
-def choose(points: Sequence[Evaluated], read: Read, errors: SpeedErrors) -> Evaluated:
-    """The answer among feasible `points`, at least one; `read` is their quantity, to be small."""
+def choose(
+    points: Sequence[Evaluated],
+    read: Read,
+    errors: SpeedErrors,
+    certain: Callable[[Evaluated], bool] = lambda point: True,
+) -> Evaluated:
+    """The answer among feasible `points`, at least one; `read` is their quantity, to be small.
+
+    `certain` says whether a point is certain to meet the limits that it meets.
+    """
     best = best_of_kinds(points, read)
     for kind in reversed(KINDS):
         simpler = [best[other] for other in KINDS[: KINDS.index(kind)] if other in best]
         bar = min((read(other) for other in simpler), default=math.inf)
         ranked = sorted((point for point in points if kind_of(point) == kind), key=lambda point: _rank(point, read))
+        better: list[Evaluated] = []  # than every simpler kind, the best first
         for point in ranked:  # the best first: those behind one that is not better are not, either
             if simpler and read(point) >= bar:
                 break
+            if better and (not certain(point) or difference(better[0], point, read, errors).sure):
+                continue
             if all(difference(point, other, read, errors).sure for other in simpler):
-                return point
+                better.append(point)
+                if certain(point):
+                    return point
+        if better:
+            return better[0]
     raise ValueError("no points to choose from")
 
 

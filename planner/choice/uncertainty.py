@@ -12,12 +12,13 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
 
-from splitpoint.planner.choice.errors import STANDARD, SpeedErrors
-from splitpoint.planner.deploy.cost import Cost, How
+from splitpoint.planner.choice.errors import SpeedErrors, division_error
+from splitpoint.planner.deploy.cost import Cost
 from splitpoint.planner.values.candidate import Evaluated
 
 __all__ = ["Difference", "compare"]
@@ -27,9 +28,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# Mean error of the seconds of a half over nine networks (docs/measurements.md): 2.4 % from a profile, and 7.0 % when
-# seconds follow multiply-adds, the most that is known of a device that is not here.
-DIVISION_ERROR = {"profiled": STANDARD * 0.024, "modelled": STANDARD * 0.070}
 QUANTILE = 1.96  # half a 95 % interval over its standard error
 ROUNDING = 1e-12  # of the quantities: not a difference
 
@@ -87,20 +85,15 @@ def _division(point: Evaluated) -> Iterator[Change]:
     cost = point.cost
     if not (cost.head_s and cost.tail_s):
         return  # the whole network on one side
-    for part, seconds, how, spread_s in (
-        ("head_s", cost.head_s, cost.head_how, cost.head_spread_s),
-        ("tail_s", cost.tail_s, cost.tail_how, cost.tail_spread_s),
-    ):
-        error_s = _half_error_s(seconds, how, spread_s)
+    halves: tuple[tuple[Literal["head", "tail"], str, float], ...] = (
+        ("head", "head_s", cost.head_s),
+        ("tail", "tail_s", cost.tail_s),
+    )
+    for half, part, seconds in halves:
+        error_s = division_error(cost, half) * seconds
         for sign in (1, -1):
             changed = {part: max(0.0, seconds + sign * error_s)}
             yield lambda point, changed=changed: _with_seconds(point, **changed)  # type: ignore[misc]  # as above
-
-
-def _half_error_s(seconds: float, how: How | None, spread_s: float | None) -> float:
-    if how == "measured":
-        return STANDARD * (spread_s or 0.0)
-    return DIVISION_ERROR[how or "modelled"] * seconds
 
 
 def _inputs(point: Evaluated, other: Evaluated) -> Iterator[Change]:

@@ -12,7 +12,7 @@ import msgspec
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.pictures.quant_tables import QuantTables
 from splitpoint.planner.deploy.accuracy import Accuracy
-from splitpoint.planner.deploy.cost import Cost, Symbols
+from splitpoint.planner.deploy.cost import Cost, LatencyInterval, Symbols
 from splitpoint.planner.deploy.file_names import CODEC, HEAD, RUNNING, TAIL, is_content, is_plan_file
 from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.task import MetricUse, Task
@@ -134,6 +134,7 @@ class Alternative(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     price: str  # "2.4x faster, 6 kB more"
     gain: float | None  # of the answer over it in the preferred quantity, in SI units; None: it misses a limit
     uncertainty: float | None  # standard uncertainty of the gain
+    faster_share: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None  # of draws in which the answer is faster
     payload_bytes: float
     latency_s: float | None  # None: it never arrives
     value: float  # quality
@@ -148,6 +149,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prefer: str  # what it is best in
     reason: str
     instead: tuple[Alternative, ...]
+    not_certain: str | None = None  # the deadline that its latency's interval contains, and what to measure
 
 
 class PointFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,6 +216,7 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cut: CutChoice | None
     codec: CodecChoice
     predicted: Cost
+    latency_interval: LatencyInterval | None = None  # of the mean, 90 %; None: nothing of it is modelled
     search: Accuracy
     report: Accuracy | None
     payload_range: PayloadRange | None = None  # on the report inputs

@@ -16,7 +16,7 @@ from splitpoint.planner.face.sources import Data, Model, named_data, named_model
 from splitpoint.planner.face.tables import as_table
 from splitpoint.planner.flow import plan as find
 from splitpoint.planner.output.documents.plan import PlanDocument, plan_document
-from splitpoint.planner.output.documents.point import PointRow
+from splitpoint.planner.output.documents.point import PointRow, latency_words
 from splitpoint.planner.output.plan_run import load_and_find
 from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.plandir.placing import claimed
@@ -28,7 +28,7 @@ from splitpoint.planner.study.storage import Place
 from splitpoint.planner.values.progress import Logged, Progress, Silent
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import decode_tree
-from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
+from splitpoint.profiles.units import format_bytes, format_fraction
 
 __all__ = ["PlanResult", "plan", "progress_of"]
 
@@ -105,7 +105,7 @@ class PlanResult:
         row, recommended = self.recommendation, self.document.recommended
         if row is None or recommended is None:
             return f"No candidate meets {self.document.need}"
-        figures = f"{format_bytes(row.payload_bytes)}, {_seconds(row.latency_s)}, {row.metric} {row.value:.2f}"
+        figures = f"{format_bytes(row.payload_bytes)}, {latency_words(row)}, {row.metric} {row.value:.2f}"
         return f"{answer_title(row, recommended.kind)}: {figures}"
 
 
@@ -232,11 +232,7 @@ def _cells(row: PointRow) -> tuple[str, ...]:
         "-" if row.head_share is None else format_fraction(row.head_share),
         f"{row.codec} {row.rate}",
         format_bytes(row.payload_bytes),
-        _seconds(row.latency_s),
+        latency_words(row),
         f"{row.value:.2f}",
         f"{100 * row.lost:.1f} % [{100 * row.lost_low:.1f}, {100 * row.lost_high:.1f}]",
     )
-
-
-def _seconds(seconds: float | None) -> str:
-    return "never arrives" if seconds is None else format_seconds(seconds)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+from splitpoint.planner.cost.anchored import anchor_device, anchor_note
 from splitpoint.planner.cost.price import Party, op_work, party
 from splitpoint.planner.cost.uncounted import bound_uncounted, refuse_uncounted, uncounted_seconds
 from splitpoint.planner.cuts.enumeration import CutList, enumerate_cuts
 from splitpoint.planner.networks.variants import Variant
+from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
@@ -16,7 +19,7 @@ from splitpoint.profiles.machine.device import Device, predict_s
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["Network", "describe_network", "find_party"]
+__all__ = ["Network", "anchor_notes", "describe_network", "find_party"]
 
 
 def __dir__() -> list[str]:
@@ -71,8 +74,13 @@ def describe_network(
     Raises `ProfileError` when too much of the network's time cannot be priced on a modelled side.
     """
     config, graph = problem.config, variant.graph
-    device = host if config.device == "host" else load_device(config.device)
-    other = host if config.server == "host" else load_server(config.server)
+    if given is None:
+        device = host if config.device == "host" else load_device(config.device)
+        other = host if config.server == "host" else load_server(config.server)
+        device = _anchored(device, graph, profile, config.measured_device)
+        other = _anchored(other, graph, profile, config.measured_server)
+    else:
+        device, other = given.edge.device, given.server.device
     base = profile if given is None else given.profile
     edge = find_party(device, graph, profile, base, None if given is None else (given.graph, given.edge))
     server = find_party(other, graph, profile, base, None if given is None else (given.graph, given.server))
@@ -86,6 +94,32 @@ def describe_network(
         edge=edge,
         server=server,
     )
+
+
+def anchor_notes(config: PlanConfig, given: Network) -> tuple[str, ...]:
+    """What the user's timings of the whole network changed, a line for each side that has some."""
+    sides = (
+        (config.measured_device, load_device, config.device, given.edge.device),
+        (config.measured_server, load_server, config.server, given.server.device),
+    )
+    return tuple(anchor_note(load(name), anchored, timings) for timings, load, name, anchored in sides if timings)
+
+
+def _anchored(device: Device, graph: ModelGraph, profile: ModelProfile | None, measured_s: Sequence[float]) -> Device:
+    """`device` as the seconds of the whole network say that were measured on it; itself where there are none.
+
+    Raises `ProfileError` for a side that splitpoint measured.
+    """
+    if not measured_s or profile is None:
+        return device
+    side = party(device, graph, profile)
+    if side.how == "profiled":
+        raise ProfileError(
+            f"the seconds of {device.name} were measured by splitpoint, so that a timing of the network adds nothing",
+            at=device.name,
+            fix="remove measured_device or measured_server",
+        )
+    return anchor_device(device, side.seconds(range(len(graph.nodes))), measured_s)
 
 
 def find_party(

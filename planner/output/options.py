@@ -34,6 +34,8 @@ __all__ = [
     "LinkName",
     "LinkRates",
     "Mean",
+    "MeasuredDevice",
+    "MeasuredServer",
     "ModelArgument",
     "Outputs",
     "OwnMetric",
@@ -125,6 +127,10 @@ Confident = Annotated[bool, typer.Option("--confident", help="Bind the 95 % boun
 DeadlineShare = Annotated[
     str | None, typer.Option(help="Share of cases in which the deadline holds, such as 99%. [default: mean]")
 ]
+MeasuredDevice = Annotated[
+    str | None, typer.Option(help="Whole network on the device, as you measured it: 47ms, or 47ms,48ms.")
+]
+MeasuredServer = Annotated[str | None, typer.Option(help="The same on the server.")]
 ServerLoad = Annotated[str | None, typer.Option(help="Requests at the shared server, such as 50/s.")]
 ServerDevices = Annotated[
     int | None, typer.Option(min=1, max=MOST_DEVICES, help="Devices that share the server, each with --device-rate.")

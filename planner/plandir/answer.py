@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from splitpoint.planner.answers.question import Question
 from splitpoint.planner.choice.answer import RunnerUp, price_text
+from splitpoint.planner.choice.certainty import doubt_text
 from splitpoint.planner.deploy.schema import Alternative, Answer
 from splitpoint.planner.search.decide import Decision
 from splitpoint.planner.values.candidate import Candidate, Evaluated
@@ -18,14 +20,15 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def make_answer(decision: Decision, prefer: str, front: Sequence[Evaluated]) -> Answer | None:
+def make_answer(decision: Decision, question: Question, front: Sequence[Evaluated]) -> Answer | None:
     """The recommended point, why, and what the best of every other kind costs instead; None when nothing fits.
 
-    `front` are the points in the order of their numbers.
+    `question` is what was asked, `front` are the points in the order of their numbers.
     """
     chosen = decision.recommended
     if chosen is None:
         return None
+    prefer = question.aim.prefer
     numbers = {point.candidate: number for number, point in enumerate(front, start=1)}
     return Answer(
         number=numbers[chosen.candidate],
@@ -33,6 +36,7 @@ def make_answer(decision: Decision, prefer: str, front: Sequence[Evaluated]) -> 
         prefer=prefer,
         reason=decision.reason,
         instead=make_alternatives(decision, prefer, numbers),
+        not_certain=None if decision.doubt is None else doubt_text(decision.doubt, question.device, question.server),
     )
 
 
@@ -55,6 +59,7 @@ def _alternative(other: RunnerUp, chosen: Evaluated, number: int | None, prefer:
         price=price_text(chosen, point, prefer, other.misses),
         gain=other.gain,
         uncertainty=other.uncertainty,
+        faster_share=other.faster_share,
         payload_bytes=point.cost.payload_bytes,
         latency_s=point.cost.latency_s if math.isfinite(point.cost.latency_s) else None,
         value=point.accuracy.value,

@@ -13,6 +13,7 @@ import msgspec
 import splitpoint
 from splitpoint.planner.answers.policy import plan_policy
 from splitpoint.planner.answers.question import question_of
+from splitpoint.planner.choice.intervals import latency_interval
 from splitpoint.planner.deploy.schema import FORMAT, PlanFile, PointFile, ProfileSource, SearchReport
 from splitpoint.planner.deploy.task import Task
 from splitpoint.planner.measuring.network import Network
@@ -60,10 +61,11 @@ def describe_plan(
         cut=chosen.cut,
         codec=chosen.codec,
         predicted=chosen.predicted,
+        latency_interval=latency_interval(chosen.predicted, result.aim.errors),
         search=chosen.search,
         report=None,
         skipped=len(problem.split.search.skipped),
-        answer=make_answer(result.decision, result.aim.prefer, points),
+        answer=make_answer(result.decision, question_of(result), points),
         policy=plan_policy(question_of(result), {p.candidate: number for number, p in enumerate(points, start=1)}),
         requirements=problem.needs,
         found_by=SearchReport(

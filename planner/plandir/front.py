@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from splitpoint.planner.choice.errors import SpeedErrors
+from splitpoint.planner.choice.intervals import latency_interval
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.values.candidate import Evaluated
@@ -42,6 +44,8 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     channel_uses: float | None = None  # real symbols on air; None: the link has none
     symbols: int | None = None  # that are sent in place of bits; the payload has them as fp16 for the modem
     latency_s: float | None = None
+    latency_low_s: float | None = None  # 90 % interval of a modelled latency
+    latency_high_s: float | None = None
     deadline_latency_s: float | None = None  # the latency that is compared with the deadline
     latency_how: How
     head_how: How | None = None
@@ -79,9 +83,10 @@ class FrontRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tail_s: float | None = None
 
 
-def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
-    """The figures of `point`; `number` is its place on the front, from 1, or None."""
+def front_row(point: Evaluated, errors: SpeedErrors, *, number: int | None) -> FrontRow:
+    """The figures of `point`; `number` is its place on the front, from 1, or None; `errors` are those of seconds."""
     candidate, cost, accuracy = point.candidate, point.cost, point.accuracy
+    interval = latency_interval(cost, errors)
     return FrontRow(
         number=number,
         variant=candidate.variant,
@@ -96,6 +101,8 @@ def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
         channel_uses=cost.channel_uses,
         symbols=None if cost.symbols is None else cost.symbols.count,
         latency_s=_finite(cost.latency_s),
+        latency_low_s=None if interval is None else interval.low_s,
+        latency_high_s=None if interval is None else interval.high_s,
         deadline_latency_s=_finite(cost.deadline_latency_s),
         latency_how=cost.how,
         head_how=cost.head_how,
@@ -134,10 +141,10 @@ def front_row(point: Evaluated, *, number: int | None) -> FrontRow:
     )
 
 
-def front_text(points: Sequence[Evaluated], front: Sequence[Evaluated]) -> str:
+def front_text(points: Sequence[Evaluated], front: Sequence[Evaluated], errors: SpeedErrors) -> str:
     """The text of front.csv: `points` with the number of those in `front`, numbered ones first, then by bytes."""
     numbers = {point.candidate: number for number, point in enumerate(front, start=1)}
-    rows = [front_row(point, number=numbers.get(point.candidate)) for point in points]
+    rows = [front_row(point, errors, number=numbers.get(point.candidate)) for point in points]
     rows.sort(key=lambda row: (row.number is None, row.number or 0, row.payload_bytes, row.latency_s or 0))
     text = io.StringIO()
     names = [field.encode_name for field in msgspec.structs.fields(FrontRow)]

@@ -17,6 +17,7 @@ from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
 from splitpoint.codecs.store import load_coders, save_coders
 from splitpoint.planner.answers.record import encode_record, make_record
 from splitpoint.planner.cuts.enumeration import cut_of_tensors
+from splitpoint.planner.deploy.cost import LatencyInterval
 from splitpoint.planner.deploy.file_names import (
     CODEC,
     CONFIG,
@@ -32,9 +33,9 @@ from splitpoint.planner.deploy.file_names import (
     is_plan_file,
 )
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.schema import CodecChoice, CutChoice, PlanFile, PointFile
+from splitpoint.planner.deploy.schema import FORMAT, CodecChoice, CutChoice, PlanFile, PointFile
 from splitpoint.planner.plandir.describe import describe_plan, now
-from splitpoint.planner.plandir.front import front_text
+from splitpoint.planner.plandir.front import front_text, parse_front
 from splitpoint.planner.plandir.payload_range import measure_payload_range
 from splitpoint.planner.plandir.placing import Place, claimed, placed
 from splitpoint.planner.plandir.report import Reported, check_trusted, declared, kept_report, run_report
@@ -88,7 +89,7 @@ def write_plan(
             shared = variant_files(network, None if network.name == result.given.name else reference)
             _write_all(folder, shared | stored_variants(result.networks, points, reference))
             (folder / CONFIG).write_text(dump_yaml(result.problem.config))
-            (folder / FRONT).write_text(front_text(result.points, points))
+            (folder / FRONT).write_text(front_text(result.points, points, result.aim.errors))
             (folder / MEASURED).write_bytes(encode_record(make_record(result, points)))
             files = [_point_files(result, other, number) for number, other in enumerate(points, start=1)]
             for number, content in enumerate(files, start=1):
@@ -140,9 +141,14 @@ def export_point(
     if graph.sha256 != template.model.sha256:
         raise ProfileError("the canonical form of whole.onnx changed", at=stored.at(origin + WHOLE), fix="plan again")
 
+    row = next(row for row in parse_front(plan.read(FRONT), at=stored.at(FRONT)) if row.number == number)
+    ends = {"low_s": row.latency_low_s, "high_s": row.latency_high_s}
+    interval = None if None in ends.values() else msgspec.convert(ends, LatencyInterval)
+
     def describe(chosen: PointFile, files: Mapping[str, str]) -> PlanFile:
         return msgspec.structs.replace(
             template,
+            format=FORMAT,
             created=now(),
             point=chosen.number,
             placement=chosen.placement,
@@ -152,6 +158,7 @@ def export_point(
             cut=chosen.cut,
             codec=chosen.codec,
             predicted=chosen.predicted,
+            latency_interval=interval,
             search=chosen.search,
             report=None,
             payload_range=None,

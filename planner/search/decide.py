@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from splitpoint.planner.choice.answer import RunnerUp, find_runner_ups, reason_text
+from splitpoint.planner.choice.certainty import Doubt, find_doubt, is_certain
 from splitpoint.planner.choice.choose import Aim, choose, quantity
 from splitpoint.planner.deploy.requirements import Bound, Requirements
 from splitpoint.planner.limits.limits import LIMITS, Limit
@@ -63,6 +64,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recommended: Evaluated | None
     reason: str
     instead: tuple[RunnerUp, ...] = ()  # the best point of every other kind than the answer's
+    doubt: Doubt | None = None  # that the answer meets its deadline
     knee: Evaluated | None
     nearest: tuple[Evaluated, ...]  # when nothing is feasible: least missed first
     would_fit: tuple[str, ...]  # relaxed requirements under which something fits
@@ -95,7 +97,7 @@ def decide(
     rows = objective_rows(feasible, objectives)
     kept = _sorted(point for point, keep in zip(feasible, pareto(rows), strict=True) if keep)
     read = quantity(aim.prefer, kept, objectives)
-    answer = choose(feasible, read, aim.errors)
+    answer = choose(feasible, read, aim.errors, _certain(needs, aim))
     bend = knee(objective_rows(kept, objectives))
     # What loses too much is the last resort: prices are compared at the quality that was asked for.
     ranked.sort(key=lambda pair: any(violation.name in QUALITY for violation in pair[1]))
@@ -106,6 +108,7 @@ def decide(
         recommended=answer,
         reason=reason_text(answer, instead, aim.prefer),
         instead=instead,
+        doubt=find_doubt(answer.cost, needs, aim.errors),
         knee=None if bend is None else kept[bend],
         nearest=(),
         would_fit=(),
@@ -123,7 +126,11 @@ def recommend(
     front: Sequence[Evaluated] = ()
     if PREFERENCES[aim.prefer].read is None:  # the knee is one of a front, and adds no objective to it
         front = [p for p, keep in zip(feasible, pareto(objective_rows(feasible, objectives)), strict=True) if keep]
-    return choose(feasible, quantity(aim.prefer, front, objectives), aim.errors)
+    return choose(feasible, quantity(aim.prefer, front, objectives), aim.errors, _certain(needs, aim))
+
+
+def _certain(needs: Requirements, aim: Aim) -> Callable[[Evaluated], bool]:
+    return lambda point: is_certain(point.cost, needs, aim.errors)
 
 
 def _sorted(points: Iterable[Evaluated]) -> list[Evaluated]:

@@ -22,11 +22,12 @@ from splitpoint.planner.setup.flags import (
     FlagError,
     parse_bound,
     parse_constants,
+    parse_quantities,
     parse_quantity,
     parse_shapes,
     parse_task,
 )
-from splitpoint.profiles.units import PerSecond
+from splitpoint.profiles.units import PerSecond, PositiveSeconds
 
 __all__ = ["asked_config", "asked_needs", "check_preference"]
 
@@ -48,6 +49,8 @@ def asked_config(
     metric: str | None = None,
     device: str | None = None,
     server: str | None = None,
+    measured_device: str | None = None,
+    measured_server: str | None = None,
     link: str | None = None,
     server_load: str | None = None,
     server_devices: int | None = None,
@@ -97,6 +100,8 @@ def asked_config(
         search={"evaluations": evaluations, "seed": seed, "sampler": sampler},
         device=device,
         server=server,
+        measured_device=parse_quantities(measured_device, PositiveSeconds, "--measured-device", steps=2),
+        measured_server=parse_quantities(measured_server, PositiveSeconds, "--measured-server", steps=2),
         link=link,
         threads=threads,
         prefer=prefer,

@@ -45,6 +45,7 @@ def check_config(config: PlanConfig) -> None:
         load_device(config.device)
     if config.server != "host":
         load_server(config.server)
+    _check_timings(config)
     link = load_link(config.link)
     for i, name in enumerate(config.search.codecs):
         try:
@@ -231,3 +232,15 @@ def _near_file(path: Path) -> str | None:
     names = [entry.name for entry in folder.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=1)
     return str(folder / near[0]) if near else None
+
+
+def _check_timings(config: PlanConfig) -> None:
+    """A side that is the host is measured, and no timing of yours says more of it."""
+    for field, side, timings in (
+        ("measured_device", config.device, config.measured_device),
+        ("measured_server", config.server, config.measured_server),
+    ):
+        if timings and side == "host":
+            raise ProfileError(
+                "that side is the host, whose seconds are measured by splitpoint", at=f"$.{field}", fix="remove it"
+            )

@@ -14,7 +14,7 @@ from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.files.structs import read_yaml
 from splitpoint.profiles.machine.machine import Threads
 from splitpoint.profiles.network.inputs import LARGEST_SIDE, LARGEST_TENSOR, InputSpec
-from splitpoint.profiles.units import ByteCount, Decibel, PerSecond
+from splitpoint.profiles.units import ByteCount, Decibel, PerSecond, PositiveSeconds
 
 __all__ = [
     "MOST_DEVICES",
@@ -38,6 +38,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+MOST_TIMINGS = 100  # of the whole network on one machine
 MOST_VARIANTS = 100  # of each kind: every one is a network that is measured and searched
 MOST_NAMES = 10_000  # of groups, cuts and codecs
 MOST_ROUNDS = 1_000_000  # of a search
@@ -53,6 +54,9 @@ Ratio = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Precision = Literal["fp32", "fp16", "int8"]
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "exhaustive"]
 Prefer = Literal["latency", "payload", "energy", "cost", "quality", "knee"]  # `planner.limits.preferences`
+
+
+Timings = Annotated[tuple[PositiveSeconds, ...], msgspec.Meta(max_length=MOST_TIMINGS)]
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,6 +158,8 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     data: DataConfig
     device: str = "host"
     server: str = "host"
+    measured_device: Timings = ()  # seconds of the whole network on the device, that you measured: once or twice
+    measured_server: Timings = ()
     link: str = "wifi-5"
     server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
     shared_by: SharedBy | None = None  # the same as devices and frames a second, in place of server_load

@@ -9,11 +9,11 @@ import msgspec
 
 from splitpoint.planner.answers.hypervolume import hypervolume_series
 from splitpoint.planner.answers.policy import plan_policy
-from splitpoint.planner.answers.question import question_of
+from splitpoint.planner.answers.question import Question, question_of
 from splitpoint.planner.answers.relax import Relaxation, relax_limits
+from splitpoint.planner.choice.certainty import is_certain
 from splitpoint.planner.deploy.accuracy import Accuracy
 from splitpoint.planner.deploy.plan import Plan
-from splitpoint.planner.deploy.requirements import Requirements
 from splitpoint.planner.deploy.schema import Alternative, Kind, PayloadRange, PolicyRow
 from splitpoint.planner.deploy.task import MetricUse, Task
 from splitpoint.planner.limits.text import needs_text
@@ -52,6 +52,7 @@ class Recommendation(Value, frozen=True, kw_only=True):
     kind: Kind  # all on the device, the input sent, or a split
     prefer: str  # what it is best in, among points that meet every limit
     reason: str
+    not_certain: str | None  # the deadline that its latency's interval contains, and what to measure
     instead: tuple[Alternative, ...]  # the best point of every other kind, with its price beside the recommended one
     by_rate: tuple[PolicyRow, ...]  # the policy over the uplink rate
     parts: LatencySum
@@ -123,14 +124,18 @@ def plan_document(
         left_out=len(result.left_out),
         baselines=tuple(
             point_row(
-                front_row(point, number=None),
+                front_row(point, result.aim.errors, number=None),
                 label=label,
-                **_misses(point, problem.needs),
+                **_misses(point, question),
             )
             for label, point in result.baselines
         ),
         front=tuple(
-            point_row(front_row(point, number=number), notes=_notes(decision, point))
+            point_row(
+                front_row(point, result.aim.errors, number=number),
+                notes=_notes(decision, point),
+                not_certain=_in_doubt(point, question),
+            )
             for number, point in enumerate(decision.front, start=1)
         ),
         search_set=f"{count_text(len(search), 'input')}, {count_text(search.group_count, 'group')}",
@@ -141,8 +146,8 @@ def plan_document(
         hypervolume=hypervolume_series(question),
         nearest=tuple(
             point_row(
-                front_row(point, number=None),
-                **_misses(point, problem.needs),
+                front_row(point, result.aim.errors, number=None),
+                **_misses(point, question),
             )
             for point in decision.nearest
         ),
@@ -166,7 +171,7 @@ def plan_document(
 def _recommendation(result: SearchResult, plan: Plan | None) -> Recommendation | None:
     decision = result.decision
     numbers = {point.candidate: number for number, point in enumerate(decision.front, start=1)}
-    answer = make_answer(decision, result.aim.prefer, decision.front)
+    answer = make_answer(decision, question_of(result), decision.front)
     if decision.recommended is None or answer is None:
         return None
     return Recommendation(
@@ -174,6 +179,7 @@ def _recommendation(result: SearchResult, plan: Plan | None) -> Recommendation |
         kind=answer.kind,
         prefer=answer.prefer,
         reason=answer.reason,
+        not_certain=answer.not_certain,
         instead=answer.instead,
         by_rate=plan_policy(question_of(result), numbers) if plan is None else plan.file.policy,
         parts=latency_sum(decision.recommended.cost),
@@ -201,19 +207,25 @@ def _notes(decision: Decision, point: Evaluated) -> list[str]:
 
 class _Misses(TypedDict):
     notes: list[str]
+    not_certain: bool
     misses: list[str]
 
 
-def _misses(point: Evaluated, needs: Requirements) -> _Misses:
+def _in_doubt(point: Evaluated, question: Question) -> bool:
+    return not is_certain(point.cost, question.needs, question.aim.errors)
+
+
+def _misses(point: Evaluated, question: Question) -> _Misses:
     """What a point misses, in every table alike: "misses latency by 4 ms", "cannot be sent: over 222 bytes"."""
-    missed = violations(point, needs)
+    missed = violations(point, question.needs)
     texts = [
         violation.text.replace(INFEASIBLE, "cannot be sent", 1)
         if violation.name == INFEASIBLE
         else f"misses {violation.text}"
         for violation in missed
     ]
-    return {"notes": texts, "misses": [violation.name for violation in missed]}
+    names = [violation.name for violation in missed]
+    return {"notes": texts, "misses": names, "not_certain": _in_doubt(point, question)}
 
 
 def _safer(decision: Decision) -> SaferPoint | None:

@@ -10,8 +10,9 @@ from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.deploy.schema import Placement
 from splitpoint.planner.output.documents.document import Value
 from splitpoint.planner.plandir.front import FrontRow
+from splitpoint.profiles.units import format_interval
 
-__all__ = ["LatencyParts", "PointRow", "point_row"]
+__all__ = ["LatencyParts", "PointRow", "latency_words", "point_row"]
 
 
 def __dir__() -> list[str]:
@@ -47,6 +48,8 @@ class PointRow(Value, frozen=True, kw_only=True):
     channel_uses: float | None  # real symbols on air, headers of packets left out; None: the link has none
     symbols: int | None  # that are sent in place of bits; the payload has them as fp16 for the modem
     latency_s: float | None
+    latency_low_s: float | None  # 90 % interval of a modelled latency; None: nothing of it is modelled
+    latency_high_s: float | None
     deadline_latency_s: float | None  # the latency that is compared with the deadline
     latency_how: How
     head_how: How | None
@@ -77,15 +80,33 @@ class PointRow(Value, frozen=True, kw_only=True):
     groups: int
     subset: str = msgspec.field(name="set")
     notes: tuple[str, ...]  # "recommended", "knee", "misses latency by 4 ms"
+    not_certain: bool  # it meets its deadline, which is within the 90 % interval of its latency
     misses: tuple[str, ...]  # limits that it misses, by name; "infeasible": its message can never arrive
 
 
 def point_row(
-    row: FrontRow, *, label: str | None = None, notes: Iterable[str] = (), misses: Iterable[str] = ()
+    row: FrontRow,
+    *,
+    label: str | None = None,
+    notes: Iterable[str] = (),
+    misses: Iterable[str] = (),
+    not_certain: bool = False,
 ) -> PointRow:
-    """The figures of `row` with the name of a baseline, notes and the names of limits that it misses."""
+    """The figures of `row` with the name of a baseline, notes, limits that it misses, and a deadline in doubt."""
     parts = {name: getattr(row, f"{name}_s") for name in LatencyParts.__struct_fields__}
     same = {name: getattr(row, name) for name in FrontRow.__struct_fields__ if name in PointRow.__struct_fields__}
     return PointRow(
-        **same, label=label, latency_parts_s=LatencyParts(**parts), notes=tuple(notes), misses=tuple(misses)
+        **same,
+        label=label,
+        latency_parts_s=LatencyParts(**parts),
+        notes=tuple(notes),
+        not_certain=not_certain,
+        misses=tuple(misses),
     )
+
+
+def latency_words(row: PointRow) -> str:
+    """The latency with what it may be: "47 ms, 39 to 57 ms", "never arrives"."""
+    if row.latency_s is None:
+        return "never arrives"
+    return format_interval(row.latency_s, row.latency_low_s, row.latency_high_s)

@@ -20,7 +20,7 @@ from splitpoint.planner.output.documents.latency import Halves, LatencySum, halv
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.output.escape import printable_line
 from splitpoint.planner.plandir.front import parse_front
-from splitpoint.planner.plandir.misses import point_misses
+from splitpoint.planner.plandir.misses import doubted_points, point_misses
 from splitpoint.planner.values.plurals import count_text
 
 __all__ = ["ShowDocument", "show_document"]
@@ -49,6 +49,8 @@ class ShowDocument(Document, frozen=True, kw_only=True, tag="show"):
     head_share: float | None  # of the network's MACs
     codec: str
     parts: LatencySum
+    latency_low_s: float | None  # 90 % interval of a modelled latency
+    latency_high_s: float | None
     halves: Halves
     how: How
     payload_bytes: float
@@ -79,6 +81,8 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
     recommended = file.point if file.answer is None else file.answer.number
     record = record_of(stored)
     question = None if record is None else ask(record, Changes())[1]
+    front, shown = parse_front(stored.read(FRONT), at=stored.at(FRONT)), number or file.point
+    in_doubt = doubted_points(record)
     return ShowDocument(
         header=printable_line(f"{file.model.name} · {file.device.name} ──{file.link.name}──> {file.server.name}"),
         task=file.task,
@@ -87,13 +91,15 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         created=f"{file.created} by {file.created_by}"
         + (f" · {count_text(file.skipped, 'damaged picture')} left out" if file.skipped else ""),
         sha256=plan.sha256,
-        point=number or file.point,
+        point=shown,
         variant=chosen.variant,
         cut=_place_text(chosen),
         tensor=None if chosen.cut is None else "+".join(tensor.name for tensor in chosen.cut.tensors),
         head_share=float(chosen.placement == "device") if chosen.cut is None else chosen.cut.head_share,
         codec=" ".join(dict.fromkeys((chosen.codec.name, chosen.codec.rate_label))),  # "-" alone without a codec
         parts=latency_sum(chosen.predicted),
+        latency_low_s=next((row.latency_low_s for row in front if row.number == shown), None),
+        latency_high_s=next((row.latency_high_s for row in front if row.number == shown), None),
         halves=halves(chosen.predicted),
         how=chosen.predicted.how,
         payload_bytes=chosen.predicted.payload_bytes,
@@ -104,7 +110,7 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
         payload_range=file.payload_range if chosen is file else None,
         answer=file.answer,
         policy=file.policy,
-        misses=point_misses(record, number or file.point, file.requirements, file.report if chosen is file else None),
+        misses=point_misses(record, shown, file.requirements, file.report if chosen is file else None),
         notes=file.found_by.notes,
         left_out=file.found_by.left_out,
         relax=() if question is None else relax_limits(question, question.answer()),
@@ -114,10 +120,11 @@ def show_document(directory: Path, number: int | None) -> ShowDocument:
                 row,
                 notes=[
                     *(["recommended"] if row.number == recommended else []),
-                    *(["shown"] if row.number == (number or file.point) else []),
+                    *(["shown"] if row.number == shown else []),
                 ],
+                not_certain=row.number in in_doubt,
             )
-            for row in parse_front(stored.read(FRONT), at=stored.at(FRONT))
+            for row in front
         ),
         deadline_s=file.requirements.value("latency"),
         deadline_share=file.requirements.deadline_share,

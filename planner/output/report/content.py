@@ -12,6 +12,7 @@ from splitpoint.planner.answers.prices import Prices, graph_of
 from splitpoint.planner.answers.question import Question
 from splitpoint.planner.answers.record import Estimate, NetworkRecord, PlanRecord
 from splitpoint.planner.answers.stored import record_of
+from splitpoint.planner.choice.certainty import is_certain
 from splitpoint.planner.cost.anchors import predict_halves
 from splitpoint.planner.cost.price import party
 from splitpoint.planner.deploy.file_names import CONFIG
@@ -123,7 +124,14 @@ def _rows(record: PlanRecord, question: Question, file: PlanFile) -> tuple[Point
         missed = violations(point, question.needs)
         notes = [*(["recommended"] if number == recommended else []), *(violation.text for violation in missed)]
         misses = [violation.name for violation in missed]
-        rows.append(point_row(front_row(point, number=number), notes=notes, misses=misses))
+        rows.append(
+            point_row(
+                front_row(point, question.aim.errors, number=number),
+                notes=notes,
+                misses=misses,
+                not_certain=not is_certain(point.cost, question.needs, question.aim.errors),
+            )
+        )
     return tuple(sorted(rows, key=lambda row: (row.number is None, row.number or 0, row.payload_bytes)))
 
 

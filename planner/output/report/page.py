@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from splitpoint.planner.deploy.file_names import CONFIG
 from splitpoint.planner.limits.limits import LIMITS
 from splitpoint.planner.limits.text import bound_text
+from splitpoint.planner.output.documents.point import latency_words
 from splitpoint.planner.output.report.chart import Axis, Chart, Table, axis_of
 from splitpoint.planner.output.report.content import Content
 from splitpoint.planner.output.report.network import halves_chart, places_chart, sizes_chart
@@ -25,7 +26,7 @@ from splitpoint.planner.output.terminal.answer import answer_title
 from splitpoint.planner.output.terminal.figures import metric_text, payload_range_text, quality_text
 from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.network.inputs import is_guess_of_levels
-from splitpoint.profiles.units import format_bytes, format_fraction, format_rate, format_seconds, format_uses
+from splitpoint.profiles.units import format_bytes, format_fraction, format_rate, format_uses
 
 __all__ = ["charts", "page_text"]
 
@@ -105,7 +106,7 @@ def _answer(content: Content) -> str:
             ("sent with each request", sent),
             (
                 "latency",
-                "never arrives" if row.latency_s is None else f"{format_seconds(row.latency_s)} ({row.latency_how})",
+                latency_words(row) if row.latency_s is None else f"{latency_words(row)} ({row.latency_how})",
             ),
             (f"{row.metric} (measured)", f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"),
             (
@@ -117,6 +118,8 @@ def _answer(content: Content) -> str:
         parts.append(
             f"<p>Point {row.number} of the front, best in {_text(plan.answer.prefer)}: {_text(plan.answer.reason)}.</p>"
         )
+        if plan.answer.not_certain is not None:
+            parts.append(f"<p>{_text(plan.answer.not_certain)}.</p>")
         if plan.answer.instead:
             others = "".join(
                 f"<li><strong>{_text(other.place)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from splitpoint.planner.output.documents.point import LatencyParts, PointRow
+from splitpoint.planner.output.documents.point import LatencyParts, PointRow, latency_words
 from splitpoint.planner.output.report.chart import Axis, Chart, Table, axis_of, plain
 from splitpoint.planner.output.report.content import Content
 from splitpoint.planner.values.candidate import GIVEN
@@ -27,7 +27,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-NEVER = "never arrives"
 PARTS = LatencyParts.__struct_fields__
 BAR_PX = 26  # height of a bar with its gap
 MOST_BARS = 24  # of a chart, spread over the front; the table has all
@@ -240,7 +239,7 @@ def _hover(row: PointRow) -> str:
     number = "" if row.number is None else f"point {row.number}: "
     lines = [
         f"<b>{number}{plain(point_name(row))}</b>",
-        f"{_sent(row)}, {NEVER if row.latency_s is None else format_seconds(row.latency_s)} ({row.latency_how})",
+        f"{_sent(row)}, {latency_words(row)} ({row.latency_how})",
         f"{plain(row.metric)} {row.value:.3f} {_interval(row.low, row.high)},"
         f" lost {_points(row.lost)} {_lost_interval(row.lost_low, row.lost_high)}",
         *([] if row.head_share is None else [f"{format_fraction(row.head_share)} of the MACs on the device"]),
@@ -266,7 +265,7 @@ def _points_table(content: Content) -> Table:
                 "-" if row.head_share is None else format_fraction(row.head_share),
                 _sent(row),
                 format_bytes(row.side_bytes),
-                NEVER if row.latency_s is None else format_seconds(row.latency_s),
+                latency_words(row),
                 f"{row.value:.3f}",
                 _points(row.lost),
                 _lost_interval(row.lost_low, row.lost_high),

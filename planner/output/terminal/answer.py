@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.deploy.schema import Alternative, Kind
-from splitpoint.planner.output.documents.point import PointRow
+from splitpoint.planner.output.documents.point import PointRow, latency_words
 from splitpoint.planner.output.terminal.figures import size_text
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
-from splitpoint.profiles.units import format_fraction, format_seconds
+from splitpoint.profiles.units import format_fraction
 
 __all__ = ["answer_rows", "answer_title"]
 
@@ -31,15 +31,21 @@ def answer_title(row: PointRow, kind: Kind) -> str:
     return f"{place}, {codec_text(row.codec, row.rate)}"
 
 
-def answer_rows(row: PointRow, reason: str, instead: Sequence[Alternative], checked: str | None) -> Table:
-    """The figures of the answer, why it is recommended, what there is instead, and what the report set says."""
+def answer_rows(
+    row: PointRow, reason: str, instead: Sequence[Alternative], checked: str | None, not_certain: str | None
+) -> Table:
+    """The figures of the answer, why it is recommended, what there is instead, and what the report set says.
+
+    `not_certain` is the deadline that its latency's interval contains, and what to measure.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    never = "never arrives" if row.latency_s is None else format_seconds(row.latency_s)
     lost = f"loses {100 * row.lost:.1f} points [{100 * row.lost_low:.1f}, {100 * row.lost_high:.1f}]"
     quality = f"{row.metric} {row.value:.2f}, {lost}"
-    table.add_row("  gives", f"{size_text(row.payload_bytes, row.channel_uses)} · {never} · {quality}")
+    table.add_row("  gives", f"{size_text(row.payload_bytes, row.channel_uses)} · {latency_words(row)} · {quality}")
+    if not_certain is not None:
+        table.add_row("  but", Text(not_certain, style="yellow"))
     table.add_row("  why", reason)
     for number, other in enumerate(instead):
         table.add_row("" if number else "  instead", Text(_instead_text(other)))

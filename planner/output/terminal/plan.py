@@ -79,7 +79,7 @@ def _answer(document: PlanDocument, recommended: Recommendation) -> list[Rendera
         checked = f"{report.metric} {report.value:.2f}, {lost} on {inputs}"
     return [
         Text.assemble("\n", ("Answer: ", "bold"), (answer_title(row, recommended.kind), "bold")),
-        answer_rows(row, recommended.reason, recommended.instead, checked),
+        answer_rows(row, recommended.reason, recommended.instead, checked, recommended.not_certain),
         Text(""),
     ]
 

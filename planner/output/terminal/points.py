@@ -15,7 +15,7 @@ from splitpoint.planner.output.plot import scatter
 from splitpoint.planner.output.terminal.figures import whole_parts
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.place import codec_text
-from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds, format_uses
+from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds, format_span, format_uses
 
 __all__ = ["LEAST_ROWS", "points_legend", "points_plot", "points_table", "squeezed"]
 
@@ -30,6 +30,7 @@ STAR = "★"  # the recommended point
 SHOWN = "▸"  # the point that ``show --point`` asks for
 NEVER = "never"  # its message can never arrive
 PLOT_ROWS, LEAST_ROWS = 8, 4  # of a plot, and the fewest that are still one
+INTERVAL = "90 % within"  # the column of a modelled latency's interval
 NARROWEST = 60  # columns of a table; below, each point is a block of lines
 SHORTEST_NAME = 9  # columns that a network, a cut or a codec gets at least
 WIDEST_NETWORK = 28  # columns of a network's name
@@ -51,13 +52,13 @@ class _Column(NamedTuple):
 def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, width: int) -> RenderableType:
     """Points with units, at most `width` columns wide; where the figures come from stands in the title.
 
-    Numbers and marks are never cut off: names are shortened, then what is stored once and the device's share of the
-    MACs are left out, and below `NARROWEST` columns each point is a block of lines. `share` is the fraction of cases
-    in which the deadline must hold: the latency of that case then stands beside the mean.
+    Numbers and marks are never cut off: names are shortened, then the interval of the latency, what is stored once and
+    the device's share of the MACs are left out, and below `NARROWEST` columns each point is a block of lines. `share`
+    is the fraction of cases in which the deadline must hold: the latency of that case then stands beside the mean.
     """
     columns, several = _columns(rows, share), any(row.variant != GIVEN for row in rows)
     names = 3 if several else 2
-    for optional in ("+ once", "MACs", None):
+    for optional in (INTERVAL, "+ once", "MACs", None):
         spare = width - sum(column.width + 1 for column in columns) - names
         if spare >= names * SHORTEST_NAME or optional is None:
             break
@@ -94,6 +95,11 @@ def _columns(rows: Sequence[PointRow], share: float | None) -> list[_Column]:
         ),
         _Column("+ once", tuple(format_bytes(row.side_bytes) for row in rows)),
         *(_Column(name, tuple(map(_latency, seconds))) for name, seconds in latencies.items()),
+        *(
+            [_Column(INTERVAL, tuple(map(_interval, rows)))]
+            if any(row.latency_low_s is not None for row in rows)
+            else []
+        ),
         _Column(
             f"{metric} lost %",
             tuple(f"{row.value:.2f} {100 * row.lost:4.1f} ±{50 * (row.lost_high - row.lost_low):.1f}" for row in rows),
@@ -140,6 +146,7 @@ def _blocks(rows: Sequence[PointRow], title: str, *, share: float | None, width:
         parts += [codec_text(row.codec, row.rate), sent]
         parts += [f"{format_bytes(row.side_bytes)} once"] if row.side_bytes else []
         parts += [_latency(row.latency_s)]
+        parts += [] if row.latency_low_s is None else [f"{INTERVAL}: {_interval(row)}"]
         parts += [] if share is None else [f"{format_fraction(share)}: {_latency(row.deadline_latency_s)}"]
         parts += [
             f"{row.metric} {row.value:.2f}",
@@ -159,6 +166,12 @@ def _number(row: PointRow) -> str:
 
 def _latency(seconds: float | None) -> str:
     return NEVER if seconds is None else format_seconds(seconds)
+
+
+def _interval(row: PointRow) -> str:
+    if row.latency_low_s is None or row.latency_high_s is None:
+        return "-"
+    return format_span(row.latency_low_s, row.latency_high_s)
 
 
 def _shortened(text: str, width: int) -> str:
@@ -199,6 +212,9 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
         texts.append(f"{SHOWN}: shown here.")
     if "knee" in notes:
         texts.append("knee: the best compromise, farthest from the line between the extremes of the front.")
+    if any(row.not_certain for row in rows):
+        late = LIMITS["latency"].short
+        texts.append(f"{late}?: not certain to meet the deadline.")
     for name in missed:
         limit = LIMITS.get(name)
         texts.append(
@@ -235,4 +251,5 @@ def points_plot(
 def _marks(row: PointRow) -> list[str]:
     """What narrow tables show of a point's notes and of the limits that it misses, a word each."""
     marks = ["knee"] if "knee" in row.notes else []
+    marks += [f"{LIMITS['latency'].short}?"] if row.not_certain else []
     return [*marks, *(LIMITS[name].short if name in LIMITS else NEVER for name in row.misses)]

@@ -18,7 +18,7 @@ from splitpoint.planner.output.terminal.figures import (
 from splitpoint.planner.output.terminal.points import points_legend, points_plot, points_table
 from splitpoint.planner.values.candidate import GIVEN
 from splitpoint.planner.values.plurals import count_text
-from splitpoint.profiles.units import format_seconds
+from splitpoint.profiles.units import format_interval
 
 __all__ = ["notes_view", "show_view"]
 
@@ -38,14 +38,14 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     """The answer of ``splitpoint show``, at most `width` columns wide."""
     network = "" if document.variant == GIVEN else f"{document.variant} · "
     size = size_text(document.payload_bytes, document.channel_uses)
+    latency = format_interval(document.parts.latency_s, document.latency_low_s, document.latency_high_s)
     texts = [
         document.header,
         f"task     {metric_text(document.task, document.metric)}",
         f"need     {document.need}",
         f"created  {document.created}",
         f"sha256   {document.sha256}",
-        f"point    {document.point}: {network}{document.cut} · {document.codec} ·"
-        f" {size} · {format_seconds(document.parts.latency_s)} {document.how}",
+        f"point    {document.point}: {network}{document.cut} · {document.codec} · {size} · {latency} {document.how}",
         latency_text(document.parts, document.halves),
         f"search set: {quality_text(document.search, symbols=document.symbols)}",
     ]
@@ -76,6 +76,6 @@ def _answer(document: ShowDocument) -> list[RenderableType]:
         return []
     return [
         Text.assemble("\n", ("Answer: ", "bold"), (answer_title(row, answer.kind), "bold")),
-        answer_rows(row, answer.reason, answer.instead, None),
+        answer_rows(row, answer.reason, answer.instead, None, answer.not_certain),
         Text(""),
     ]

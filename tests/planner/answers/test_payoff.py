@@ -11,6 +11,7 @@ from splitpoint.planner.answers.ask import Changes, ask
 from splitpoint.planner.answers.payoff import Cell, Row, device_rows, speed_rows
 from splitpoint.planner.answers.record import PlanRecord, make_record
 from splitpoint.planner.answers.what_if import Range, what_if
+from splitpoint.planner.choice.intervals import chance_faster
 from splitpoint.planner.cost.price import at_speed
 from splitpoint.planner.output.documents.answers.map import LARGE_GAIN, MapDocument, map_document
 from splitpoint.planner.search.result import SearchResult
@@ -117,7 +118,35 @@ def test_the_sentence_answers_the_question(record: PlanRecord) -> None:
         " over links of 300 kbit/s to 2 Mbit/s."
     )
     assert (shown.split_cells, shown.empty_cells, shown.unmeasured_cells) == (2, 1, 1)
+    assert shown.uncertain_cells == 0
     assert a_map(record, rows[1:]).answer == "No split wins in any of 5 cells."
+
+
+def test_a_cell_is_certain_where_it_wins_in_nine_of_ten_draws_and_its_deadline_holds(record: PlanRecord) -> None:
+    split = cell(record, "split", 0.3)
+    cells = [dataclasses.replace(split, faster_share=share) for share in (None, 0.0, 0.89, 0.9, 1.0)]
+    rows = [Row(name="one", whole_s=1.0, cells=(*cells, dataclasses.replace(split, faster_share=1.0, certain=False)))]
+    shown = a_map(record, rows)
+    assert [each.certain for each in shown.rows[0].cells] == [True, False, False, True, True, False]
+    assert shown.uncertain_cells == 3
+    preferred = map_document(record, Changes(prefer="payload"), rows, RATES, name="net", speeds=False)
+    assert [each.certain for each in preferred.rows[0].cells] == [True] * 5 + [False]
+
+
+def test_the_draws_of_a_cell_are_against_the_fastest_of_every_other_kind(record: PlanRecord) -> None:
+    errors, (row,) = record.aim.errors, device_rows(record, Changes(), [record.device], RATES)
+    compared = 0
+    for rate, found in zip(RATES, row.cells, strict=True):
+        if found.point is None:
+            continue
+        others = [point.cost for point in _scaled(record, 1.0, rate) if kind_of(point) != found.kind]
+        shares = {cost.latency_s: chance_faster(found.point.cost, cost, errors) for cost in others}
+        assert found.faster_share is None or found.faster_share in shares.values()
+        if shares:
+            compared += 1
+            assert found.faster_share is not None
+            assert found.faster_share <= shares[min(shares)]
+    assert compared
 
 
 def test_what_if_of_one_rate_is_the_stretch_of_a_range(record: PlanRecord) -> None:

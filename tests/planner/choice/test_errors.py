@@ -10,6 +10,7 @@ import pytest
 
 from splitpoint.benchmarks.fit_profiles import errors
 from splitpoint.planner.choice.errors import STANDARD, UNSTATED, speed_errors
+from splitpoint.planner.cost.anchored import NINETY
 from splitpoint.planner.cost.price import Party
 from splitpoint.profiles.library.catalog import list_profiles, load_device, load_server
 from splitpoint.profiles.machine.device import THREAD_ERROR, ZSTD_ERROR, Coder, Device, Serial, serial_error
@@ -64,3 +65,10 @@ def test_the_stated_error_is_that_of_the_held_out_points(shipped: object) -> Non
         assert device.prediction_error is None
         return
     assert device.prediction_error == pytest.approx(math.exp(sum(logs) / len(logs)), abs=0.006)  # two decimals
+
+
+def test_the_interval_of_a_profile_is_that_of_its_error(host: Device) -> None:
+    """Its factor contains 90 % of other networks: a whole network on that device gets it back as its interval."""
+    board = load_device("rk3588-ncnn")
+    assert board.interval_factor is not None
+    assert speed_errors(party(board), party(CLOUD), host).device ** NINETY == pytest.approx(board.interval_factor)

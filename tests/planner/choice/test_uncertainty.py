@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from splitpoint.planner.choice.errors import STANDARD, SpeedErrors
-from splitpoint.planner.choice.uncertainty import DIVISION_ERROR, compare
+from splitpoint.planner.choice.errors import DIVISION_ERROR, STANDARD, SpeedErrors
+from splitpoint.planner.choice.uncertainty import compare
 from splitpoint.planner.limits.preferences import PREFERENCES
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.outcomes import InputOutcome, Outcomes

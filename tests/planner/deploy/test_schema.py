@@ -147,3 +147,20 @@ def test_names_of_a_plan_directory() -> None:
     ):
         assert not is_content(name), name
         assert not is_plan_file(name), name
+
+
+def test_a_plan_of_format_5_2_is_loaded(fixed_copy: Path) -> None:
+    """It has no intervals, and says nothing of what is not certain."""
+
+    def older(tree: Tree) -> None:
+        tree["format"] = "5.2"
+        del tree["latency_interval"]
+        del tree["answer"]["not_certain"]
+        for other in tree["answer"]["instead"]:
+            del other["faster_share"]
+
+    assert Plan.load(fixed_copy).file.latency_interval is not None
+    file = Plan.load(written(fixed_copy, older)).file
+    assert file.latency_interval is None
+    assert file.answer is not None
+    assert file.answer.not_certain is None

@@ -33,6 +33,8 @@ class ComparedPlan(Value, frozen=True, kw_only=True):
     head_share: float | None  # of the network's MACs
     payload_bytes: float
     latency_s: float
+    latency_low_s: float | None  # 90 % interval of a modelled latency
+    latency_high_s: float | None
     how: How
     quality: Accuracy  # of the report set; of the search set where a plan has no report
     misses: tuple[str, ...]
@@ -68,6 +70,8 @@ def _compared(path: Path, file: PlanFile, shown: ShowDocument) -> ComparedPlan:
         head_share=shown.head_share,
         payload_bytes=shown.payload_bytes,
         latency_s=shown.parts.latency_s,
+        latency_low_s=shown.latency_low_s,
+        latency_high_s=shown.latency_high_s,
         how=shown.how,
         quality=shown.search if shown.report is None else shown.report,
         misses=shown.misses,

@@ -10,6 +10,7 @@ from splitpoint.planner.answers.ask import Changes, ask
 from splitpoint.planner.answers.payoff import Cell, Row
 from splitpoint.planner.answers.record import PlanRecord
 from splitpoint.planner.choice.answer import point_text
+from splitpoint.planner.choice.intervals import LEVEL
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
@@ -43,6 +44,10 @@ class MapCell(Value, frozen=True, kw_only=True):
     payload_bytes: float | None
     value: float | None  # quality
     unmeasured: int  # candidates that were not measured and could be better
+    faster_share: float | None  # of draws in which it is the fastest; None: no other kind fits, or it is not the aim
+    certain: (
+        bool  # it wins in 90 of 100 draws, where latency is preferred, and its deadline holds at the interval's end
+    )
 
 
 class MapRow(Value, frozen=True, kw_only=True):
@@ -75,6 +80,7 @@ class MapDocument(Document, frozen=True, kw_only=True, tag="map"):
     split_cells: int
     empty_cells: int  # nothing meets every limit
     answer: str  # does splitting pay, in one sentence
+    uncertain_cells: int  # whose winner or deadline is not certain
     unmeasured_cells: int  # where a candidate that was not measured could be better
 
 
@@ -91,6 +97,7 @@ def map_document(
         point = cell.point
         if point is None or cell.kind is None:
             return _empty(cell)
+        share = cell.faster_share if question.aim.prefer == "latency" else None
         letter = letters[cell.kind, place_text(point, with_variant=True)]
         return MapCell(
             letter=letter if cell.gain is None or cell.gain > LARGE_GAIN else letter.lower(),
@@ -102,6 +109,8 @@ def map_document(
             payload_bytes=point.cost.payload_bytes,
             value=point.accuracy.value,
             unmeasured=cell.unmeasured,
+            faster_share=share,
+            certain=cell.certain and (share is None or share >= LEVEL),
         )
 
     table = tuple(
@@ -122,6 +131,7 @@ def map_document(
         split_cells=sum(cell.kind == "split" for cell in cells),
         empty_cells=sum(cell.kind is None for cell in cells),
         answer=_answer(table, rates_bit_s, question.aim.prefer),
+        uncertain_cells=sum(not cell.certain for cell in cells),
         unmeasured_cells=sum(cell.unmeasured > 0 for cell in cells),
     )
 
@@ -137,6 +147,8 @@ def _empty(cell: Cell) -> MapCell:
         payload_bytes=None,
         value=None,
         unmeasured=cell.unmeasured,
+        faster_share=None,
+        certain=True,
     )
 
 

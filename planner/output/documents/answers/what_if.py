@@ -13,6 +13,7 @@ from splitpoint.planner.answers.record import PlanRecord
 from splitpoint.planner.answers.relax import Relaxation, relax_limits
 from splitpoint.planner.answers.what_if import Range, WhatIf
 from splitpoint.planner.choice.answer import point_text
+from splitpoint.planner.choice.certainty import doubt_text, is_certain
 from splitpoint.planner.deploy.schema import Alternative, Kind
 from splitpoint.planner.limits.text import needs_text
 from splitpoint.planner.output.documents.document import Document, Value
@@ -68,6 +69,7 @@ class WhatIfDocument(Document, frozen=True, kw_only=True, tag="what-if"):
     row: PointRow | None  # the answer; None: a range, or nothing meets every limit
     answer_kind: Kind | None  # of `row`
     prefer: str  # what the answer is best in
+    not_certain: str | None  # the deadline that the answer's interval contains, and what to measure
     reason: str  # why it is the answer; empty for a range
     instead: tuple[Alternative, ...]  # the best point of every other kind, with its price beside the answer
     nearest: tuple[PointRow, ...]  # when nothing fits: least missed first
@@ -92,16 +94,19 @@ def what_if_document(
         need=needs_text(question.needs, record.points[0].accuracy.metric),
         unit=unit,
         rows=tuple(_stretch(stretch, question, unit, numbers) for stretch in found.stretches),
-        row=None if chosen is None else _row(chosen, numbers),
+        row=None if chosen is None else _row(chosen, question, numbers),
         answer_kind=None if chosen is None else kind_of(chosen),
         prefer=question.aim.prefer,
         reason="" if decision is None else decision.reason,
+        not_certain=None
+        if decision is None or decision.doubt is None
+        else doubt_text(decision.doubt, question.device, question.server),
         instead=() if decision is None else make_alternatives(decision, question.aim.prefer, numbers),
         nearest=()
         if decision is None
         else tuple(
             point_row(
-                front_row(point, number=numbers.get(point.candidate)),
+                front_row(point, question.aim.errors, number=numbers.get(point.candidate)),
                 notes=[f"misses {violation.text}" for violation in violations(point, question.needs)],
                 misses=[violation.name for violation in violations(point, question.needs)],
             )
@@ -118,8 +123,12 @@ def _header(question: Question, name: str, unit: str | None) -> str:
     return printable_line(f"{name} · {question.device.name} ──{link}──> {question.server.name}")
 
 
-def _row(point: Evaluated, numbers: Mapping[Candidate, int]) -> PointRow:
-    return point_row(front_row(point, number=numbers.get(point.candidate)), notes=["recommended"])
+def _row(point: Evaluated, question: Question, numbers: Mapping[Candidate, int]) -> PointRow:
+    return point_row(
+        front_row(point, question.aim.errors, number=numbers.get(point.candidate)),
+        notes=["recommended"],
+        not_certain=not is_certain(point.cost, question.needs, question.aim.errors),
+    )
 
 
 def _stretch(stretch: Stretch, question: Question, unit: str | None, numbers: Mapping[Candidate, int]) -> StretchRow:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.answers.compare import CompareDocument, ComparedPlan
-from splitpoint.profiles.units import format_bytes, format_fraction, format_seconds
+from splitpoint.profiles.units import format_bytes, format_fraction, format_interval
 
 __all__ = ["compare_view"]
 
@@ -42,7 +42,7 @@ def _rows(plan: ComparedPlan) -> list[tuple[str, str]]:
         ("answer", f"{plan.cut}, {plan.codec}"),
         ("MACs on device", share),
         ("payload", format_bytes(plan.payload_bytes)),
-        ("latency", f"{format_seconds(plan.latency_s)} {plan.how}"),
+        ("latency", f"{format_interval(plan.latency_s, plan.latency_low_s, plan.latency_high_s)} {plan.how}"),
         (quality.metric, f"{quality.value:.3f} [{quality.low:.2f}, {quality.high:.2f}]"),
         ("drop", f"{100 * quality.drop:.1f} % [{100 * quality.drop_low:.1f}, {100 * quality.drop_high:.1f}]"),
         ("measured on", f"{quality.subset} set, n = {quality.n}"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from splitpoint.planner.choice.intervals import LEVEL
 from splitpoint.planner.deploy.schema import Kind
 from splitpoint.planner.output.documents.answers.map import LARGE_GAIN, MapDocument, MapRow
 from splitpoint.planner.values.plurals import count_text
@@ -21,6 +22,7 @@ def __dir__() -> list[str]:
 
 STYLES: Mapping[Kind, str] = {"device": "blue", "input": "yellow", "split": "green"}
 GAP = 1  # between columns
+UNCERTAIN = "?"  # before the letter of a cell whose winner is not certain
 
 
 def map_view(document: MapDocument, *, width: int) -> RenderableType:
@@ -57,7 +59,10 @@ def _line(name: str, row: MapRow, shown: slice, column: int) -> Text:
     line = Text(name)
     for cell in row.cells[shown]:
         style = "dim" if cell.kind is None else STYLES[cell.kind]
-        line.append(f"{cell.letter:>{column}}", style=f"bold {style}" if cell.letter.isupper() else style)
+        line.append(
+            f"{'' if cell.certain else UNCERTAIN}{cell.letter}".rjust(column),
+            style=f"bold {style}" if cell.letter.isupper() else style,
+        )
     return line
 
 
@@ -76,6 +81,12 @@ def _notes(document: MapDocument) -> Iterator[Text]:
     for row in document.rows:
         if row.reason:
             yield Text(f"{row.device}: left out, {row.reason}", style="yellow")
+    if document.uncertain_cells:
+        yield Text(
+            f"{UNCERTAIN}: not certain, in {count_text(document.uncertain_cells, 'cell')}: the fastest in fewer than"
+            f" {round(100 * LEVEL)} of 100 draws of the seconds of device and server, or a deadline that may not hold.",
+            style="dim",
+        )
     if document.unmeasured_cells:
         yield Text(
             f"In {count_text(document.unmeasured_cells, 'cell')} a candidate that was not measured could be better:"

@@ -41,7 +41,7 @@ def _answer(document: WhatIfDocument, *, width: int) -> list[RenderableType]:
     number = "" if row.number is None else f" (point {row.number})"
     return [
         Text.assemble("\n", ("Answer: ", "bold"), (f"{answer_title(row, kind)}{number}", "bold")),
-        answer_rows(row, document.reason, document.instead, None),
+        answer_rows(row, document.reason, document.instead, None, document.not_certain),
         *relax_lines(document.relax),
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.accuracy import Estimate
 from splitpoint.planner.output.documents.point import PointRow, point_row
 from splitpoint.planner.plandir.front import front_row
@@ -54,7 +55,9 @@ def test_a_point_as_plain_values(make_point: Make) -> None:
         link_usd=2e-5,
         air_s=0.02,
     )
-    row = plain(point_row(front_row(point, number=3), label="baseline", notes=["knee"], misses=["latency"]))
+    row = plain(
+        point_row(front_row(point, SpeedErrors(), number=3), label="baseline", notes=["knee"], misses=["latency"])
+    )
     parts = {"prepare": 0.0, "head": 0.01, "encode": 0.0, "link": 0.02, "wait": 0.005, "decode": 0.0, "tail": 0.0}
     assert list(row["latency_parts_s"]) == list(parts)  # in the order of the parts
     assert row == {
@@ -72,6 +75,8 @@ def test_a_point_as_plain_values(make_point: Make) -> None:
         "channel_uses": None,
         "symbols": None,
         "latency_s": pytest.approx(0.035),
+        "latency_low_s": None,
+        "latency_high_s": None,
         "deadline_latency_s": pytest.approx(0.07),
         "latency_how": "modelled",
         "head_how": "measured",
@@ -102,12 +107,17 @@ def test_a_point_as_plain_values(make_point: Make) -> None:
         "groups": 50,
         "set": "search",
         "notes": ["knee"],
+        "not_certain": False,
         "misses": ["latency"],
     }
 
 
 def test_what_is_not_finite_or_not_known_is_null(make_point: Make) -> None:
-    row = plain(point_row(front_row(make_point(link_s=math.inf, infeasible="too long", latency=0.0), number=None)))
+    row = plain(
+        point_row(
+            front_row(make_point(link_s=math.inf, infeasible="too long", latency=0.0), SpeedErrors(), number=None)
+        )
+    )
     assert (row["latency_s"], row["deadline_latency_s"], row["latency_parts_s"]["link"]) == (None, None, None)
     assert row["latency_parts_s"]["head"] == 0.0
     assert row["frame_rate"] is None
@@ -116,6 +126,6 @@ def test_what_is_not_finite_or_not_known_is_null(make_point: Make) -> None:
 
 
 def test_a_network_all_on_the_device_has_no_codec(make_point: Make) -> None:
-    assert front_row(make_point(placement="device", codec="raw"), number=1).codec == "-"
-    sent = front_row(make_point(placement="server", cut="", codec="jpeg"), number=1)
+    assert front_row(make_point(placement="device", codec="raw"), SpeedErrors(), number=1).codec == "-"
+    sent = front_row(make_point(placement="server", cut="", codec="jpeg"), SpeedErrors(), number=1)
     assert (sent.codec, sent.cut, sent.placement) == ("jpeg", "send picture", "server")

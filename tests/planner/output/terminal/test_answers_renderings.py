@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console, Group, RenderableType
 
 from splitpoint.planner.answers.relax import Relaxation
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.schema import Kind, PolicyRow
 from splitpoint.planner.output.documents.answers.map import LegendRow, MapCell, MapDocument, MapRow
 from splitpoint.planner.output.documents.answers.what_if import StretchRow, UnmeasuredPart, WhatIfDocument
@@ -60,6 +61,8 @@ def cell(letter: str) -> MapCell:
         payload_bytes=1000.0,
         value=0.9,
         unmeasured=0,
+        faster_share=None,
+        certain=letter != "p",
     )
 
 
@@ -90,6 +93,7 @@ def map_document() -> MapDocument:
         empty_cells=11,
         answer="A split wins in 3 of 33 cells, by 10 % to 36 % of the latency: on raspberry-pi-4; over links of"
         " 500 kbit/s to 2 Mbit/s.",
+        uncertain_cells=1,
         unmeasured_cells=5,
     )
 
@@ -122,6 +126,7 @@ def what_if_document(make_point: Make, **changes: Any) -> WhatIfDocument:
         "answer_kind": None,
         "prefer": "latency",
         "reason": "",
+        "not_certain": None,
         "instead": (),
         "nearest": (),
         "would_fit": (),
@@ -137,7 +142,7 @@ def what_if_document(make_point: Make, **changes: Any) -> WhatIfDocument:
 
 def answer(make_point: Make) -> PointRow:
     point = make_point(cut="x", layer="blocks.5", head_share=0.33, payload=2030.0, latency=0.101)
-    return point_row(front_row(point, number=2), notes=["recommended"])
+    return point_row(front_row(point, SpeedErrors(), number=2), notes=["recommended"])
 
 
 RELAXED = Relaxation(
@@ -216,7 +221,7 @@ def test_a_map_shows_every_cell_at_every_width(width: int) -> None:
     for row in document.rows[:3]:
         found = [line for line in lines if re.match(rf"{row.device[:7]}.* (s|ms) ", line)]
         letters = [re.sub(r".* (s|ms) ", "", line).replace(" ", "") for line in found]
-        assert "".join(letters) == "".join(shown.letter for shown in row.cells)
+        assert "".join(letters) == "".join(f"{'' if shown.certain else '?'}{shown.letter}" for shown in row.cells)
 
 
 def test_one_answer_everywhere_needs_no_table_and_few_points_no_series() -> None:
@@ -226,6 +231,6 @@ def test_one_answer_everywhere_needs_no_table_and_few_points_no_series() -> None
 
 
 def test_the_recommended_point_is_bold(make_point: Make) -> None:
-    other = point_row(front_row(make_point(), number=3))
+    other = point_row(front_row(make_point(), SpeedErrors(), number=3))
     table: Any = points_table([answer(make_point), other], "front", share=None, width=WIDTH)
     assert [row.style for row in table.rows] == ["bold", ""]

@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from splitpoint.planner.answers.relax import Relaxation
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.schema import Alternative, Answer, PayloadRange, PolicyRow
 from splitpoint.planner.deploy.task import MetricUse, Task
@@ -33,6 +34,7 @@ from splitpoint.planner.output.terminal.show import show_view
 from splitpoint.planner.plandir.front import front_row
 from splitpoint.profiles.network.inputs import guess_spec
 
+DOUBT = "latency <= 55 ms is not certain to hold (39 to 57.1 ms): run splitpoint calibrate on the board"
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIDTH = 80
 Make = Callable[..., Any]
@@ -57,7 +59,9 @@ def check_golden(name: str, view: RenderableType) -> str:
 
 def row(make_point: Make, number: int | None = None, *, baseline: str | None = None, **figures: Any) -> PointRow:
     notes, misses = figures.pop("notes", ()), figures.pop("misses", ())
-    return point_row(front_row(make_point(**figures), number=number), label=baseline, notes=notes, misses=misses)
+    doubted = figures.pop("not_certain", False)
+    figure = front_row(make_point(**figures), SpeedErrors(device=1.2), number=number)
+    return point_row(figure, label=baseline, notes=notes, misses=misses, not_certain=doubted)
 
 
 def baselines(make_point: Make) -> tuple[PointRow, ...]:
@@ -163,29 +167,12 @@ INSTEAD = (
 def front(make_point: Make) -> tuple[PointRow, ...]:
     shared: dict[str, Any] = {"cut": "features.3.block.0/add", "codec": "kltq-rans", "side_bytes": 55_000}
     shared |= {"layer": "features.3.block", "head_share": 0.134}
+    first = {**shared, "payload": 18_200.0, "latency": 0.0471, "deadline_link_s": 0.005, "not_certain": True}
+    other: dict[str, Any] = {"variant": "int8", "cut": "x", "layer": "", "head_share": 0.0, "codec": "fast"}
     return (
-        row(
-            make_point,
-            1,
-            **shared,
-            rate=0,
-            payload=18_200.0,
-            latency=0.0471,
-            deadline_link_s=0.005,
-            notes=["recommended"],
-        ),
+        row(make_point, 1, **first, rate=0, notes=["recommended"]),
         row(make_point, 2, **shared, rate=1, payload=22_200.0, latency=0.0476, notes=["knee"]),
-        row(
-            make_point,
-            3,
-            variant="int8",
-            cut="x",
-            layer="",
-            head_share=0.0,
-            codec="fast",
-            payload=46_200.0,
-            latency=0.021,
-        ),
+        row(make_point, 3, **other, payload=46_200.0, latency=0.021),
     )
 
 
@@ -206,6 +193,7 @@ def plan_document(make_point: Make, **changes: Any) -> PlanDocument:
             number=1,
             kind="split",
             prefer="latency",
+            not_certain=DOUBT,
             reason="it is the fastest; all on device misses latency by 655 ms; send picture, png is 4.8 ms slower",
             instead=INSTEAD,
             by_rate=POLICY,
@@ -241,9 +229,9 @@ def test_an_answer_that_is_no_split_says_so(make_point: Make) -> None:
     picture = row(
         make_point, 1, placement="server", cut="", codec="jpeg", label="q92", head_share=0.0, notes=["recommended"]
     )
-    recommended = Recommendation(
-        number=1, kind="input", prefer="latency", reason=reason, instead=(), by_rate=(), parts=PARTS, halves=HALVES
-    )
+    recommended = plan_document(make_point).recommended
+    assert recommended is not None
+    recommended = msgspec.structs.replace(recommended, kind="input", reason=reason, instead=())
     text = rendered(plan_view(plan_document(make_point, front=(picture,), recommended=recommended), width=WIDTH))
     assert "Answer: send picture, jpeg q92\n" in text
     assert "  why      do not split: the best split" in text
@@ -314,9 +302,13 @@ def test_a_stored_plan(make_point: Make) -> None:
         cut="send input",
         tensor="x",
         head_share=0.0,
-        answer=Answer(number=1, kind="split", prefer="latency", reason="it is the fastest", instead=INSTEAD),
+        answer=Answer(
+            number=1, kind="split", prefer="latency", reason="it is the fastest", instead=INSTEAD, not_certain=DOUBT
+        ),
         codec="fast 6 bit",
         parts=PARTS,
+        latency_low_s=0.0390,
+        latency_high_s=0.0571,
         halves=HALVES,
         how="modelled",
         payload_bytes=46_200.0,

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from splitpoint.planner.choice.errors import SpeedErrors
 from splitpoint.planner.deploy.cost import How
 from splitpoint.planner.output.documents.cuts import CutRow, CutsDocument
 from splitpoint.planner.output.documents.point import PointRow, point_row
@@ -54,7 +55,9 @@ def front(make_point: Make, count: int = 12, *, variant: str = "given", best: in
             side_bytes=55_000,
         )
         notes = ["recommended"] if number == best else ["knee"]
-        rows.append(point_row(front_row(point, number=number), notes=notes, misses=["latency"]))
+        rows.append(
+            point_row(front_row(point, SpeedErrors(device=1.2), number=number), notes=notes, misses=["latency"])
+        )
     return rows
 
 
@@ -88,7 +91,7 @@ def test_what_is_stored_once_gives_way_to_names_before_the_share_of_macs(make_po
 
 def test_the_point_that_is_shown_has_a_mark(make_point: Make) -> None:
     rows = front(make_point, 2, best=1)
-    shown = point_row(front_row(make_point(), number=3), notes=["shown"])
+    shown = point_row(front_row(make_point(), SpeedErrors(device=1.2), number=3), notes=["shown"])
     lines = rendered(points_table([*rows, shown], "Front", share=None, width=80), 80)
     assert lines[-1].split()[:2] == ["▸", "3"]
     assert "▸: shown here." in str(points_legend([*rows, shown]))
