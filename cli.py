@@ -230,6 +230,9 @@ def calibrate_command(
     precision: Annotated[
         Literal["fp32", "fp16", "int8"], typer.Option(help="With --from: of weights and activations.")
     ] = "fp32",
+    provider: options.ProviderName = None,
+    provider_option: options.ProviderOption = None,
+    cpu_fallback: options.CpuFallback = False,
     threads: options.Threads = None,
     as_json: options.Json = False,
 ) -> None:
@@ -241,8 +244,13 @@ def calibrate_command(
     if table is None:
         if (runtime, unit, precision) != ("onnxruntime", "cpu", "fp32"):
             raise typer.BadParameter("what is measured here says it itself: give --from FILE.csv", param_hint="--from")
-        document = calibrate_machine(out, name=name, threads=threads, progress=stages(), written=note_written)
+        chosen = flags.parse_provider(provider, provider_option, cpu_fallback=cpu_fallback)
+        document = calibrate_machine(
+            out, name=name, threads=threads, provider=chosen, progress=stages(), written=note_written
+        )
     else:
+        if provider is not None:
+            raise typer.BadParameter("--provider measures here, and --from does not", param_hint="--provider")
         if threads is None:
             raise typer.BadParameter("with how many was FILE.csv measured? Give --threads", param_hint="--threads")
         document = fit_to_latencies(

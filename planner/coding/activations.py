@@ -11,7 +11,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import os
 import secrets
 import tempfile
@@ -30,6 +29,7 @@ from splitpoint.planner.training.data import LEAST_INPUTS, TrainingSet
 from splitpoint.planner.values.keys import code_sha256, content_key
 from splitpoint.profiles import units
 from splitpoint.profiles.files.held import hold, remove_if_dead
+from splitpoint.profiles.machine.machine import onnxruntime_version
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.runtime import open_session
 
@@ -117,7 +117,7 @@ def activations(
         data=data_sha256,
         count=count,
         code=[code_sha256(package) for package in CODE],
-        runtime=importlib.metadata.version("onnxruntime"),
+        runtime=onnxruntime_version(),
     )
     size = HASH_BYTES + count * elements * DTYPE.itemsize
 

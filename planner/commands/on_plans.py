@@ -10,6 +10,7 @@ import typer
 from splitpoint.planner.commands.base import print_document, stages
 from splitpoint.planner.output import options
 from splitpoint.planner.output.ending import OK, UNMET, note_written, print_note
+from splitpoint.planner.setup import flags
 
 __all__ = [
     "compare_command",
@@ -150,6 +151,9 @@ def verify_command(
     strict_latency: Annotated[
         bool, typer.Option("--strict-latency", help="Fail, not warn, when the latency is off.")
     ] = False,
+    provider: options.ProviderName = None,
+    provider_option: options.ProviderOption = None,
+    cpu_fallback: options.CpuFallback = False,
     as_json: options.Json = False,
 ) -> None:
     """Re-run a plan from its files alone and compare with what it says; exit 1 when a check is off."""
@@ -164,6 +168,9 @@ def verify_command(
         expect=expect,
         trust_code=trust_code,
         strict_latency=strict_latency,
+        provider=provider,
+        provider_options=flags.parse_pairs(provider_option, "--provider-option"),
+        cpu_fallback=cpu_fallback,
         step=(lambda check: None) if as_json else (lambda check: stdout.print(check_line(check))),
     )
     document = verify_document(checks)

@@ -30,7 +30,7 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.machine import MOST_THREADS
 from splitpoint.profiles.network.external import refuse_external_data
 from splitpoint.profiles.network.inputs import preprocess, read_picture
-from splitpoint.profiles.network.runtime import Session, open_session
+from splitpoint.profiles.network.runtime import CPU, Provider, Session, find_provider, open_session
 
 __all__ = ["PayloadTooLargeError", "Plan", "boundary_names"]
 
@@ -54,25 +54,40 @@ class Plan:
     The folder may be replaced while the plan is in use: what was opened stays what it was.
     """
 
-    def __init__(self, stored: StoredPlan, *, threads: int | None = None) -> None:
+    def __init__(self, stored: StoredPlan, *, threads: int | None = None, provider: Provider = CPU) -> None:
         """Use `Plan.load`."""
         self.stored = stored
         self.file: PlanFile = stored.file
         self.threads = threads
+        self.provider = provider
         self._once = Once()
 
     @classmethod
-    def load(cls, directory: str | Path, *, threads: int | None = None, expect: str | None = None) -> Plan:
+    def load(
+        cls,
+        directory: str | Path,
+        *,
+        threads: int | None = None,
+        expect: str | None = None,
+        provider: str | None = None,
+        provider_options: Mapping[str, str] | None = None,
+        cpu_fallback: bool = False,
+    ) -> Plan:
         """Open the plan in `directory`; raises `ProfileError` when it is missing, damaged or of another version.
 
         `threads` is the number of threads for ONNX Runtime (default: its own choice). With `expect` the plan must have
         this SHA-256 (`Plan.sha256`, as whoever made it published it): hashes inside a folder show only change.
+        `provider` runs head and tail ("openvino", "cuda": what the installed ONNX Runtime offers; default: the CPU),
+        with its options; where it cannot run all of them that is refused, unless the CPU may take over.
         """
         if not isinstance(directory, str | os.PathLike):
             raise ProfileError(f"expected the path of a plan directory, got {type(directory).__name__}")
         if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MOST_THREADS):
             raise ProfileError(f"expected 1 to {MOST_THREADS} threads, got {threads!r}")
-        return cls(open_plan(Path(directory), expect=expect), threads=threads)
+        runs = CPU if provider is None else find_provider(provider, provider_options, cpu_fallback=cpu_fallback)
+        if provider is None and (provider_options or cpu_fallback):
+            raise ProfileError("options and a fallback are of a provider, and none is given", fix="provider='openvino'")
+        return cls(open_plan(Path(directory), expect=expect), threads=threads, provider=runs)
 
     @property
     def directory(self) -> Path:
@@ -245,13 +260,15 @@ class Plan:
         return _descending(several[0].rates - 1) if several else (own,)
 
     def _open(self, name: str) -> Session:
-        return open_session(self.read(name), level="all", threads=self.threads, name=self.stored.at(name))
+        return open_session(
+            self.read(name), level="all", threads=self.threads, name=self.stored.at(name), provider=self.provider
+        )
 
     def _open_check(self) -> Session | None:
         if self.file.cut is None or HEAD not in self.file.files:
             return None
         model = expose(self.read(HEAD), [tensor.name for tensor in self.file.cut.tensors])
-        return open_session(model, level="all", threads=self.threads, name=self.stored.at(HEAD))
+        return open_session(model, level="all", threads=self.threads, name=self.stored.at(HEAD), provider=self.provider)
 
     def _load_coders(self) -> list[Coder]:
         """The coders of codec.npz, one for each tensor that crosses or, without a tail, each output."""

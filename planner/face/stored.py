@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from splitpoint.planner.limits.limits import LIMITS
@@ -19,12 +20,20 @@ def __dir__() -> list[str]:
 
 
 def verify(
-    directory: str | Path, *, expect: str | None = None, trust_code: bool = False, strict_latency: bool = False
+    directory: str | Path,
+    *,
+    expect: str | None = None,
+    trust_code: bool = False,
+    strict_latency: bool = False,
+    provider: str | None = None,
+    provider_options: Mapping[str, str] | None = None,
+    cpu_fallback: bool = False,
 ) -> VerifyDocument:
     """Run a plan from its files alone and compare with what it says: every check, and how many there are of each kind.
 
-    `expect` is the SHA-256 that plan.yaml must have; code that the plan names runs only with `trust_code`. Raises
-    `ProfileError` where plan.yaml cannot be read.
+    `expect` is the SHA-256 that plan.yaml must have; code that the plan names runs only with `trust_code`;
+    `provider` runs head and tail, with its options and, where it may, the CPU beside it. Raises `ProfileError` where
+    plan.yaml cannot be read or the installed ONNX Runtime does not offer the provider.
 
     Examples:
         >>> import splitpoint
@@ -34,7 +43,15 @@ def verify(
         >>> checked.checks[0].name
         'hashes'
     """
-    checks = run_checks(Path(directory), expect=expect, trust_code=trust_code, strict_latency=strict_latency)
+    checks = run_checks(
+        Path(directory),
+        expect=expect,
+        trust_code=trust_code,
+        strict_latency=strict_latency,
+        provider=provider,
+        provider_options=provider_options,
+        cpu_fallback=cpu_fallback,
+    )
     return verify_document(checks)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Color",
     "Confident",
     "Constant",
+    "CpuFallback",
     "Data",
     "DeadlineShare",
     "Decode",
@@ -41,6 +42,8 @@ __all__ = [
     "OwnMetric",
     "PreferName",
     "Preset",
+    "ProviderName",
+    "ProviderOption",
     "Sampler",
     "Scale",
     "Score",
@@ -136,6 +139,14 @@ ServerDevices = Annotated[
     int | None, typer.Option(min=1, max=MOST_DEVICES, help="Devices that share the server, each with --device-rate.")
 ]
 DeviceRate = Annotated[str | None, typer.Option(help="Frames a second that each device sends, such as 5/s.")]
+ProviderName = Annotated[
+    str | None,
+    typer.Option("--provider", help="Execution provider of ONNX Runtime, such as openvino or cuda. [default: cpu]"),
+]
+ProviderOption = Annotated[
+    list[str] | None, typer.Option(help="An option of the provider, such as device_type=CPU; may be repeated.")
+]
+CpuFallback = Annotated[bool, typer.Option("--cpu-fallback", help="The CPU may run what the provider cannot.")]
 Evaluations = Annotated[int | None, typer.Option(min=0, help="Candidates to measure. [default: 120]")]
 Seed = Annotated[int | None, typer.Option(min=0, max=SEEDS - 1, help="Seed of all choices. [default: 0]")]
 KindName = Annotated[Literal["device", "server", "link"] | None, typer.Option("--kind", help="Only these.")]

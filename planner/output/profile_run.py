@@ -29,6 +29,7 @@ from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
 from splitpoint.profiles.files.writable import check_file_writable
 from splitpoint.profiles.machine.device import Runtime
 from splitpoint.profiles.machine.machine import this_machine
+from splitpoint.profiles.network.runtime import CPU, Provider
 from splitpoint.profiles.network.torch_model import is_torch_spec
 
 __all__ = ["calibrate_machine", "fit_to_latencies", "profile_model"]
@@ -89,16 +90,22 @@ def profile_model(
 
 
 def calibrate_machine(
-    out: Path, *, name: str | None, threads: int | None, progress: Progress, written: Callable[[str, Path], None]
+    out: Path,
+    *,
+    name: str | None,
+    threads: int | None,
+    provider: Provider = CPU,
+    progress: Progress,
+    written: Callable[[str, Path], None],
 ) -> CalibrateDocument:
     """Measure this machine and write its device profile to `out`; `name` is the file's where it is None.
 
     `written` is told of the file. Raises `ProfileError`.
     """
     check_file_writable(out)
-    machine = this_machine(threads=threads or default_threads())
+    machine = this_machine(threads=threads or default_threads(), provider=provider.name)
     with progress.stage("calibrate", None) as step:
-        device, spread, cold = calibrate(machine, out, name=name or out.stem, step=step)
+        device, spread, cold = calibrate(machine, out, name=name or out.stem, provider=provider, step=step)
         step(f"{machine.cpu}, {machine.threads} threads")
     written("device profile", out)
     return calibrate_document(device, spread, cold, out)

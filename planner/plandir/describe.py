@@ -24,7 +24,7 @@ from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.profiles.files.structs import dump_yaml
-from splitpoint.profiles.machine.machine import this_machine
+from splitpoint.profiles.machine.machine import onnxruntime_version, this_machine
 from splitpoint.profiles.network.model import ModelGraph
 
 __all__ = ["describe_plan", "now"]
@@ -34,7 +34,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", "zstandard", "numba")
+VERSIONED = ("splitpoint", "numpy", "onnx", "onnx-ir", "pillow", "zstandard", "numba")
 
 
 def describe_plan(
@@ -83,7 +83,10 @@ def describe_plan(
         profile_sha256=_sha(profile),
         planned_on=this_machine(threads=problem.threads),
         profiled_on=profile.machine,
-        versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        versions={
+            "onnxruntime": onnxruntime_version(),
+            **{name: importlib.metadata.version(name) for name in VERSIONED},
+        },
     )
 
 

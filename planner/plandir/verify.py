@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, ParamSpec
 
@@ -34,7 +34,7 @@ from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.measure import measure_pair
 from splitpoint.profiles.network.graph import load_canonical
 from splitpoint.profiles.network.model import ModelGraph
-from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network.runtime import CPU, open_session
 from splitpoint.profiles.units import format_bytes, format_seconds
 
 __all__ = ["Check", "Status", "verify"]
@@ -75,14 +75,20 @@ def verify(
     expect: str | None = None,
     trust_code: bool = False,
     strict_latency: bool = False,
+    provider: str | None = None,
+    provider_options: Mapping[str, str] | None = None,
+    cpu_fallback: bool = False,
     step: Callable[[Check], None] = lambda check: None,
 ) -> list[Check]:
     """All checks of the plan in `directory`, in order; `step` is called after each.
 
-    `expect` is the SHA-256 that plan.yaml must have. Code that the plan names is run only with `trust_code`. Raises
-    `ProfileError` only when plan.yaml itself cannot be read, or is another.
+    `expect` is the SHA-256 that plan.yaml must have. Code that the plan names is run only with `trust_code`.
+    `provider` runs head and tail, as `Plan.load` has it; exactness is always checked on the CPU. Raises `ProfileError`
+    only when plan.yaml itself cannot be read, or is another, or this ONNX Runtime does not offer the provider.
     """
-    plan = Plan.load(directory, expect=expect)
+    plan = Plan.load(
+        directory, expect=expect, provider=provider, provider_options=provider_options, cpu_fallback=cpu_fallback
+    )
     checks: list[Check] = []
 
     def add(check: Check) -> bool:
@@ -110,6 +116,8 @@ def verify(
         for name in _following(plan):
             add(Check(name=name, status="not checked", text=f"{REPORT} cannot be used"))
         return checks
+    if plan.provider != CPU:
+        add(_provider(plan))
     add(_exactness(plan, dataset))
     add(_symbols(plan, dataset))
     for check in _report(plan, dataset, trust_code=trust_code):
@@ -167,6 +175,13 @@ def _hashes(plan: Plan) -> Check:
         except ProfileError as error:
             return Check(name="hashes", status="failed", text=f"{error.message} ({error.at})")
     return Check(name="hashes", status="passed", text=f"{len(listed)} files; SHA-256 of {PLAN}: {plan.sha256}")
+
+
+def _provider(plan: Plan) -> Check:
+    """What runs head and tail below, where it is not the CPU."""
+    options = "".join(f" {name}={value}" for name, value in plan.provider.options)
+    rest = ", the CPU what it cannot" if plan.provider.cpu_fallback else ", alone"
+    return Check(name="provider", status="passed", text=f"{plan.provider.name}{options} runs head and tail{rest}")
 
 
 @_or_failed("exactness")
@@ -362,6 +377,9 @@ def _latency(plan: Plan, *, strict: bool) -> Check:
             status="not checked",
             text=f"not comparable: profiled on {file.profiled_on.cpu}, this is {here.cpu}",
         )
+    if plan.provider.name != file.profiled_on.provider:
+        text = f"not comparable: profiled with {file.profiled_on.provider}, verified with {plan.provider.name}"
+        return Check(name="latency", status="not checked", text=text)
     head, tail = (plan.read(name) if name in file.files else None for name in (HEAD, TAIL))
     timing = measure_pair(head, tail, plan.read(WHOLE), threads=here.threads, rounds=LATENCY_ROUNDS)
     measured_s = sum(part.min_s for part in (timing.head, timing.tail) if part is not None)

@@ -14,6 +14,7 @@ from splitpoint.profiles.machine.device import Device, Memory
 from splitpoint.profiles.machine.machine import Machine
 from splitpoint.profiles.measurement.micro import cold_s, micro_benchmarks
 from splitpoint.profiles.measurement.steady import repeat_rates, worst_spread
+from splitpoint.profiles.network.runtime import CPU, Provider
 
 __all__ = ["calibrate"]
 
@@ -23,29 +24,39 @@ def __dir__() -> list[str]:
 
 
 def calibrate(
-    machine: Machine, out: Path, *, name: str, step: Callable[[str], None] = lambda text: None
+    machine: Machine, out: Path, *, name: str, provider: Provider = CPU, step: Callable[[str], None] = lambda text: None
 ) -> tuple[Device, dict[str, float], float]:
     """Measure, write `out`, and give the device, how far the best two runs of each rate differ, and the cold seconds.
+
+    `provider` is the one that `machine` names; serial code and coders run on the CPU all the same.
 
     A rate is the best of two runs, or of more where those do not agree: other work on the machine only ever slows it.
     """
     step("compute, first run")
-    first = micro_benchmarks(threads=machine.threads)
+    first = micro_benchmarks(threads=machine.threads, provider=provider)
     step("coders and pictures")
     device = measure_host(
         machine,
         name=name,
-        description=f"{machine.cpu}, {machine.threads} threads, measured by splitpoint calibrate",
+        description=f"{machine.cpu}, {machine.threads} threads{_with(provider)}, measured by splitpoint calibrate",
         rates=first,
         memory=Memory(ram_bytes=_ram_bytes()),
     )
     step("compute, again until two runs agree")
-    rates, spread = repeat_rates(lambda: micro_benchmarks(threads=machine.threads), [first])
+    rates, spread = repeat_rates(lambda: micro_benchmarks(threads=machine.threads, provider=provider), [first])
     compute = msgspec.structs.replace(device.compute, **rates)
     device = msgspec.structs.replace(device, compute=compute, spread=worst_spread(spread))
-    cold = cold_s(threads=machine.threads)
+    cold = cold_s(threads=machine.threads, provider=provider)
     write_yaml_somewhere(out, device)
     return device, spread, cold
+
+
+def _with(provider: Provider) -> str:
+    """How the provider is named in a description; the CPU is not."""
+    if provider == CPU:
+        return ""
+    options = "".join(f" {name}={value}" for name, value in provider.options)
+    return f", {provider.name}{options}{', the rest on the CPU' if provider.cpu_fallback else ''}"
 
 
 def _ram_bytes() -> int | None:

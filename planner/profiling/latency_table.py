@@ -77,7 +77,7 @@ def read_latencies(path: Path) -> tuple[KnownLatency, ...]:
 def _rows(path: Path) -> list[tuple[int, str, float]]:
     """Line, name of the network and seconds of every line that is not empty."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows = []
+    rows: list[tuple[int, str, float]] = []
     try:
         network, time, unit = _columns(next(reader, []), path)
         for row in reader:

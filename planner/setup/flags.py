@@ -18,13 +18,16 @@ from splitpoint.profiles.network.inputs import LARGEST_TENSOR
 
 if TYPE_CHECKING:
     from splitpoint.planner.setup.inputs import PictureFlags
+    from splitpoint.profiles.network.runtime import Provider
 
 __all__ = [
     "FlagError",
     "parse_bound",
     "parse_constants",
     "parse_numbers",
+    "parse_pairs",
     "parse_pictures",
+    "parse_provider",
     "parse_quantities",
     "parse_quantity",
     "parse_range",
@@ -144,6 +147,28 @@ def parse_constants(texts: Sequence[str] | None) -> dict[str, Any]:
             expected = "expected NAME=VALUE such as sr=16000 or scale=[1,2]"
             raise FlagError(f"{expected}, got {text!r}", flag="--constant") from None
     return constants
+
+
+def parse_pairs(texts: Sequence[str] | None, flag: str) -> dict[str, str]:
+    """Options as NAME=VALUE, by name; raises `FlagError`."""
+    pairs: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise FlagError(f"expected NAME=VALUE such as device_type=CPU, got {text!r}", flag=flag)
+        pairs[name] = value
+    return pairs
+
+
+def parse_provider(name: str | None, options: Sequence[str] | None, *, cpu_fallback: bool) -> Provider:
+    """The execution provider by its flags; the CPU where none is given. Raises `FlagError` and `ProfileError`."""
+    from splitpoint.profiles.network.runtime import CPU, find_provider  # with ONNX Runtime
+
+    if name is not None:
+        return find_provider(name, parse_pairs(options, "--provider-option"), cpu_fallback=cpu_fallback)
+    if options or cpu_fallback:
+        raise FlagError("its options need the provider: --provider openvino", flag="--provider")
+    return CPU
 
 
 def parse_pictures(preset: Any, *, mean: str | None, std: str | None, scale: float | None, color: Any) -> PictureFlags:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import inspect as shapes
@@ -74,7 +75,7 @@ def list_unknown(profile: msgspec.Struct) -> tuple[str, ...]:
     )
 
 
-def _leaves(value: object, at: str, shape: shapes.Type | None = None) -> Iterator[tuple[str, object, shapes.Type]]:
+def _leaves(value: Any, at: str, shape: shapes.Type | None = None) -> Iterator[tuple[str, Any, shapes.Type]]:
     if isinstance(value, msgspec.Struct):
         described = shapes.type_info(type(value))
         assert isinstance(described, shapes.StructType)

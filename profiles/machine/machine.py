@@ -14,7 +14,7 @@ import msgspec
 
 from splitpoint.profiles.errors import ProfileError
 
-__all__ = ["MOST_THREADS", "Machine", "Threads", "check_settings", "differences", "this_machine"]
+__all__ = ["MOST_THREADS", "Machine", "Threads", "check_settings", "differences", "onnxruntime_version", "this_machine"]
 
 
 def __dir__() -> list[str]:
@@ -100,12 +100,29 @@ def this_machine(
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         numpy=importlib.metadata.version("numpy"),
-        onnxruntime=importlib.metadata.version("onnxruntime") if runtime_version is None else runtime_version,
+        onnxruntime=onnxruntime_version() if runtime_version is None else runtime_version,
         provider=provider,
         threads=threads,
         precision=precision,
         optimization=optimization,
     )
+
+
+# Each of these wheels is the package onnxruntime, with other execution providers.
+_RUNTIME_WHEELS = (
+    *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-qnn", "onnxruntime-directml"),
+    *("onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-silicon"),
+)
+
+
+def onnxruntime_version() -> str:
+    """The version of the installed ONNX Runtime, whatever its wheel is called; importing it would take longer."""
+    for wheel in _RUNTIME_WHEELS:
+        try:
+            return importlib.metadata.version(wheel)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise ProfileError("ONNX Runtime is not installed", fix="python -m pip install onnxruntime")
 
 
 def _cpu_model() -> str:

@@ -6,6 +6,7 @@ convolutions, depthwise convolutions and matrix products are measured apart, eac
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Final
@@ -15,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from splitpoint.profiles.network.canonical import random_feeds
-from splitpoint.profiles.network.runtime import open_session
+from splitpoint.profiles.network.runtime import CPU, Provider, open_session
 
 __all__ = ["cold_s", "micro_benchmarks"]
 
@@ -40,44 +41,50 @@ _FEATURES: Final = 384
 _FC_SIDE: Final = 4096  # a 64 MB weight matrix read once: memory, not arithmetic, is what it costs
 
 
-def micro_benchmarks(*, threads: int) -> dict[str, float]:
-    """The fields of `profiles.machine.device.Compute`, measured here with `threads`: MAC/s, bytes/s, seconds."""
-    one_node_s = _least_s(_chain([_elementwise(0)], (1, 8)), threads)
-    many_nodes_s = _least_s(_chain([_elementwise(i) for i in range(LONG_CHAIN)], (1, 8)), threads)
+def micro_benchmarks(*, threads: int, provider: Provider = CPU) -> dict[str, float]:
+    """The fields of `profiles.machine.device.Compute`, measured here: MAC/s, bytes/s, seconds.
+
+    Raises `ProfileError` where `provider` cannot run all of the operators and the CPU may not.
+    """
+    least_s = functools.partial(_least_s, threads=threads, provider=provider)
+    one_node_s = least_s(_chain([_elementwise(0)], (1, 8)))
+    many_nodes_s = least_s(_chain([_elementwise(i) for i in range(LONG_CHAIN)], (1, 8)))
     node_s = max(0.0, many_nodes_s - one_node_s) / (LONG_CHAIN - 1)
     weight_bytes = 4 * _FC_SIDE * _FC_SIDE
     return {
-        "dense_macs_s": _rate(_DENSE, 3, grouped=False, threads=threads),
-        "pointwise_macs_s": _rate(_POINTWISE, 1, grouped=False, threads=threads),
-        "depthwise_macs_s": _rate(_DEPTHWISE, 3, grouped=True, threads=threads),
-        "matmul_macs_s": CHAIN * _TOKENS * _FEATURES**2 / _least_s(_products(_TOKENS, _FEATURES, CHAIN), threads),
-        "bytes_s": weight_bytes / _least_s(_products(1, _FC_SIDE, 1), threads),
+        "dense_macs_s": _rate(_DENSE, 3, grouped=False, least_s=least_s),
+        "pointwise_macs_s": _rate(_POINTWISE, 1, grouped=False, least_s=least_s),
+        "depthwise_macs_s": _rate(_DEPTHWISE, 3, grouped=True, least_s=least_s),
+        "matmul_macs_s": CHAIN * _TOKENS * _FEATURES**2 / least_s(_products(_TOKENS, _FEATURES, CHAIN)),
+        "bytes_s": weight_bytes / least_s(_products(1, _FC_SIDE, 1)),
         "node_overhead_s": node_s,
         "run_overhead_s": max(0.0, one_node_s - node_s),
     }
 
 
-def cold_s(*, threads: int) -> float:
+def cold_s(*, threads: int, provider: Provider = CPU) -> float:
     """Seconds of loading a chain of convolutions and its first inference, less a warm inference."""
     channels, side = _DENSE[0]
     model = _chain([_conv(channels, 3, 1) for _ in range(CHAIN)], (1, channels, side, side))
     begin = time.perf_counter()
-    session = open_session(model, level="all", threads=threads, name="micro-benchmark")
+    session = open_session(model, level="all", threads=threads, name="micro-benchmark", provider=provider)
     session.run(random_feeds(session.inputs))
-    return max(0.0, time.perf_counter() - begin - _least_s(model, threads))
+    return max(0.0, time.perf_counter() - begin - _least_s(model, threads=threads, provider=provider))
 
 
 # Names of the input and the output -> the node and its weights.
 Layer = Callable[[str, str], tuple[onnx.NodeProto, list[onnx.TensorProto]]]
 
 
-def _rate(shapes: tuple[tuple[int, int], ...], kernel: int, *, grouped: bool, threads: int) -> float:
+def _rate(
+    shapes: tuple[tuple[int, int], ...], kernel: int, *, grouped: bool, least_s: Callable[[bytes], float]
+) -> float:
     macs = seconds = 0.0
     for channels, side in shapes:
         groups = channels if grouped else 1
         layers = [_conv(channels, kernel, groups) for _ in range(CHAIN)]
         macs += CHAIN * channels * (channels // groups) * kernel**2 * side**2
-        seconds += _least_s(_chain(layers, (1, channels, side, side)), threads)
+        seconds += least_s(_chain(layers, (1, channels, side, side)))
     return macs / seconds
 
 
@@ -122,8 +129,8 @@ def _weight(name: str, shape: tuple[int, ...]) -> onnx.TensorProto:
     return numpy_helper.from_array(values.astype(np.float32), name)
 
 
-def _least_s(model: bytes, threads: int) -> float:
-    session = open_session(model, level="all", threads=threads, name="micro-benchmark")
+def _least_s(model: bytes, *, threads: int, provider: Provider) -> float:
+    session = open_session(model, level="all", threads=threads, name="micro-benchmark", provider=provider)
     feeds = random_feeds(session.inputs)
     session.run(feeds)
     least = float("inf")

@@ -21,10 +21,13 @@ from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.scratch import scratch_folder
 
 __all__ = [
+    "CPU",
     "Array",
     "IoSpec",
     "Level",
+    "Provider",
     "Session",
+    "find_provider",
     "open_session",
     "optimize_basic",
     "to_float16",
@@ -39,7 +42,9 @@ def __dir__() -> list[str]:
 Array = NDArray[Any]
 Level = Literal["all", "basic", "disabled"]
 
-PROVIDER: Final = "CPUExecutionProvider"
+_SUFFIX: Final = "ExecutionProvider"
+# ORT's number of threads is that of its own kernels; these providers have threads of their own, set by an option.
+_THREADS: Final = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
 LARGE_BYTES: Final = 1 << 10  # initializers of at least this size go to the external file of a saved model
 
 _LEVELS: Final = {
@@ -65,6 +70,39 @@ _ORT_ERRORS: Final = (
     _state.NotImplemented,
     _state.RuntimeException,
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Provider:
+    """An execution provider with its options, and whether the CPU may run what it cannot.
+
+    ONNX Runtime falls back by itself and in silence: node by node, and as a whole where the provider cannot start.
+    Without `cpu_fallback` both are refused (session.disable_cpu_ep_fallback, `get_providers`).
+    """
+
+    name: str  # "OpenVINOExecutionProvider"
+    options: tuple[tuple[str, str], ...] = ()
+    cpu_fallback: bool = False
+
+
+CPU: Final = Provider(name="CPUExecutionProvider")
+
+
+def find_provider(name: str, options: Mapping[str, str] | None = None, *, cpu_fallback: bool = False) -> Provider:
+    """The provider that the installed ONNX Runtime offers under `name`: "OpenVINOExecutionProvider" or "openvino".
+
+    Raises `ProfileError` with those that it offers.
+    """
+    offered = ort.get_available_providers()
+    words = {provider.removesuffix(_SUFFIX).lower(): provider for provider in offered}
+    found = words.get(name.removesuffix(_SUFFIX).lower())
+    if found is None:
+        raise ProfileError(
+            f"ONNX Runtime {ort.__version__} as installed has no execution provider {name!r}",
+            fix=f"one of {', '.join(offered)}; others come with their own wheel in place of onnxruntime, such as"
+            " onnxruntime-gpu, onnxruntime-openvino or onnxruntime-qnn",
+        )
+    return Provider(name=found, options=tuple(sorted((options or {}).items())), cpu_fallback=cpu_fallback)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,12 +158,14 @@ def open_session(
     name: str | None = None,
     weights: Mapping[str, Array] | None = None,
     prepack: bool = True,
+    provider: Provider = CPU,
 ) -> Session:
     """Load a model from bytes or from its file; `weights` are those that the bytes declare as external data.
 
     `threads` None means one a core (ORT's default); `profile_to` is the prefix of the profiler's file; `optimized_to`
     receives the graph that ORT really runs, its weights in ``<optimized_to>.data``; `name` is what errors call the
-    model. Without `prepack` weights stay as they are: those laid out for speed are missing in the profiler's file.
+    model; `provider` runs it, alone unless the CPU may help. Without `prepack` weights stay as they are: those laid
+    out for speed are missing in the profiler's file.
     Raises `ProfileError`.
     """
     label = name or (str(model) if isinstance(model, Path) else "model in memory")
@@ -137,7 +177,8 @@ def open_session(
     if profile_to is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_to)
-    return Session(_load(model, options, label, weights), name=label, threads=threads, level=level)
+    loaded = _load(model, options, label, weights, provider=provider)
+    return Session(loaded, name=label, threads=threads, level=level)
 
 
 def optimize_basic(
@@ -251,13 +292,21 @@ def _load(
     weights: Mapping[str, Array] | None = None,
     *,
     without: Sequence[str] = (),
+    provider: Provider = CPU,
 ) -> ort.InferenceSession:
     if weights:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
-    providers: Sequence[str] = [PROVIDER]
+    given = dict(provider.options)
+    if provider.name in _THREADS:
+        given.setdefault(_THREADS[provider.name], str(options.intra_op_num_threads))
+    providers: list[str | tuple[str, dict[str, str]]] = [(provider.name, given)]
+    if provider.name != CPU.name and provider.cpu_fallback:
+        providers.append(CPU.name)
+    elif provider.name != CPU.name:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        return ort.InferenceSession(
+        session = ort.InferenceSession(
             str(model) if isinstance(model, Path) else model,
             options,
             providers=providers,
@@ -265,11 +314,23 @@ def _load(
             enable_fallback=0,  # otherwise ORT prints some errors and loads the model a second time
         )
     except _ORT_ERRORS as error:
-        raise ProfileError(
-            f"ONNX Runtime cannot load the model: {_brief(error)}",
-            at=name,
-            fix="check the file with onnx.checker.check_model, or export it again with opset 17 or newer",
-        ) from error
+        if "fallback to CPU EP" in str(error):
+            raise _falls_back(provider, name, "cannot run every operator of the model") from error
+        fix = "check the file with onnx.checker.check_model, or export it again with opset 17 or newer"
+        if provider.name != CPU.name:
+            fix = f"check the options of {provider.name} and its driver; the CPU runs what no provider is named for"
+        raise ProfileError(f"ONNX Runtime cannot load the model: {_brief(error)}", at=name, fix=fix) from error
+    if session.get_providers()[0] != provider.name and not provider.cpu_fallback:
+        raise _falls_back(provider, name, "cannot start on this machine")
+    return session
+
+
+def _falls_back(provider: Provider, name: str, why: str) -> ProfileError:
+    return ProfileError(
+        f"{provider.name} {why}, and the CPU is not allowed to take over",
+        at=name,
+        fix="allow it (--cpu-fallback, cpu_fallback=True), or use another provider",
+    )
 
 
 def _spec(arg: Any) -> IoSpec:

@@ -19,15 +19,26 @@ from splitpoint.profiles.machine.machine import this_machine
 from splitpoint.profiles.measurement.serial_speed import generated, zstd_bytes_s
 
 
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Measure once or twice in place of a minute."""
+    patch.setattr(splitpoint.profiles.measurement.micro, "BUDGET_S", 0.0)
+    patch.setattr(splitpoint.profiles.measurement.micro, "LEAST_RUNS", 2)
+    patch.setattr(splitpoint.profiles.measurement.serial_speed, "BUDGET_S", 0.0)
+    patch.setattr(splitpoint.codecs.speed, "BUDGET_S", 0.0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `shorten`, for one test."""
+    shorten(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibrated device of this machine, with one thread."""
     out = tmp_path_factory.mktemp("calibrate") / "mine.yaml"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitpoint.profiles.measurement.micro, "BUDGET_S", 0.0)
-        patch.setattr(splitpoint.profiles.measurement.micro, "LEAST_RUNS", 2)
-        patch.setattr(splitpoint.profiles.measurement.serial_speed, "BUDGET_S", 0.0)
-        patch.setattr(splitpoint.codecs.speed, "BUDGET_S", 0.0)
+        shorten(patch)
         assert main(["calibrate", "--out", str(out), "--threads", "1", "--json"]) in (0, 1)  # 1: busy, and it says so
     return out
 
@@ -181,3 +192,31 @@ def test_energy_is_bound_where_all_figures_are_known(
     assert code == 3
     assert "energy is not known: the device" in err
     assert "$.need.max_energy" in err
+
+
+@pytest.mark.parametrize(
+    "flags", [("--provider", "cpu"), ("--provider", "azure", "--cpu-fallback")], ids=["cpu", "helped"]
+)
+def test_a_calibration_names_its_provider(mine: Path, tmp_path: Path, quick: None, flags: tuple[str, ...]) -> None:
+    out = tmp_path / "other.yaml"
+    assert main(["calibrate", "--out", str(out), "--threads", "1", *flags, "--json"]) in (0, 1)
+    device, plain = load_device(out), load_device(mine)
+    assert device.machine is not None
+    assert device.runtime.provider == device.machine.provider
+    if flags[1] == "cpu":
+        assert device.fingerprint == plain.fingerprint
+    else:
+        assert device.runtime.provider == "AzureExecutionProvider"
+        assert "AzureExecutionProvider, the rest on the CPU" in device.description
+        assert device.fingerprint != plain.fingerprint  # its seconds are not those of the CPU
+
+
+def test_a_calibration_never_measures_the_cpu_in_place_of_a_provider(
+    tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "other.yaml"
+    assert main(["calibrate", "--out", str(out), "--threads", "1", "--provider", "azure"]) == 3
+    assert "the CPU is not allowed to take over" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["calibrate", "--out", str(out), "--cpu-fallback"]) == 2
+    assert main(["calibrate", "--out", str(out), "--provider", "cpu", "--provider-option", "x"]) == 2
