@@ -52,22 +52,21 @@ def measure(data: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     [entry], [output] = head.inputs, head.outputs
     activations = np.concatenate([head.run({entry.name: row[None]})[output.name] for row in x])
     rows = []
-    for name, codec in {**REGISTRY, **PICTURES}.items():
-        encode: Callable[[int], object]
-        if name in PICTURES:
-            encode = _picture_encoder(name, pictures)
-        else:
-            try:
-                encode = _tensor_encoder(REGISTRY[name], activations)
-            except CodecError as error:
-                say(f"{name}: {error}")
-                continue
+    for name in (*REGISTRY, *PICTURES):
+        try:
+            encode = (
+                _picture_encoder(name, pictures) if name in PICTURES else _tensor_encoder(REGISTRY[name], activations)
+            )
+        except CodecError as error:
+            say(f"{name}: {error}")
+            continue
         seconds: list[tuple[float, float]] = []
         for index in range(FITTED, FITTED + TIMED):
             head_s = _timed(lambda i: head.run({entry.name: x[i][None]}), index)
             seconds.append((_timed(encode, index), head_s))
         encode_s, head_s = (float(np.median(column)) for column in zip(*seconds, strict=True))
-        label = codec.rates[_rate(codec.rates)].label
+        rates = (PICTURES[name] if name in PICTURES else REGISTRY[name]).rates
+        label = rates[_rate(rates)].label
         share = None if name in PICTURES else round(encode_s / head_s, 4)
         rows.append({"codec": name, "rate": label, "encode_s": encode_s, "head_s": head_s, "head_share": share})
         say(f"{name:24} {label:12} {1e3 * encode_s:9.3f} ms" + ("" if share is None else f" {100 * share:8.1f} %"))
