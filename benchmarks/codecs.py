@@ -108,6 +108,8 @@ def run_curves(data: Path, out: Path, only: Sequence[str] | None) -> None:
             rows += [report(curve, truth, exact) for curve in found]
             save(path, rows)
     for name, codec in PICTURES.items():
+        if codec.weighted:  # fitted to the network, which `codec_savings` does
+            continue
         if (name, "picture") in done or codec.refuses() is not None or (only and name not in only):
             continue
         rows.append(report(measure_picture(network, name, pictures, prepare), truth, exact))

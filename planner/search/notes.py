@@ -5,16 +5,18 @@ from __future__ import annotations
 from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.profiling.noise import RETEST_WARNING, describe_noise
 from splitpoint.planner.search.result import SearchResult
+from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.plurals import count_text, uncounted_text
 from splitpoint.profiles.units import format_fraction, format_seconds
 
-__all__ = ["plan_notes"]
+__all__ = ["costly_encoder", "plan_notes"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+COSTLY = 0.1  # of its head's time: a codec that takes more says so
 NAMED = 3  # names listed of what was left out for one reason
 
 
@@ -29,6 +31,8 @@ def plan_notes(result: SearchResult) -> tuple[str, ...]:
         texts.append(f"noisy host: the retest error of the profile is {format_fraction(result.profile.retest_error)}")
     texts += describe_noise([result.profile.host, result.device, result.server])
     texts += _uncounted(result)
+    if (chosen := result.decision.recommended) is not None:
+        texts += costly_encoder(chosen)
     reasons: dict[str, list[str]] = {}
     for name, reason in sorted(result.left_out.items()):
         reasons.setdefault(reason, []).append(name)
@@ -38,6 +42,16 @@ def plan_notes(result: SearchResult) -> tuple[str, ...]:
     if result.problem.spec.kind != "image":
         texts.append("the input is a tensor: picture codecs are left out, fp16 and 8-bit codecs of the input take part")
     return tuple("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) for text in texts)  # names of files
+
+
+def costly_encoder(point: Evaluated) -> list[str]:
+    """That a split's codec takes much of the time of the head that it stands behind, where it does."""
+    cost, candidate = point.cost, point.candidate
+    if candidate.placement != "split" or not 0 < COSTLY * cost.head_s < cost.encode_s:
+        return []
+    share = format_fraction(cost.encode_s / cost.head_s)
+    times = f"{format_seconds(cost.encode_s)} for {format_seconds(cost.head_s)}"
+    return [f"{candidate.codec} {point.label}: encoding takes {share} of its head's time ({times})"]
 
 
 def _uncounted(result: SearchResult) -> list[str]:

@@ -177,7 +177,7 @@ def test_it_takes_fewer_bytes_than_jpeg_at_equal_divergence() -> None:
     with runs(graph) as own:
         fitted = own.picture_codec(NAME, SPEC)
     new, old = ([divergence(graph, codec, rate, shown) for rate in (3, 5, 7)] for codec in (fitted, PICTURES["jpeg"]))
-    grid = np.linspace(*np.log([max(new[-1][1], old[-1][1]), min(new[0][1], old[0][1])]), 8)
+    grid = np.log(np.geomspace(max(new[-1][1], old[-1][1]), min(new[0][1], old[0][1]), 8))
     sizes = [np.interp(grid, *np.log(np.array(curve)[::-1, ::-1]).T) for curve in (new, old)]
     assert float(np.expm1((sizes[0] - sizes[1]).mean())) < -0.03
     assert dataclasses.replace(fitted, tables=STANDARD) == PICTURES[NAME]
