@@ -74,11 +74,11 @@ class PlanResult:
         return as_table(self.document.front)
 
     @property
-    def measured(self) -> Any:
-        """Every point that was measured, dominated ones too: a pandas DataFrame or a tuple, as `front`."""
-        numbers = {point.candidate: n for n, point in enumerate(self.result.decision.front, start=1)}
-        points = (front_row(point, number=numbers.get(point.candidate)) for point in self.result.points)
-        return as_table([point_row(row) for row in points])
+    def measured(self) -> tuple[PointRow, ...]:
+        """Every point that was measured, dominated ones too, in the order in which they were."""
+        numbers = {point.candidate: number for number, point in enumerate(self.result.decision.front, start=1)}
+        points = self.result.points
+        return tuple(point_row(front_row(point, number=numbers.get(point.candidate))) for point in points)
 
     def save(self, directory: str | Path, *, keep: int = 1, keep_data: bool = True) -> Plan:
         """Write the plan directory, whole or not at all, and open it; `keep` replaced plans stay as DIR.1 and so on.
