@@ -97,7 +97,9 @@ def trained(width: float, x: Array, labels: Array) -> nn.Module:
         optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
         inputs, truth = torch.from_numpy(x), torch.from_numpy(labels)
         for _ in range(EPOCHS):
-            for rows in torch.randperm(len(inputs)).split(BATCH):
+            order = torch.randperm(len(inputs))
+            for start in range(0, len(inputs), BATCH):
+                rows = order[start : start + BATCH]
                 optimizer.zero_grad()
                 torch.autograd.backward(nn.functional.cross_entropy(module(inputs[rows]), truth[rows]))
                 optimizer.step()

@@ -236,6 +236,7 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
 def main(arguments: Sequence[str]) -> None:
     """Measure and store."""
     begin, given = time.monotonic(), common.options(__doc__, arguments)
+    layers: Sequence[str]
     if given.quick:
         model, layers = common.example("digits").model(), ("4", "7")
         calibration, (x, labels) = common.digits("training")[0][:100], common.digits("data")

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     layer, ratios = ("7", ()) if given.quick else ("pool4", (0.25,))
     rows = []
     with task_of(given) as task:
-        more: dict[str, Any] = {} if not ratios else {"ratios": [0.0, *ratios]}
+        more = {"prune": {"method": "taylor", "ratios": [0.0, *ratios]}} if ratios else {}
         for snr_db in SNRS_DB:
             measured_now = planned(
                 task,
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
                 link=f"{LINK}@{snr_db:g}dB",
                 threads=given.threads,
                 train={"snr_db": [TRAINED_DB], "pruned": bool(ratios)},
-                **({"prune": {"method": "taylor", **more, "cuts": [layer]}} if ratios else {}),
+                **more,
             )
             for row in measured_now:
                 if row["codec"] == CODEC:

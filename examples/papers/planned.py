@@ -66,7 +66,10 @@ def planned(
     """
     after = {row.layer: row.after for row in splitpoint.cuts(task.model, shapes=task.shape, progress=False).cuts}
     layer_of = {f"after {name}": name for name in after}
-    train = {"source": task.training, "minutes": minutes, "cuts": [after[layer] for layer in layers], "augment": False}
+    cuts = [after[layer] for layer in layers]
+    train = {"source": task.training, "minutes": minutes, "cuts": cuts, "augment": False}
+    if "prune" in more:
+        more["prune"] = {"cuts": cuts, **more["prune"]}
     found = splitpoint.plan(
         task.model,
         task.data,

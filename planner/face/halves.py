@@ -146,8 +146,8 @@ def _find(graph: ModelGraph, name: str) -> tuple[Cut, CutRow]:
     cuts = enumerate_cuts(graph, k=1)
     rows = cuts_document(graph, cuts).cuts
     pairs = list(zip(cuts.cuts, rows, strict=True))
-    for called in (lambda row: row.tensors[0], lambda row: row.after, lambda row: row.layer):
-        named = [(cut, row) for cut, row in pairs if called(row) == name]
+    for kind in range(3):  # a tensor's name before an operator's, and that before a layer's
+        named = [(cut, row) for cut, row in pairs if (row.tensors[0], row.after, row.layer)[kind] == name]
         if named:
             return named[-1]
     layers = ", ".join(dict.fromkeys(row.layer for row in rows))
