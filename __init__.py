@@ -17,6 +17,7 @@ if sys.platform == "win32":  # files are opened relative to folders and locked w
 if TYPE_CHECKING:
     from splitpoint.codecs.contract.protocol import PayloadError as PayloadError
     from splitpoint.planner.deploy.plan import Plan as Plan
+    from splitpoint.planner.face.halves import split as split
     from splitpoint.planner.face.models import cuts as cuts
     from splitpoint.planner.face.models import load_profile as load_profile
     from splitpoint.planner.face.models import profile as profile
@@ -38,6 +39,7 @@ __all__ = [
     "plan",
     "profile",
     "read_picture",
+    "split",
     "verify",
     "what_if",
 ]
@@ -54,6 +56,7 @@ _HOMES = {
     "plan": "planner.face.plans",
     "profile": "planner.face.models",
     "read_picture": "profiles.network.inputs",
+    "split": "planner.face.halves",
     "verify": "planner.face.stored",
     "what_if": "planner.face.stored",
 }

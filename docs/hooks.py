@@ -9,13 +9,13 @@ from typing import Any
 from mkdocs.structure.files import File, Files  # type: ignore[import-not-found]  # an extra of its own
 
 ROOT = Path(__file__).parents[1]
-LINKED = "benchmarks/results"
-UP = re.compile(rf"\]\((?:\.\./)+({LINKED}/[^)#]+)\)")
+LINKED = ("benchmarks/results", "examples/papers/results")
+UP = re.compile(rf"\]\((?:\.\./)+((?:{'|'.join(LINKED)})/[^)#]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the linked files under the path that they have in the repository."""
-    for path in sorted((ROOT / LINKED).iterdir()):
+    for path in sorted(file for folder in LINKED for file in (ROOT / folder).iterdir()):
         if path.suffix in (".svg", ".json"):
             name = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))

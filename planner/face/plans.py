@@ -16,9 +16,10 @@ from splitpoint.planner.face.sources import Data, Model, named_data, named_model
 from splitpoint.planner.face.tables import as_table
 from splitpoint.planner.flow import plan as find
 from splitpoint.planner.output.documents.plan import PlanDocument, plan_document
-from splitpoint.planner.output.documents.point import PointRow, latency_words
+from splitpoint.planner.output.documents.point import PointRow, latency_words, point_row
 from splitpoint.planner.output.plan_run import load_and_find
 from splitpoint.planner.output.terminal.answer import answer_title
+from splitpoint.planner.plandir.front import front_row
 from splitpoint.planner.plandir.placing import claimed
 from splitpoint.planner.plandir.writing import write_plan
 from splitpoint.planner.search.result import SearchResult
@@ -71,6 +72,13 @@ class PlanResult:
     def front(self) -> Any:
         """The Pareto front: a pandas DataFrame where pandas is installed, else a tuple of `PointRow`."""
         return as_table(self.document.front)
+
+    @property
+    def measured(self) -> tuple[PointRow, ...]:
+        """Every point that was measured, dominated ones too, in the order in which they were."""
+        numbers = {point.candidate: number for number, point in enumerate(self.result.decision.front, start=1)}
+        points = self.result.points
+        return tuple(point_row(front_row(point, number=numbers.get(point.candidate))) for point in points)
 
     def save(self, directory: str | Path, *, keep: int = 1, keep_data: bool = True) -> Plan:
         """Write the plan directory, whole or not at all, and open it; `keep` replaced plans stay as DIR.1 and so on.

@@ -58,6 +58,15 @@ def test_a_result_has_the_answer_the_runner_ups_and_the_front(found: splitpoint.
     assert "agreement" in repr(found) or row.metric in repr(found)
 
 
+def test_every_measured_point_is_there_and_the_front_among_them(found: splitpoint.PlanResult) -> None:
+    numbered = sorted((row for row in found.measured if row.number), key=lambda row: row.number or 0)
+    assert [(row.number, row.cut, row.codec, row.rate, row.payload_bytes) for row in numbered] == [
+        (row.number, row.cut, row.codec, row.rate, row.payload_bytes) for row in found.document.front
+    ]
+    assert len(found.measured) == len(found.result.points) == found.document.evaluated
+    assert len(found.measured) > len(numbered)  # dominated ones too
+
+
 def test_a_front_is_a_data_frame_where_pandas_is(found: splitpoint.PlanResult, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in, as pandas is not among the tests' dependencies: rows by name are what its constructor takes."""
     pandas = ModuleType("pandas")

@@ -1,0 +1,119 @@
+"""The papers' pages say what the JSON of the measurements says, and their scripts run on public functions alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from splitpoint.examples.papers import assine, brito, choi, common, compare, figure, jankowski, kumaraswamy, pages
+
+FOLDER = Path(common.__file__).parent
+ROOT = FOLDER.parents[1]
+SCRIPTS = {"brito": brito, "assine": assine, "kumaraswamy": kumaraswamy, "jankowski": jankowski, "choi": choi}
+SCRIPTS |= {"compare": compare}
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, dict[str, str]]:
+    return pages.parts(pages.results())
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_page_holds_the_tables_of_its_json(name: str, parts: dict[str, dict[str, str]]) -> None:
+    page = (ROOT / "docs" / "papers" / f"{name}.md").read_text(encoding="utf-8")
+    assert pages.filled(page, parts[name]) == page, "python -m splitpoint.examples.papers.pages"
+
+
+@pytest.mark.parametrize(("name", "script"), SCRIPTS.items())
+def test_figures_are_those_of_their_json(name: str, script: ModuleType) -> None:
+    drawn = script.figures(common.stored(name))
+    assert drawn
+    for each, svg in drawn.items():
+        assert (common.RESULTS / f"{name}-{each}.svg").read_text(encoding="utf-8") == svg
+    page = (ROOT / "docs" / "papers" / f"{name}.md").read_text(encoding="utf-8")
+    assert all(f"{name}-{each}.svg" in page for each in drawn)
+
+
+def test_a_page_without_a_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="no part 'b'"):
+        pages.filled("<!-- begin: a -->\n<!-- end -->\n", {"a": "x", "b": "y"})
+    with pytest.raises(ValueError, match="has no table"):
+        pages.filled("<!-- begin: a -->\n<!-- end -->\n<!-- begin: b -->\n<!-- end -->\n", {"a": "x"})
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_scripts_use_public_functions_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    ours = {module for module in modules if module.split(".")[0] == "splitpoint"}
+    assert {m for m in ours if m != "splitpoint" and not m.startswith("splitpoint.examples.papers")} == set()
+    names = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "splitpoint"}
+    import splitpoint
+
+    assert names <= set(splitpoint.__all__)
+
+
+def test_noise_of_a_uniform_quantizer_and_the_entropy_of_its_levels() -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, 200_000)
+    steps = 2.0 ** np.arange(-2, -6, -1)
+    levels = [brito.sqnr_db(x, np.round(x / step) * step) for step in steps]
+    np.testing.assert_allclose(np.diff(levels), 6.02, atol=0.1)  # 6.02 dB a bit; 200,000 samples
+    np.testing.assert_allclose(levels[0], 10 * np.log10(4 / 0.25**2), atol=0.1)  # 1/3 over step^2 / 12
+    counts = brito.levels(np.array([0.0, 0.5, 0.5, 2.0]))
+    assert counts.tolist() == [1, 2, 0, 0, 1]  # levels between that were not used
+    assert brito.entropy_bits(counts) == pytest.approx(1.5)
+    assert brito.histogram(counts, bars=1) == [1.0]
+    assert sum(brito.histogram(np.arange(300), bars=7)) == pytest.approx(1, abs=1e-5)
+
+
+def test_points_lost_are_paired_and_never_certain() -> None:
+    before, after = np.ones(100, bool), np.ones(100, bool)
+    assert common.lost(before, after)["lost"] == 0
+    assert 1 < common.lost(before, after)["plus_minus"] < 3  # none of 100 changed: up to about 3 of 100 may
+    after[:10] = False
+    assert common.lost(before, after)["lost"] == 10
+    swapped = np.arange(100) < 50
+    narrow, wide = common.lost(before, after), common.lost(swapped, ~swapped)
+    assert wide["lost"] == 0
+    assert wide["plus_minus"] > 2 * narrow["plus_minus"]  # as right as before, on other pictures
+
+
+def test_a_figure_has_a_mark_for_every_point() -> None:
+    drawn = figure.curves({"a": [(1, 2), (10, 3)], "b <": [(100, 4)]}, title="t", x="x", y="y", logarithmic=True)
+    assert len(re.findall(r'<circle[^>]* r="3"', drawn)) == 3
+    assert "b &lt;" in drawn
+    across = [float(text) for text in re.findall(r'<circle cx="([\d.]+)"[^>]* r="3"', drawn)]
+    assert across[1] - across[0] == pytest.approx(across[2] - across[1], abs=0.2)  # tenfold each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_quick_run(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error::UserWarning", "-m", f"splitpoint.examples.papers.{name}"]
+    done = subprocess.run(
+        [*command, "--quick", "--out", str(tmp_path), "--threads", "1"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+    assert found["command"] == f"python -m splitpoint.examples.papers.{name} --quick"
+    assert all(text.startswith("|") for text in SCRIPTS[name].tables(found).values())
+    figures = {path.name.removeprefix(f"{name}-").removesuffix(".svg") for path in tmp_path.glob("*.svg")}
+    assert figures == set(SCRIPTS[name].figures(found))
+    assert min(_lost(found)) < 2.5  # the best is about as good as the network; 2.5 points: nine of 359 pictures
+
+
+def _lost(tree: object) -> list[float]:
+    """Every figure called "lost"."""
+    if isinstance(tree, dict):
+        own = [tree["lost"]] if "lost" in tree else []
+        return own + [value for child in tree.values() for value in _lost(child)]
+    return [value for child in tree for value in _lost(child)] if isinstance(tree, list) else []
