@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -71,7 +72,7 @@ def _scaled(compute: Compute, factor: float) -> Compute:
 
     plain = msgspec.to_builtins(compute)
     kernels = plain.pop("kernels", None)
-    changed = {name: times(name, value) for name, value in plain.items()}
+    changed: dict[str, Any] = {name: times(name, value) for name, value in plain.items()}
     if kernels is not None:
         changed["kernels"] = {name: times(name, value) for name, value in kernels.items()}
     return msgspec.convert(changed, Compute)
