@@ -34,7 +34,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-VERSIONED = ("splitpoint", "numpy", "onnx", "onnx-ir", "pillow", "zstandard", "numba")
+VERSIONED = ("splitpoint", "numpy", "onnx", "onnxruntime", "onnx-ir", "pillow", "zstandard", "numba")
 
 
 def describe_plan(
@@ -83,10 +83,7 @@ def describe_plan(
         profile_sha256=_sha(profile),
         planned_on=this_machine(threads=problem.threads),
         profiled_on=profile.machine,
-        versions={
-            "onnxruntime": onnxruntime_version(),
-            **{name: importlib.metadata.version(name) for name in VERSIONED},
-        },
+        versions={name: _version(name) for name in VERSIONED},
     )
 
 
@@ -108,3 +105,8 @@ def _source(name: str, profile: msgspec.Struct) -> ProfileSource:
 
 def _sha(value: msgspec.Struct) -> str:
     return hashlib.sha256(dump_yaml(value).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    """The installed version; ONNX Runtime's wheel may have another name."""
+    return onnxruntime_version() if package == "onnxruntime" else importlib.metadata.version(package)
