@@ -77,8 +77,8 @@ class PlanResult:
     def measured(self) -> tuple[PointRow, ...]:
         """Every point that was measured, dominated ones too, in the order in which they were."""
         numbers = {point.candidate: number for number, point in enumerate(self.result.decision.front, start=1)}
-        points = self.result.points
-        return tuple(point_row(front_row(point, number=numbers.get(point.candidate))) for point in points)
+        points, errors = self.result.points, self.result.aim.errors
+        return tuple(point_row(front_row(point, errors, number=numbers.get(point.candidate))) for point in points)
 
     def save(self, directory: str | Path, *, keep: int = 1, keep_data: bool = True) -> Plan:
         """Write the plan directory, whole or not at all, and open it; `keep` replaced plans stay as DIR.1 and so on.

@@ -55,8 +55,8 @@ def test_a_timing_narrows_the_interval_of_a_cut_which_keeps_its_own_error(make_p
     device, server = load_device("rk3588-ncnn"), load_server("cloud-8core")
 
     def interval(edge: Device, head_s: float, tail_s: float) -> float:
-        sides = [Party(device=each, node_s=[], run_s=0.0, how="modelled") for each in (edge, server)]  # type: ignore[arg-type]  # no nodes
-        errors = msgspec.structs.replace(speed_errors(*sides, host), server=1.0)
+        mine, other = (Party(device=each, node_s=[], run_s=0.0, how="modelled") for each in (edge, server))  # type: ignore[arg-type]  # no nodes
+        errors = msgspec.structs.replace(speed_errors(mine, other, host), server=1.0)
         found = latency_interval(make_point(latency=head_s, tail_s=tail_s).cost, errors)
         assert found is not None
         return found.high_s / (head_s + tail_s)
