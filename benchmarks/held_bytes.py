@@ -1,7 +1,7 @@
 """Bytes that hold on pictures that nothing saw: cut, codec and rate chosen by the plan's estimate, judged once.
 
     python -m splitpoint.benchmarks.held_bytes [--limit 0.01]
-    python -m splitpoint.benchmarks.held_bytes --data DIR --work FOLDER [--cuts 5 12 16]
+    python -m splitpoint.benchmarks.held_bytes --data DIR --work FOLDER [--cuts 5 12 16] [--fitted 2]
 
 EfficientNet-Lite0 on pictures of imagenet500, in five folds. The cheapest candidate that keeps the limit by the
 estimate of `splitpoint plan` (docs/notes/selection.md) is chosen on four of them, and what it sends and loses is
@@ -10,8 +10,9 @@ multiply-adds on the device. `plan` takes the estimate, `plan --confident` the u
 
 Without --data the candidates are those of the recorded landscape (benchmarks/landscape.py): all codecs and rates at
 eleven cuts, fitted to 50 pictures beside the 450 that are chosen on and judged. It takes half a minute. With --data
-codecs are fitted to two folds and chosen on two others, at the cuts behind blocks 3, 10 and 14. FOLDER keeps a file for
-each cut and fold; what is there is not measured again. About ten minutes on one idle core.
+codecs are fitted to as many folds as --fitted says and chosen on the rest of the four, at the cuts behind blocks 3, 10
+and 14. FOLDER keeps a file for each cut and fold; what is there is not measured again. About ten minutes on one idle
+core.
 """
 
 from __future__ import annotations
@@ -104,12 +105,12 @@ class Choice(NamedTuple):
     kept: bool  # whether it keeps the limit by its rule; otherwise it is the one that loses least
 
 
-def divisions(count: int) -> Iterator[tuple[Array, Array, Array]]:
-    """(fit, choose, report) indices of each fold: two parts, two parts, one."""
+def divisions(count: int, fitted: int = 2) -> Iterator[tuple[Array, Array, Array]]:
+    """(fit, choose, report) indices of each fold: `fitted` parts of four, the others, and the fifth."""
     parts = np.array_split(np.random.default_rng(0).permutation(count), FOLDS)
     for i in range(FOLDS):
-        one, two, three, four = (parts[(i + 1 + j) % FOLDS] for j in range(FOLDS - 1))
-        yield np.concatenate([one, two]), np.concatenate([three, four]), parts[i]
+        others = [parts[(i + 1 + j) % FOLDS] for j in range(FOLDS - 1)]
+        yield np.concatenate(others[:fitted]), np.concatenate(others[fitted:]), parts[i]
 
 
 def choose(seen: Candidates, usable: NDArray[np.bool_], *, limit: float, confident: bool) -> Choice:
@@ -140,22 +141,30 @@ def summary(choices: Sequence[Choice], lost: Floats, payload_bytes: Floats) -> d
 
 
 def measure_unit(
-    network: Network, cut: int, rates: Sequence[int], fold: int, activations: Array, logits: Array, truth: Array
+    network: Network,
+    cut: int,
+    rates: Sequence[int],
+    fold: int,
+    activations: Array,
+    logits: Array,
+    truth: Array,
+    *,
+    fitted: int = 2,
 ) -> Array:
     """(rates, pictures, 3 + codecs) of one cut and fold: answer, margin, divergence, bytes of each codec.
 
-    `logits` are the unsplit network's. Pictures of the fit have NaN.
+    `logits` are the unsplit network's, `fitted` the parts of `divisions`. Pictures of the fit have NaN.
     """
-    fit, chosen_on, held_out = list(divisions(len(truth)))[fold]
+    fit, chosen_on, held_out = list(divisions(len(truth), fitted))[fold]
     others = np.concatenate([chosen_on, held_out])
     context = Context(gradients=network.gradients(activations[fit], cut), run=_run_graph)
     calibration = [Calibration(activations=activations[fit], context=context)]
     by_codec = [REGISTRY[name].fit(calibration, rates)[0] for name in CODECS]
     kept = np.full((len(rates), len(truth), 3 + len(CODECS)), np.nan)
-    for row, rate, *fitted in zip(kept, rates, *by_codec, strict=True):
-        if len({one.transform_key for one in fitted}) != 1:
+    for row, rate, *codecs in zip(kept, rates, *by_codec, strict=True):
+        if len({one.transform_key for one in codecs}) != 1:
             raise RuntimeError(f"{' and '.join(CODECS)} have other symbols")
-        arrived, sizes = _send(fitted, rate, activations[others])
+        arrived, sizes = _send(codecs, rate, activations[others])
         answers = network.forward(arrived, cut, len(network.stages))
         row[others] = np.column_stack([*_judge(answers, logits[others], truth[others]), *sizes])
     return kept
@@ -242,11 +251,11 @@ def recorded_folds(landscape: Recorded) -> list[Fold]:
     return [Fold(_of(everything, np.setdiff1d(np.arange(count), part)), _of(everything, part)) for part in parts]
 
 
-def measured_folds(units: Sequence[Sequence[Array]], logits: Array, truth: Array) -> list[Fold]:
+def measured_folds(units: Sequence[Sequence[Array]], logits: Array, truth: Array, fitted: int = 2) -> list[Fold]:
     """What `measure_unit` gave, by cut and fold, beside the unsplit network's `logits`."""
     right, unsplit = logits.argmax(axis=1) == truth, margins(logits, truth)
     made = []
-    for fold, (_, chosen_on, held_out) in enumerate(divisions(len(truth))):
+    for fold, (_, chosen_on, held_out) in enumerate(divisions(len(truth), fitted)):
         table = _table([by_fold[fold] for by_fold in units], right, unsplit, truth)
         made.append(Fold(_of(table, chosen_on), _of(table, held_out)))
     return made
@@ -270,6 +279,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="with --data: folder of what was measured")
     parser.add_argument("--limit", type=float, default=0.01, help="share of right answers lost [default: 0.01]")
     parser.add_argument("--cuts", type=int, nargs="*", default=CUTS, help="with --data: stages on the device")
+    parser.add_argument("--fitted", type=int, choices=(1, 2, 3), default=2, help="with --data: folds to fit to")
     parser.add_argument("--out", type=Path, help="JSON to write [default: held-bytes*.json of results/]")
     options = parser.parse_args()
     network = efficientnet_lite0()
@@ -279,9 +289,10 @@ def main() -> None:
     elif options.work is None:
         parser.error("--data needs --work")
     else:
-        folds, names = _measured(network, options.data, options.work, options.cuts)
-        name = "held-bytes-measured.json"
-        command = f"held_bytes --data DIR --work DIR --cuts {' '.join(map(str, options.cuts))}"
+        folds, names = _measured(network, options.data, options.work, options.cuts, options.fitted)
+        name = "held-bytes-measured.json" if options.fitted == 2 else f"held-bytes-fitted-{options.fitted}.json"
+        cuts = " ".join(map(str, options.cuts))
+        command = f"held_bytes --data DIR --work DIR --cuts {cuts} --fitted {options.fitted}"
     table = judge_choices(folds, names, limit=options.limit)
     print(f"{'MACs':>6} {'rule':17} {'bytes':>6} {'lost on unseen, 95 %':>24} {'printed, 95 %':>24}  chosen")
     for row in table:
@@ -320,7 +331,9 @@ def _chain(network: Network) -> Any:
     return nn.Sequential(*network.stages).eval()
 
 
-def _measured(network: Network, data: Path, work: Path, cuts: Sequence[int]) -> tuple[list[Fold], list[Name]]:
+def _measured(
+    network: Network, data: Path, work: Path, cuts: Sequence[int], fitted: int
+) -> tuple[list[Fold], list[Name]]:
     work.mkdir(parents=True, exist_ok=True)
     pictures, truth = imagenet500(data)
     x = np.ascontiguousarray(((pictures.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2))
@@ -328,23 +341,25 @@ def _measured(network: Network, data: Path, work: Path, cuts: Sequence[int]) -> 
     for last, cut in itertools.pairwise([0, *cuts]):
         activations[cut] = network.forward(activations[last], last, cut)
     logits = network.forward(activations[cuts[-1]], cuts[-1], len(network.stages))
-    latest_first = [_units(network, cut, activations[cut], logits, truth, work) for cut in cuts[::-1]]
+    latest_first = [_units(network, cut, activations[cut], logits, truth, work, fitted) for cut in cuts[::-1]]
     names = [
         Name(network.names[cut], share, codec, REGISTRY[codec].rates[rate].label)
         for cut, share in zip(cuts, shares_of_multiply_adds(network, x, cuts), strict=True)
         for codec in CODECS
         for rate in RATES
     ]
-    return measured_folds(latest_first[::-1], logits, truth), names
+    return measured_folds(latest_first[::-1], logits, truth, fitted), names
 
 
-def _units(network: Network, cut: int, activations: Array, logits: Array, truth: Array, work: Path) -> list[Array]:
+def _units(
+    network: Network, cut: int, activations: Array, logits: Array, truth: Array, work: Path, fitted: int
+) -> list[Array]:
     """The units of all folds, those that are not in `work` measured now."""
     made = []
     for fold in range(FOLDS):
-        path = work / f"{cut:02}-{fold}.npz"
+        path = work / f"{cut:02}-{fold}-{fitted}.npz"
         if not path.is_file():
-            kept = measure_unit(network, cut, RATES, fold, activations, logits, truth)
+            kept = measure_unit(network, cut, RATES, fold, activations, logits, truth, fitted=fitted)
             write_bytes(path, npz_bytes({"kept": kept}))
             print(f"{network.names[cut]}, fold {fold + 1}", flush=True)
         with np.load(path) as stored:

@@ -104,10 +104,11 @@ def test_a_choice_is_judged_on_pictures_that_it_did_not_see() -> None:
     assert judge_choices(parts, [name._replace(share=87.6) for name in names], limit=0.01) == []
 
 
-def test_every_picture_is_counted_once_by_a_choice_that_saw_none_of_it() -> None:
+@pytest.mark.parametrize("fitted", [1, 2, 3])
+def test_every_picture_is_counted_once_by_a_choice_that_saw_none_of_it(fitted: int) -> None:
     counted = []
-    for fit, chosen_on, held_out in divisions(500):
-        assert (len(fit), len(chosen_on), len(held_out)) == (200, 200, 100)
+    for fit, chosen_on, held_out in divisions(500, fitted):
+        assert (len(fit), len(chosen_on), len(held_out)) == (100 * fitted, 400 - 100 * fitted, 100)
         assert len(np.unique(np.concatenate([fit, chosen_on, held_out]))) == 500
         counted.append(held_out)
     assert len(np.unique(np.concatenate(counted))) == 500
