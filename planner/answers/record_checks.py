@@ -25,6 +25,7 @@ def __dir__() -> list[str]:
 
 
 MOST_SECONDS = 1e9
+MOST_BYTES = 2.0**62
 
 
 def check_record(record: PlanRecord) -> None:
@@ -47,6 +48,8 @@ def check_record(record: PlanRecord) -> None:
     _require(
         all(_finite(estimate.payload_bytes, estimate.error) for estimate in record.table), "an estimate is no number"
     )
+    sizes = [point.cost.payload_bytes for point in record.points] + [row.payload_bytes for row in record.table]
+    _require(max(sizes) <= MOST_BYTES, "a payload that no message holds")
 
 
 def _check_network(network: NetworkRecord) -> None:

@@ -77,7 +77,8 @@ class PlanResult:
     def measured(self) -> tuple[PointRow, ...]:
         """Every point that was measured, dominated ones too, in the order in which they were."""
         numbers = {point.candidate: number for number, point in enumerate(self.result.decision.front, start=1)}
-        points, errors = self.result.points, self.result.aim.errors
+        points = self.result.points
+        errors = self.result.aim.errors
         return tuple(point_row(front_row(point, errors, number=numbers.get(point.candidate))) for point in points)
 
     def save(self, directory: str | Path, *, keep: int = 1, keep_data: bool = True) -> Plan:

@@ -29,6 +29,7 @@ END_OF_CUT = 3  # characters of a long name of a cut that stay, its number mostl
 STAR = "★"  # the recommended point
 SHOWN = "▸"  # the point that ``show --point`` asks for
 NEVER = "never"  # its message can never arrive
+NOT_CERTAIN = "?"  # the interval of its latency reaches over the deadline; a map marks cells with it, too
 PLOT_ROWS, LEAST_ROWS = 8, 4  # of a plot, and the fewest that are still one
 INTERVAL = "90 % within"  # the column of a modelled latency's interval
 NARROWEST = 60  # columns of a table; below, each point is a block of lines
@@ -213,8 +214,7 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
     if "knee" in notes:
         texts.append("knee: the best compromise, farthest from the line between the extremes of the front.")
     if any(row.not_certain for row in rows):
-        late = LIMITS["latency"].short
-        texts.append(f"{late}?: not certain to meet the deadline.")
+        texts.append(f"{NOT_CERTAIN}: not certain to meet the deadline.")
     for name in missed:
         limit = LIMITS.get(name)
         texts.append(
@@ -251,5 +251,5 @@ def points_plot(
 def _marks(row: PointRow) -> list[str]:
     """What narrow tables show of a point's notes and of the limits that it misses, a word each."""
     marks = ["knee"] if "knee" in row.notes else []
-    marks += [f"{LIMITS['latency'].short}?"] if row.not_certain else []
+    marks += [NOT_CERTAIN] if row.not_certain else []
     return [*marks, *(LIMITS[name].short if name in LIMITS else NEVER for name in row.misses)]

@@ -47,7 +47,8 @@ def test_every_candidate_of_the_table_has_the_work_of_its_own_codec(
 ) -> None:
     works = {candidate: record.works[place] for candidate, place in record.work_of}
     assert {estimate.candidate for estimate in record.table} <= works.keys()
-    assert len(record.table) == fixed_result.table_size > len(record.points)
+    measured = [point for point in record.points if point.candidate.placement == "split"]
+    assert len(record.table) == fixed_result.table_size > len(measured)
     for candidate, work in fixed_result.works.items():
         if candidate in works:
             assert works[candidate] == work
@@ -140,6 +141,14 @@ def test_a_record_that_contradicts_itself_is_refused(record: PlanRecord, change:
     data = encode_record(msgspec.structs.replace(record, **change))
     with pytest.raises(ProfileError, match=message):
         decode_record(data, at="measured.bin")
+
+
+def test_a_payload_that_no_message_holds_is_refused(record: PlanRecord) -> None:
+    """Its bits would be infinite."""
+    point, *others = record.points
+    large = msgspec.structs.replace(point, cost=msgspec.structs.replace(point.cost, payload_bytes=1e308))
+    with pytest.raises(ProfileError, match="a payload that no message holds"):
+        decode_record(encode_record(msgspec.structs.replace(record, points=(large, *others))), at="measured.bin")
 
 
 def test_a_network_that_contradicts_itself_is_refused(record: PlanRecord) -> None:
