@@ -43,21 +43,20 @@ def places(rows: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def test_the_input_sent_meets_everything(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
-    code, answer = planned("--max-drop", "5%", "--deadline", "54ms", "--max-payload", "650B")
+    code, answer = planned("--max-drop", "3%", "--deadline", "54ms", "--max-payload", "650B")
     assert code == 0
     assert places(answer["front"]) == [
-        ("send input", "range-rans", "4 bit"),
         ("send input", "uniform-zstd", "5 bit"),
         ("send input", "range-rans", "5 bit"),
         ("send input", "fast", "6 bit"),
     ]
-    assert (answer["recommended"]["number"], answer["recommended"]["kind"]) == (2, "input")
+    assert (answer["recommended"]["number"], answer["recommended"]["kind"]) == (1, "input")
     assert answer["recommended"]["reason"] == (
-        "do not split: all on device misses latency by 1.44 ms; the nearest split (after relu0, fast 4 bit)"
-        " misses latency by 10.9 ms"
+        "do not split: all on device misses latency by 1.44 ms; the nearest split (after relu0, fast 8 bit)"
+        " misses latency by 11.2 ms"
     )
     assert (answer["contradicted"], answer["nearest"]) == (None, [])
-    assert answer["safer"] == {"number": 3, "cut": "send input", "codec": "range-rans", "rate": "5 bit"}
+    assert answer["safer"] == {"number": 2, "cut": "send input", "codec": "range-rans", "rate": "5 bit"}
     assert answer["report"]["drop"] <= 0.05
     assert (tmp_path / "plan" / "head.onnx").is_file()
 
@@ -80,7 +79,7 @@ def test_a_split_inside_the_network(planned: Callable[..., tuple[int, Any]], tmp
     assert answer["recommended"]["number"] == 1
     assert answer["recommended"]["reason"] == (
         "it is the fastest; all on device misses device memory by 4.76 kB; send picture, png is 791 µs slower"
-        " (± 377 µs)"
+        " (± 377 µs, in 92 of 100 draws)"
     )
     assert (answer["contradicted"], answer["nearest"]) == (None, [])
     assert answer["safer"]["number"] == 2
@@ -106,7 +105,7 @@ def test_a_choice_that_the_report_set_contradicts(
         return msgspec.structs.replace(found, drop=0.25, drop_low=0.125)
 
     monkeypatch.setattr(REPORT, unlucky)
-    code, answer = planned("--max-drop", "10%", "--deadline", "54ms")
+    code, answer = planned("--max-drop", "7%", "--deadline", "54ms")
     assert code == 1
     assert places(answer["front"]) == [
         ("send input", "uniform-zstd", "4 bit"),
@@ -117,7 +116,7 @@ def test_a_choice_that_the_report_set_contradicts(
         PNG,
     ]
     assert answer["recommended"]["number"] == 1  # it stays what the search chose
-    assert answer["contradicted"] == "drop 25 % on the report set (95 %: 12.5 % or worse), at most 10 % was asked"
+    assert answer["contradicted"] == "drop 25 % on the report set (95 %: 12.5 % or worse), at most 7 % was asked"
     assert answer["safer"] == {"number": 2, "cut": "send input", "codec": "range-rans", "rate": "4 bit"}
     assert (tmp_path / "plan" / "plan.yaml").is_file()
 
@@ -126,8 +125,8 @@ def test_all_on_the_device(planned: Callable[..., tuple[int, Any]], home: Path) 
     code, answer = planned(device="fixed-pi.yaml")
     assert (code, places(answer["front"]), answer["recommended"]["number"]) == (0, [ALONE], 1)
     assert answer["recommended"]["reason"] == (
-        "do not split: send picture, webp q 95 is 50.9 ms slower (± 188 µs); the best split (after flatten, raw) is"
-        " 50.4 ms slower (± 38.4 µs)"
+        "do not split: send picture, webp q 95 is 50.9 ms slower (± 188 µs, in 100 of 100 draws); the best split"
+        " (after flatten, raw) is 50.4 ms slower (± 38.4 µs, in 100 of 100 draws)"
     )
     assert [row["label"] for row in answer["baselines"]] == [
         "all on device",
@@ -143,6 +142,6 @@ def test_nothing_fits(planned: Callable[..., tuple[int, Any]], tmp_path: Path) -
     assert (code, answer["front"], answer["recommended"]) == (1, [], None)
     assert len(answer["nearest"]) == 3
     assert places(answer["nearest"])[0] == ("send picture", "webp", "q 95")
-    assert answer["nearest"][0]["notes"] == ["misses latency by 31 ms", "misses drop by 0.2 points"]
-    assert answer["would_fit"] == ["latency <= 51.3 ms"]
+    assert answer["nearest"][0]["notes"] == ["misses latency by 31 ms"]
+    assert answer["would_fit"] == ["latency <= 51.1 ms"]
     assert list(tmp_path.iterdir()) == []

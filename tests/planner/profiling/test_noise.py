@@ -57,7 +57,7 @@ def test_calibrate_on_a_busy_machine(
 
     monkeypatch.setattr(calibration, "micro_benchmarks", measured)
     monkeypatch.setattr(calibration, "measure_host", lambda machine, rates, **options: host(machine, rates, options))
-    monkeypatch.setattr(calibration, "cold_s", lambda threads: 0.01)
+    monkeypatch.setattr(calibration, "cold_s", lambda **options: 0.01)
     done, out, _ = run("calibrate", "--out", tmp_path / "mine.yaml", "--threads", 1)
     assert done == code
     assert ("DO NOT USE THIS FILE" in out) == (code == 1)
