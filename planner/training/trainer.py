@@ -37,6 +37,7 @@ def __dir__() -> list[str]:
 
 T = TypeVar("T")
 EVALUATIONS: Final = 8  # of a training that is judged meanwhile
+LEAST_TRAINED: Final = 0.25  # share of the time that trains: a first step on a busy machine takes seconds
 MEASURED_S, MEASURED_SHARE = 3.0, 0.05  # how long steps are timed: seconds, and no more than this share of the training
 ASSET: Final = "trained"  # kinds of entries in the store
 SPENT: Final = "training-spent"
@@ -190,7 +191,8 @@ class Trainer:
             step_s = measure_step_s(module, loss, recipe, min(MEASURED_S, MEASURED_SHARE * seconds))
             evaluation_s = 0.0 if evaluate is None else measure_evaluation_s(module, evaluate, recipe)
             spent = time.monotonic() - begin
-            return steps_within(seconds - spent - EVALUATIONS * evaluation_s, step_s=step_s)
+            left = seconds - spent - EVALUATIONS * evaluation_s
+            return steps_within(max(left, LEAST_TRAINED * seconds), step_s=step_s)
 
         if self.results is None:
             return measure()

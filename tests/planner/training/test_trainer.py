@@ -113,6 +113,21 @@ def test_the_time_that_steps_are_timed_is_part_of_the_minutes(tmp_path: Path, mo
     assert given[-1] == 3.0
 
 
+def test_a_quarter_of_the_minutes_trains_however_long_the_timing_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("splitpoint.planner.training.trainer.time.monotonic", lambda: clock[0])
+
+    def measure(*given: object) -> float:
+        clock[0] += 5.0  # of the 0.6 s that there are: a machine that was busy at the first step
+        return 0.01
+
+    monkeypatch.setattr(trainer, "measure_step_s", measure)
+    made, module = make_trainer(tmp_path, None), linear()
+    assert made.train(module, loss_of(made, module), RECIPE, key="a", stage="one").steps == 15
+
+
 def test_an_asset_is_trained_once_and_its_checkpoints_go(
     tmp_path: Path, steps_of_a_millisecond: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
