@@ -110,8 +110,9 @@ def _check_point(point: Evaluated) -> None:
     cost, accuracy = point.cost, point.accuracy
     seconds = [value for name in cost.__struct_fields__ if name.endswith("_s") and (value := getattr(cost, name))]
     _require(not any(math.isnan(value) for value in seconds) and cost.latency_s > 0, "a point takes no time")
-    parts = (cost.head_s, cost.tail_s, cost.encode_s, cost.decode_s, cost.prepare_s, cost.payload_bytes)
-    _require(_finite(*parts), "a part of a cost is no number")
+    parts = (cost.head_s, cost.tail_s, cost.encode_s, cost.decode_s, cost.prepare_s)
+    _require(_finite(*parts, cost.payload_bytes), "a part of a cost is no number")
+    _require(max(parts) <= MOST_SECONDS, "a part of a cost takes for ever")
     known = [cost.compute_j, cost.radio_j, cost.idle_j, cost.server_usd, cost.link_usd, point.head_share]
     quality = [accuracy.value, accuracy.low, accuracy.high, accuracy.drop, accuracy.drop_low, accuracy.drop_high]
     quality += [accuracy.lost, accuracy.lost_low, accuracy.lost_high, *(figure.value for figure in accuracy.also)]
