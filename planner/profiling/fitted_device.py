@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from splitpoint.planner.cost.anchored import NINETY
 from splitpoint.planner.profiling.latency_table import KnownLatency
 from splitpoint.planner.profiling.published import Kind, Prior, compute_of, features, fit_costs, load_prior
 from splitpoint.profiles.machine.device import Device, Published, Runtime
@@ -21,7 +22,6 @@ def __dir__() -> list[str]:
 
 WORST_ERROR = 2.0  # mean factor of left-out networks above which a profile is not used; none ships above it, either
 POOLED = 10.0  # networks that what all devices miss by counts as, beside a device's own; as for the shipped profiles
-NORMAL_90 = 1.6449  # standard deviations that 90 % of a normal distribution are within, either way
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +83,6 @@ def leave_out(latencies: Sequence[KnownLatency], prior: Prior) -> tuple[LeftOut,
 
 def interval_factor(log_errors: Sequence[float], prior: Prior) -> float:
     """The factor that 90 % of other networks are within: the errors here, and as ten more those of all devices."""
-    pooled = (math.log(prior.interval_factor) / NORMAL_90) ** 2
+    pooled = (math.log(prior.interval_factor) / NINETY) ** 2
     variance = (sum(error**2 for error in log_errors) + POOLED * pooled) / (len(log_errors) + POOLED)
-    return math.exp(NORMAL_90 * math.sqrt(variance))
+    return math.exp(NINETY * math.sqrt(variance))
