@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -171,9 +172,13 @@ def _make_ready(
     trainer = make_trainer(problem, results)
     count = sum(len(data) for data in (problem.split.calibration, problem.split.search, problem.split.report))
     with progress.stage("unsplit", count) as step:
+        begin = time.monotonic()
         remarks = check_unsplit(problem, lambda: step(""), results=results)
+        input_s = (time.monotonic() - begin) / count
         known = ", known from an earlier run" if results is not None and results.recalled["unsplit"] else ""
         step(f"{count} inputs, all outputs finite{known}")
+    if not (known or ahead):  # a candidate takes no more than the whole network does, and often less
+        progress.expect("accuracy", problem.config.search.evaluations * len(problem.split.search) * input_s)
     with progress.stage("variants", None) as step:
         variants, notes = ([given_variant(problem)], []) if ahead else make_variants(problem)
         step(f"{len(variants)}: {', '.join(variant.name for variant in variants)}")

@@ -189,6 +189,8 @@ def _train(
     variants: list[Variant] = []
     notes: list[str] = []
     budget = None if problem.config.train is None else problem.config.train.budget
+    asked = sum(trainer.minutes_left(job.key, job.stages) for job in jobs)
+    progress.expect("training", 60 * (asked if left is None else min(asked, left)))
     with progress.stage("training", len(jobs)) as step:
         for job in jobs:
             needed = trainer.minutes_left(job.key, job.stages)

@@ -25,6 +25,10 @@ class Progress(Protocol):
         """A context whose value, called after each step, takes a short text (empty keeps the last)."""
         ...
 
+    def expect(self, name: str, seconds: float) -> None:
+        """What a stage that has not begun is thought to take, from what was measured so far; the last word counts."""
+        ...
+
 
 class Silent:
     """Progress that says nothing."""
@@ -33,6 +37,9 @@ class Silent:
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
         """Ignore every step."""
         yield lambda text: None
+
+    def expect(self, name: str, seconds: float) -> None:
+        """Ignore it."""
 
 
 class Logged:
@@ -57,6 +64,10 @@ class Logged:
         with self._shown.stage(name, total) as step:
             yield logged
         LOG.info("%s: %s (%.3g s)", name, last, time.perf_counter() - begin)
+
+    def expect(self, name: str, seconds: float) -> None:
+        """What `shown` expects."""
+        self._shown.expect(name, seconds)
 
 
 def time_left_text(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,19 @@ from splitpoint.planner import flow
 from splitpoint.planner.coding.cache import ByteCache
 from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.loading import load_problem
+from splitpoint.planner.store.store import Store
+from splitpoint.planner.values.progress import Silent
 from splitpoint.profiles.errors import ProfileError
+
+
+class Expected(Silent):
+    """What stages to come are thought to take."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def expect(self, name: str, seconds: float) -> None:
+        self.seconds[name] = seconds
 
 
 class StoppedError(Exception):
@@ -65,3 +78,19 @@ def test_a_timing_of_the_host_is_refused_before_anything_is_read(fixed_result: S
         with pytest.raises(ProfileError, match="that side is the host") as caught:
             load_problem(config)
         assert caught.value.at == f"$.measured_{side}"
+
+
+def test_candidates_are_expected_to_take_what_the_whole_network_does_and_nothing_that_is_kept(
+    fixed_result: SearchResult, fixed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000, 9000, 5))
+    monkeypatch.setattr(flow, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))  # 5 s for all inputs
+    problem, store = load_problem(fixed_result.problem.config), Store(tmp_path)
+    first, again = Expected(), Expected()
+    flow.plan(problem, stored_profile=fixed_home / "fixed.yaml", store=store, progress=first)
+    flow.plan(problem, stored_profile=fixed_home / "fixed.yaml", store=store, progress=again)
+    split = problem.split
+    inputs = len(split.calibration) + len(split.search) + len(split.report)
+    evaluations = problem.config.search.evaluations
+    assert first.seconds == {"accuracy": pytest.approx(5 * evaluations * len(split.search) / inputs)}
+    assert again.seconds == {}

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.calibrate import CalibrateDocument
+from splitpoint.planner.output.terminal.figures import command_line
 from splitpoint.profiles.units import format_fraction, format_seconds
 
 __all__ = ["calibrate_view"]
@@ -27,8 +28,8 @@ def calibrate_view(document: CalibrateDocument) -> RenderableType:
     table.add_column("two runs differ by", justify="right", no_wrap=True)
     for row in document.rows:
         table.add_row(row.name, row.value, "" if row.spread is None else format_fraction(row.spread))
-    lines = [f"wrote {document.written}, machine {document.fingerprint}", f"→ {document.next}"]
-    return Group(table, *_warning(document), Text("\n".join(lines)))
+    wrote = Text(f"wrote {document.written}, machine {document.fingerprint}")
+    return Group(table, *_warning(document), wrote, command_line(f"→ {document.next}"))
 
 
 def _fitted_view(document: CalibrateDocument) -> RenderableType:
@@ -44,9 +45,8 @@ def _fitted_view(document: CalibrateDocument) -> RenderableType:
         f"networks that were left out miss by x{document.prediction_error:.2f} on average;"
         f" 90 % of others are expected within x{document.interval_factor:.2f}",
         f"wrote {document.written}",
-        f"→ {document.next}",
     ]
-    return Group(table, *_warning(document), Text("\n".join(lines)))
+    return Group(table, *_warning(document), Text("\n".join(lines)), command_line(f"→ {document.next}"))
 
 
 def _warning(document: CalibrateDocument) -> list[Text]:

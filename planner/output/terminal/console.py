@@ -61,7 +61,8 @@ def consoles() -> tuple[Console, Console]:
 class StageBars:
     """One progress bar a stage on standard error, then one line that stays; a file or a pipe gets lines instead.
 
-    Both say how many steps are done, how long the stage still takes, and how long the whole command has taken.
+    Both say how many steps are done, how long the stage still takes, how long the whole command has taken and, where
+    stages to come are expected, how long it still takes ("over" that, while this stage's own time is not known).
     """
 
     def __init__(
@@ -74,11 +75,17 @@ class StageBars:
         """`clock` gives seconds; where there is no terminal a line comes every `every_s`, also between two steps."""
         self._console, self._clock, self._every_s = console, clock, every_s
         self._begin = clock()
+        self._expected: dict[str, float] = {}  # seconds of stages that have not begun
+
+    def expect(self, name: str, seconds: float) -> None:
+        """What a stage that has not begun is thought to take."""
+        self._expected[name] = seconds
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:
         """A bar (a spinner when the number of steps is not known) until the block ends, then its last text."""
         begin, last, done = self._clock(), "", 0
+        expected = self._expected.pop(name, None)
         shown = self._console.is_terminal or self._console.is_jupyter
         progress = Progress(
             SpinnerColumn("dots" if can_encode("⠋", self._console.encoding) else "line"),
@@ -86,7 +93,7 @@ class StageBars:
             BarColumn(bar_width=12),
             *([MofNCompleteColumn(), TimeRemainingColumn(compact=True)] if total else []),
             TextColumn("{task.description}", markup=False),
-            _Whole(lambda: self._clock() - self._begin),
+            _Whole(lambda: whole()),
             console=self._console,
             transient=True,
             disable=not shown,
@@ -97,14 +104,29 @@ class StageBars:
             last, done = printable_line(text) or last, done + (0 if text else 1)
             progress.update(task, advance=0 if text else 1, description=last)
 
+        def left() -> float | None:
+            """Seconds of this stage, by its own steps where it has made some."""
+            spent = self._clock() - begin
+            if total and done:
+                return spent * max(0, total - done) / done
+            return None if expected is None else max(0.0, expected - spent)
+
+        def whole() -> str:
+            so_far, later = f"{_duration(self._clock() - self._begin)} in all", sum(self._expected.values())
+            if not later:
+                return so_far
+            mine = left()
+            about = "over" if mine is None else "about"
+            return f"{so_far}, {about} {time_left_text(later + (mine or 0.0))}"
+
         def say() -> None:
-            """One line: what, how many, how long still, how long so far."""
-            now = self._clock()
+            """One line: what, how many, how long still, how long so far, how long the whole command still takes."""
             parts = [f"{done} of {total}"] if total else []
             parts += [last] if last else []
-            if total and 0 < done < total:
-                parts.append(time_left_text((now - begin) * (total - done) / done))
-            parts.append(f"{_duration(now - self._begin)} in all")
+            mine = left()
+            if mine is not None and done != total:
+                parts.append(time_left_text(mine))
+            parts.append(whole())
             self._console.print(f"… {name:<10} {' · '.join(parts)}", soft_wrap=True)
 
         task = progress.add_task("", total=total)
@@ -116,18 +138,19 @@ class StageBars:
             progress.stop()  # gives the cursor back, also when a signal came while it started
         seconds = format_seconds(self._clock() - begin)
         wide = max(0, min(54, self._console.width - 24)) if shown else 54
-        self._console.print(Text.assemble(("✓ ", "green"), f"{name:<10} {last:<{wide}} ", (f"{seconds:>8}", "dim")))
+        line = Text.assemble(("✓ ", "green"), f"{name:<10} {last:<{wide}} ", (f"{seconds:>8}", "dim"))
+        self._console.print(line, soft_wrap=not shown)
 
 
 class _Whole(ProgressColumn):
-    """How long the command has taken."""
+    """How long the command has taken and still takes."""
 
-    def __init__(self, elapsed: Callable[[], float]) -> None:
+    def __init__(self, text: Callable[[], str]) -> None:
         super().__init__()
-        self._elapsed = elapsed
+        self._text = text
 
     def render(self, task: Task) -> Text:
-        return Text(f"{_duration(self._elapsed())} in all", style="dim")
+        return Text(self._text(), style="dim")
 
 
 def _duration(seconds: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from rich.text import Text
+
 from splitpoint.planner.deploy.accuracy import Accuracy, Figure
 from splitpoint.planner.deploy.schema import PayloadRange
 from splitpoint.planner.deploy.task import MetricUse, Task
@@ -12,7 +14,16 @@ from splitpoint.planner.output.documents.latency import Half, Halves, LatencySum
 from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_seconds, format_uses
 
-__all__ = ["latency_text", "metric_text", "next_step", "payload_range_text", "quality_text", "size_text", "whole_parts"]
+__all__ = [
+    "command_line",
+    "latency_text",
+    "metric_text",
+    "next_step",
+    "payload_range_text",
+    "quality_text",
+    "size_text",
+    "whole_parts",
+]
 
 
 def __dir__() -> list[str]:
@@ -28,6 +39,11 @@ def metric_text(task: Task, metric: MetricUse) -> str:
 def next_step(*words: str) -> str:
     """A command of ours that can be pasted into a shell: "splitpoint verify 'my plan'"."""
     return shlex.join(["splitpoint", *words])
+
+
+def command_line(*parts: str | tuple[str, str], style: str = "") -> Text:
+    """A line with a command to copy: a narrow console does not break it, which would make two commands of one."""
+    return Text.assemble(*parts, style=style, no_wrap=True, overflow="ignore")
 
 
 def whole_parts(parts: Sequence[str], width: int) -> str:

@@ -12,7 +12,7 @@ from splitpoint.planner.output.documents.point import PointRow
 from splitpoint.planner.output.terminal.answer import answer_rows, answer_title
 from splitpoint.planner.output.terminal.answers.policy import relax_lines
 from splitpoint.planner.output.terminal.answers.screen import LastScreen
-from splitpoint.planner.output.terminal.figures import metric_text, next_step
+from splitpoint.planner.output.terminal.figures import command_line, metric_text, next_step
 from splitpoint.planner.output.terminal.points import points_legend, points_table
 from splitpoint.planner.values.plurals import count_text
 
@@ -92,22 +92,21 @@ def _end(document: PlanDocument) -> list[RenderableType]:
         parts.append(Text(f"CONTRADICTED: {document.contradicted}. The recommended point stays as it is.", style="red"))
         if document.safer is not None:
             safer = document.safer
-            parts.append(
-                Text(
-                    f"next point of higher quality: {safer.number} ({safer.cut}, {safer.codec} {safer.rate})"
-                    f" → {next_step('export', where or 'DIR', '--point', str(safer.number), '--out')} DIR"
-                )
-            )
+            export = next_step("export", where or "DIR", "--point", str(safer.number), "--out")
+            parts += [
+                Text(f"next point of higher quality: {safer.number} ({safer.cut}, {safer.codec} {safer.rate})"),
+                command_line(f"→ {export} DIR"),
+            ]
     if where is None:
         return parts
     if document.notes:
         left_out = f", {document.left_out} left out" if document.left_out else ""
         parts.append(
-            Text.assemble(("notes ", "dim"), f"{len(document.notes)}{left_out}: {next_step('show', where, '--notes')}")
+            command_line(("notes ", "dim"), f"{len(document.notes)}{left_out}: {next_step('show', where, '--notes')}")
         )
     kept = "" if document.kept is None else f" (the plan that was there is {document.kept})"
     steps = f"{next_step('verify', where)} · splitpoint show|map|what-if|export"
-    parts.append(Text.assemble(("wrote ", "dim"), f"{where}/{kept} → {steps}"))
+    parts.append(command_line(("wrote ", "dim"), f"{where}/{kept} → {steps}"))
     return parts
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splitpoint.planner.output.documents.train import TrainDocument, TrainRow
+from splitpoint.planner.output.terminal.figures import command_line
 
 __all__ = ["train_view"]
 
@@ -34,8 +35,7 @@ def train_view(document: TrainDocument) -> RenderableType:
         table.add_row(row.name, row.where, *_spent(row), STATES[row.state])
     lines = [f"{row.name} {row.where}: {row.reason}" for row in document.rows if row.reason is not None]
     lines += [f"note  {note}" for note in document.notes if not note.startswith("left out: ")]  # rows have those
-    lines.append(f"next: {document.next}")
-    return Group(table, Text("\n".join(lines)))
+    return Group(table, *map(Text, lines), command_line(f"next: {document.next}"))
 
 
 def _spent(row: TrainRow) -> tuple[str, str, str, str]:

@@ -22,10 +22,14 @@ from splitpoint.planner.values.candidate import Candidate
 
 
 class Said:
-    """Progress that keeps the last text of every stage."""
+    """Progress that keeps the last text of every stage, and what it is told of stages to come."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.expected: dict[str, float] = {}
+
+    def expect(self, name: str, seconds: float) -> None:
+        self.expected[name] = seconds
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Callable[[str], None]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from splitpoint.planner.output.terminal.figures import next_step
+from splitpoint.planner.output.terminal.figures import command_line, next_step
 from splitpoint.planner.values.plurals import count_text
 
 __all__ = ["init_view"]
@@ -22,4 +22,4 @@ def init_view(out: Path, *, guesses: int, missing: Sequence[str]) -> RenderableT
     """What was written, and the next step."""
     lines = [f"wrote {out}: {count_text(guesses, 'line')} marked GUESS"]
     lines += [f"fill in {text}" for text in missing]
-    return Text("\n".join([*lines, f"next  {next_step('plan', str(out))}"]))
+    return Group(*map(Text, lines), command_line(f"next  {next_step('plan', str(out))}"))

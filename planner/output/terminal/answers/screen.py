@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from splitpoint.planner.output.documents.point import PointRow
-from splitpoint.planner.output.terminal.figures import next_step
+from splitpoint.planner.output.terminal.figures import command_line, next_step
 from splitpoint.planner.output.terminal.points import LEAST_ROWS, points_legend, points_plot, points_table
 
 __all__ = ["LastScreen"]
@@ -64,7 +64,7 @@ class LastScreen:
 
     def _table(self, rows: Sequence[PointRow], width: int) -> list[RenderableType]:
         hidden = len(self.front) - len(rows)
-        more = [Text(f"(+ {hidden} more: {next_step('show', self.more or '')})", style="dim")] if hidden else []
+        more = [command_line(f"(+ {hidden} more: {next_step('show', self.more or '')})", style="dim")] if hidden else []
         return [points_table(rows, self.title, share=self.share, width=width), *more]
 
     def _around_the_answer(self, count: int) -> list[PointRow]:

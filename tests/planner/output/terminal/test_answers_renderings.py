@@ -33,7 +33,7 @@ Make = Callable[..., Any]
 
 def rendered(view: RenderableType, width: int = WIDTH) -> str:
     console = Console(width=width, color_system=None, force_terminal=False, _environ={}, file=io.StringIO())
-    console.print(view)
+    console.print(view, crop=False)  # as the commands do
     text = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -216,27 +215,3 @@ def test_a_hostile_path_in_an_error(tmp_path: Path, run: Run) -> None:
     assert NOT_TEXT.findall(err) == []
     assert r"a\x1b[2K\rb" in err
     assert [line for line in err.splitlines()[1:] if not line.startswith("  ")] == []
-
-
-def test_a_file_gets_lines_also_between_two_steps_and_the_last_one() -> None:
-    console, now = PlainConsole(width=200, _environ={}, file=io.StringIO()), [0.0]
-    bars = StageBars(console, clock=lambda: now[0], every_s=0.01)
-
-    def lines(end: str) -> list[str]:
-        """What is there once a line ends so."""
-        deadline = time.monotonic() + 60
-        while not console.file.getvalue().rstrip().endswith(end):  # type: ignore[attr-defined]  # the StringIO above
-            assert time.monotonic() < deadline
-        return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
-
-    with bars.stage("training", 4) as step:
-        assert lines("in all")[0] == "… training   0 of 4 · 0:00 in all"
-        step("")
-        step("loss 0.4 · pruned .25")
-        now[0] = 65.0
-        assert lines("1:05 in all")[-1] == "… training   1 of 4 · loss 0.4 · pruned .25 · 3 min left · 1:05 in all"
-    with bars.stage("profile", None) as step:
-        assert lines("profile    1:05 in all")
-        step("12 nodes")
-    last = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]  # the StringIO above
-    assert last.split() == ["✓", "profile", "12", "nodes", "0", "s"]

@@ -42,7 +42,7 @@ Make = Callable[..., Any]
 
 def rendered(view: RenderableType) -> str:
     console = Console(width=WIDTH, color_system=None, force_terminal=False, _environ={}, file=io.StringIO())
-    console.print(view)
+    console.print(view, crop=False)  # as the commands do
     text = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
