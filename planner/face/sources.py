@@ -18,6 +18,7 @@ import onnx
 
 from splitpoint.codecs.contract.protocol import Array
 from splitpoint.planner.samples.dataset import Dataset, Sample
+from splitpoint.planner.setup.checks import GIVEN_FROM_PYTHON
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.user_code import call_user_code
 
@@ -49,7 +50,7 @@ def named_model(model: Model | Any) -> Iterator[str]:
     if isinstance(model, str | os.PathLike):
         yield os.fspath(model)
     elif isinstance(model, onnx.ModelProto):
-        with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
+        with tempfile.TemporaryDirectory(prefix=GIVEN_FROM_PYTHON) as folder:
             path = Path(folder, f"{_plain(model.graph.name)}.onnx")
             onnx.save_model(model, path, save_as_external_data=model.ByteSize() > 2**30)
             yield str(path)
@@ -80,7 +81,7 @@ def named_data(data: Data | None) -> Iterator[str | None]:
         with _importable("data", lambda: data) as name:
             yield name
         return
-    with tempfile.TemporaryDirectory(prefix="splitpoint-") as folder:
+    with tempfile.TemporaryDirectory(prefix=GIVEN_FROM_PYTHON) as folder:
         path = Path(folder, "data.npz")
         arrays: dict[str, Any] = {**_arrays(data)}
         np.savez(path, **arrays)
@@ -104,7 +105,7 @@ def _arrays(data: Any) -> dict[str, Array]:
 @contextlib.contextmanager
 def _importable(name: str, value: object) -> Iterator[str]:
     """Let "module:name" give `value` within the block."""
-    module = ModuleType(f"splitpoint_given_{next(_numbers)}")
+    module = ModuleType(f"{GIVEN_FROM_PYTHON}{next(_numbers)}")
     setattr(module, name, value)
     sys.modules[module.__name__] = module
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,13 +24,14 @@ from splitpoint.profiles.network.inputs import LARGEST_TENSOR
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import is_torch_spec
 
-__all__ = ["check_config", "check_cuts", "check_data_source", "check_model_source"]
+__all__ = ["GIVEN_FROM_PYTHON", "check_config", "check_cuts", "check_data_source", "check_model_source"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+GIVEN_FROM_PYTHON = "splitpoint_given_"  # begins the names of a model and data that a Python program handed over
 BRIDGE = "; codecs are trained where one tensor crosses, a switch there would need a bridge over the branch"
 
 
@@ -143,6 +145,7 @@ def check_cuts(config: PlanConfig, graph: ModelGraph) -> None:
 
 def check_model_source(source: str, *, at: str | None = None) -> None:
     """Raise `ProfileError` unless the file of a model is there; a torch module is imported later."""
+    _check_given("model", source, at=at)
     file = source.rpartition(":")[0] if is_torch_spec(source) else source
     path = Path(file)
     if is_torch_spec(source) and path.suffix != ".py":
@@ -168,6 +171,7 @@ def check_model_source(source: str, *, at: str | None = None) -> None:
 
 def check_data_source(source: str) -> None:
     """Raise `ProfileError` unless the folder, .npz file or Python file of the data is there."""
+    _check_given("data", source, at=None)
     path = Path(source)
     if path.exists():
         return
@@ -180,6 +184,17 @@ def check_data_source(source: str) -> None:
         f"there are no data: no such folder or file {str(missing)!r}",
         at=source,
         fix=f"did you mean {near}?" if near else "a folder of pictures, data.npz, or file.py:function",
+    )
+
+
+def _check_given(what: str, source: str, *, at: str | None) -> None:
+    """Refuse the name of something that a Python program handed over, after that program has ended."""
+    if GIVEN_FROM_PYTHON not in source or Path(source).exists() or source.rpartition(":")[0] in sys.modules:
+        return
+    raise ProfileError(
+        f"the {what} of this plan came from a Python program, which has ended",
+        at=source if at is None else f"{at}: {source}",
+        fix=f"call splitpoint.plan there again; or write the {what} to a file and put its path here",
     )
 
 

@@ -19,7 +19,9 @@ import splitpoint
 from splitpoint.planner.face.sources import named_data, named_model
 from splitpoint.planner.samples.dataset import Sample
 from splitpoint.planner.samples.readers import load_data
+from splitpoint.planner.setup.checks import check_data_source, check_model_source
 from splitpoint.planner.setup.inputs import load_source
+from splitpoint.planner.setup.loading import load_problem
 from splitpoint.profiles.network.inputs import InputSpec
 
 SMALL: dict[str, Any] = {
@@ -213,3 +215,22 @@ def test_a_picture_is_coded_from_its_file(split_plan: Path, pictures: Any, tmp_p
     assert plan.head(file) == plan.head(str(file)) == plan.head(picture)
     with pytest.raises(splitpoint.PayloadError):
         plan.tail(b"not a payload")
+
+
+def test_a_configuration_of_objects_says_that_their_program_has_ended(
+    found: splitpoint.PlanResult, pictures: Any
+) -> None:
+    config = found.result.problem.config  # what config.yaml of a saved plan has
+    with pytest.raises(splitpoint.ProfileError, match="the data of this plan came from a Python program") as refused:
+        load_problem(config)
+    assert refused.value.fix == "call splitpoint.plan there again; or write the data to a file and put its path here"
+    torch = pytest.importorskip("torch")
+    with named_model(torch.nn.Linear(1, 1)) as source:
+        check_model_source(source)
+    with pytest.raises(splitpoint.ProfileError, match="the model of this plan came from"):
+        check_model_source(source, at="$.model")
+    with named_data(pictures) as source:
+        assert source is not None
+        check_data_source(source)
+    with pytest.raises(splitpoint.ProfileError, match="the data of this plan came from"):
+        check_data_source(source)
