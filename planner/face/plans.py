@@ -12,6 +12,7 @@ from typing import Any
 
 from splitpoint.planner.deploy.plan import Plan
 from splitpoint.planner.deploy.schema import Alternative
+from splitpoint.planner.face.notebook import CellLines
 from splitpoint.planner.face.sources import Data, Model, named_data, named_model
 from splitpoint.planner.face.tables import as_table
 from splitpoint.planner.flow import plan as find
@@ -26,6 +27,7 @@ from splitpoint.planner.search.result import SearchResult
 from splitpoint.planner.setup.config import PlanConfig, override, read_config
 from splitpoint.planner.setup.inputs import PictureFlags
 from splitpoint.planner.study.storage import Place
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.planner.values.progress import Logged, Progress, Silent
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files.structs import decode_tree
@@ -93,7 +95,7 @@ class PlanResult:
             return write_plan(self.result, chosen, place, keep_data=keep_data)
 
     def __repr__(self) -> str:
-        return f"<PlanResult: {self._answer()}; {len(self.document.front)} points on the front>"
+        return f"<PlanResult: {self._answer()}; {count_text(len(self.document.front), 'point')} on the front>"
 
     def _repr_html_(self) -> str:
         """The answer, why, the runner-ups and the front, every text escaped."""
@@ -198,12 +200,14 @@ def plan(
 
 
 def progress_of(shown: bool | None) -> Progress:
-    """Bars where they are asked for, or a person looks on: a notebook, a terminal."""
+    """Bars, or the lines of a notebook, where they are asked for, or a person looks on: a notebook, a terminal."""
     from splitpoint.planner.output.terminal.console import StageBars, consoles
 
     stderr = consoles()[1]
     wanted = (stderr.is_jupyter or sys.stderr.isatty()) if shown is None else shown
-    return Logged(StageBars(stderr) if wanted else Silent())
+    if not wanted:
+        return Logged(Silent())
+    return Logged(StageBars(stderr, write=CellLines() if stderr.is_jupyter else None))
 
 
 def _config(model: str, source: str | None, given: Mapping[str, Any]) -> PlanConfig:

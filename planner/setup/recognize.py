@@ -52,7 +52,8 @@ def recognize(
     raise ProfileError(
         f"what is this network for? Its outputs are {shapes}{more}, and a plan is as good as its measure of quality",
         at="$.task",
-        fix=f"{looks}: {flags}\n        tasks: {listed}; or --metric file.py:function of your own",
+        fix=f"{looks}: {flags}\n        tasks: {listed}; or --metric file.py:function of your own\n"
+        '        in a configuration task: NAME, in Python task="NAME"',
     )
 
 

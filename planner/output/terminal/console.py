@@ -34,6 +34,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+Write = Callable[[str, bool], None]  # takes a line, and whether the next one may take its place
 LINE_EVERY_S = 2.0  # between two lines of a stage where standard error is a file or a pipe
 
 
@@ -59,7 +60,7 @@ def consoles() -> tuple[Console, Console]:
 
 
 class StageBars:
-    """One progress bar a stage on standard error, then one line that stays; a file or a pipe gets lines instead.
+    """One progress bar a stage on standard error, then one line that stays; a file, a pipe, a notebook gets lines.
 
     Both say how many steps are done, how long the stage still takes, how long the whole command has taken and, where
     stages to come are expected, how long it still takes ("over" that, while this stage's own time is not known).
@@ -71,9 +72,13 @@ class StageBars:
         *,
         clock: Callable[[], float] = time.perf_counter,
         every_s: float = LINE_EVERY_S,
+        write: Write | None = None,
     ) -> None:
-        """`clock` gives seconds; where there is no terminal a line comes every `every_s`, also between two steps."""
-        self._console, self._clock, self._every_s = console, clock, every_s
+        """`clock` gives seconds; where there is no terminal a line comes every `every_s`, also between two steps.
+
+        With `write` lines go there, and not to `console`.
+        """
+        self._console, self._clock, self._every_s, self._write = console, clock, every_s, write
         self._begin = clock()
         self._expected: dict[str, float] = {}  # seconds of stages that have not begun
 
@@ -86,7 +91,7 @@ class StageBars:
         """A bar (a spinner when the number of steps is not known) until the block ends, then its last text."""
         begin, last, done = self._clock(), "", 0
         expected = self._expected.pop(name, None)
-        shown = self._console.is_terminal or self._console.is_jupyter
+        shown = self._console.is_terminal and self._write is None
         progress = Progress(
             SpinnerColumn("dots" if can_encode("⠋", self._console.encoding) else "line"),
             TextColumn(f"{name:<10}", markup=False),
@@ -127,7 +132,7 @@ class StageBars:
             if mine is not None and done != total:
                 parts.append(time_left_text(mine))
             parts.append(whole())
-            self._console.print(f"… {name:<10} {' · '.join(parts)}", soft_wrap=True)
+            self._line(Text(f"… {name:<10} {' · '.join(parts)}"), passing=True)
 
         task = progress.add_task("", total=total)
         try:
@@ -139,7 +144,16 @@ class StageBars:
         seconds = format_seconds(self._clock() - begin)
         wide = max(0, min(54, self._console.width - 24)) if shown else 54
         line = Text.assemble(("✓ ", "green"), f"{name:<10} {last:<{wide}} ", (f"{seconds:>8}", "dim"))
-        self._console.print(line, soft_wrap=not shown)
+        if shown:
+            self._console.print(line)
+        else:
+            self._line(line, passing=False)
+
+    def _line(self, line: Text, *, passing: bool) -> None:
+        if self._write is None:
+            self._console.print(line, soft_wrap=True)
+        else:
+            self._write(printable_line(line.plain), passing)
 
 
 class _Whole(ProgressColumn):
