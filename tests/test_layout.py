@@ -71,9 +71,9 @@ HOMES: Mapping[str, str | tuple[str, ...]] = {  # a library with one home: a fil
 }
 # Seconds to import, or not in the base install: only inside the functions that need them.
 LAZY = {"fvcore", "matplotlib", "numba", "onnxscript", "optuna", "pycocotools", "skimage", "sklearn"}
-LAZY |= {"pandas", "torch", "torch_pruning"}
+LAZY |= {"IPython", "pandas", "torch", "torch_pruning"}
 # Used where it is installed: codecs that say how to install it, tables of notebooks, and tools of benchmarks.
-OPTIONAL = {"av", "cosmic_ray", "pandas", "pillow_jxl", "polygraphy"}
+OPTIONAL = {"IPython", "av", "cosmic_ray", "pandas", "pillow_jxl", "polygraphy"}
 LONGEST_FILE = 450
 MOST_FILES = 13  # of a folder
 # Dependencies that are used without being imported, and the word by which their file uses them.

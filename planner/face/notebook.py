@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 __all__ = ["CellLines"]
@@ -29,6 +28,8 @@ class CellLines:
         self._passing = passing
         text = {"text/plain": "\n".join(self._lines)}
         if self._handle is None:
-            self._handle = importlib.import_module("IPython.display").display(text, raw=True, display_id=True)
+            from IPython.display import display  # type: ignore[import-not-found]  # there where a notebook is
+
+            self._handle = display(text, raw=True, display_id=True)
         else:
             self._handle.update(text, raw=True)
