@@ -13,6 +13,7 @@ from splitpoint.planner.setup.loading import default_threads, load_problem
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import default_store
 from splitpoint.planner.study.trainings import Trainings
+from splitpoint.planner.training.trained_files import check_new_folder
 from splitpoint.planner.values.progress import Progress
 from splitpoint.profiles.errors import ProfileError
 
@@ -31,9 +32,11 @@ def train_ahead(
     fresh: bool,
     train: Callable[..., Trainings],
     progress: Progress,
+    save: Path | None = None,
 ) -> TrainDocument:
     """What `train` (`planner.flow`) gives for `config`, the file `target`; `profile` is a stored one.
 
+    Trained codecs are written to the new folder `save`, too.
     Raises `ProfileError`, also where the configuration trains nothing, or nothing of it can be trained.
     """
     if config.train is None:
@@ -42,12 +45,14 @@ def train_ahead(
             at=f"{target}: $.train",
             fix="add train: {source: DIR, minutes: 10}; DIR has the inputs to train on (docs/configuration.md)",
         )
+    if save is not None:
+        check_new_folder(save)
     results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
     if profile is not None:
         check_profile(profile)
     problem = load_problem(config, results=results)
     note_kept("what was trained is kept, and the same command goes on")
-    done = train(problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh)
+    done = train(problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh, save=save)
     reasons = [f"{row.name} {row.where}: {row.reason}" for row in done.rows if row.state == "refused"]
     if len(reasons) == len(done.rows):
         raise ProfileError(
