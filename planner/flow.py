@@ -35,6 +35,7 @@ from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.stage import measure_table
 from splitpoint.planner.study.storage import Place
 from splitpoint.planner.study.trainings import Trainings, train_all, train_behind, train_end_to_end
+from splitpoint.planner.training.trained_files import check_new_folder
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.progress import Progress, Silent
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -75,6 +76,8 @@ def plan(
     Trained codecs are written to the new folder `save`.
     """
     require_optuna()
+    if save is not None:
+        check_new_folder(save)
     progress = progress or Silent()
     config, needs = problem.config, problem.needs
     results = None if store is None else results_here(store, threads=problem.threads, fresh=fresh)
@@ -160,6 +163,8 @@ def train(
 
     Codecs are written to the new folder `save`, for other machines.
     """
+    if save is not None:
+        check_new_folder(save)
     results = results_here(store, threads=problem.threads, fresh=fresh)
     with contextlib.ExitStack() as stack:
         ready = _make_ready(problem, stored_profile, results, progress or Silent(), stack, ahead=True)

@@ -13,7 +13,6 @@ from splitpoint.planner.setup.loading import default_threads, load_problem
 from splitpoint.planner.store.results import results_here
 from splitpoint.planner.store.store import default_store
 from splitpoint.planner.study.trainings import Trainings
-from splitpoint.planner.training.trained_files import check_new_folder
 from splitpoint.planner.values.progress import Progress
 from splitpoint.profiles.errors import ProfileError
 
@@ -45,8 +44,6 @@ def train_ahead(
             at=f"{target}: $.train",
             fix="add train: {source: DIR, minutes: 10}; DIR has the inputs to train on (docs/configuration.md)",
         )
-    if save is not None:
-        check_new_folder(save)
     results = results_here(default_store(), threads=config.threads or default_threads(), fresh=fresh)
     if profile is not None:
         check_profile(profile)

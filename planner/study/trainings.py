@@ -224,11 +224,9 @@ def _train(
                 continue
             variants += made
             notes += remarks
-            if job.loaded is None:
-                rows.append(_row(job, "trained" if needed else "kept", spent=trainer.spent(job.key)))
-            else:
-                rows.append(_row(job, "loaded", spent=job.loaded.spent))
-                notes.append(f"{job.name} {job.where} was trained elsewhere: {job.loaded.name}")
+            state: State = "trained" if needed else "loaded" if job.loaded else "kept"
+            rows.append(_row(job, state, spent=job.loaded.spent if job.loaded else trainer.spent(job.key)))
+            notes += [f"{job.name} {job.where} was trained elsewhere: {job.loaded.name}"] if job.loaded else []
             step("")
         step(_summary(rows))
     return Trainings(rows=tuple(rows), variants=tuple(variants), notes=tuple(notes), left=left)
@@ -236,10 +234,8 @@ def _train(
 
 def budget_text(needed: float, left: float, budget: float) -> str:
     """Why a training was not begun; all in minutes."""
-    return (
-        f"not trained: {left:.3g} of {budget:.3g} minutes are left, it takes {needed:.3g};"
-        " splitpoint train CONFIG trains it ahead"
-    )
+    minutes = f"{left:.3g} of {budget:.3g} minutes are left, it takes {needed:.3g}"
+    return f"not trained: {minutes}; splitpoint train CONFIG trains it ahead"
 
 
 def _row(job: _Job, state: State, *, reason: str | None = None, spent: Spent | None = None) -> Training:
