@@ -157,6 +157,9 @@ def train_command(
     target: Annotated[str, typer.Argument(help="A configuration (.yaml) with train:.")],
     train_minutes: options.TrainMinutes = None,
     profile: options.StoredProfile = None,
+    save: Annotated[
+        Path | None, typer.Option(help="A new folder for the trained codecs, for train.from on other machines.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what earlier runs trained.")] = False,
     trust_code: options.TrustCode = False,
     threads: options.Threads = None,
@@ -170,7 +173,7 @@ def train_command(
 
     config = asked_config(target, threads=threads, train_minutes=train_minutes)
     check_trusted(target, config, trust_code=trust_code)
-    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=stages())
+    document = train_ahead(target, config, profile=profile, fresh=fresh, train=train, progress=stages(), save=save)
     print_document(document, train_view, as_json=as_json)
     raise typer.Exit(OK if document.complete else UNMET)
 

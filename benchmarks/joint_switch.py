@@ -60,7 +60,13 @@ class _Given:
         self._weights = weights
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         """Give the module its weights."""
         module.load_state_dict(self._weights)

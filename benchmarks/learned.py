@@ -94,7 +94,13 @@ class _Untrained:
     key = "none"
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         """Leave the module as it is."""
         return NOT_TRAINED
@@ -107,7 +113,13 @@ class Counted:
         self.key, self._training, self.cost = training.key, training, NOT_TRAINED
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         """Train."""
         self.cost = self._training(module, rates=rates, losses=losses, first=first)

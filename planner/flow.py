@@ -18,6 +18,7 @@ from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.measuring.measurer import Measurer
 from splitpoint.planner.measuring.network import Network, anchor_notes, describe_network
+from splitpoint.planner.measuring.saving import save_trained
 from splitpoint.planner.measuring.trained import make_trainer
 from splitpoint.planner.measuring.unsplit import check_unsplit
 from splitpoint.planner.networks.variants import Variant, given_variant, make_variants
@@ -35,6 +36,7 @@ from splitpoint.planner.study.sampler import require_optuna
 from splitpoint.planner.study.stage import measure_table
 from splitpoint.planner.study.storage import Place
 from splitpoint.planner.study.trainings import Trainings, train_all, train_behind, train_end_to_end
+from splitpoint.planner.training.trained_files import check_new_folder
 from splitpoint.planner.values.candidate import GIVEN, Candidate
 from splitpoint.planner.values.progress import Progress, Silent
 from splitpoint.profiles.measurement.model_profile import ModelProfile
@@ -65,20 +67,26 @@ def plan(
     store: Store | None = None,
     fresh: bool = False,
     studies: Place | None = None,
+    save: Path | None = None,
 ) -> SearchResult:
     """Find the front and the recommended point.
 
     The same problem, stored profiles (a file, or a folder of one for each variant) and seed give the same result. What
     was measured is kept in `store`, and used when another run asks for the same; with `fresh` it is measured again.
     A study in `studies` goes on where an earlier run was interrupted, and others may join it; without it, it ends here.
+    Trained codecs are written to the new folder `save`.
     """
     require_optuna()
+    if save is not None:
+        check_new_folder(save)
     progress = progress or Silent()
     config, needs = problem.config, problem.needs
     results = None if store is None else results_here(store, threads=problem.threads, fresh=fresh)
     with contextlib.ExitStack() as stack:
         ready = _make_ready(problem, stored_profile, results, progress, stack, ahead=False)
         networks, measurers, profile = ready.networks, ready.measurers, ready.profile
+        if save is not None:
+            save_trained(problem, measurers.values(), save)
         aim = Aim(prefer=config.prefer, errors=speed_errors(networks[0].edge, networks[0].server, profile.host))
         tables = fit_tables(problem, list(measurers.values()), progress)
         with progress.stage("baselines", None) as step:
@@ -150,11 +158,20 @@ def train(
     progress: Progress | None = None,
     store: Store,
     fresh: bool = False,
+    save: Path | None = None,
 ) -> Trainings:
-    """Train what `plan` would train for the same problem, and keep it in `store`, where `plan` finds it."""
+    """Train what `plan` would train for the same problem, and keep it in `store`, where `plan` finds it.
+
+    Codecs are written to the new folder `save`, for other machines.
+    """
+    if save is not None:
+        check_new_folder(save)
     results = results_here(store, threads=problem.threads, fresh=fresh)
     with contextlib.ExitStack() as stack:
-        return _make_ready(problem, stored_profile, results, progress or Silent(), stack, ahead=True).trained
+        ready = _make_ready(problem, stored_profile, results, progress or Silent(), stack, ahead=True)
+        if save is not None:
+            save_trained(problem, ready.measurers.values(), save)
+        return ready.trained
 
 
 def _make_ready(

@@ -28,7 +28,13 @@ class NoSteps:
     key: str = "no steps"
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         self.calls += 1
         return TrainingCost(steps=0, images=0, losses={})
@@ -44,7 +50,13 @@ class FewSteps:
     calls: int = 0
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         import torch
 

@@ -138,6 +138,7 @@ class TrainingCost:
     steps: int
     images: int  # seen, repetitions counted
     losses: Mapping[str, float]
+    loaded: str = ""  # from which file, where it was trained elsewhere
 
 
 class Training(Protocol):
@@ -149,11 +150,18 @@ class Training(Protocol):
         ...
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         """Train `module` in place at all `rates` together, for the sum of `losses`; raises `FitError`.
 
-        Where there are terms `first`, it is trained for their sum before, for a part of the time.
+        Where there are terms `first`, it is trained for their sum before, for a part of the time. A `codec` by name may
+        also be loaded from where it was trained before.
 
         ``module(x, rate)`` takes tensors (N, C, H, W) float32 and a rate's index, and gives copies of them. For the
         term "rate", ``module.coded(x, rate)`` gives the same copies and a scalar, the mean over the N tensors. Where

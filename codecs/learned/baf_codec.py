@@ -86,7 +86,7 @@ class BackAndForth:
         assert context.training is not None  # `trained_once` refused it
         start = self._start(activations, context.convolution, context.layer_input, context.seed)
         module = build_predictors(start)
-        cost = context.training(module, rates=len(self.shares), losses=LOSSES)
+        cost = context.training(module, rates=len(self.shares), losses=LOSSES, codec=self.name)
         return _Trained(start=start, weights=tuple(weights_of(start, module)), cost=cost)
 
     def _start(self, activations: Array, layer: FrozenLayer, layer_input: Array, seed: int) -> Start:

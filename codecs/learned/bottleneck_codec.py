@@ -70,7 +70,7 @@ class RateBottleneck:
         start = self._start(activations, context)
         module = build_bottleneck(start)
         assert context.training is not None  # `_fit_tensor` refused it
-        cost = context.training(module, rates=len(self.steps), losses=self.losses)
+        cost = context.training(module, rates=len(self.steps), losses=self.losses, codec=self.name)
         graphs = export_bottleneck(weights_of(start, module), activations, context)
         code = BottleneckCode(multipliers=graphs.multipliers, offset=OFFSET, rate=len(self.steps) - 1)
         return Fitted(

@@ -93,7 +93,7 @@ class JointSourceChannel:
         )
         module = build_jscc(start)
         assert context.training is not None  # `trained_once` refused it
-        cost = context.training(module, rates=len(widths), losses=LOSSES, first=FIRST)
+        cost = context.training(module, rates=len(widths), losses=LOSSES, first=FIRST, codec=self.name)
         return _Trained(start=start, weights=tuple(weights_of(start, module)), cost=cost)
 
     def _at(self, rate: int, trained: _Trained) -> FittedCodec:

@@ -125,7 +125,8 @@ def _at(codec: Codec, rate: int, shape: tuple[int, ...], fitted: Fitted) -> Fitt
 def cost_note(cost: TrainingCost) -> str:
     """What a training took, for the notes of what it gave."""
     losses = ", ".join(f"{name} {value:.3g}" for name, value in cost.losses.items())
-    return f"trained for {cost.steps:,} steps on {cost.images:,} images: {losses or 'no loss'}"
+    loaded = f"; loaded from {cost.loaded}" if cost.loaded else ""
+    return f"trained for {cost.steps:,} steps on {cost.images:,} images: {losses or 'no loss'}{loaded}"
 
 
 def checked_rate(rate: int, rates: int) -> int:

@@ -76,7 +76,7 @@ class DynamicSwitch:
         design = self.design(activations.shape[1], rectified=context.low == 0)
         module = build_switch(design, self._start(design, activations, context))
         assert context.training is not None  # `_fit_tensor` refused it
-        cost = context.training(module, rates=len(self.compressions), losses=self.losses)
+        cost = context.training(module, rates=len(self.compressions), losses=self.losses, codec=self.name)
         weights = weights_of(design, module)
         graphs = export_switch(weights, activations, self.bits, context)
         code = SwitchCode(widths=design.widths, rate=len(design.widths) - 1)

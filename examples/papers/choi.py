@@ -1,7 +1,7 @@
 """Choi et al., "Back-and-Forth Prediction for Deep Tensor Compression", on networks at hand.
 
-    python -m splitpoint.examples.papers.choi --data DIR [--minutes 6]   # YOLOX-Nano, COCO pictures
-    python -m splitpoint.examples.papers.choi --quick                    # a small network, digits
+    python -m splitpoint.examples.papers.choi --data DIR [--train]   # YOLOX-Nano, COCO pictures
+    python -m splitpoint.examples.papers.choi --quick                # a small network, digits
 
 Back-and-Forth prediction from an eighth and a quarter of the channels (figure 3), and what n = 2 to 8 bits cost with
 the lossless picture coders on all channels, and on a quarter of them predicted linearly (figure 4). HEVC is measured
@@ -10,6 +10,7 @@ where PyAV is installed. The network is cut between a convolution and its activa
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import time
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from splitpoint.examples.papers import common, figure
-from splitpoint.examples.papers.planned import Task, planned, task_of
+from splitpoint.examples.papers.planned import INPUT, Task, assets_table, planned, task_of, trained
 
 CODEC = "choi-baf"
 COMPARED = ("choi-tiles-webp", "tiles-webp", "kltq-ctx")
@@ -59,7 +60,7 @@ def figures(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tables(found: Mapping[str, Any]) -> dict[str, str]:
-    """The part of docs/papers/choi.md that this script's own run gives."""
+    """The parts of docs/papers/choi.md that this script's own run gives."""
     return {
         "run": common.table(
             ("codec", "rate", "bytes", found["metric"], "points lost, 95 %"),
@@ -73,7 +74,8 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
                 )
                 for row in found["rows"]
             ],
-        )
+        ),
+        "trained": assets_table(found),
     }
 
 
@@ -151,25 +153,25 @@ def _beside_picture(found: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train, measure and store."""
-    begin, given = time.monotonic(), common.options(__doc__, arguments, minutes=6.0)
-    coders = [CODEC, *COMPARED, *([HEVC] if importlib.util.find_spec("av") else [])]
-    if given.quick:
-        with task_of(given) as task:
-            rows = planned(task, ["2"], minutes=given.minutes, search={"codecs": coders}, threads=given.threads)
-    else:
-        task = detector(given)
-        detect = {"name": "detect", "decode": "yolox"}
-        more: Mapping[str, Any] = {"search": {"codecs": coders}, "threads": given.threads}
-        rows = planned(task, [DARK3], minutes=given.minutes, use=detect, **more)
-    rows = [{**row, "value": row.pop("top1")} for row in rows if row["layer"] == ("2" if given.quick else DARK3)]
+    """Load or train, measure and store."""
+    begin, given = time.monotonic(), common.options(__doc__, arguments, minutes=8.0)
+    codecs = [CODEC, *COMPARED, *([HEVC] if importlib.util.find_spec("av") else [])]
+    layer = "2" if given.quick else DARK3
+    with contextlib.nullcontext(None) if not given.quick else task_of(given) as digits:
+        task = digits or detector(given)
+        use = "classify" if given.quick else {"name": "detect", "decode": "yolox"}
+        made = trained("choi", given, task, [layer], CODEC, use=use)
+        rows = planned("choi", given, task, [layer], {"codecs": codecs}, use=use)
+    rows = [{**row, "value": row.pop("top1")} for row in rows if row["layer"] in (layer, INPUT)]
     for row in rows:
-        common.say(f"{row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost")
+        common.say(
+            f"{row['layer']}, {row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost"
+        )
     found = {
         "network": task.name,
         "metric": "top-1, %" if given.quick else "F1, %",
         "images": rows[0]["images"],
-        "minutes": given.minutes,
+        "trained": made,
         "rows": rows,
     }
     common.save("choi", found, figures(found), given, seconds=time.monotonic() - begin)

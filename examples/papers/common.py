@@ -33,15 +33,18 @@ MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)  # of CIFAR-100's
 TILE = 32  # pixels of a side, on CIFAR-100's contact sheets
 WIDTHS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256), (256, 256, 256))  # half of Simonyan's VGG16
 LITE: Final = f"{HERE.parent / 'photos.py'}:lite0"  # EfficientNet-Lite0 with its ImageNet weights
-QUICK = 0.1  # minutes of a training on digits
+QUICK = 0.5  # minutes of a training on digits
+ASSETS: Final = HERE / "assets"  # trained codecs, by script
 POINTS = 100.0
 CONFIDENCE = 1.96  # standard errors on either side of a 95 % interval
 
 
-def options(doc: str | None, arguments: Sequence[str], *, minutes: float | None = None) -> argparse.Namespace:
-    """``--data PATH`` or ``--quick``, ``--out FOLDER``, ``--threads N`` and, where something is trained, ``--minutes``.
+def options(
+    doc: str | None, arguments: Sequence[str], *, minutes: float | None = None, trainings: int = 1
+) -> argparse.Namespace:
+    """``--data PATH`` or ``--quick``, ``--out FOLDER``, ``--threads N`` and, where something is trained, ``--train``.
 
-    `minutes` is the default for each training; the digits need a tenth of one.
+    `minutes` is the default for each of the `trainings`; the digits need half of one.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -51,7 +54,12 @@ def options(doc: str | None, arguments: Sequence[str], *, minutes: float | None 
     parser.add_argument("--threads", type=int, default=2)
     if minutes is not None:
         parser.add_argument(
-            "--minutes", type=float, help=f"of each training [default: {minutes:g}; --quick: {QUICK:g}]"
+            "--train",
+            action="store_true",
+            help=f"train the codecs of assets/ again, about {minutes * trainings:g} minutes; --quick: 1 or less",
+        )
+        parser.add_argument(
+            "--minutes", type=float, help=f"--train: of each training [default: {minutes:g}; --quick: {QUICK:g}]"
         )
     given = parser.parse_args(arguments)
     if minutes is not None and given.minutes is None:
@@ -64,9 +72,8 @@ def save(
 ) -> None:
     """NAME.json, with the command, the machine and the versions that it was made with, and the figures as SVG."""
     packages = ("splitpoint", "numpy", "onnxruntime", "torch")
-    minutes = getattr(given, "minutes", None)
     asked = "--quick" if given.quick else "--data DIR"
-    asked += "" if minutes is None or (given.quick and minutes == QUICK) else f" --minutes {minutes:g}"
+    asked += f" --train --minutes {given.minutes:g}" if getattr(given, "train", False) else ""
     source = {
         "command": f"python -m splitpoint.examples.papers.{name} {asked}",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),

@@ -1,18 +1,25 @@
-"""What plans measure with trained codecs, for the papers that train: a task, and every split as a row."""
+"""What plans measure with trained codecs, for the papers that train: a task, its codecs, and every split as a row.
+
+The codecs lie in assets/, as ``splitpoint train --save`` writes them; ``--train`` makes them again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 import splitpoint
 from splitpoint.examples.papers import common
+
+INPUT = "the input"  # in the place of a layer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,36 +63,57 @@ def task_of(given: Any) -> Iterator[Task]:
         )
 
 
-def planned(
-    task: Task, layers: Sequence[str], *, minutes: float, search: Mapping[str, Any], use: Any = "classify", **more: Any
-) -> list[dict[str, Any]]:
-    """Every split that a plan measures with its codecs trained after those layers, `minutes` each; nothing is written.
+def trained(name: str, given: Any, task: Task, layers: Sequence[str], codec: str, **more: Any) -> list[dict[str, Any]]:
+    """The rows of the manifest of a paper's trained codecs, which ``--train`` makes first, after those layers."""
+    folder = assets(name, given)
+    if given.train:
+        common.say(f"{codec} after {', '.join(layers)}: {len(layers)} trainings, {given.minutes:g} minutes each")
+        shutil.rmtree(folder, ignore_errors=True)
+        train = {"source": task.training, "minutes": given.minutes, "augment": False, **more.pop("train", {})}
+        _plan(task, layers, train, given, {"codecs": [codec], "evaluations": 0}, save_trained=folder, **more)
+    manifest = msgspec.yaml.decode((folder / "trained.yaml").read_bytes())
+    return [{**row, "bytes": (folder / row["file"]).stat().st_size} for row in manifest["codecs"]]
 
-    Points lost have the 95 % interval of the plan's search set. `use` is the configuration's task, `more` are other
-    fields of a configuration.
-    """
-    after = {row.layer: row.after for row in splitpoint.cuts(task.model, shapes=task.shape, progress=False).cuts}
-    layer_of = {f"after {name}": name for name in after}
-    cuts = [after[layer] for layer in layers]
-    train = {"source": task.training, "minutes": minutes, "cuts": cuts, "augment": False}
-    if "prune" in more:
-        more["prune"] = {"cuts": cuts, **more["prune"]}
-    found = splitpoint.plan(
-        task.model,
-        task.data,
-        input=task.input,
-        task=use,
-        train={**train, **more.pop("train", {})},
-        search={"sampler": "exhaustive", "race": False, "patience": 0, "max_cuts": 1, **search},
-        device="raspberry-pi-4",
-        server="cloud-8core",
-        need={"max_drop": "99 %"},
-        progress=False,
-        **more,
+
+def assets(name: str, given: Any) -> Path:
+    """The folder of a paper's trained codecs."""
+    return common.ASSETS / (f"{name}-quick" if given.quick else name)
+
+
+def assets_table(found: Mapping[str, Any]) -> str:
+    """What was trained, for the page of a paper."""
+    return common.table(
+        ("trained codec", "after", "minutes", "steps", "inputs seen", "bytes of the file", "SHA-256"),
+        [
+            (
+                f"`{row['codec']}`",
+                row["layer"],
+                f"{row['spent']['minutes']:.1f}",
+                f"{row['spent']['steps']:,}",
+                f"{row['spent']['images']:,}",
+                f"{row['bytes']:,}",
+                f"{row['sha256'][:16]}",
+            )
+            for row in found["trained"]
+        ],
     )
+
+
+def planned(
+    name: str, given: Any, task: Task, layers: Sequence[str], search: Mapping[str, Any], **more: Any
+) -> list[dict[str, Any]]:
+    """Every split that a plan measures after those layers, with the paper's trained codecs, and every coded input.
+
+
+    Nothing is written. Points lost have the 95 % interval of the plan's search set. `more` are other fields of a
+    configuration.
+    """
+    train = {"from": str(assets(name, given)), **more.pop("train", {})}
+    exhaustive = {"sampler": "exhaustive", "race": False, "patience": 0, "max_cuts": 1}
+    found, layer_of = _plan(task, layers, train, given, {**exhaustive, **search}, **more)
     return [
         {
-            "layer": layer_of.get(row.cut, row.cut),
+            "layer": INPUT if row.placement == "server" else layer_of.get(row.cut, row.cut),
             "variant": row.variant,
             "codec": row.codec,
             "rate": row.rate,
@@ -99,5 +127,33 @@ def planned(
             "images": row.n,
         }
         for row in found.measured
-        if row.placement == "split"
+        if row.placement == "split" or (row.placement == "server" and row.codec != "-")
     ]
+
+
+def _plan(
+    task: Task,
+    layers: Sequence[str],
+    train: Mapping[str, Any],
+    given: Any,
+    search: Mapping[str, Any],
+    use: Any = "classify",
+    **more: Any,
+) -> tuple[splitpoint.PlanResult, dict[str, str]]:
+    """A plan whose codecs are trained or loaded after those layers, and the layer of every cut."""
+    after = {row.layer: row.after for row in splitpoint.cuts(task.model, shapes=task.shape, progress=False).cuts}
+    found = splitpoint.plan(
+        task.model,
+        task.data,
+        input=task.input,
+        task=use,
+        train={"cuts": [after[layer] for layer in layers], **train},
+        search=search,
+        device="raspberry-pi-4",
+        server="cloud-8core",
+        need={"max_drop": "99 %"},
+        progress=False,
+        threads=given.threads,
+        **more,
+    )
+    return found, {f"after {node}": layer for layer, node in after.items()}

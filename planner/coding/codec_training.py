@@ -31,8 +31,11 @@ from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import charbonnier, cross_entropy, distillation, l1, mse
 from splitpoint.planner.training.precision import fast_products, training_device
 from splitpoint.planner.training.recipe import Recipe
-from splitpoint.planner.training.trainer import Spent, Trainer, added
+from splitpoint.planner.training.spent import Spent, added
+from splitpoint.planner.training.trained_files import TrainedCodec
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
+from splitpoint.planner.values.keys import content_key
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 
@@ -86,7 +89,12 @@ class CodecTraining:
 
     @property
     def key(self) -> str:
-        """Of network, cut, data (those that judge, too), minutes, recipe and threads."""
+        """Of network, cut, data (those that judge, too), minutes, recipe, threads, and of files that are loaded."""
+        files, own = self._trainer.files, self._trained_key
+        return own if files is None else content_key("loaded", own=own, files=files.sha256())
+
+    @property
+    def _trained_key(self) -> str:
         return self._trainer.key(
             what="codec",
             model=self._graph.sha256,
@@ -101,7 +109,39 @@ class CodecTraining:
     ) -> str:
         """The key under which the trainer keeps what is trained from `module` as it is."""
         terms = (tuple(first), tuple(losses))
-        return self._trainer.key(what=self.key, start=_weights_sha256(module), rates=rates, losses=terms)
+        return self._trainer.key(what=self._trained_key, start=_weights_sha256(module), rates=rates, losses=terms)
+
+    def loaded(self, module: nn.Module, codec: str) -> TrainedCodec | None:
+        """What was trained elsewhere for `codec` at this cut, whose weights are now the module's; None: nothing was.
+
+        Raises `FitError` where there is nothing to train on, either, and `ProfileError` for a file that is not for it.
+        """
+        files, found = self._trainer.files, None
+        if files is not None and codec:
+            found = files.load(module, codec=codec, model_sha256=self._graph.sha256, tensor=self._cut.tensors[0])
+        if isinstance(found, TrainedCodec):
+            return found
+        if not len(self._trainer.data):
+            raise FitError(f"there is nothing to train on ($.train.source), and {found or 'nothing to load'}")
+        return None
+
+    def described(self, asset: str, cost: TrainingCost, codec: str) -> TrainedCodec:
+        """What `cost` was paid for, as a row of a manifest without its file and the names that people read."""
+        files, spent = self._trainer.files, self._trainer.spent(asset)
+        if cost.loaded and files is not None:
+            return next(row for row in files.codecs if row.name == cost.loaded)
+        return TrainedCodec(
+            file="",
+            sha256="",
+            codec=codec,
+            rates=(),
+            layer=self._cut.layer or self._cut.after,
+            tensor=self._cut.tensors[0],
+            model_sha256=self._graph.sha256,
+            spent=spent or Spent(steps=cost.steps, images=cost.images, minutes=0.0, losses=dict(cost.losses)),
+            seed=self._seed,
+            trained_on=self._trainer.data_sha256,
+        )
 
     def check_gradients(self, losses: Sequence[LossTerm]) -> None:
         """Raise `FitError` where a term of `losses` needs gradients through a tail that torch cannot run."""
@@ -113,14 +153,27 @@ class CodecTraining:
             raise FitError(f"{error.message} at {self._cut.after}; codecs that need no gradients take part") from error
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
-        """Train `module` in place at all `rates`; raises `FitError` where torch cannot run the network or train it.
+        """Train `module` in place at all `rates`, or load what was trained elsewhere for `codec`.
 
-        Raises `CheckpointError` where checkpoints cannot be written.
+        Raises `FitError` where torch cannot run the network or train it, or there is nothing to train on,
+        `ProfileError` where what was trained elsewhere is not for such a codec, and `CheckpointError` where checkpoints
+        cannot be written.
         """
         import torch
 
+        row = self.loaded(module, codec)
+        if row is not None:
+            return TrainingCost(
+                steps=row.spent.steps, images=row.spent.images, losses=row.spent.losses, loaded=row.name
+            )
         key = self.asset_key(module, rates=rates, losses=losses, first=first)
 
         def make() -> tuple[Spent, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import html
 import sys
 from collections.abc import Mapping
@@ -136,6 +137,7 @@ def plan(
     profile: str | Path | None = None,
     progress: bool | None = None,
     fresh: bool = False,
+    save_trained: str | Path | None = None,
     **configuration: Any,
 ) -> PlanResult:
     """Find where to cut `model` and how to code what crosses; nothing is written before `PlanResult.save`.
@@ -153,6 +155,7 @@ def plan(
         profile: A stored model profile (``splitpoint profile --out``), with which nothing of the network is timed.
         progress: Bars on standard error. [default: in notebooks and terminals]
         fresh: Measure again what earlier runs measured.
+        save_trained: A new folder for the codecs that ``train=`` trains; ``train={"from": DIR}`` takes them from there.
         **configuration: Every other field of a configuration, by its name there.
 
     Raises:
@@ -193,7 +196,7 @@ def plan(
             profile=None if profile is None else Path(profile),
             fresh=fresh,
             studies=Place(),
-            search=find,
+            search=functools.partial(find, save=None if save_trained is None else Path(save_trained)),
             progress=progress_of(progress),
         )
     return PlanResult(document=plan_document(result, None, Path()), result=result)

@@ -17,6 +17,7 @@ from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.store.results import Results
 from splitpoint.planner.training.data import as_training_set
+from splitpoint.planner.training.trained_files import read_trained
 from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 
@@ -44,6 +45,7 @@ def make_trainer(problem: Problem, results: Results | None) -> Trainer | None:
         folder=folder,
         results=results,
         activations_bytes=config.activations,
+        files=None if config.load is None else read_trained(Path(config.load)),
     )
 
 

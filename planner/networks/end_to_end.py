@@ -20,7 +20,8 @@ from splitpoint.planner.coding.torch_graph import torch_graph, torch_halves, tor
 from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.distill import RECIPE as DISTILLED
 from splitpoint.planner.training.distill import distill
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.spent import Spent
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
@@ -85,7 +86,13 @@ class EndToEndTraining:
         self._alone.check_gradients((*losses, LossTerm(name="distillation")))
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         """Train `module` at all `rates`, then the network with it; `made` is the network.
 

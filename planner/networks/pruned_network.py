@@ -15,7 +15,8 @@ from splitpoint.planner.networks.rounds import Importance, RatioOf, prune_in_rou
 from splitpoint.planner.samples.dataset import Dataset, NetworkInputs
 from splitpoint.planner.setup.config import PruneConfig
 from splitpoint.planner.training.distill import BETWEEN_ROUNDS, RECIPE, distill
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.spent import Spent
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_hash import module_sha256

@@ -31,9 +31,11 @@ def train_ahead(
     fresh: bool,
     train: Callable[..., Trainings],
     progress: Progress,
+    save: Path | None = None,
 ) -> TrainDocument:
     """What `train` (`planner.flow`) gives for `config`, the file `target`; `profile` is a stored one.
 
+    Trained codecs are written to the new folder `save`, too.
     Raises `ProfileError`, also where the configuration trains nothing, or nothing of it can be trained.
     """
     if config.train is None:
@@ -47,7 +49,7 @@ def train_ahead(
         check_profile(profile)
     problem = load_problem(config, results=results)
     note_kept("what was trained is kept, and the same command goes on")
-    done = train(problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh)
+    done = train(problem, stored_profile=profile, progress=progress, store=results.store, fresh=fresh, save=save)
     reasons = [f"{row.name} {row.where}: {row.reason}" for row in done.rows if row.state == "refused"]
     if len(reasons) == len(done.rows):
         raise ProfileError(

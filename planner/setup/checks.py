@@ -17,7 +17,8 @@ from splitpoint.planner.cost.message import symbol_channel
 from splitpoint.planner.cuts.enumeration import find_cut
 from splitpoint.planner.limits.need import check_share
 from splitpoint.planner.limits.objectives import OBJECTIVES, find_objective
-from splitpoint.planner.setup.config import PlanConfig
+from splitpoint.planner.setup.config import PlanConfig, TrainConfig
+from splitpoint.planner.training.trained_files import read_trained
 from splitpoint.profiles.errors import ProfileError, shorten
 from splitpoint.profiles.library.catalog import load_device, load_link, load_server
 from splitpoint.profiles.network.inputs import LARGEST_TENSOR
@@ -42,7 +43,7 @@ def check_config(config: PlanConfig) -> None:
         check_model_source(other.model, at=f"$.models[{i}].model")
     check_data_source(config.data.source)
     if config.train is not None:
-        check_data_source(config.train.source)
+        _check_train(config.train)
     if config.device != "host":
         load_device(config.device)
     if config.server != "host":
@@ -98,6 +99,24 @@ def check_config(config: PlanConfig) -> None:
         raise ProfileError(
             "there is no precision to lower these heads to", at="$.precision_cuts", fix="precisions: [fp32, int8]"
         )
+
+
+def _check_train(train: TrainConfig) -> None:
+    """Something to train on, or trained codecs to load; files of the latter are read and compared with their hashes."""
+    if train.source is None and train.load is None:
+        raise ProfileError(
+            "there is nothing to train on and nothing to load",
+            at="$.train",
+            fix="source: a folder, an .npz or file.py:function; from: a folder that splitpoint train --save wrote",
+        )
+    if train.source is not None:
+        check_data_source(train.source)
+    elif train.end_to_end:
+        raise ProfileError(
+            "networks are trained end to end on data, and there are none", at="$.train.end_to_end", fix="$.train.source"
+        )
+    if train.load is not None:
+        read_trained(Path(train.load))
 
 
 def _check_load(config: PlanConfig) -> None:

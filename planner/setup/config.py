@@ -94,9 +94,12 @@ class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What weights are trained on, and for how long; nothing is trained without it."""
+    """What weights are trained on, and for how long, and what was trained elsewhere; nothing is trained without it."""
 
-    source: str  # a folder of class folders, an .npz, or "file.py:function"; what judges is left out
+    # A folder of class folders, an .npz, or "file.py:function"; what judges is left out. None: nothing is trained, only
+    # loaded.
+    source: str | None = None
+    load: str | None = msgspec.field(default=None, name="from")  # a folder of `splitpoint train --save`
     minutes: Annotated[float, msgspec.Meta(gt=0, le=MOST_MINUTES)] = 10.0  # of each training, on this machine
     # Minutes of all trainings of one run that are not kept yet; None: no limit.
     budget: Annotated[float, msgspec.Meta(ge=0, le=MOST_MINUTES)] | None = None
@@ -238,7 +241,11 @@ def read_config(path: Path) -> PlanConfig:
         train=(
             None
             if config.train is None
-            else msgspec.structs.replace(config.train, source=paths.resolve(config.train.source))
+            else msgspec.structs.replace(
+                config.train,
+                source=None if config.train.source is None else paths.resolve(config.train.source),
+                load=None if config.train.load is None else paths.resolve(config.train.load),
+            )
         ),
         device=paths.resolve(config.device),
         server=paths.resolve(config.server),

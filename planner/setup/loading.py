@@ -54,7 +54,7 @@ class Problem:
     link: Link
     notes: tuple[str, ...]  # assumptions to print
     threads: int
-    training: TrainingSet | None = None  # what weights are trained on; None: nothing is trained
+    training: TrainingSet | None = None  # what weights are trained on; empty: loaded alone; None: neither
 
     @property
     def spec(self) -> InputSpec:
@@ -63,9 +63,9 @@ class Problem:
 
     @property
     def trains_pruned(self) -> bool:
-        """Whether pruned networks are trained."""
+        """Whether pruned networks are trained: there is something to train them on."""
         prune = self.config.prune
-        return self.training is not None and prune is not None and prune.method == "taylor"
+        return bool(self.training) and prune is not None and prune.method == "taylor"
 
     @property
     def trained_snr_db(self) -> tuple[float, float] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from splitpoint.planner.samples.dataset import Split, check_labels
 from splitpoint.planner.samples.readers import load_data
 from splitpoint.planner.setup.config import TrainConfig
@@ -21,6 +23,8 @@ def load_training_set(
 ) -> tuple[TrainingSet | None, list[str]]:
     """The training set in the size and scale of the given network's inputs, and notes; None where none is asked for.
 
+    It is empty where codecs are loaded alone.
+
     Raises `ProfileError` for data that are not the network's, for labels that are none of its outputs, and for classes
     in another order than those of the inputs that judge.
     """
@@ -29,6 +33,8 @@ def load_training_set(
     spec = split.search.spec
     if spec.kind == "tensors":
         raise ProfileError("weights of networks of several inputs are not trained", at="$.train", fix="remove train:")
+    if config.source is None:
+        return TrainingSet(content=np.zeros((0, 1)), labels=None, spec=spec), []
     data = load_data(config.source, spec, seed=seed, skip_damaged=skip_damaged)
     ours, theirs = split.search.classes, data.classes
     if ours is not None and theirs is not None and ours != theirs:

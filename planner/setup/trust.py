@@ -71,7 +71,8 @@ def _code_of_config(config: PlanConfig) -> Iterator[tuple[str, str]]:
         if is_torch_spec(model):
             yield field, model
     sources = [("data.source", config.data.source)]
-    sources += [] if config.train is None else [("train.source", config.train.source)]
+    training = None if config.train is None else config.train.source
+    sources += [] if training is None else [("train.source", training)]
     for field, source in sources:
         if ":" in source and not Path(source).exists():  # as `planner.samples.readers.load_data`
             yield field, source

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -33,7 +33,9 @@ from splitpoint.planner.search.table import PROBE_INPUTS
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.study.plateau import order_by_gain, reference_point
 from splitpoint.planner.training.checkpoint import CheckpointError
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.spent import Spent
+from splitpoint.planner.training.trained_files import TrainedCodec
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.candidate import GIVEN, Candidate, Evaluated
 from splitpoint.planner.values.cut import Cut
 from splitpoint.planner.values.keys import content_key
@@ -54,7 +56,7 @@ def __dir__() -> list[str]:
 
 LOOKED_UP = ("latency", "payload", "energy", "cost")  # objectives that are known before a training
 Kind = Literal["codec", "pruned network", "network end to end"]
-State = Literal["kept", "trained", "not begun", "refused"]
+State = Literal["kept", "trained", "loaded", "not begun", "refused"]
 Say = Callable[[str], None]
 
 
@@ -100,6 +102,7 @@ class _Job:
     stages: Mapping[str, float]  # share of the minutes of each of its trainings
     costs: tuple[Cost, ...]  # of its points, if it is as good as it can be
     train: Callable[[Say], tuple[list[Variant], list[str]]]  # networks and notes; raises `ProfileError` and `FitError`
+    loaded: TrainedCodec | None = None  # what was trained elsewhere: nothing is trained here
     leave: Callable[[str], list[str]]  # is told why it is not trained; gives notes of what nobody else tells
 
 
@@ -108,6 +111,7 @@ class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     key: str  # of what is trained from it
     stages: dict[str, float]  # its trainings, each with its share of the minutes
+    loaded: TrainedCodec | None  # what was trained elsewhere, in place of these
     payload_bytes: float
     work: CodingWork
 
@@ -118,10 +122,21 @@ class _Asked:
     def __init__(self, training: CodecTraining | EndToEndTraining) -> None:
         self.key, self._training, self.asset = training.key, training, ""
         self.stages: dict[str, float] = {}
+        self.loaded: TrainedCodec | None = None
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
+        if isinstance(self._training, CodecTraining):
+            self.loaded = self._training.loaded(module, codec)
+        if self.loaded is not None:
+            return TrainingCost(steps=0, images=0, losses={})
         self._training.check_gradients((*first, *losses))
         self.asset = self._training.asset_key(module, rates=rates, losses=losses, first=first)
         self.stages = dict(STAGES if isinstance(self._training, EndToEndTraining) else stages(first))
@@ -193,7 +208,7 @@ def _train(
     progress.expect("training", 60 * (asked if left is None else min(asked, left)))
     with progress.stage("training", len(jobs)) as step:
         for job in jobs:
-            needed = trainer.minutes_left(job.key, job.stages)
+            needed = 0.0 if job.loaded else trainer.minutes_left(job.key, job.stages)
             if left is not None and budget is not None and needed > left:
                 reason = budget_text(needed, left, budget)
                 notes += job.leave(reason)
@@ -211,7 +226,9 @@ def _train(
                 continue
             variants += made
             notes += remarks
-            rows.append(_row(job, "trained" if needed else "kept", spent=trainer.spent(job.key)))
+            state: State = "trained" if needed else "loaded" if job.loaded else "kept"
+            rows.append(_row(job, state, spent=job.loaded.spent if job.loaded else trainer.spent(job.key)))
+            notes += [f"{job.name} {job.where} was trained elsewhere: {job.loaded.name}"] if job.loaded else []
             step("")
         step(_summary(rows))
     return Trainings(rows=tuple(rows), variants=tuple(variants), notes=tuple(notes), left=left)
@@ -219,10 +236,8 @@ def _train(
 
 def budget_text(needed: float, left: float, budget: float) -> str:
     """Why a training was not begun; all in minutes."""
-    return (
-        f"not trained: {left:.3g} of {budget:.3g} minutes are left, it takes {needed:.3g};"
-        " splitpoint train CONFIG trains it ahead"
-    )
+    minutes = f"{left:.3g} of {budget:.3g} minutes are left, it takes {needed:.3g}"
+    return f"not trained: {minutes}; splitpoint train CONFIG trains it ahead"
 
 
 def _row(job: _Job, state: State, *, reason: str | None = None, spent: Spent | None = None) -> Training:
@@ -235,7 +250,7 @@ def _say(step: Say, name: str, text: str) -> None:
 
 def _summary(rows: Sequence[Training]) -> str:
     """How many candidates are in each state, those that are."""
-    counts = {state: sum(row.state == state for row in rows) for state in ("trained", "kept", "not begun", "refused")}
+    counts = {state: sum(row.state == state for row in rows) for state in get_args(State)}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to train"
 
 
@@ -294,6 +309,7 @@ def _codec_jobs(problem: Problem, measurer: Measurer, refused: list[Training]) -
                     where=where,
                     key=start.key,
                     stages=start.stages,
+                    loaded=start.loaded,
                     costs=(measurer.pricer.split(cut, start.work, start.payload_bytes),),
                     train=functools.partial(_train_codec, runs, cut, codec, training),
                     leave=functools.partial(_leave_codec, runs, cut, codec),
@@ -382,7 +398,9 @@ def _start(runs: NetworkRuns, cut: Cut, codec: Codec, training: CodecTraining) -
             for i in range(min(PROBE_INPUTS, runs.count("calibration")))
         ]
         work = work_of([fitted], table_bytes=len(save_coders([fitted.coder])))
-        return _Start(key=asked.asset, stages=asked.stages, payload_bytes=float(np.mean(sizes)), work=work)
+        return _Start(
+            key=asked.asset, stages=asked.stages, loaded=asked.loaded, payload_bytes=float(np.mean(sizes)), work=work
+        )
 
     if runs.kept is None:
         return look()

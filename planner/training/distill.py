@@ -14,7 +14,8 @@ from splitpoint.planner.training.loop import Loss
 from splitpoint.planner.training.losses import cross_entropy, distillation, mse
 from splitpoint.planner.training.precision import fast_products, training_device
 from splitpoint.planner.training.recipe import Recipe
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.spent import Spent
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.profiles.errors import ProfileError
 
 if TYPE_CHECKING:

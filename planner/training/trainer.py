@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -23,12 +23,14 @@ from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.loop import Loss, Trained, measure_evaluation_s, measure_step_s, train
 from splitpoint.planner.training.precision import trained_in
 from splitpoint.planner.training.recipe import Recipe
+from splitpoint.planner.training.spent import Spent, added
+from splitpoint.planner.training.trained_files import TrainedFiles
 from splitpoint.planner.values.keys import code_sha256, content_key
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Spent", "Trainer", "added", "steps_within"]
+__all__ = ["Trainer", "steps_within"]
 
 
 def __dir__() -> list[str]:
@@ -50,25 +52,17 @@ CODE: Final = (
 LIBRARIES: Final = ("torch", "torch-pruning", "onnx", "onnxscript")
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a training took: it is reported beside what it gave."""
-
-    steps: int
-    images: int  # inputs that were seen, each as often as it was
-    minutes: float  # of this machine, killed runs not counted
-    losses: dict[str, float]  # by term, averaged over the last steps
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Trainer:
     """Data, time and place of the trainings of one plan."""
 
-    data: TrainingSet
+    data: TrainingSet  # empty: nothing can be trained, only loaded
     data_sha256: str
     minutes: float  # of each training
     folder: Path | None  # of checkpoints; None: there are none
     results: Results | None = None  # where assets are kept
     activations_bytes: int = 4_000_000_000  # of all files of activations together
+    files: TrainedFiles | None = None  # codecs that were trained elsewhere
     _spent: dict[str, list[Spent]] = dataclasses.field(default_factory=dict, repr=False)  # in this run, by asset
 
     def key(self, **parts: object) -> str:
@@ -215,16 +209,6 @@ class Trainer:
     def _place(self, key: str) -> Path | None:
         """Folder of an asset's checkpoints."""
         return None if self.folder is None else self.folder / key[:32]
-
-
-def added(parts: Sequence[Spent]) -> Spent:
-    """What successive trainings took together, with the losses of the last."""
-    return Spent(
-        steps=sum(part.steps for part in parts),
-        images=sum(part.images for part in parts),
-        minutes=sum(part.minutes for part in parts),
-        losses=parts[-1].losses,
-    )
 
 
 def steps_within(seconds: float, *, step_s: float) -> int:

@@ -51,4 +51,4 @@ def test_every_field_is_shown() -> None:
         SharedBy: shown["shared_by"],
     }
     for struct, part in parts.items():
-        assert set(part) == {field.name for field in msgspec.structs.fields(struct)}, struct
+        assert set(part) == {field.encode_name for field in msgspec.structs.fields(struct)}, struct

@@ -19,7 +19,13 @@ def __dir__() -> list[str]:
 
 UNKNOWN = "-"
 WIDEST = 20  # a word of a name that is never broken
-STATES = {"kept": "kept", "trained": "trained now", "not begun": "not begun", "refused": "not trained"}
+STATES = {
+    "kept": "kept",
+    "trained": "trained now",
+    "loaded": "trained elsewhere",
+    "not begun": "not begun",
+    "refused": "not trained",
+}
 
 
 def train_view(document: TrainDocument) -> RenderableType:

@@ -66,7 +66,13 @@ class Steps:
     terms: tuple[str, ...] = ()
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> Any:
         self.calls, self.module, self.terms = self.calls + 1, module, tuple(term.name for term in losses)
         optimizer, z = torch.optim.Adam(module.parameters(), lr=1e-2), torch.from_numpy(self.z)

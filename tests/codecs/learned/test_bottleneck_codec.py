@@ -38,7 +38,13 @@ class RateSteps(NoSteps):
         self.x, self.steps, self.counted = torch.from_numpy(activations), steps, list[float]()
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> TrainingCost:
         super().__call__(module, rates=rates, losses=losses)
         optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)

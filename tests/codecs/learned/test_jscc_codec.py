@@ -32,7 +32,13 @@ class Kept:
     losses: tuple[str, ...] = ()
 
     def __call__(
-        self, module: nn.Module, *, rates: int, losses: Sequence[LossTerm], first: Sequence[LossTerm] = ()
+        self,
+        module: nn.Module,
+        *,
+        rates: int,
+        losses: Sequence[LossTerm],
+        first: Sequence[LossTerm] = (),
+        codec: str = "",
     ) -> Any:
         self.first, self.losses = (tuple(term.name for term in terms) for terms in (first, losses))
         cost = self.training(module, rates=rates, losses=losses, first=first)

@@ -21,7 +21,8 @@ from splitpoint.planner.coding.torch_graph import torch_halves
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.losses import cross_entropy, mse
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.spent import Spent
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.model import ModelGraph

@@ -28,7 +28,8 @@ from splitpoint.planner.store.store import Store
 from splitpoint.planner.training.checkpoint import CheckpointError
 from splitpoint.planner.training.data import TrainingSet
 from splitpoint.planner.training.recipe import Recipe, learning_rate
-from splitpoint.planner.training.trainer import Spent, Trainer
+from splitpoint.planner.training.spent import Spent
+from splitpoint.planner.training.trainer import Trainer
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.network.graph import load_graph
 from splitpoint.profiles.network.inputs import InputSpec, preprocess
