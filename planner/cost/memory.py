@@ -9,7 +9,7 @@ from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.machine.device import PRECISION_BYTES, Device
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["peak_bytes", "stored_scale"]
+__all__ = ["QUANTIZED", "peak_bytes", "stored_scale"]
 
 
 def __dir__() -> list[str]:
