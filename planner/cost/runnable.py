@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from splitpoint.planner.cost.memory import is_quantized
 from splitpoint.planner.cost.price import Party, other_half
 from splitpoint.planner.cuts.enumeration import CutList
 from splitpoint.planner.values.cut import Rejected
@@ -37,5 +38,14 @@ def unit_notes(graph: ModelGraph, cuts: CutList, edge: Party, server: Party) -> 
             notes.append(fallen_back)
         if refusal is not None:
             refused = sum(place.reason.endswith(f"not run by {side.device.name}") for place in cuts.rejected)
-            notes.append(f"{refusal}: {count_text(refused, 'cut')} and the network as a whole are left out")
+            notes.append(
+                f"{refusal}: {count_text(refused, 'cut')} and the network as a whole are left out{_advice(graph, side)}"
+            )
     return tuple(notes)
+
+
+def _advice(graph: ModelGraph, side: Party) -> str:
+    """What to type where only the precision is wrong."""
+    accelerator = side.device.accelerator
+    wants_int8 = accelerator is not None and accelerator.takes == ("int8",)
+    return "; precisions: [fp32, int8] adds an int8 network" if wants_int8 and not is_quantized(graph) else ""

@@ -36,7 +36,7 @@ class CutRow(Value, frozen=True, kw_only=True):
     link_s: float | None = None  # uncompressed; None also where its message can never arrive
     tail_s: float | None = None  # on the server
     latency_s: float | None = None  # of all three
-    fallen_back: int = 0  # operators of the head that the device's accelerator does not run, and its CPU does
+    fallen_back: int | None = None  # operators of the head that the device's accelerator lacks, and its CPU runs
 
 
 class RefusedPlace(Value, frozen=True, kw_only=True):

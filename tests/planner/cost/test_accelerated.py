@@ -167,7 +167,10 @@ def test_without_a_cpu_such_heads_are_refused() -> None:
 
 def test_an_int8_accelerator_takes_the_int8_network_only() -> None:
     device = npu(takes=("int8",), cpu=None)
-    assert side(device, network()).refusal([CONV]) == "layer node: Conv in float not run by npu"
+    edge = side(device, network())
+    assert edge.refusal([CONV]) == "layer node: Conv in float not run by npu"
+    cuts = runnable_cuts(network(), enumerate_cuts(network()), edge, edge)
+    assert "; precisions: [fp32, int8] adds an int8 network" in unit_notes(network(), cuts, edge, edge)[0]
     graph = quantized()
     found = side(device, graph)
     nodes = range(len(graph.nodes))
