@@ -17,7 +17,7 @@ from splitpoint.planner.choice.choose import Aim
 from splitpoint.planner.choice.errors import speed_errors
 from splitpoint.planner.coding.cache import ByteCache, default_budget
 from splitpoint.planner.measuring.measurer import Measurer
-from splitpoint.planner.measuring.network import Network, anchor_notes, describe_network
+from splitpoint.planner.measuring.network import Network, anchor_notes, describe_network, network_notes
 from splitpoint.planner.measuring.saving import save_trained
 from splitpoint.planner.measuring.trained import make_trainer
 from splitpoint.planner.measuring.unsplit import check_unsplit
@@ -251,7 +251,7 @@ def _make_ready(
         measurers=measurers,
         trained=trained,
         profile=profile,
-        notes=(*remarks, *notes, *trained.notes, *anchor_notes(problem.config, networks[0])),
+        notes=(*remarks, *notes, *trained.notes, *anchor_notes(problem.config, networks[0]), *network_notes(networks)),
     )
 
 

@@ -68,10 +68,19 @@ def division_error(cost: Cost, half: Literal["head", "tail"]) -> float:
 def _speed_error(party: Party) -> float:
     """A profiled side: the retest error of its profile. A modelled one: what its profile states of other networks.
 
-    That is the factor within which 90 % of them are, or else their mean error.
+    That is the factor within which 90 % of them are, or else their mean error; of an accelerator and the CPU that it
+    falls back to, the larger one.
     """
     if party.retest_error is not None:
         return math.exp(party.retest_error)
-    if party.device.interval_factor is not None:
-        return math.exp(math.log(party.device.interval_factor) / NINETY)
-    return math.exp(STANDARD * math.log(party.device.prediction_error or UNSTATED))
+    machines = [party.device]
+    accelerator = party.device.accelerator
+    if party.units is not None and party.units.on_cpu and accelerator is not None and accelerator.fallback is not None:
+        machines += [accelerator.fallback.device] if accelerator.fallback.device is not None else []
+    return max(map(_stated_error, machines))
+
+
+def _stated_error(device: Device) -> float:
+    if device.interval_factor is not None:
+        return math.exp(math.log(device.interval_factor) / NINETY)
+    return math.exp(STANDARD * math.log(device.prediction_error or UNSTATED))

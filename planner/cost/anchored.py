@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from splitpoint.profiles.machine.device import Compute, Device
+from splitpoint.profiles.machine.device import Accelerator, Compute, Device
 from splitpoint.profiles.units import format_seconds
 
 __all__ = ["NINETY", "anchor_device", "anchor_note"]
@@ -47,6 +47,7 @@ def anchor_device(device: Device, predicted_s: float, measured_s: Sequence[float
     return msgspec.structs.replace(
         device,
         compute=_scaled(device.compute, factor),
+        accelerator=_slower(device.accelerator, factor),
         memory=memory,
         serial=msgspec.structs.replace(device.serial, thread_macs_s=thread),
         interval_factor=math.exp(NINETY * error),
@@ -62,6 +63,21 @@ def anchor_note(profile: Device, anchored: Device, measured_s: Sequence[float]) 
         f" to take {texts} there; the factor that all cuts share is then known within"
         f" {anchored.interval_factor or 1:.3g}x in 90 % of cases, and how it divides into head and tail is not measured"
     )
+
+
+def _slower(accelerator: Accelerator | None, factor: float) -> Accelerator | None:
+    """Its CPU and the way there take `factor` times as long, too: one timing has them all in it."""
+    if accelerator is None or accelerator.fallback is None or accelerator.fallback.device is None:
+        return accelerator
+    fallback = accelerator.fallback
+    cpu = accelerator.fallback.device
+    fallback = msgspec.structs.replace(
+        fallback,
+        crossing_s=factor * fallback.crossing_s,
+        crossing_bytes_s=fallback.crossing_bytes_s / factor,
+        device=msgspec.structs.replace(cpu, compute=_scaled(cpu.compute, factor)),
+    )
+    return msgspec.structs.replace(accelerator, fallback=fallback)
 
 
 def _scaled(compute: Compute, factor: float) -> Compute:

@@ -9,7 +9,7 @@ from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.machine.device import PRECISION_BYTES, Device
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["peak_bytes", "stored_scale"]
+__all__ = ["QUANTIZED", "is_quantized", "peak_bytes", "stored_scale"]
 
 
 def __dir__() -> list[str]:
@@ -26,12 +26,17 @@ QUANTIZED = frozenset(
 )
 
 
+def is_quantized(graph: ModelGraph) -> bool:
+    """Whether some of its operators compute in 8 bits or fewer, or turn numbers into such."""
+    return any(node.op_type in QUANTIZED for node in graph.nodes)
+
+
 def stored_scale(device: Device, graph: ModelGraph) -> float:
     """Bytes on the device per byte of the graph: an int8 device stores an fp32 graph in a quarter of its bytes.
 
     It is 1 for a graph that is quantized already.
     """
-    if any(node.op_type in QUANTIZED for node in graph.nodes):
+    if is_quantized(graph):
         return 1.0
     own = max((np.dtype(tensor.dtype).itemsize for tensor in graph.outputs), default=4)
     return min(1.0, PRECISION_BYTES[device.runtime.precision] / own)

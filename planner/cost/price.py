@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.codecs.contract.protocol import Coder, FittedCodec, MultiRateCoder
+from splitpoint.planner.cost.accelerated import Assignment, assign, processors
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
 from splitpoint.planner.cost.uncounted import bound_uncounted, uncounted_seconds
@@ -43,6 +45,7 @@ __all__ = [
     "other_half",
     "over",
     "party",
+    "predict_graph_s",
     "work_of",
 ]
 
@@ -63,10 +66,18 @@ class Party:
     run_s: float  # constant of each inference
     how: How
     retest_error: float | None = None  # of the profile that the seconds come from; None: modelled
+    units: Assignment | None = None  # of a modelled accelerator beside a CPU; None: one unit runs every node
 
     def seconds(self, nodes: Sequence[int]) -> float:
         """Seconds to run these nodes; 0 for no nodes."""
-        return self.run_s + float(self.node_s[list(nodes)].sum()) if len(nodes) else 0.0
+        if not len(nodes):
+            return 0.0
+        overhead_s = self.run_s if self.units is None else self.units.overhead_s(nodes)
+        return overhead_s + float(self.node_s[list(nodes)].sum())
+
+    def refusal(self, nodes: Sequence[int]) -> str | None:
+        """Why it cannot run these nodes; None where it can."""
+        return None if self.units is None else self.units.refusal(nodes)
 
     def timed(self, nodes: Sequence[int]) -> Timed:
         """As `seconds`, and how they are known; a profile measured the seconds of the whole network."""
@@ -123,13 +134,24 @@ def party(device: Device, graph: ModelGraph, profile: ModelProfile) -> Party:
         run_s = min(device.compute.run_overhead_s, profile.whole.min_s)
         node_s *= (profile.whole.min_s - run_s) / node_s.sum()
         return Party(device=device, node_s=node_s, run_s=run_s, how="profiled", retest_error=profile.retest_error)
-    node_s = bound_uncounted(
-        predict_s(device, [op_work(graph, node) for node in graph.nodes]),
-        device,
-        profile.host,
-        uncounted_seconds(graph, profile),
-    )
-    return Party(device=device, node_s=node_s, run_s=device.compute.run_overhead_s, how="modelled")
+    units, node_s = predict_graph_s(device, graph, uncounted_seconds(graph, profile), host=profile.host)
+    return Party(device=device, node_s=node_s, run_s=device.compute.run_overhead_s, how="modelled", units=units)
+
+
+def predict_graph_s(
+    device: Device, graph: ModelGraph, uncounted_s: Mapping[int, float], *, host: Device, scale: float = 1.0
+) -> tuple[Assignment | None, NDArray[np.float64]]:
+    """Modelled seconds of every node on the unit of `device` that runs it, times `scale`; and the units.
+
+    `uncounted_s` are the seconds on `host` of nodes without a count, which bound theirs; not scaled.
+    """
+    units = assign(device, graph)
+    node_s = np.zeros(len(graph.nodes))
+    for machine, nodes in processors(device, units, len(graph.nodes)):
+        node_s[nodes] = scale * predict_s(machine, [op_work(graph, graph.nodes[index]) for index in nodes])
+        bounds = {index: uncounted_s[index] for index in nodes if index in uncounted_s}
+        node_s = bound_uncounted(node_s, machine, host, bounds)
+    return units, node_s
 
 
 def op_work(graph: ModelGraph, node: Node) -> OpWork:
@@ -147,6 +169,8 @@ def op_work(graph: ModelGraph, node: Node) -> OpWork:
         write_bytes=total(node.outputs),
         weight_bytes=0 if node.inner_bytes else node.weight_bytes,
         element_bytes=-(-known[0].bytes // known[0].elements) if known else 4,
+        # Of a quantized network activations are float32 between QDQ, and weights are one byte.
+        weight_element_bytes=max(1, node.weight_bytes // node.parameters) if node.parameters else None,
         operators=node.operators,
         kernel=node.kernel,
     )
@@ -209,9 +233,9 @@ def cost_of_split(
         prepare_s=_prepare_s(edge.device, host, prepare_symbols),
         head_s=head.seconds,
         # The codec's graph is part of head.onnx: its operators take time, but there is no overhead of a second run.
-        encode_s=encode_s + float(predict_s(edge.device, work.encoder).sum()),
+        encode_s=encode_s + float(predict_s(_coding_unit(edge), work.encoder).sum()),
         link_s=0.0,
-        decode_s=decode_s + float(predict_s(server.device, work.decoder).sum()),
+        decode_s=decode_s + float(predict_s(_coding_unit(server), work.decoder).sum()),
         tail_s=tail.seconds,
         how=_how(head, tail),
         head_how=head.how,
@@ -224,6 +248,7 @@ def cost_of_split(
         head_bytes=cut.head_weight_bytes + work.head_weight_bytes,
         head_peak_bytes=round(scale * (peak_bytes + work.head_weight_bytes)),
         head_file_bytes=round(scale * (cut.head_weight_bytes + work.head_weight_bytes)) + work.table_bytes,
+        refused=edge.refusal(cut.head) or server.refusal(other_half(graph, cut)),
     )
     return over(cost, channel, edge.device, server.device)
 
@@ -251,7 +276,10 @@ def cost_on_device(*, graph: ModelGraph, peak_bytes: int, prepare_symbols: int, 
         radio_j=0.0,
         server_usd=0.0,
         link_usd=0.0,
+        refused=edge.refusal([node.index for node in graph.nodes]),
     )
+    if cost.refused is not None:
+        cost = msgspec.structs.replace(cost, link_s=math.inf, infeasible=cost.refused)
     return _powered(cost, edge.device)
 
 
@@ -284,6 +312,7 @@ def cost_of_picture(
         side_bytes=0,
         head_bytes=0,
         head_peak_bytes=0,
+        refused=server.refusal([node.index for node in graph.nodes]),
     )
     return over(cost, channel, edge.device, server.device)
 
@@ -297,12 +326,12 @@ def over(cost: Cost, channel: Channel, edge: Device, server: Device) -> Cost:
         symbols, up_bytes = cost.symbols.count, as_bits(link, cost.symbols.count) / 8
     cost = msgspec.structs.replace(
         cost,
-        link_s=sent.link_s,
+        link_s=sent.link_s if cost.refused is None else math.inf,
         wait_s=sent.wait_s,
         deadline_link_s=sent.deadline_s,
         air_s=sent.air_s,
         channel_uses=sent.channel_uses,
-        infeasible=sent.infeasible,
+        infeasible=cost.refused or sent.infeasible,
         radio_j=radio_j(link, 8 * up_bytes, 8 * ANSWER_BYTES, symbols=symbols) if arrives else None,
         server_usd=server_usd(server, cost.server_s),
         link_usd=link_usd(link, up_bytes + ANSWER_BYTES) if arrives else None,
@@ -325,6 +354,13 @@ def _powered(cost: Cost, device: Device) -> Cost:
     return msgspec.structs.replace(
         cost, compute_j=compute_j(device, cost.device_s), idle_j=wait_j(device, cost.latency_s)
     )
+
+
+def _coding_unit(side: Party) -> Device:
+    """What runs a codec's graph: the CPU where the accelerator has one beside it that runs what it cannot."""
+    accelerator = side.device.accelerator
+    cpu = None if accelerator is None or accelerator.fallback is None else accelerator.fallback.device
+    return side.device if cpu is None or side.units is None else cpu
 
 
 def _how(*halves: Timed) -> How:

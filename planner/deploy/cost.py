@@ -66,7 +66,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     deadline_link_s: NonNegative | None = (
         None  # link and queue in the share of cases that a deadline asks for; None: the means
     )
-    infeasible: str | None = None  # why the message can never arrive
+    infeasible: str | None = None  # why the request can never be answered: `refused`, or a message that cannot arrive
+    refused: str | None = None  # which operators of its half a side's accelerator does not run
     compute_j: NonNegative | None = None  # what computing adds on the device; None where a profile has no figures
     radio_j: NonNegative | None = None
     idle_j: NonNegative | None = None  # of being on from the first to the last second

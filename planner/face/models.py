@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from splitpoint.planner.cost.message import Channel, send
-from splitpoint.planner.cost.price import Party, op_work, other_half, party
+from splitpoint.planner.cost.price import Party, other_half, party, predict_graph_s
+from splitpoint.planner.cost.runnable import runnable_cuts, unit_notes
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
 from splitpoint.planner.face.plans import progress_of
 from splitpoint.planner.face.sources import Model, named_model
@@ -22,7 +23,7 @@ from splitpoint.planner.setup.loading import default_threads
 from splitpoint.planner.values.progress import Progress
 from splitpoint.profiles.library.catalog import find_profile, load_device, load_link, load_server
 from splitpoint.profiles.link.types import Link
-from splitpoint.profiles.machine.device import Device, predict_s
+from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 
@@ -51,8 +52,8 @@ def cuts(
     """Every place where up to `tensors` tensors separate head and tail, and why the other places are none.
 
     With a device, a server or a link each cut has the modelled seconds of a request whose tensors cross in float32;
-    what is not named of the three is ``host``, ``host`` and ``wifi-5``, and only ``host`` is measured. Raises
-    `ProfileError`.
+    what is not named of the three is ``host``, ``host`` and ``wifi-5``, and only ``host`` is measured. Cuts of which an
+    accelerator refuses a half are among the refused places then. Raises `ProfileError`.
 
     Examples:
         >>> import splitpoint
@@ -85,11 +86,10 @@ def list_cuts(
     """As `cuts`, of a model by its name; `sides` are device, server and link, None: not given."""
     check_model_source(source)
     graph = load_source(source, None if shapes is None else _shapes(shapes), constants=constants)
-    document = cuts_document(graph, enumerate_cuts(graph, k=tensors))
     if not any(sides):
-        return document
+        return cuts_document(graph, enumerate_cuts(graph, k=tensors))
     names = [given or default for given, default in zip(sides, (HOST, HOST, "wifi-5"), strict=True)]
-    return _with_seconds(document, graph, *names, tensors=tensors, progress=progress)
+    return _with_seconds(graph, *names, tensors=tensors, progress=progress)
 
 
 def profile(model: Model | Any, *, shapes: Shapes = None, constants: Mapping[str, Any] | None = None) -> ModelProfile:
@@ -125,7 +125,7 @@ def load_profile(name: str | Path) -> Device | Link:
 
 
 def _with_seconds(
-    document: CutsDocument, graph: ModelGraph, device: str, server: str, link: str, *, tensors: int, progress: Progress
+    graph: ModelGraph, device: str, server: str, link: str, *, tensors: int, progress: Progress
 ) -> CutsDocument:
     """The rows with the seconds of head, message and tail; the network is measured only where a side is this host."""
     channel = Channel(link=load_link(link))
@@ -136,8 +136,10 @@ def _with_seconds(
             measured = obtain_profile(graph, stored=None, threads=default_threads())
             step(f"{len(graph.nodes)} nodes")
     edge, other = (_party(machine, graph, measured) for machine in machines)
+    runnable = runnable_cuts(graph, enumerate_cuts(graph, k=tensors), edge, other)
+    document = cuts_document(graph, runnable)
     rows = []
-    for row, cut in zip(document.cuts, enumerate_cuts(graph, k=tensors).cuts, strict=True):
+    for row, cut in zip(document.cuts, runnable.cuts, strict=True):
         head_s, tail_s = edge.seconds(cut.head), other.seconds(other_half(graph, cut))
         link_s = send(channel, row.bytes, tail_s).link_s
         arrives = math.isfinite(link_s)
@@ -148,18 +150,20 @@ def _with_seconds(
                 link_s=link_s if arrives else None,
                 tail_s=tail_s,
                 latency_s=head_s + link_s + tail_s if arrives else None,
+                fallen_back=0 if edge.units is None else len(edge.units.fallen_back(cut.head)),
             )
         )
     names = f"{edge.device.name}, {channel.link.name}, {other.device.name}"
-    return msgspec.structs.replace(document, cuts=tuple(rows), timed=names)
+    units = unit_notes(graph, runnable, edge, other)
+    return msgspec.structs.replace(document, cuts=tuple(rows), timed=names, units=units)
 
 
 def _party(machine: Device | None, graph: ModelGraph, measured: ModelProfile | None) -> Party:
     if measured is not None:
         return party(measured.host if machine is None else machine, graph, measured)
     assert machine is not None  # else the network was measured
-    node_s = predict_s(machine, [op_work(graph, node) for node in graph.nodes])
-    return Party(device=machine, node_s=node_s, run_s=machine.compute.run_overhead_s, how="modelled")
+    units, node_s = predict_graph_s(machine, graph, {}, host=machine)  # there is no node without a count
+    return Party(device=machine, node_s=node_s, run_s=machine.compute.run_overhead_s, how="modelled", units=units)
 
 
 def _shapes(shapes: Any) -> tuple[int, ...] | dict[str, tuple[int, ...]]:

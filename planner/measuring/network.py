@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from splitpoint.planner.cost.anchored import anchor_device, anchor_note
-from splitpoint.planner.cost.price import Party, op_work, party
-from splitpoint.planner.cost.uncounted import bound_uncounted, refuse_uncounted, uncounted_seconds
+from splitpoint.planner.cost.price import Party, op_work, party, predict_graph_s
+from splitpoint.planner.cost.runnable import runnable_cuts, unit_notes
+from splitpoint.planner.cost.uncounted import refuse_uncounted, uncounted_seconds
 from splitpoint.planner.cuts.enumeration import CutList, enumerate_cuts
 from splitpoint.planner.networks.variants import Variant
 from splitpoint.planner.setup.config import PlanConfig
@@ -19,7 +20,7 @@ from splitpoint.profiles.machine.device import Device, predict_s
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 
-__all__ = ["Network", "anchor_notes", "describe_network", "find_party"]
+__all__ = ["Network", "anchor_notes", "describe_network", "find_party", "network_notes"]
 
 
 def __dir__() -> list[str]:
@@ -90,9 +91,18 @@ def describe_network(
     return Network(
         variant=variant,
         profile=profile,
-        cuts=enumerate_cuts(graph, k=config.search.max_tensors),
+        cuts=runnable_cuts(graph, enumerate_cuts(graph, k=config.search.max_tensors), edge, server),
         edge=edge,
         server=server,
+    )
+
+
+def network_notes(networks: Sequence[Network]) -> tuple[str, ...]:
+    """What their accelerators do not run, and what becomes of it."""
+    return tuple(
+        note if network.variant.kind == "given" else f"{network.name}: {note}"
+        for network in networks
+        for note in unit_notes(network.graph, network.cuts, network.edge, network.server)
     )
 
 
@@ -138,7 +148,9 @@ def find_party(
     if given is None or base is None:
         raise ValueError(f"{graph.name}: the given network needs a profile")
     known_graph, known = given
-    predicted_s, known_s = (predict_s(device, [op_work(g, node) for node in g.nodes]) for g in (graph, known_graph))
-    scale = float(known.node_s.sum() / known_s.sum())
-    node_s = bound_uncounted(predicted_s * scale, device, base.host, uncounted_seconds(graph, base))
-    return Party(device=device, node_s=node_s, run_s=known.run_s, how="modelled")
+    scale = 1.0
+    if known.units is None:
+        known_s = predict_s(device, [op_work(known_graph, node) for node in known_graph.nodes])
+        scale = float(known.node_s.sum() / known_s.sum())
+    units, node_s = predict_graph_s(device, graph, uncounted_seconds(graph, base), host=base.host, scale=scale)
+    return Party(device=device, node_s=node_s, run_s=known.run_s, how="modelled", units=units)

@@ -105,10 +105,10 @@ def calibrate_machine(
     check_file_writable(out)
     machine = this_machine(threads=threads or default_threads(), provider=provider.name)
     with progress.stage("calibrate", None) as step:
-        device, spread, cold = calibrate(machine, out, name=name or out.stem, provider=provider, step=step)
+        measured = calibrate(machine, out, name=name or out.stem, provider=provider, step=step)
         step(f"{machine.cpu}, {machine.threads} threads")
     written("device profile", out)
-    return calibrate_document(device, spread, cold, out)
+    return calibrate_document(measured, out)
 
 
 def fit_to_latencies(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from splitpoint.planner.profiling.fitted_device import LeftOut
 from splitpoint.planner.profiling.host import measure_host
+from splitpoint.planner.profiling.probing import time_probes, with_errors
 from splitpoint.profiles.files.elsewhere import write_yaml_somewhere
 from splitpoint.profiles.machine.device import Device, Memory
 from splitpoint.profiles.machine.machine import Machine
@@ -16,17 +19,27 @@ from splitpoint.profiles.measurement.micro import cold_s, micro_benchmarks
 from splitpoint.profiles.measurement.steady import repeat_rates, worst_spread
 from splitpoint.profiles.network.runtime import CPU, Provider
 
-__all__ = ["calibrate"]
+__all__ = ["Calibration", "calibrate"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """A measured device, how far the best two runs of each rate differ, cold seconds, and networks that check it."""
+
+    device: Device
+    spread: Mapping[str, float]  # by field of Compute
+    cold_s: float  # of loading and a first inference
+    probed: tuple[LeftOut, ...]
+
+
 def calibrate(
     machine: Machine, out: Path, *, name: str, provider: Provider = CPU, step: Callable[[str], None] = lambda text: None
-) -> tuple[Device, dict[str, float], float]:
-    """Measure, write `out`, and give the device, how far the best two runs of each rate differ, and the cold seconds.
+) -> Calibration:
+    """Measure, check on networks that no rate was measured on, and write `out`.
 
     `provider` is the one that `machine` names; serial code and coders run on the CPU all the same.
 
@@ -47,8 +60,11 @@ def calibrate(
     compute = msgspec.structs.replace(device.compute, **rates)
     device = msgspec.structs.replace(device, compute=compute, spread=worst_spread(spread))
     cold = cold_s(threads=machine.threads, provider=provider)
+    step("networks that it was not fitted to")
+    probed = time_probes(device, threads=machine.threads, provider=provider)
+    device = with_errors(device, probed)
     write_yaml_somewhere(out, device)
-    return device, spread, cold
+    return Calibration(device=device, spread=spread, cold_s=cold, probed=probed)
 
 
 def _with(provider: Provider) -> str:

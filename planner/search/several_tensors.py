@@ -37,6 +37,8 @@ def missed(problem: Problem, network: Network, chosen: Evaluated) -> str | None:
     once, twice = (send(problem.channel, size, 0.0) for size in (typical, 2 * typical))
     if once.infeasible is not None or twice.infeasible is not None:
         return None
+    if network.edge.units is not None or network.server.units is not None:
+        return None  # the seconds of a head are no sum over its nodes: crossings to the CPU are beside them
     byte_s = (twice.link_s - once.link_s) / typical
     gain = gain_of_several(
         network.graph,

@@ -72,13 +72,16 @@ class Found:
 
 
 def load_device(name: str | os.PathLike[str]) -> Device:
-    """The device of that name or in that file; raises ProfileError, with the nearest name for an unknown one."""
-    return _load(name, "device", Device)
+    """The device of that name or in that file, with the CPU that its accelerator falls back to.
+
+    Raises ProfileError, with the nearest name for an unknown one.
+    """
+    return _with_cpu(_load(name, "device", Device), name)
 
 
 def load_server(name: str | os.PathLike[str]) -> Device:
     """The server of that name or in that file; a server is a Device too."""
-    return _load(name, "server", Device)
+    return _with_cpu(_load(name, "server", Device), name)
 
 
 def load_link(name: str | os.PathLike[str]) -> Link:
@@ -121,7 +124,7 @@ def find_profile(name: str) -> Found:
     if not kinds and _is_file(name):
         kind: ProfileKind = "link" if "kind" in parse_yaml_mapping(name) else "device"
         found = decode_sources(read_text(name), _LINK if kind == "link" else Device, where=name)
-        return Found(kind=kind, profile=load_link(name) if kind == "link" else load_device(name), sources=found)
+        return Found(kind=kind, profile=load_link(name) if kind == "link" else _load(name, kind, Device), sources=found)
     if not kinds or (kinds[0] != "link" and base != name):
         raise _unknown(None, name)
     found = sources(kinds[0], base)
@@ -158,6 +161,28 @@ def _load(name: str | os.PathLike[str], kind: ProfileKind, shape: type[T]) -> T:
     if _is_file(text):
         return read_yaml(Path(text), shape)
     return decode_yaml(_text(kind, text), shape, where=f"{text}.yaml")
+
+
+def _with_cpu(device: Device, name: str | os.PathLike[str]) -> Device:
+    """`device` with the profile of the CPU that its accelerator falls back to, from a path relative to its own file."""
+    fallback = None if device.accelerator is None else device.accelerator.fallback
+    if device.accelerator is None or fallback is None:
+        return device
+    where, cpu = os.fspath(name), fallback.cpu
+    if fallback.device is not None:
+        raise ProfileError(
+            f"{where}: the CPU is named, not described here - at `$.accelerator.fallback.device`",
+            fix="remove device and write its profile's name at cpu",
+        )
+    found = _load(Path(where).parent / cpu if _is_file(cpu) else cpu, "device", Device)
+    if found.accelerator is not None:
+        raise ProfileError(
+            f"{where}: {cpu} is an accelerator, and what falls back needs a processor that runs every operator"
+            " - at `$.accelerator.fallback.cpu`",
+            fix="name the profile of the board's CPU",
+        )
+    fallback = msgspec.structs.replace(fallback, device=found)
+    return msgspec.structs.replace(device, accelerator=msgspec.structs.replace(device.accelerator, fallback=fallback))
 
 
 def _is_file(name: str) -> bool:

@@ -25,6 +25,7 @@ _OPTIONAL = frozenset(
     {
         *(
             "compute.kernels",
+            "accelerator",
             "machine",
             "fingerprint",
             "spread",
@@ -34,6 +35,8 @@ _OPTIONAL = frozenset(
             "file",
             "format",
         ),
+        *("accelerator.runs", "accelerator.lacks", "accelerator.takes", "accelerator.fallback"),
+        "accelerator.fallback.device",
         *("memory.model_bytes", "memory.fast_weight_bytes", "memory.weight_stream_bytes_s", "serial.thread_macs_s"),
     }
 )
@@ -42,7 +45,7 @@ _OPTIONAL_ENDS = ("].macs", ".spread")  # of published networks and of coders
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One leaf of a profile: a number in SI units, a word, or a list of numbers."""
+    """One leaf of a profile: a number in SI units, a word, or a list of numbers; words of a list are one word."""
 
     path: str  # "compute.dense_macs_s"
     value: float | str | tuple[float, ...]
@@ -90,6 +93,10 @@ def _leaves(value: Any, at: str, shape: shapes.Type | None = None) -> Iterator[t
     elif isinstance(value, tuple) and all(isinstance(item, msgspec.Struct) for item in value):
         for i, item in enumerate(value):
             yield from _leaves(item, f"{at}[{i}]", shape)
+    elif isinstance(value, tuple) and value and all(isinstance(item, str) for item in value):
+        yield at, ", ".join(value), shape
+    elif isinstance(value, bool):
+        yield at, "yes" if value else "", shape
     else:
         yield at, value, shape
 

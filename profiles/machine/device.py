@@ -32,9 +32,11 @@ from splitpoint.profiles.units import (
 
 __all__ = [
     "PRECISION_BYTES",
+    "Accelerator",
     "Coder",
     "Compute",
     "Device",
+    "Fallback",
     "Kernels",
     "Memory",
     "OpWork",
@@ -65,6 +67,7 @@ OpClass = Literal[
     "dense", "pointwise", "depthwise", "matmul", "other"
 ]  # the same words as profiles.network.model.OpClass
 Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "fused"]  # as profiles.network.model.Kernel
+Operator = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Za-z0-9]{0,63}$")]  # an ONNX operator type, "Conv"
 Factor = Annotated[float, msgspec.Meta(ge=1, le=1e9)]
 Spread = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # relative difference of the two best of several measurements
 
@@ -105,6 +108,40 @@ class Kernels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     other_bytes_s: ByteRate  # read and written by operators without weights
     moved_bytes_s: ByteRate  # read and written by those that only move elements
     other_overhead_s: NonNegativeSeconds  # each operator without weights; node_overhead_s is of those with weights
+
+
+class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The CPU beside an accelerator, which runs what the accelerator does not, and what the way between them costs."""
+
+    cpu: str  # its profile, by name or by path relative to the file that names it
+    crossing_s: NonNegativeSeconds  # each tensor that goes from one to the other
+    crossing_bytes_s: ByteRate
+    device: Device | None = None  # the profile `cpu`, once it was read; no file contains it
+
+
+class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the unit whose numbers a profile has runs itself, and what becomes of the rest.
+
+    An ONNX operator is run where `runs` lists it, or, where only `lacks` is known, where that does not.
+    """
+
+    runs: tuple[Operator, ...] | None = None  # None: not known
+    lacks: tuple[Operator, ...] | None = None  # None: not known
+    takes: tuple[Literal["float", "int8"], ...] | None = None  # of operators; None: both, its compiler converts them
+    first_part_only: bool = False  # what comes behind the first operator that it does not run is not run, either
+    fallback: Fallback | None = None  # None: a network with an operator that it does not run is refused
+
+    def __post_init__(self) -> None:
+        if self.runs is not None and self.lacks is not None:
+            raise ValueError("expected the operators that it `runs` or those that it `lacks`, got both")
+        if self.runs == () or self.takes == ():
+            raise ValueError("an accelerator that runs nothing: remove the empty list, null is what is not known")
+
+    def has_operator(self, op_type: str) -> bool:
+        """Whether it runs operators of that type, as far as it is known."""
+        if self.runs is not None:
+            return op_type in self.runs
+        return self.lacks is None or op_type not in self.lacks
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,6 +203,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     family: str | None = None  # of boards or chips, by which lists are sorted
     runtime: Runtime
     compute: Compute
+    accelerator: Accelerator | None = None  # None: the numbers are of a processor that runs every operator
     memory: Memory = Memory()
     power: Power | None = None
     price: Price | None = None
@@ -199,6 +237,7 @@ class OpWork:
     write_bytes: int
     weight_bytes: int
     element_bytes: int = 4
+    weight_element_bytes: int | None = None  # of weights; None: as activations
     operators: int = 1  # that run: a Loop runs those of its body at every trip
     kernel: Kernel = "plain"
 
@@ -214,7 +253,7 @@ def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
     filled = 0.0
     for i, op in enumerate(ops):
         scale = _byte_scale(device, op.element_bytes)
-        weights = op.weight_bytes * scale
+        weights = op.weight_bytes * _byte_scale(device, op.weight_element_bytes or op.element_bytes)
         streamed = 0.0
         if fast is not None and stream_bytes_s is not None:
             kept = min(weights, max(0.0, fast - filled))

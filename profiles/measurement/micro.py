@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from splitpoint.profiles.network.canonical import random_feeds
 from splitpoint.profiles.network.runtime import CPU, Provider, open_session
 
-__all__ = ["cold_s", "micro_benchmarks"]
+__all__ = ["cold_s", "least_s", "micro_benchmarks"]
 
 
 def __dir__() -> list[str]:
@@ -46,17 +46,17 @@ def micro_benchmarks(*, threads: int, provider: Provider = CPU) -> dict[str, flo
 
     Raises `ProfileError` where `provider` cannot run all of the operators and the CPU may not.
     """
-    least_s = functools.partial(_least_s, threads=threads, provider=provider)
-    one_node_s = least_s(_chain([_elementwise(0)], (1, 8)))
-    many_nodes_s = least_s(_chain([_elementwise(i) for i in range(LONG_CHAIN)], (1, 8)))
+    timed = functools.partial(least_s, threads=threads, provider=provider)
+    one_node_s = timed(_chain([_elementwise(0)], (1, 8)))
+    many_nodes_s = timed(_chain([_elementwise(i) for i in range(LONG_CHAIN)], (1, 8)))
     node_s = max(0.0, many_nodes_s - one_node_s) / (LONG_CHAIN - 1)
     weight_bytes = 4 * _FC_SIDE * _FC_SIDE
     return {
-        "dense_macs_s": _rate(_DENSE, 3, grouped=False, least_s=least_s),
-        "pointwise_macs_s": _rate(_POINTWISE, 1, grouped=False, least_s=least_s),
-        "depthwise_macs_s": _rate(_DEPTHWISE, 3, grouped=True, least_s=least_s),
-        "matmul_macs_s": CHAIN * _TOKENS * _FEATURES**2 / least_s(_products(_TOKENS, _FEATURES, CHAIN)),
-        "bytes_s": weight_bytes / least_s(_products(1, _FC_SIDE, 1)),
+        "dense_macs_s": _rate(_DENSE, 3, grouped=False, least_s=timed),
+        "pointwise_macs_s": _rate(_POINTWISE, 1, grouped=False, least_s=timed),
+        "depthwise_macs_s": _rate(_DEPTHWISE, 3, grouped=True, least_s=timed),
+        "matmul_macs_s": CHAIN * _TOKENS * _FEATURES**2 / timed(_products(_TOKENS, _FEATURES, CHAIN)),
+        "bytes_s": weight_bytes / timed(_products(1, _FC_SIDE, 1)),
         "node_overhead_s": node_s,
         "run_overhead_s": max(0.0, one_node_s - node_s),
     }
@@ -69,7 +69,7 @@ def cold_s(*, threads: int, provider: Provider = CPU) -> float:
     begin = time.perf_counter()
     session = open_session(model, level="all", threads=threads, name="micro-benchmark", provider=provider)
     session.run(random_feeds(session.inputs))
-    return max(0.0, time.perf_counter() - begin - _least_s(model, threads=threads, provider=provider))
+    return max(0.0, time.perf_counter() - begin - least_s(model, threads=threads, provider=provider))
 
 
 # Names of the input and the output -> the node and its weights.
@@ -129,7 +129,8 @@ def _weight(name: str, shape: tuple[int, ...]) -> onnx.TensorProto:
     return numpy_helper.from_array(values.astype(np.float32), name)
 
 
-def _least_s(model: bytes, *, threads: int, provider: Provider) -> float:
+def least_s(model: bytes, *, threads: int, provider: Provider = CPU) -> float:
+    """Seconds of the fastest of several warm inferences of `model` on random inputs, at ORT_ENABLE_ALL."""
     session = open_session(model, level="all", threads=threads, name="micro-benchmark", provider=provider)
     feeds = random_feeds(session.inputs)
     session.run(feeds)

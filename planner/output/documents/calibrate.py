@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from splitpoint.planner.output.documents.document import Document, Value
+from splitpoint.planner.profiling.calibration import Calibration
 from splitpoint.planner.profiling.fitted_device import WORST_ERROR, LeftOut
 from splitpoint.planner.profiling.noise import advise, largest_spread
 from splitpoint.profiles.machine.device import Device
@@ -28,7 +29,7 @@ class MeasuredRate(Value, frozen=True, kw_only=True):
 
 
 class LeftOutNetwork(Value, frozen=True, kw_only=True):
-    """A network of the user's table: its seconds there, and what a fit without it predicts."""
+    """A network that no figure was fitted to: its seconds, measured or of the user's table, and what is predicted."""
 
     network: str
     seconds: float
@@ -44,16 +45,19 @@ class CalibrateDocument(Document, frozen=True, kw_only=True, tag="calibrate"):
     usable: bool  # False: the measurements differ so much that nothing should be planned with them
     written: str  # the file
     next: str  # commands that use it
-    left_out: tuple[LeftOutNetwork, ...] = ()  # with --from; else nothing was fitted
+    left_out: tuple[LeftOutNetwork, ...] = ()
     prediction_error: float | None = None  # mean factor of the left-out networks
     interval_factor: float | None = None  # that 90 % of other networks are expected within
 
 
-def calibrate_document(device: Device, spread: Mapping[str, float], cold: float, out: Path) -> CalibrateDocument:
-    """What was measured; `spread` is by field of `Compute`, `cold` the seconds of loading and a first inference."""
+def calibrate_document(measured: Calibration, out: Path) -> CalibrateDocument:
+    """What was measured, and how far it is off for each network that it was not fitted to."""
+    device, spread = measured.device, measured.spread
     rates = _rates(device)
     rows = [MeasuredRate(name=name, value=text, spread=spread[field]) for name, (field, text) in rates.items()]
-    rows.append(MeasuredRate(name="loading and the first inference", value=format_seconds(cold), spread=None))
+    rows.append(
+        MeasuredRate(name="loading and the first inference", value=format_seconds(measured.cold_s), spread=None)
+    )
     for name, coder in sorted(device.serial.coders.items()):
         seconds = f"{_nanoseconds(coder.encode_s_per_symbol)} / {_nanoseconds(coder.decode_s_per_symbol)}"
         rows.append(MeasuredRate(name=f"{name} (encode / decode)", value=seconds, spread=coder.spread))
@@ -65,6 +69,9 @@ def calibrate_document(device: Device, spread: Mapping[str, float], cold: float,
         usable=worst <= UNUSABLE,
         written=str(out),
         next=f"splitpoint plan ... --device {out} · splitpoint profile MODEL --out FILE",
+        left_out=_left_out(measured.probed),
+        prediction_error=device.prediction_error,
+        interval_factor=device.interval_factor,
     )
 
 
@@ -83,11 +90,15 @@ def fitted_document(device: Device, left_out: Sequence[LeftOut], out: Path) -> C
         usable=usable,
         written=str(out),
         next=f"splitpoint plan ... --device {out} (or --server {out}) · splitpoint profiles {out}",
-        left_out=tuple(
-            LeftOutNetwork(network=one.network, seconds=one.seconds, predicted_s=one.predicted_s) for one in left_out
-        ),
+        left_out=_left_out(left_out),
         prediction_error=device.prediction_error,
         interval_factor=device.interval_factor,
+    )
+
+
+def _left_out(networks: Sequence[LeftOut]) -> tuple[LeftOutNetwork, ...]:
+    return tuple(
+        LeftOutNetwork(network=one.network, seconds=one.seconds, predicted_s=one.predicted_s) for one in networks
     )
 
 

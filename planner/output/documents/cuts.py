@@ -36,6 +36,7 @@ class CutRow(Value, frozen=True, kw_only=True):
     link_s: float | None = None  # uncompressed; None also where its message can never arrive
     tail_s: float | None = None  # on the server
     latency_s: float | None = None  # of all three
+    fallen_back: int | None = None  # operators of the head that the device's accelerator lacks, and its CPU runs
 
 
 class RefusedPlace(Value, frozen=True, kw_only=True):
@@ -57,6 +58,7 @@ class CutsDocument(Document, frozen=True, kw_only=True, tag="cuts"):
     inputs: tuple[str, ...] = ()  # what was decided of the inputs: shapes fixed, constants
     uncounted: Mapping[str, int]  # operators without a MAC count: type -> how many
     timed: str | None = None  # on which device, over which link, to which server; None: without seconds
+    units: tuple[str, ...] = ()  # of each side with an accelerator: the layers that fall back to its CPU
 
 
 def cuts_document(graph: ModelGraph, cuts: CutList) -> CutsDocument:

@@ -26,6 +26,7 @@ LEGEND = (
     "FLOPs: of the operators since the cut before. cum.: share of the network's FLOPs before the cut."
     " size: bytes that cross it without a codec."
 )
+UNITS_LEGEND = " on CPU: operators before the cut that fall back from the accelerator."
 SECONDS_LEGEND = (
     " whole: seconds of a request in float32 without a codec, as modelled: device, link and server ({parts})."
 )
@@ -41,12 +42,16 @@ def cuts_view(document: CutsDocument, *, refused: bool, width: int) -> Renderabl
     legend, table = _cuts(document.cuts, width)
     if document.timed is not None:
         legend += SECONDS_LEGEND.format(parts=document.timed)
+    if any(row.fallen_back for row in document.cuts):
+        legend += UNITS_LEGEND
     parts: list[RenderableType] = [table, Text(legend, style="dim")]
     if document.refused and refused:
         parts.append(Text("\n".join(f"refused after {row.after}: {row.reason}" for row in document.refused)))
     elif document.refused:
         first, count = document.refused[0], count_text(len(document.refused), "place")
         parts.append(Text(f"refused {count}, such as after {first.after}: {first.reason} (--refused lists all)"))
+    if document.units:
+        parts.append(Text("\n".join(document.units)))
     if document.inputs:
         parts.append(Text("\n".join(document.inputs)))
     if document.uncounted:
@@ -73,6 +78,8 @@ def _cuts(rows: Sequence[CutRow], width: int) -> tuple[str, RenderableType]:
     }
     if any(row.latency_s is not None for row in rows):
         figures["whole"] = ["-" if row.latency_s is None else format_seconds(row.latency_s) for row in rows]
+    if any(row.fallen_back for row in rows):
+        figures["on CPU"] = [str(row.fallen_back) for row in rows]
     names = {"#": [str(row.index) for row in rows], "after": [row.layer for row in rows]}
     tensors = {"tensor": ["+".join(row.tensors) for row in rows]}
     bars = {"": [bar(row.bytes / largest) for row in rows]}
@@ -87,7 +94,9 @@ def _cuts(rows: Sequence[CutRow], width: int) -> tuple[str, RenderableType]:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for place, row in enumerate(rows):
-        parts = [f"{name} {texts[place]}" if name == "whole" else texts[place] for name, texts in figures.items()]
+        parts = [
+            f"{name} {texts[place]}" if name in ("whole", "on CPU") else texts[place] for name, texts in figures.items()
+        ]
         table.add_row(str(row.index), f"{row.layer}\n{whole_parts(parts, width - 5)}")
     return LEGEND + TENSORS, table
 

@@ -13,6 +13,8 @@ import splitpoint.codecs.speed
 import splitpoint.profiles.measurement.micro
 import splitpoint.profiles.measurement.serial_speed
 from splitpoint.cli import main
+from splitpoint.planner.profiling.calibration import Calibration
+from splitpoint.planner.profiling.fitted_device import LeftOut
 from splitpoint.profiles.library.catalog import load_device
 from splitpoint.profiles.machine.device import serial_factor
 from splitpoint.profiles.machine.machine import this_machine
@@ -55,6 +57,9 @@ def test_a_calibrated_device_loads_by_path_and_holds_every_figure(mine: Path) ->
     assert {"rans", "huffman", "zstd", "raw", "png", "jpeg", "preprocess"} <= device.serial.coders.keys()
     assert device.memory.ram_bytes is None or device.memory.ram_bytes > 1e8
     assert device.serial.zstd_bytes_s is not None
+    assert device.prediction_error is not None
+    assert device.interval_factor is not None
+    assert 1 <= device.prediction_error < device.interval_factor
 
 
 def test_the_table_has_the_spread_of_two_runs(capsys: pytest.CaptureFixture[str], mine: Path) -> None:
@@ -64,13 +69,17 @@ def test_the_table_has_the_spread_of_two_runs(capsys: pytest.CaptureFixture[str]
 
     device = load_device(mine)
     spread = dict.fromkeys(device.compute.__struct_fields__, 0.25)
-    document = calibrate_document(device, spread, 0.05, mine)
+    probed = (LeftOut(network="attention", seconds=2e-3, predicted_s=3e-3),)
+    document = calibrate_document(Calibration(device=device, spread=spread, cold_s=0.05, probed=probed), mine)
     assert document.warning is not None
     assert "measurements differ by up to" in document.warning
     consoles()[0].print(calibrate_view(document))
     out = capsys.readouterr().out
     assert "GMAC/s" in out
     assert "25 %" in out
+    assert "attention" in out
+    assert "x1.50" in out
+    assert f"90 % of others are expected within x{device.interval_factor:.2f}" in " ".join(out.split())
 
 
 def test_calibrate_needs_the_base_install_only() -> None:

@@ -86,3 +86,60 @@ def test_unknown_names_get_the_nearest_one() -> None:
         catalog.load_server("raspberry-pi-4")
     with pytest.raises(ProfileError, match="no such file"):
         catalog.load_device("missing/mine.yaml")
+
+
+NPU = """
+name: npu
+description: ""
+runtime: {name: any, provider: npu, threads: 1, precision: int8}
+compute:
+  dense_macs_s: 500 GMAC/s
+  pointwise_macs_s: 300 GMAC/s
+  depthwise_macs_s: 50 GMAC/s
+  matmul_macs_s: 180 GMAC/s
+  bytes_s: 20 GB/s
+  node_overhead_s: 8 us
+  run_overhead_s: 50 us
+accelerator:
+  runs: [Conv, Relu]
+"""
+
+
+def npu(folder: Path, more: str) -> Path:
+    path = folder / "npu.yaml"
+    path.write_text(f"{NPU.strip()}\n  {more}\n", encoding="utf-8")
+    return path
+
+
+def test_the_cpu_of_an_accelerator_is_read_with_it(tmp_path: Path) -> None:
+    way = "crossing_s: 100 us, crossing_bytes_s: 320 MB/s"
+    for cpu, name in (("raspberry-pi-4", "raspberry-pi-4"), ("./mine.yaml", "pixel-4")):
+        structs.write_yaml(tmp_path / "mine.yaml", catalog.load_device("pixel-4"))
+        path = npu(tmp_path, f"fallback: {{cpu: {cpu}, {way}}}")
+        for load in (catalog.load_device, catalog.load_server):
+            accelerator = load(path).accelerator
+            assert accelerator is not None
+            assert accelerator.fallback is not None
+            assert accelerator.fallback.device is not None
+            assert accelerator.fallback.device.name == name
+            assert accelerator.fallback.crossing_s == pytest.approx(1e-4)
+            assert accelerator.fallback.crossing_bytes_s == 3.2e8
+    with pytest.raises(ProfileError, match=r"unknown device 'raspbery-pi-4'\. Did you mean 'raspberry-pi-4'"):
+        catalog.load_device(npu(tmp_path, f"fallback: {{cpu: raspbery-pi-4, {way}}}"))
+    with pytest.raises(ProfileError, match="coral-dev-board is an accelerator"):
+        catalog.load_device(npu(tmp_path, f"fallback: {{cpu: coral-dev-board, {way}}}"))
+
+
+def test_what_contradicts_itself_in_an_accelerator_is_refused(tmp_path: Path) -> None:
+    for more, message in (
+        ("lacks: [Softmax]", r"runs.*lacks.*got both"),
+        ("takes: []", "runs nothing"),
+        ("takes: [fp16]", r"takes\[0\]"),
+        ("fallback: {cpu: raspberry-pi-4, crossing_bytes_s: 320 MB/s}", "crossing_s"),
+    ):
+        with pytest.raises(ProfileError, match=message):
+            catalog.load_device(npu(tmp_path, more))
+    text = npu(tmp_path, "first_part_only: true").read_text(encoding="utf-8")
+    (tmp_path / "small.yaml").write_text(text.replace("[Conv", "[conv"), encoding="utf-8")
+    with pytest.raises(ProfileError, match=r"runs\[0\]"):
+        catalog.load_device(tmp_path / "small.yaml")

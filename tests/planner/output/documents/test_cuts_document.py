@@ -54,7 +54,7 @@ def test_a_cut_as_plain_values() -> None:
         "head_share": 0.25,
         "head_parameters": 7,
         "head_weight_bytes": 28,
-        **dict.fromkeys(("head_s", "link_s", "tail_s", "latency_s")),  # without devices and a link
+        **dict.fromkeys(("head_s", "link_s", "tail_s", "latency_s", "fallen_back")),  # without devices and a link
     }
     assert (document["model"], document["macs"], document["parameters"]) == ("net", 100, 40)
     assert document["uncounted"] == {"Erf": 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from splitpoint.planner.output.documents.calibrate import calibrate_document
 from splitpoint.planner.output.documents.profile import profile_document
 from splitpoint.planner.output.documents.tensors import tensors_part
+from splitpoint.planner.profiling.calibration import Calibration
 from splitpoint.planner.values.cut import Cut
 from splitpoint.profiles.machine.device import Device
 
@@ -100,12 +102,15 @@ def test_a_row_for_each_tensor_of_each_cut() -> None:
 
 @pytest.mark.parametrize("rate", RATES[:4])
 def test_a_machine_whose_rates_differ_by_more_than_a_tenth_is_noisy(host: Device, rate: str, tmp_path: Any) -> None:
+    def calibration(spread: Mapping[str, float]) -> Calibration:
+        return Calibration(device=host, spread=spread, cold_s=0.05, probed=())
+
     spread = dict.fromkeys((*RATES, *OVERHEADS), 0.1)
-    quiet = calibrate_document(host, spread, 0.05, tmp_path / "mine.yaml")
-    noisy = calibrate_document(host, {**spread, rate: 0.11}, 0.05, tmp_path / "mine.yaml")
+    quiet = calibrate_document(calibration(spread), tmp_path / "mine.yaml")
+    noisy = calibrate_document(calibration({**spread, rate: 0.11}), tmp_path / "mine.yaml")
     assert (quiet.warning, quiet.usable, noisy.usable) == (None, True, True)
     assert str(noisy.warning).startswith("busy machine: repeated measurements differ by up to 11 %")
-    useless = calibrate_document(host, {**spread, rate: 0.57}, 0.05, tmp_path / "mine.yaml")
+    useless = calibrate_document(calibration({**spread, rate: 0.57}), tmp_path / "mine.yaml")
     assert (str(useless.warning)[:20], useless.usable) == ("DO NOT USE THIS FILE", False)
     assert quiet.written == str(tmp_path / "mine.yaml")
     assert [(row.value, row.spread) for row in quiet.rows if "first inference" in row.name] == [("50 ms", None)]
