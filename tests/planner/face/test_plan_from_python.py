@@ -229,8 +229,8 @@ def test_a_configuration_of_objects_says_that_their_program_has_ended(
         check_model_source(source)
     with pytest.raises(splitpoint.ProfileError, match="the model of this plan came from"):
         check_model_source(source, at="$.model")
-    with named_data(pictures) as source:
-        assert source is not None
-        check_data_source(source)
+    with named_data(pictures) as given:
+        assert given is not None
+        check_data_source(given)
     with pytest.raises(splitpoint.ProfileError, match="the data of this plan came from"):
-        check_data_source(source)
+        check_data_source(given)
