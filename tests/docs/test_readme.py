@@ -19,7 +19,7 @@ from splitpoint.cli import app
 
 ROOT = Path(__file__).parents[2]
 PLAN_COMMAND = "python -m pip install -e '.[plan,report,examples]' && splitpoint plan examples/photos.yaml"
-TEST_COMMAND = "python -m pip install -e '.[test]' && python -m pytest -n auto --dist worksteal"
+TEST_COMMAND = "python -m pip install -e '.[test]' && python -m pytest -n auto --dist loadfile"
 SHELLS = ("sh", "bash", "shell", "console")
 DOCUMENTS = [
     "README.md",

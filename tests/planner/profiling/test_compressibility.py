@@ -76,7 +76,7 @@ def test_spectrum_components_and_correlation() -> None:
     got = of(values)
     assert got.spectrum is not None
     assert np.allclose(got.spectrum[:4], variances[:4], rtol=0.05)
-    assert (got.components(0.89), got.components(0.95), got.components(0.999)) == (1, 2, 3)
+    assert (got.components(0.89), got.components(0.95), got.components(0.998)) == (1, 2, 3)
     expected = np.abs(np.corrcoef(values.transpose(1, 0, 2, 3).reshape(6, -1)))
     assert got.correlation == pytest.approx((expected.sum() - 6) / 30, abs=0.01)
 
