@@ -204,15 +204,10 @@ def _train(
     variants: list[Variant] = []
     notes: list[str] = []
     budget = None if problem.config.train is None else problem.config.train.budget
-
-    def minutes_of(job: _Job) -> float:
-        return 0.0 if job.loaded else trainer.minutes_left(job.key, job.stages)
-
-    asked = sum(map(minutes_of, jobs))
-    progress.expect("training", 60 * (asked if left is None else min(asked, left)))
+    minutes = [0.0 if job.loaded else trainer.minutes_left(job.key, job.stages) for job in jobs]
+    progress.expect("training", 60 * (sum(minutes) if left is None else min(sum(minutes), left)))
     with progress.stage("training", len(jobs)) as step:
-        for job in jobs:
-            needed = minutes_of(job)
+        for job, needed in zip(jobs, minutes, strict=True):
             if left is not None and budget is not None and needed > left:
                 reason = budget_text(needed, left, budget)
                 notes += job.leave(reason)
