@@ -255,12 +255,12 @@ def _chosen(graph: Graph, every: Sequence[str], index: str) -> str:
 
 
 MIXTURES: Mapping[str, Mixture] = {
-    name: Mixture(name=name, components=count, blocks=blocks)
-    for name, count, blocks in (
-        ("mixture-1", 1, "picture"),
-        ("mixture-2", 2, "picture"),
-        ("mixture-4", 4, "picture"),
-        ("mixture-2-halves", 2, "halves"),
-        ("mixture-4-halves", 4, "halves"),
+    mixture.name: mixture
+    for mixture in (
+        Mixture(name="mixture-1", components=1),
+        Mixture(name="mixture-2", components=2),
+        Mixture(name="mixture-4", components=4),
+        Mixture(name="mixture-2-halves", components=2, blocks="halves"),
+        Mixture(name="mixture-4-halves", components=4, blocks="halves"),
     )
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from splitpoint.benchmarks.codec_folds import FOLDS, Curve, folds, measure_codec, report
 from splitpoint.benchmarks.codec_networks import Network
@@ -62,10 +64,16 @@ def test_a_codec_that_is_fitted_to_nothing_codes_a_picture_once_and_others_in_ev
     stages = (torch.nn.Identity(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 3)))
     network = Network(name="n", stages=stages, names=("input", "a", "b"))
     activations = np.random.default_rng(0).standard_normal((20, 4, 8, 8)).astype(np.float32)
-    answered, tail = [], Network.tail
-    monkeypatch.setattr(Network, "tail", lambda self, x, cut: (answered.extend(x), tail(self, x, cut))[1])
+    counted: list[int] = []
+    tail = Network.tail
+
+    def count(self: Network, x: NDArray[Any], cut: int) -> NDArray[Any]:
+        counted.append(len(x))
+        return tail(self, x, cut)
+
+    monkeypatch.setattr(Network, "tail", count)
     [curve] = measure_codec(network, 1, [name], activations, rates=lambda _: [2], layer_input=None, say=lambda _: None)
-    assert len(answered) == 20 * times
+    assert sum(counted) == 20 * times
     for fold, (fit, choose, held_out) in enumerate(folds(20)):
         others = np.concatenate([choose, held_out])
         assert (curve.lengths[0, fold, others] > 0).all()
