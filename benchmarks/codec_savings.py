@@ -1,12 +1,13 @@
 """What a codec saves against another at equal quality, paired over pictures.
 
-    python -m splitpoint.benchmarks.codec_savings --data DIR --new kltq-ctx --old kltq-rans
+    python -m splitpoint.benchmarks.codec_savings --data DIR --new kltq-ctx --old kltq-rans [--fifths 1]
         [--network efficientnet-lite0] [--cuts "block 10" "block 14"] [--rates 1 3 5 7 9] [--kept FOLDER] [--out FILE]
 
 Networks: efficientnet-lite0 on the 500 pictures of imagenet500 in DIR, vgg16 (half width) on 1,000 of CIFAR-100's
-validation pictures; codecs of tensors by their names in the registry at cuts by the names of stages, codecs of pictures
-at the cut "input". Five folds: every picture is reported once, by a codec that was fitted to another fifth. Quality is
-the divergence of the answers from the unsplit network's, KL(unsplit || split), and top-1.
+validation pictures; codecs of tensors by their names in the registry, or in `mixture.py`, at cuts by the names of
+stages, codecs of pictures at the cut "input". Five folds: every picture is reported once, by a codec that was fitted to
+another fifth (--fifths 4: to the four others). Quality is the divergence of the answers from the unsplit network's,
+KL(unsplit || split), and top-1.
 
 Saving: the mean difference of log bytes over the divergences that both codecs reach, bytes of whole containers,
 logarithms linear between rates (as Bjontegaard's, VCEG-M33). Points: top-1 lost by the new codec less that of the old
@@ -31,11 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from splitpoint.benchmarks.codec_folds import folds
+from splitpoint.benchmarks.codec_folds import FOLDS, folds
 from splitpoint.benchmarks.codec_networks import Network, cifar100, efficientnet_lite0, imagenet500, vgg16_half
+from splitpoint.benchmarks.mixture import MIXTURES
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.codecs.container import pack
-from splitpoint.codecs.contract.protocol import Context, FittedCodec, fit_one
+from splitpoint.codecs.contract.protocol import Codec, Context, FittedCodec, fit_one
 from splitpoint.codecs.pictures.picture import PICTURES
 from splitpoint.codecs.pictures.quant_tables import QuantTables, fit_tables
 from splitpoint.codecs.registry import CODEC_IDS, REGISTRY
@@ -56,6 +58,8 @@ GRID = 32  # qualities at which two curves are compared
 TIMED = 20  # pictures of a rate whose encoder is timed
 LEAST_DIVERGENCE = 1e-9
 PLAN = bytes(8)  # the hash's place in the container; its value does not change the length
+TENSOR_CODECS: Mapping[str, Codec] = {**REGISTRY, **MIXTURES}
+EXPERIMENT = 255  # in the container of a codec that has no number; its value does not change the length
 COLUMNS = ("payload_bytes", "divergence", "answers")
 Coding = Callable[[int], tuple[int, Array, float]]  # a picture's index -> container bytes, tensor at the cut, seconds
 Fit = Callable[[Array, int], Coding]  # indices of the pictures for the fit, and the rate
@@ -106,11 +110,11 @@ class Place:
         return self._contexts[key]
 
     def tensor_codec(self, name: str) -> Fit:
-        """A codec of the registry at this cut."""
+        """A codec of tensors at this cut."""
 
         def fit(indices: Array, rate: int) -> Coding:
-            fitted = fit_one(REGISTRY[name], self.activations[indices], rate, self.context(indices))
-            return _tensor_coding(fitted, self.activations, CODEC_IDS[name])
+            fitted = fit_one(TENSOR_CODECS[name], self.activations[indices], rate, self.context(indices))
+            return _tensor_coding(fitted, self.activations, CODEC_IDS.get(name, EXPERIMENT))
 
         return fit
 
@@ -148,16 +152,16 @@ class Place:
 
     def codec(self, name: str) -> tuple[Fit, tuple[str, ...]]:
         """A codec by its name, and the labels of its rates."""
-        if name in REGISTRY:
-            return self.tensor_codec(name), tuple(rate.label for rate in REGISTRY[name].rates)
+        if name in TENSOR_CODECS:
+            return self.tensor_codec(name), tuple(rate.label for rate in TENSOR_CODECS[name].rates)
         if name in PICTURES and self.cut == 0:
             return self.picture_codec(name), tuple(rate.label for rate in PICTURES[name].rates)
         where = "the cut 'input' only" if name in PICTURES else "no cut: no codec has that name"
         raise SystemExit(f"{name}: can be measured at {where}")
 
 
-def measure(place: Place, fit: Fit, labels: Sequence[str], rates: Sequence[int]) -> list[Seen]:
-    """A codec at each rate, coarsest first; every picture by the fold that neither fitted nor chose with it."""
+def measure(place: Place, fit: Fit, labels: Sequence[str], rates: Sequence[int], fifths: int = 1) -> list[Seen]:
+    """A codec at each rate, coarsest first, fitted to one or all `fifths` but that whose pictures are reported."""
     scene, count = place.scene, len(place.activations)
     head = _head(place)
     kept: list[dict[str, Any]] = [
@@ -165,7 +169,8 @@ def measure(place: Place, fit: Fit, labels: Sequence[str], rates: Sequence[int])
     ]
     seconds: list[list[float]] = [[] for _ in rates]
     head_seconds: list[float] = []
-    for fitting, _, held_out in folds(count):
+    for one, others, held_out in folds(count):
+        fitting = one if fifths == 1 else np.sort(np.concatenate([one, others]))
         for row, taken, rate in zip(kept, seconds, rates, strict=True):
             code = fit(fitting, rate)
             outputs = []
@@ -313,12 +318,13 @@ def _prepare_imagenet(pictures: Array) -> Array:
     return np.ascontiguousarray(((pictures.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2))
 
 
-def _measured(place: Place, name: str, rates: Sequence[int], kept: Path) -> list[Seen]:
+def _measured(place: Place, name: str, options: argparse.Namespace) -> list[Seen]:
     """`measure`, or what it gave before."""
     fit, labels = place.codec(name)
-    rates = [rate for rate in rates if rate < len(labels)] or range(len(labels))
+    rates = [rate for rate in options.rates if rate < len(labels)] or range(len(labels))
     about = f"{place.scene.network.name} {place.name} {name} {' '.join(map(str, rates))}"
-    path = kept / f"{about.replace(' ', '-')}.npz"
+    about += f" fitted to {options.fifths} fifths" if options.fifths > 1 else ""
+    path = options.kept / f"{about.replace(' ', '-')}.npz"
     if path.exists():
         with np.load(path) as stored:
             columns = {key: stored[key] for key in stored.files}
@@ -327,8 +333,8 @@ def _measured(place: Place, name: str, rates: Sequence[int], kept: Path) -> list
             Seen(rate=str(rate), encode_s=float(e), head_s=float(h), **{name: columns[name][i] for name in COLUMNS})
             for i, (rate, e, h) in enumerate(scalars)
         ]
-    seen = measure(place, fit, labels, rates)
-    kept.mkdir(parents=True, exist_ok=True)
+    seen = measure(place, fit, labels, rates, options.fifths)
+    options.kept.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {name: np.stack([getattr(row, name) for row in seen]) for name in COLUMNS}
     arrays |= {name: np.array([getattr(row, name) for row in seen]) for name in ("encode_s", "head_s")}
     np.savez(path, rates=np.array([row.rate for row in seen]), **arrays)
@@ -362,41 +368,53 @@ def main(arguments: Sequence[str]) -> None:
     """Run, print and store after every cut."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--new", required=True)
+    parser.add_argument("--new", nargs="+", required=True)
     parser.add_argument("--old", required=True)
-    parser.add_argument("--network", choices=tuple(CUTS), default="efficientnet-lite0")
-    parser.add_argument("--cuts", nargs="*", help="names of stages; default: two of the network")
+    parser.add_argument("--network", choices=tuple(CUTS), nargs="+", default=["efficientnet-lite0"])
+    parser.add_argument("--cuts", nargs="*", help="names of stages, of each network those it has; default: two of it")
     parser.add_argument("--rates", type=int, nargs="*", default=[1, 3, 5, 7, 9], help="indices, of both codecs")
+    parser.add_argument("--fifths", type=int, choices=(1, FOLDS - 1), default=1, help="of the pictures to fit to")
     parser.add_argument("--kept", type=Path, default=Path("codec-savings-kept"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
-    path = options.out or RESULTS / f"savings-{options.new}-{options.old}.json"
-    scene = load_scene(options.network, options.data)
-    cuts = options.cuts or CUTS[options.network]
-    for name in cuts:
-        if name not in scene.network.names:
-            parser.error(f"--cuts: no stage {name!r}; there are {', '.join(scene.network.names)}")
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": [], "comparisons": []}
-    print(f"{scene.network.name}: top-1 {100 * (scene.exact == scene.truth).mean():.1f} % of {len(scene.truth)}")
+    path = options.out or RESULTS / f"savings-{'-'.join(options.new)}-{options.old}.json"
     print(HEADER, flush=True)
-    for name in cuts:
-        place = Place(scene, scene.network.names.index(name))
-        about = {"network": scene.network.name, "cut": name, "pictures": len(scene.truth)}
-        pair = {"new": options.new, "old": options.old}
-        codecs = {codec: _measured(place, codec, options.rates, options.kept) for codec in pair.values()}
-        here = [row for codec, seen in codecs.items() for row in _rows(scene, about, codec, seen)]
-        compared = {**about, **pair, **compare(scene, codecs[options.new], codecs[options.old])}
-        found["rows"] = [row for row in found["rows"] if not about.items() <= row.items()] + here
-        others = [row for row in found["comparisons"] if not {**about, **pair}.items() <= row.items()]
-        found["comparisons"] = [*others, compared]
-        print("\n".join([*map(_line, here), _comparison(compared)]), flush=True)
+    for network in options.network:
+        scene = load_scene(network, options.data)
+        print(f"{scene.network.name}: top-1 {100 * (scene.exact == scene.truth).mean():.1f} % of {len(scene.truth)}")
+        names = scene.network.names
+        cuts = [name for name in options.cuts or CUTS[network] if name in names]
+        if not cuts:
+            parser.error(f"--cuts: no stage of {network} has that name; there are {', '.join(names)}")
+        for name in cuts:
+            _at_cut(Place(scene, names.index(name)), options, path)
+
+
+def _at_cut(place: Place, options: argparse.Namespace, path: Path) -> None:
+    """Print the codecs at one cut and add them to what `path` has."""
+    count = len(place.scene.truth)
+    fitted = options.fifths * count // FOLDS
+    about = {"network": place.scene.network.name, "cut": place.name, "pictures": count, "fitted": fitted}
+    seen: dict[str, list[Seen]] = {}
+    for codec in (options.old, *options.new):
+        seen[codec] = _measured(place, codec, options)
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": [], "comparisons": []}
+        here = _rows(place.scene, about, codec, seen[codec])
+        print("\n".join(map(_line, here)), flush=True)
+        found["rows"] = [r for r in found["rows"] if not {**about, "codec": codec}.items() <= r.items()] + here
+        if codec != options.old:
+            pair = {**about, "new": codec, "old": options.old}
+            compared = {**pair, **compare(place.scene, seen[codec], seen[options.old])}
+            found["comparisons"] = [r for r in found["comparisons"] if not pair.items() <= r.items()] + [compared]
+            print(_comparison(compared), flush=True)
         store(path, {key: found[key] for key in ("rows", "comparisons")}, command=_command(options))
 
 
 def _command(options: argparse.Namespace) -> str:
-    about = f"--new {options.new} --old {options.old} --network {options.network}"
-    cuts = " ".join(f'"{cut}"' for cut in options.cuts or CUTS[options.network])
-    return f"codec_savings --data DIR {about} --cuts {cuts} --rates {' '.join(map(str, options.rates))}"
+    about = f"--new {' '.join(options.new)} --old {options.old} --network {' '.join(options.network)}"
+    cuts = " ".join(["--cuts", *(f'"{cut}"' for cut in options.cuts)]) + " " if options.cuts else ""
+    fifths = f"--fifths {options.fifths} " if options.fifths > 1 else ""
+    return f"codec_savings --data DIR {about} {cuts}{fifths}--rates {' '.join(map(str, options.rates))}"
 
 
 HEADER = f"{'cut':<9} {'codec':<20} {'rate':>6} {'bytes':>8} {'KL':>8} {'points lost (95 %)':>20} {'encoder/head':>13}"

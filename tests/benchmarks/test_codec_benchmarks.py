@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
 
-from splitpoint.benchmarks.codec_folds import FOLDS, Curve, folds, report
+from splitpoint.benchmarks.codec_folds import FOLDS, Curve, folds, measure_codec, report
+from splitpoint.benchmarks.codec_networks import Network
 from splitpoint.benchmarks.figure import curves
 
 
@@ -49,3 +54,28 @@ def test_figures_are_well_formed_and_cut_at_their_range() -> None:
     assert len(circles) == 3
     texts = [node.text for node in root.findall(".//{http://www.w3.org/2000/svg}text")]
     assert {"t & u", "drop", "a <b>", "c"} <= set(texts)
+
+
+@pytest.mark.parametrize(("name", "times"), [("lossy-tiles-jpeg", 1), ("brito-tcq", FOLDS - 1)])
+def test_a_codec_that_is_fitted_to_nothing_codes_a_picture_once_and_others_in_every_fold(
+    name: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    stages = (torch.nn.Identity(), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 3)))
+    network = Network(name="n", stages=stages, names=("input", "a", "b"))
+    activations = np.random.default_rng(0).standard_normal((20, 4, 8, 8)).astype(np.float32)
+    counted: list[int] = []
+    tail = Network.tail
+
+    def count(self: Network, x: NDArray[Any], cut: int) -> NDArray[Any]:
+        counted.append(len(x))
+        return tail(self, x, cut)
+
+    monkeypatch.setattr(Network, "tail", count)
+    [curve] = measure_codec(network, 1, [name], activations, rates=lambda _: [2], layer_input=None, say=lambda _: None)
+    assert sum(counted) == 20 * times
+    for fold, (fit, choose, held_out) in enumerate(folds(20)):
+        others = np.concatenate([choose, held_out])
+        assert (curve.lengths[0, fold, others] > 0).all()
+        assert (curve.predictions[0, fold, others] >= 0).all()
+        assert (curve.lengths[0, fold, fit] == -1).all()

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitpoint.benchmarks.codec_savings import Seen, compare, points_at_equal_bytes, saving_at_equal_divergence
+from splitpoint.benchmarks.codec_folds import FOLDS
+from splitpoint.benchmarks.codec_savings import (
+    Seen,
+    compare,
+    measure,
+    points_at_equal_bytes,
+    saving_at_equal_divergence,
+)
 
 COUNT = 400
 EVERY = np.arange(COUNT)
@@ -54,3 +61,27 @@ def test_the_interval_is_paired_and_excludes_zero_where_every_picture_saves() ->
 def test_curves_without_a_common_quality_are_refused() -> None:
     with pytest.raises(SystemExit, match="no quality or size in common"):
         saving_at_equal_divergence(curve(1.0, rates=(1, 2)), curve(1.0, rates=(3, 4)), EVERY)
+
+
+@pytest.mark.parametrize("fifths", [1, FOLDS - 1])
+def test_every_picture_is_coded_once_by_a_codec_that_was_not_fitted_to_it(fifths: int) -> None:
+    fitted: list[Any] = []
+    coded: list[int] = []
+
+    def fit(indices: Any, rate: int) -> Any:
+        assert len(indices) == fifths * COUNT // FOLDS
+        fitted.append(set(indices.tolist()))
+        return code
+
+    def code(index: int) -> tuple[int, Any, float]:
+        assert index not in fitted[-1]
+        coded.append(index)
+        return index, np.zeros(2), 1.0
+
+    network = SimpleNamespace(tail=lambda outputs, cut: np.zeros((len(outputs), 2)))
+    scene = SimpleNamespace(network=network, x=np.zeros((COUNT, 2)), logs=np.full((COUNT, 2), -np.log(2)))
+    place: Any = SimpleNamespace(scene=scene, cut=0, activations=scene.x)
+    [seen] = measure(place, fit, ["q1"], [0], fifths)
+    assert sorted(coded) == EVERY.tolist()
+    assert seen.payload_bytes.tolist() == EVERY.tolist()
+    assert seen.divergence == pytest.approx(np.zeros(COUNT))
