@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from splitpoint.examples.papers import common, figure
-from splitpoint.examples.papers.planned import INPUT, Task, assets_table, planned, task_of, trained
+from splitpoint.examples.papers.planned import Task, assets_table, planned, task_of, trained
 
 CODEC = "choi-baf"
 COMPARED = ("choi-tiles-webp", "tiles-webp", "kltq-ctx")
+PICTURES = ("png", "jpeg")  # of the input
 HEVC = "lossy-tiles-hevc"
 DARK3 = "Conv_73"  # of YOLOX-Nano: the 1x1 convolution behind the depthwise one of stride 2 that opens its stage dark3
 PAPER_MAP = 55.85  # %, of the paper's YOLO-v3, unsplit
@@ -162,11 +163,9 @@ def main(arguments: Sequence[str]) -> None:
         use = "classify" if given.quick else {"name": "detect", "decode": "yolox"}
         made = trained("choi", given, task, [layer], CODEC, use=use)
         rows = planned("choi", given, task, [layer], {"codecs": codecs}, use=use)
-    rows = [{**row, "value": row.pop("top1")} for row in rows if row["layer"] in (layer, INPUT)]
+    rows = [{**row, "value": row.pop("top1")} for row in rows if row["codec"] in (*codecs, *PICTURES)]
     for row in rows:
-        common.say(
-            f"{row['layer']}, {row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost"
-        )
+        common.say(f"{row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost")
     found = {
         "network": task.name,
         "metric": "top-1, %" if given.quick else "F1, %",
