@@ -45,18 +45,28 @@ def detector(given: Any) -> Task:
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, str]:
-    """Bytes and the metric, a curve a codec."""
+    """The metric over channels, a curve a number of bits, and over bytes, a curve a codec."""
+    channels: dict[str, list[tuple[float, float]]] = {}
+    for row in found["rows"]:
+        if row["codec"] == CODEC:
+            share, _, bits = row["rate"].partition(" at ")
+            channels.setdefault(f"{bits} bit", []).append((common.POINTS / int(share[2:]), row["value"]))
+        elif row["codec"] == "tiles-webp" and row["rate"] in channels:
+            channels[row["rate"]].append((common.POINTS, row["value"]))
     series: dict[str, list[tuple[float, float]]] = {}
     for row in found["rows"]:
         series.setdefault(row["codec"], []).append((row["bytes"], row["value"]))
     return {
+        "figure3": figure.curves(
+            channels, title=f"{found['network']}: {CODEC}, and all channels", x="channels, %", y=found["metric"]
+        ),
         "figure4": figure.curves(
             series,
             title=f"{found['network']}, between the convolution and its activation",
             x="bytes, logarithmic",
             y=found["metric"],
             logarithmic=True,
-        )
+        ),
     }
 
 

@@ -161,8 +161,8 @@ def _points(row: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Load or train, measure and store."""
-    begin, given = time.monotonic(), common.options(__doc__, arguments, minutes=6.0, trainings=3)
-    layers = ("7",) if given.quick else ("pool4", "pool3", "pool2")
+    begin, given = time.monotonic(), common.options(__doc__, arguments, minutes=6.0, trainings=2)
+    layers = ("7",) if given.quick else ("pool4", "pool3")
     rows, train = [], {"snr_db": [TRAINED_DB]}
     with task_of(given) as task:
         made = trained("jankowski", given, task, layers, CODEC, train=train, link=f"{LINK}@{TRAINED_DB:g}dB")
