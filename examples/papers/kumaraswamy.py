@@ -56,7 +56,7 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
                 for layer, share in places.items()
             ],
         ),
-        **({"trained": assets_table(found)} if "trained" in found else {}),
+        "trained": assets_table(found),
     }
 
 
