@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from splitpoint.examples.papers import common, figure
-from splitpoint.examples.papers.planned import INPUT, Task, assets_table, planned, task_of, trained
+from splitpoint.examples.papers.planned import Task, assets_table, planned, task_of, trained
 
 CODEC = "choi-baf"
 COMPARED = ("choi-tiles-webp", "tiles-webp", "kltq-ctx")
+PICTURES = ("png", "jpeg")  # of the input
 HEVC = "lossy-tiles-hevc"
 DARK3 = "Conv_73"  # of YOLOX-Nano: the 1x1 convolution behind the depthwise one of stride 2 that opens its stage dark3
 PAPER_MAP = 55.85  # %, of the paper's YOLO-v3, unsplit
@@ -44,18 +45,28 @@ def detector(given: Any) -> Task:
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, str]:
-    """Bytes and the metric, a curve a codec."""
+    """The metric over channels, a curve a number of bits, and over bytes, a curve a codec."""
+    channels: dict[str, list[tuple[float, float]]] = {}
+    for row in found["rows"]:
+        if row["codec"] == CODEC:
+            share, _, bits = row["rate"].partition(" at ")
+            channels.setdefault(f"{bits} bit", []).append((common.POINTS / int(share[2:]), row["value"]))
+        elif row["codec"] == "tiles-webp" and row["rate"] in channels:
+            channels[row["rate"]].append((common.POINTS, row["value"]))
     series: dict[str, list[tuple[float, float]]] = {}
     for row in found["rows"]:
         series.setdefault(row["codec"], []).append((row["bytes"], row["value"]))
     return {
+        "figure3": figure.curves(
+            channels, title=f"{found['network']}: {CODEC}, and all channels", x="channels, %", y=found["metric"]
+        ),
         "figure4": figure.curves(
             series,
             title=f"{found['network']}, between the convolution and its activation",
             x="bytes, logarithmic",
             y=found["metric"],
             logarithmic=True,
-        )
+        ),
     }
 
 
@@ -162,11 +173,9 @@ def main(arguments: Sequence[str]) -> None:
         use = "classify" if given.quick else {"name": "detect", "decode": "yolox"}
         made = trained("choi", given, task, [layer], CODEC, use=use)
         rows = planned("choi", given, task, [layer], {"codecs": codecs}, use=use)
-    rows = [{**row, "value": row.pop("top1")} for row in rows if row["layer"] in (layer, INPUT)]
+    rows = [{**row, "value": row.pop("top1")} for row in rows if row["codec"] in (*codecs, *PICTURES)]
     for row in rows:
-        common.say(
-            f"{row['layer']}, {row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost"
-        )
+        common.say(f"{row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost")
     found = {
         "network": task.name,
         "metric": "top-1, %" if given.quick else "F1, %",

@@ -50,7 +50,7 @@ def task_of(given: Any) -> Iterator[Task]:
         )
         return
     with tempfile.TemporaryDirectory(prefix="splitpoint-papers-") as folder:
-        for part in ("train", "val"):
+        for part in ("train", "val") if given.train else ("val",):
             pictures, labels = common.cifar100(given.data, part)
             np.savez(Path(folder, f"{part}.npz"), x=pictures, y=labels)
         yield Task(
@@ -156,4 +156,4 @@ def _plan(
         threads=given.threads,
         **more,
     )
-    return found, {f"after {node}": layer for layer, node in after.items()}
+    return found, {f"after {layer}": layer for layer in after}

@@ -60,7 +60,7 @@ def save_trained(problem: Problem, measurers: Iterable[Measurer], folder: Path) 
 
     Raises `ProfileError` where there is none, or `folder` is not new.
     """
-    rows = []
+    rows: list[tuple[TrainedCodec, dict[str, Array], dict[str, Array]]] = []
     for measurer in measurers:
         for cut in trained_cuts(problem, measurer.network.variant):
             training = None if measurer.trainings is None else measurer.trainings.get(cut.tensors[0])

@@ -187,7 +187,7 @@ def test_a_codec_that_was_set_up_with_other_statistics_is_not_taken(home: Path, 
     def change(arrays: dict[str, np.ndarray]) -> None:
         name = next(name for name in arrays if name.startswith("weights/") and name.endswith("encoder_norm.bias"))
         values = arrays.pop(name)
-        arrays[f"settings/{name.removeprefix('weights/')}"] = np.float32(values) + 1
+        arrays[f"settings/{name.removeprefix('weights/')}"] = np.asarray(values + 1, np.float32)
 
     rewrite(copy, change)
     done = ahead(home, config_of(home, folder=copy), Store(tmp_path / "store"))
