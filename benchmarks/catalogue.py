@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from splitpoint.benchmarks.document import END, begin, replace
 from splitpoint.profiles.library.catalog import Shipped, list_profiles, sources
+from splitpoint.profiles.library.whole import SOURCE, whole_networks
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.units import format_quantity, format_seconds
 
@@ -28,7 +29,28 @@ def text() -> str:
         own = [one for one in shipped if one.kind == kind]
         own.sort(key=lambda one: (getattr(one.profile, "family", None) or "", one.name))
         parts += ["", f"## {title}: {len(own)}", "", *(_links(own) if kind == "link" else _machines(own))]
-    return "\n".join([*parts, "", END])
+    return "\n".join([*parts, "", *_whole(), "", END])
+
+
+def _whole() -> list[str]:
+    """Milliseconds of whole networks, a row a network and precision, a column a device."""
+    found = whole_networks()
+    names = list(dict.fromkeys(one.name for one in found))
+    cells = {(one.network, one.precision, one.name): f"{one.milliseconds:.3g}" for one in found}
+    return [
+        f"## Whole networks alone: {len(names)} devices",
+        "",
+        f"Milliseconds as published ({SOURCE}).",
+        "NPUs by ONNX Runtime with QNN, those of the Snapdragon 7 and the RB3 by QNN alone. Operators were not published, so",
+        "that no cut can be priced and a plan refuses these names. Throughputs (Rockchip, Hailo) are no latencies: left out.",
+        "",
+        "| network | precision | " + " | ".join(names) + " |",
+        "|---|---|" + "---:|" * len(names),
+        *(
+            f"| {network} | {precision} | {' | '.join(cells.get((network, precision, name), '') for name in names)} |"
+            for network, precision in sorted({(one.network, one.precision) for one in found})
+        ),
+    ]
 
 
 def _machines(shipped: list[Shipped]) -> list[str]:
@@ -57,7 +79,8 @@ def _links(shipped: list[Shipped]) -> list[str]:
         link = one.profile
         up, down = (getattr(link, field, None) for field in ("uplink_bit_s", "downlink_bit_s"))
         rates = ("" if rate is None else format_quantity(rate, "bit_s") for rate in (up, down))
-        round_trip = "" if getattr(link, "rtt_s", None) is None else format_seconds(link.rtt_s)
+        assert not isinstance(link, Device)
+        round_trip = format_seconds(link.rtt_s)
         cells = (one.name, link.description, *rates, round_trip, _origin(one, "$.uplink_bit_s", "$."))
         rows.append("| " + " | ".join(cells) + " |")
     return rows
