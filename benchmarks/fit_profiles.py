@@ -4,7 +4,7 @@
     python -m splitpoint.benchmarks.fit_profiles NAME [--known FIELD=SI]
 
 The first learns what devices have in common, leaves every network out once, and says how far each profile is off; with
---write it makes profiles/library/{networks.csv,priors.json}, every YAML file of library.csv and
+--write it makes profiles/library/{networks.csv,whole.csv,priors.json}, every YAML file of library.csv and
 results/device-latency.json. The second prints the `compute:` numbers of a profile of few points, by a roofline with a
 weak prior (`PRIOR`), and the error on its fitted and its held-out points.
 """
@@ -30,7 +30,7 @@ from splitpoint.benchmarks.library_files import (
     setting_of,
 )
 from splitpoint.benchmarks.networks import NETWORKS, macs, network
-from splitpoint.benchmarks.published import networks_text, read_settings
+from splitpoint.benchmarks.published import networks_text, read_settings, whole_text
 from splitpoint.benchmarks.scores import latency_result
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.planner.profiling.published import Kind, Prior
@@ -96,11 +96,14 @@ def make_library(folder: Path, *, write: bool) -> None:
     library = Path(catalog.__file__).parent
     if write:
         write_text(library / "networks.csv", networks_text(folder))
+        write_text(library / "whole.csv", whole_text(folder))
     settings = read_settings(folder)
     tables: dict[str, Table] = {kind: table_of(settings, kind=kind) for kind in KINDS}
     priors = {kind: learn(tables[kind], kind) for kind in KINDS}
     left_out: dict[str, NDArray[np.float64]] = {kind: leave_out(tables[kind], kind, priors[kind]) for kind in KINDS}
     few: dict[str, NDArray[np.float64]] = {kind: few_points(tables[kind], kind, priors[kind]) for kind in KINDS}
+    everything = table_of(settings, kind="gpu", all_networks=True)
+    all_networks = leave_out(everything, "gpu", learn(everything, "gpu"))
     for kind in KINDS:
         everywhere = interval_factors(left_out[kind], tables[kind].backbones)[2]
         priors[kind] = _kept(msgspec.structs.replace(priors[kind], interval_factor=everywhere))
@@ -127,7 +130,7 @@ def make_library(folder: Path, *, write: bool) -> None:
         )
         files.append((library / f"{entry.kind}s" / f"{entry.name}.yaml", text))
         shipped[entry.name] = (entry, kind, row)
-    result = latency_result(tables, left_out, few, shipped=shipped, refused=refused)
+    result = latency_result(tables, left_out, few, shipped=shipped, refused=refused, all_networks=all_networks)
     print(json.dumps(result["summary"], indent=1))
     if not write:
         return

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.published import Setting, chip
-from splitpoint.planner.profiling.published import FEATURES, Prior, features, fit_costs, posterior_covariance
+from splitpoint.planner.profiling.published import Prior, features, fit_costs, posterior_covariance
 from splitpoint.profiles.library.networks import backbone, published_networks
+from splitpoint.profiles.machine.device import AMOUNTS
 
 __all__ = ["FREEDOM", "SIGMA", "Table", "few_points", "interval_factors", "learn", "leave_out", "table_of"]
 
@@ -36,7 +37,7 @@ class Table:
 
     settings: tuple[Setting, ...]
     networks: tuple[str, ...]
-    amounts: Floats  # (networks, 14)
+    amounts: Floats  # (networks, 16)
     logs: Floats
 
     def without(self, networks: NDArray[np.bool_]) -> Table:
@@ -51,14 +52,14 @@ class Table:
         return np.array([backbone(name) for name in self.networks])
 
 
-def table_of(settings: Sequence[Setting], *, kind: str, least: int = 15) -> Table:
+def table_of(settings: Sequence[Setting], *, kind: str, least: int = 15, all_networks: bool = False) -> Table:
     """The settings of a kind with at least so many networks that can be counted.
 
     ncnn's Vulkan had no Reduction before 2026 (src/layer/vulkan/reduction_vulkan.cpp is of that year):
-    efficientnetv2_b0 went to the CPU and back 16 times, so it does not tell the speed of a GPU.
+    efficientnetv2_b0 went to the CPU and back 16 times, so it does not tell the speed of a GPU (`all_networks` has it).
     """
     counted = published_networks()
-    networks = tuple(name for name in counted if kind == "cpu" or name != "efficientnetv2_b0")
+    networks = tuple(name for name in counted if all_networks or kind == "cpu" or name != "efficientnetv2_b0")
     chosen = [s for s in settings if s.kind == kind and sum(name in networks for name in s.seconds) >= least]
     return Table(
         settings=tuple(chosen),
@@ -70,7 +71,7 @@ def table_of(settings: Sequence[Setting], *, kind: str, least: int = 15) -> Tabl
 
 def _vague(table: Table, kind: str) -> Prior:
     """Every part of a network costs the same, give or take a factor of five: where learning starts."""
-    size = len(FEATURES)
+    size = len(AMOUNTS)
     mean = np.nanmean(table.logs) - np.log(table.amounts.mean(axis=0)) - math.log(size)
     covariance = 1.5 * np.eye(size) + np.ones((size, size))
     return Prior(
@@ -87,7 +88,7 @@ def learn(table: Table, kind: str, *, start: Prior | None = None, rounds: int = 
     prior = _vague(table, kind) if start is None else start
     costs: list[Floats | None] = [None] * len(table.settings)
     for _ in range(rounds):
-        spread = 2 * LEAST_SPREAD**2 * np.eye(len(FEATURES))
+        spread = 2 * LEAST_SPREAD**2 * np.eye(len(AMOUNTS))
         for i, row in enumerate(table.logs):
             known = ~np.isnan(row)
             if not known.any():

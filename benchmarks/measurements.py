@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ COMMAND = "benchmarks/measurements.py"
 
 def text() -> str:
     """The generated part of the page."""
-    parts = [begin(COMMAND), "", *_accuracy(), "", *_speed()]
+    parts = [begin(COMMAND), "", *_accuracy(), "", *_speed(), "", *_devices()]
     for path in sorted(RESULTS.glob("pruned-*.json")):
         parts += ["", *_pruned_heads(json.loads(path.read_text()))]
     return "\n".join([*parts, "", END])
@@ -68,6 +69,59 @@ def _speed() -> list[str]:
         f"All {found['cuts']} cuts found and priced for 15 settings: {pricing_ms:.1f} ms;"
         f" ten runs of the middle head: {head_ms:.0f} ms.",
     ]
+
+
+def _devices() -> list[str]:
+    found = json.loads((RESULTS / "device-latency.json").read_text())
+    header = "| points | median factor | within 1.25 | within 1.5 | 90 % within |"
+    lines = [
+        f"### Networks that a device's fit has not seen: {found['date']}",
+        "",
+        f"| what {header}",
+        "|---|" + 5 * "---:|",
+    ]
+    for kind, name in (("cpu", "CPU"), ("gpu", "GPU")):
+        summary = found["summary"][kind]
+        pairs = summary["noise_floor"]["pairs"]
+        rows = {
+            f"{name}, {summary['settings']} settings": summary["left_out"],
+            f"{name}, efficientnetv2_b0 counted too": summary.get("left_out_with_efficientnetv2_b0"),
+            f"{name}, four networks given": summary["four_points"],
+            f"{name}, noise floor: {pairs} boards that appear twice": summary["noise_floor"],
+        }
+        lines += [_scored(row, score) for row, score in rows.items() if score is not None]
+    lines += [_scored("four networks given, both", found["summary"]["four_points"])]
+    lines += [_scored("the profiles that ship", found["summary"]["shipped"])]
+    lines += ["", f"| family {header}", "|---|" + 5 * "---:|"]
+    lines += [_scored(family, score) for family, score in found["families"].items()]
+    for kind, name in (("cpu", "CPU"), ("gpu", "GPU")):
+        lines += [
+            "",
+            f"The worst predictions, {name}:",
+            "",
+            "| board | unit, threads | network | measured | predicted | reason |",
+        ]
+        lines += ["|---|---|---|---:|---:|---|"]
+        for row in found["worst"][kind]:
+            predicted = row["measured_ms"] * row["predicted_over_measured"]
+            board = row["board"].split(" (")[0].split(",")[0]
+            lines.append(
+                f"| {board} | {row['unit']}, {row['threads']} | {row['network']} | {row['measured_ms']:.3g} ms"
+                f" | {predicted:.3g} ms | {row['likely_reason']} |"
+            )
+    return lines
+
+
+def _scored(name: str, score: Mapping[str, float]) -> str:
+    shares = (f"{100 * score[key]:.1f} %" for key in ("within_1.25", "within_1.5"))
+    cells = (
+        name,
+        str(score["points"]),
+        f"x{score['median_factor']:.3f}",
+        *shares,
+        f"x{score['percentile_90_factor']:.2f}",
+    )
+    return "| " + " | ".join(cells) + " |"
 
 
 def _pruned_heads(found: dict[str, Any]) -> list[str]:

@@ -37,23 +37,6 @@ def summary(devices: list[Device]) -> list[str]:
     return rows
 
 
-def library_rows(shipped: list[Shipped]) -> list[str]:
-    """One row a profile that benchmarks/fit_profiles.py made, by family: what networks miss by that were left out."""
-    rows = [
-        "| family | profile | kind | device | precision | networks | left out: mean factor | 90 % within |",
-        "|---|---|---|---|---|---:|---:|---:|",
-    ]
-    made = [
-        (one.kind, one.profile) for one in shipped if isinstance(one.profile, Device) and one.profile.compute.kernels
-    ]
-    for kind, device in sorted(made, key=lambda pair: (pair[1].family or "", pair[1].name)):
-        rows.append(
-            f"| {device.family} | {device.name} | {kind} | {device.description} | {device.runtime.precision} |"
-            f" {len(device.fitted_on)} | x{device.prediction_error:.2f} | x{device.interval_factor:.2f} |"
-        )
-    return rows
-
-
 def details(shipped: Shipped) -> list[str]:
     """One row a measurement of a profile; the YAML holds the figure as its source prints it."""
     device = shipped.profile
@@ -85,7 +68,6 @@ def text() -> str:
     """The generated part of the document."""
     shipped = [s for s in list_profiles() if isinstance(s.profile, Device)]
     parts = [begin(COMMAND), "", *summary([s.profile for s in shipped if isinstance(s.profile, Device)])]
-    parts += ["", "### Profiles of ncnn's tables", "", *library_rows(shipped)]
     for one in shipped:
         if isinstance(one.profile, Device) and one.profile.fitted_on and one.profile.compute.kernels is None:
             parts += ["", f"### {one.name}", "", one.profile.description + ".", "", *details(one)]

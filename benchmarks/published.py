@@ -12,7 +12,7 @@ from pathlib import Path
 
 from splitpoint.profiles.network.operators.kernels import LEAST_CHANNELS
 
-__all__ = ["Setting", "chip", "networks_text", "read_settings"]
+__all__ = ["Setting", "chip", "networks_text", "read_settings", "whole_text"]
 
 # Names that one board's table spells differently.
 _SPELLED = {
@@ -29,6 +29,9 @@ _CHIPS = (
     "RK3328|RK3228H", "MacBook Pro \\(15-inch", "Ryzen 5700g", "AX6[23]0",
 )  # fmt: skip
 _MOVES = frozenset({"Concat", "Crop", "Flatten", "Padding", "Permute", "Reshape", "ShuffleChannel", "Slice"})
+# Numbers a candidate box has: four of its place, one that it is a box, and one a class (20 of VOC, 80 of COCO). Of
+# YoloDetectionOutput and DetectionOutput the number that is kept is not known, or none is.
+_BOX_NUMBERS = {"mobilenetv2_yolov3": 25, "yolov4-tiny": 85, "yolo-fastest-1.1": 85}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +87,42 @@ def networks_text(folder: Path) -> str:
     rows: Counter[tuple[str, ...]] = Counter()
     with (folder / "ncnn_networks.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            grouped = row["class"] == "grouped"
-            numbers = (row[field] or "0" for field in ("macs", "input_elements", "output_elements", "weight_elements"))
-            rows[row["network"], "dense" if grouped else row["class"], _kernel(row), *numbers] += 1
+            grouped, kernel = row["class"] == "grouped", _kernel(row)
+            numbers = (row[field] or "0" for field in ("input_elements", "output_elements", "weight_elements"))
+            macs = str(_compared_boxes(row)) if kernel == "boxes" else row["macs"] or "0"
+            rows[row["network"], "dense" if grouped else row["class"], kernel, macs, *numbers] += 1
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("network", "class", "kernel", "macs", "read", "written", "weights", "count"))
     writer.writerows((*row, count) for row, count in rows.items())
+    return out.getvalue()
+
+
+# Devices of qualcomm_ai_hub.csv whose names people know: (name, device there, runtime, unit).
+_WHOLE = (
+    ("galaxy-s24-npu", "Samsung Galaxy S24", "onnx", "NPU"),
+    ("galaxy-s25-npu", "Samsung Galaxy S25", "onnx", "NPU"),
+    ("snapdragon-8-elite-gen-5-npu", "Snapdragon 8 Elite Gen 5 QRD", "onnx", "NPU"),
+    ("snapdragon-7-gen-4-npu", "Snapdragon 7 Gen 4 QRD", "qnn_dlc", "NPU"),
+    ("snapdragon-7-gen-4-cpu", "Snapdragon 7 Gen 4 QRD", "onnx", "CPU"),
+    ("snapdragon-x-elite-npu", "Snapdragon X Elite CRD", "onnx", "NPU"),
+    ("snapdragon-x2-elite-npu", "Snapdragon X2 Elite CRD", "onnx", "NPU"),
+    ("dragonwing-rb3-gen-2-npu", "Dragonwing RB3 Gen 2 Vision Kit", "qnn_dlc", "NPU"),
+    ("dragonwing-rb3-gen-2-cpu", "Dragonwing RB3 Gen 2 Vision Kit", "onnx", "CPU"),
+    ("dragonwing-iq-9075-npu", "Dragonwing IQ-9075 EVK", "onnx", "NPU"),
+)
+
+
+def whole_text(folder: Path) -> str:
+    """profiles/library/whole.csv out of qualcomm_ai_hub.csv."""
+    with (folder / "qualcomm_ai_hub.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("name", "device", "runtime", "precision", "network", "ms"))
+    for name, *wanted in _WHOLE:
+        own = [row for row in rows if [row["device"], row["runtime"], row["unit"]] == wanted]
+        writer.writerows((name, *wanted[:2], row["precision"], row["network"], row["ms"]) for row in own)
     return out.getvalue()
 
 
@@ -103,4 +135,15 @@ def _kernel(row: Mapping[str, str]) -> str:
         # Weights are out x in x 3 x 3.
         channels = int(row["weight_elements"]) // (9 * int(row["output_chw"].split("x")[0]))
         return "winograd" if channels >= LEAST_CHANNELS else "plain"
+    if row["type"] == "Yolov3DetectionOutput":
+        return "boxes"
     return "moves" if row["type"] in _MOVES else "plain"
+
+
+def _compared_boxes(row: Mapping[str, str]) -> int:
+    """Pairs of boxes that non-maximum suppression compares: each candidate with each box that is kept.
+
+    benchncnn's weights are empty, so that all candidates are as likely: hundreds are kept. Where a GPU is timed,
+    this runs on its CPU.
+    """
+    return int(row["input_elements"]) // _BOX_NUMBERS[row["network"]] * (int(row["output_elements"]) // 6)

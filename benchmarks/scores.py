@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from splitpoint.benchmarks.left_out import Table, interval_factors
 from splitpoint.benchmarks.library_files import Entry
+from splitpoint.benchmarks.published import chip
 
 __all__ = ["latency_result", "noise_floor", "score"]
 
 Floats = NDArray[np.float64]
 WORST = 10
+OFTEN = 2  # times off in as many other settings
+BROKEN = 20.0  # times faster than the same unit of the same chip, which no clock and no cooling explains
 
 
 def latency_result(
@@ -26,8 +29,9 @@ def latency_result(
     *,
     shipped: Mapping[str, tuple[Entry, str, int]],
     refused: Mapping[str, float],
+    all_networks: Floats,
 ) -> dict[str, Any]:
-    """What results/device-latency.json holds."""
+    """What results/device-latency.json holds; `all_networks` are a GPU's errors with the network that is not used."""
     summary: dict[str, Any] = {}
     for kind, table in tables.items():
         errors, known = left_out[kind], ~np.isnan(left_out[kind])
@@ -40,6 +44,7 @@ def latency_result(
             "interval_coverage": round(float(np.mean(inside)), 3),
             "noise_floor": noise_floor(table),
         }
+    summary["gpu"]["left_out_with_efficientnetv2_b0"] = score(all_networks)
     summary["four_points"] = score(np.concatenate([few[kind].ravel() for kind in tables]))
     summary["shipped"] = score(np.concatenate([left_out[kind][row] for _, kind, row in shipped.values()]))
     profiles = {
@@ -51,7 +56,7 @@ def latency_result(
     return {
         "summary": summary,
         "families": {name: score(np.concatenate(rows)) for name, rows in sorted(families.items())},
-        "worst": _worst(tables, left_out),
+        "worst": {kind: _worst(tables[kind], left_out[kind]) for kind in tables},
         "profiles": profiles,
         "refused": {
             name: "fewer than 15 networks" if math.isinf(error) else f"mean factor {error:.2f}"
@@ -82,16 +87,10 @@ def noise_floor(table: Table) -> dict[str, float]:
     return {"pairs": len(pairs), **score(np.concatenate(pairs))} if pairs else {"pairs": 0}
 
 
-def _worst(tables: Mapping[str, Table], left_out: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    found = []
-    for kind in tables:
-        errors = np.nan_to_num(left_out[kind])
-        for flat in np.argsort(-np.abs(errors), axis=None)[:WORST].tolist():
-            row, column = divmod(flat, errors.shape[1])
-            found.append((abs(float(errors[row, column])), kind, row, column))
+def _worst(table: Table, errors: Floats) -> list[dict[str, Any]]:
     worst = []
-    for _, kind, row, column in sorted(found, reverse=True)[:WORST]:
-        table, errors = tables[kind], left_out[kind]
+    for flat in np.argsort(-np.abs(np.nan_to_num(errors)), axis=None)[:WORST].tolist():
+        row, column = divmod(flat, errors.shape[1])
         setting = table.settings[row]
         worst.append(
             {
@@ -108,11 +107,32 @@ def _worst(tables: Mapping[str, Table], left_out: Mapping[str, Floats]) -> list[
 
 
 def _reason(table: Table, errors: Floats, row: int, column: int) -> str:
-    """Which of three patterns the figure shows: the whole board, the network everywhere, or this figure alone."""
+    """Which pattern a figure shows: a broken table, an uneven one, the network everywhere or often, or it alone."""
+    broken = _broken(table, row)
+    if broken:
+        return broken
     board, network = float(np.nanmedian(np.abs(errors[row]))), float(np.nanmedian(errors[:, column]))
     if board > math.log(1.4):
         return f"the whole table of this board is uneven: median factor {math.exp(board):.2f}"
     if network * errors[row, column] > 0 and abs(network) > math.log(1.2):
         return f"the network is off everywhere: median factor {math.exp(network):.2f}"
-    slow = errors[row, column] < 0
+    sign = math.copysign(1.0, errors[row, column])
+    others = int(np.sum(sign * np.nan_to_num(errors[:, column]) > math.log(OFTEN))) - 1
+    if others >= OFTEN:
+        return f"the network is off by more than {OFTEN} the same way in {others} other settings"
+    slow = sign < 0
     return "this figure alone: " + ("slower than the board's other networks" if slow else "faster than its others")
+
+
+def _broken(table: Table, row: int) -> str:
+    """What says that a table cannot be right: the same unit of the same chip in another table; empty where nothing."""
+    here = table.settings[row]
+    for other, logs in zip(table.settings, table.logs, strict=True):
+        if other is here or (other.unit, chip(other.board)) != (here.unit, chip(here.board)):
+            continue
+        ratios = np.nan_to_num(logs - table.logs[row])
+        most = int(np.argmax(ratios))
+        if ratios[most] > math.log(BROKEN):
+            took, there = (f"{1e3 * math.exp(one[most]):.3g} ms" for one in (table.logs[row], logs))
+            return f"the table is broken: {table.networks[most]} in {took}, which takes the same chip {there} elsewhere"
+    return ""

@@ -21,6 +21,7 @@ def __dir__() -> list[str]:
 
 
 WORST_ERROR = 2.0  # mean factor of left-out networks above which a profile is not used; none ships above it, either
+FEW = 2.0  # times the variance, over the number of networks; docs/profiles.md has what is inside with it
 POOLED = 10.0  # networks that what all devices miss by counts as, beside a device's own; as for the shipped profiles
 
 
@@ -82,7 +83,11 @@ def leave_out(latencies: Sequence[KnownLatency], prior: Prior) -> tuple[LeftOut,
 
 
 def interval_factor(log_errors: Sequence[float], prior: Prior) -> float:
-    """The factor that 90 % of other networks are within: the errors here, and as ten more those of all devices."""
+    """The factor that 90 % of other networks are within: the errors here, and as ten more those of all devices.
+
+    Those of all devices are of tables of twenty networks: few networks tell less, so that their variance is larger.
+    """
     pooled = (math.log(prior.interval_factor) / NINETY) ** 2
     variance = (sum(error**2 for error in log_errors) + POOLED * pooled) / (len(log_errors) + POOLED)
+    variance *= 1 + FEW / len(log_errors)
     return math.exp(NINETY * math.sqrt(variance))

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.machine.device import PRECISION_BYTES, Compute, Kernels, OpWork
+from splitpoint.profiles.machine.device import AMOUNTS, PRECISION_BYTES, Compute, Kernels, OpWork, count_amounts
 
-__all__ = ["FEATURES", "Kind", "Prior", "compute_of", "features", "fit_costs", "load_prior", "posterior_covariance"]
+__all__ = ["Kind", "Prior", "compute_of", "features", "fit_costs", "load_prior", "posterior_covariance"]
 
 
 def __dir__() -> list[str]:
@@ -31,17 +31,11 @@ def __dir__() -> list[str]:
 Kind = Literal["cpu", "gpu"]
 Floats = NDArray[np.float64]
 
-# What is counted of a network, in the order of `Prior.mean`: multiply-adds, bytes at fp32, operators.
-FEATURES = (
-    "dense_macs", "winograd_macs", "pointwise_macs", "depthwise_macs", "wide_macs", "grouped_macs", "matmul_macs",
-    "weighted_bytes", "winograd_read_bytes", "pointwise_read_bytes", "other_bytes", "moved_bytes", "weighted_operators",
-    "other_operators",
-)  # fmt: skip
 DIGITS = 4  # of the numbers that a profile keeps
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Logarithms of the costs over devices: mean (14,), covariance (14, 14); and what a published figure is good to."""
+    """Logarithms of the costs over devices: mean (16,), covariance (16, 16); and what a published figure is good to."""
 
     mean: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
@@ -58,35 +52,12 @@ def load_prior(kind: Kind) -> Prior:
 
 
 def features(ops: Sequence[OpWork]) -> Floats:
-    """Amounts of `FEATURES` in one inference, shape (14,); the law is `profiles.machine.device`'s sum."""
-    total = dict.fromkeys(FEATURES, 0.0)
-    for op in ops:
-        macs, scale = op.macs or 0, 4 / op.element_bytes
-        read, moved = op.read_bytes * scale, (op.read_bytes + op.write_bytes) * scale
-        if op.kernel == "fused":
-            continue
-        if op.op_class == "other":
-            total["other_operators"] += op.operators
-            total["other_bytes"] += moved
-            total["moved_bytes"] += moved if op.kernel == "moves" else 0
-            continue
-        total["weighted_operators"] += op.operators
-        if op.op_class == "matmul":
-            total["matmul_macs"] += macs
-            continue
-        total["weighted_bytes"] += moved
-        if op.kernel in ("winograd", "grouped"):
-            total[f"{op.kernel}_macs"] += macs
-            total["winograd_read_bytes"] += read if op.kernel == "winograd" else 0
-            continue
-        total[f"{op.op_class}_macs"] += macs
-        total["wide_macs"] += macs if op.kernel == "wide" else 0
-        total["pointwise_read_bytes"] += read if op.op_class == "pointwise" else 0
-    return np.array([total[name] for name in FEATURES])
+    """`AMOUNTS` in one inference of `ops`, bytes at fp32, shape (16,)."""
+    return np.asarray(count_amounts(ops, [4 / op.element_bytes for op in ops]).sum(axis=0))
 
 
 def fit_costs(amounts: Floats, seconds: Floats, prior: Prior, start: Floats | None = None) -> Floats:
-    """Logarithms of the costs, shape (14,), most probable after `seconds` (networks,) of `amounts` (networks, 14).
+    """Logarithms of the costs, shape (16,), most probable after `seconds` (networks,) of `amounts` (networks, 16).
 
     Raises `ProfileError` where scipy is not installed.
     """
@@ -120,7 +91,7 @@ def fit_costs(amounts: Floats, seconds: Floats, prior: Prior, start: Floats | No
 
 
 def posterior_covariance(amounts: Floats, seconds: Floats, prior: Prior, logs: Floats) -> Floats:
-    """Covariance of the logarithms of the costs around `logs`, by the curvature there; shape (14, 14)."""
+    """Covariance of the logarithms of the costs around `logs`, by the curvature there; shape (16, 16)."""
     costs = np.exp(logs)
     shares = amounts * costs / (amounts @ costs)[:, None]
     error = (np.log(amounts @ costs) - np.log(seconds)) / prior.sigma
@@ -131,7 +102,7 @@ def posterior_covariance(amounts: Floats, seconds: Floats, prior: Prior, logs: F
 
 def compute_of(logs: Floats, precision: str) -> Compute:
     """The numbers of a profile from the logarithms of the costs; bytes are those that `precision` stores."""
-    cost = dict(zip(FEATURES, np.exp(logs).tolist(), strict=True))
+    cost = dict(zip(AMOUNTS, np.exp(logs).tolist(), strict=True))
     stored = PRECISION_BYTES[precision] / 4
 
     def rate(seconds: float) -> float:
@@ -151,6 +122,8 @@ def compute_of(logs: Floats, precision: str) -> Compute:
             pointwise_read_bytes_s=rate(cost["pointwise_read_bytes"] / stored),
             wide_depthwise_macs_s=rate(cost["depthwise_macs"] + cost["wide_macs"]),
             grouped_macs_s=rate(cost["grouped_macs"]),
+            chain_macs_s=rate(cost["chain_macs"]),
+            suppression_macs_s=rate(cost["suppression_macs"]),
             other_bytes_s=rate(cost["other_bytes"] / stored),
             moved_bytes_s=rate((cost["other_bytes"] + cost["moved_bytes"]) / stored),
             other_overhead_s=_rounded(cost["other_operators"]),

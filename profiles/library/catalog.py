@@ -23,6 +23,7 @@ from splitpoint.profiles.files.structs import (
     read_text,
     read_yaml,
 )
+from splitpoint.profiles.library.whole import whole_networks
 from splitpoint.profiles.link.adjust import at_rate, at_snr
 from splitpoint.profiles.link.link import Link, TraceLink
 from splitpoint.profiles.link.trace import filled
@@ -194,6 +195,12 @@ MOST_NEAR = 3  # names that an error suggests
 
 def _unknown(kind: ProfileKind | None, name: str) -> ProfileError:
     """The error of a name that no profile of `kind` has; None: of any kind."""
+    if kind != "link" and any(name == whole.name for whole in whole_networks()):
+        return ProfileError(
+            f"'{name}': whole networks alone were published, without their operators, so that no cut can be priced"
+            " (docs/reference/catalogue.md has them)",
+            fix="on the board: splitpoint calibrate --out mine.yaml, or --from FILE.csv of ONNX files and times",
+        )
     shipped = [known for each in _FOLDERS if kind in (None, each) for known in _names(each)]
     close = [f"'{near}'" for near in difflib.get_close_matches(name, shipped, n=MOST_NEAR, cutoff=0.5)]
     meant = f" Did you mean {' or '.join(close)}?" if close else ""

@@ -31,6 +31,7 @@ from splitpoint.profiles.units import (
 )
 
 __all__ = [
+    "AMOUNTS",
     "PRECISION_BYTES",
     "Accelerator",
     "Coder",
@@ -45,6 +46,7 @@ __all__ = [
     "Published",
     "Runtime",
     "Serial",
+    "count_amounts",
     "predict_node_s",
     "predict_run_s",
     "predict_s",
@@ -66,7 +68,7 @@ THREAD_ERROR = 3.0  # of serial code scaled by one thread's multiply-adds: betwe
 OpClass = Literal[
     "dense", "pointwise", "depthwise", "matmul", "other"
 ]  # the same words as profiles.network.model.OpClass
-Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "fused"]  # as profiles.network.model.Kernel
+Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "boxes", "fused"]  # as profiles.network.model.Kernel
 Operator = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Za-z0-9]{0,63}$")]  # an ONNX operator type, "Conv"
 Factor = Annotated[float, msgspec.Meta(ge=1, le=1e9)]
 Spread = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # relative difference of the two best of several measurements
@@ -97,7 +99,7 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Kernels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Numbers of kernels that runtimes have beside those of the classes (`profiles.network.model.Kernel`).
 
-    With them the seconds of an operator are a sum: overhead + arithmetic + traffic.
+    With them the seconds of an operator are a sum over `AMOUNTS`: overhead + arithmetic + traffic.
     """
 
     winograd_macs_s: MacRate  # dense 3x3 convolutions of stride 1, multiply-adds as if computed directly
@@ -105,6 +107,8 @@ class Kernels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pointwise_read_bytes_s: ByteRate  # packing of what 1x1 convolutions read, beside bytes_s
     wide_depthwise_macs_s: MacRate  # depthwise above 3x3
     grouped_macs_s: MacRate  # groups of several channels each
+    chain_macs_s: MacRate  # multiply-adds of one element of a convolution's result, which wait for each other
+    suppression_macs_s: MacRate  # pairs of boxes that non-maximum suppression compares, as one multiply-add each
     other_bytes_s: ByteRate  # read and written by operators without weights
     moved_bytes_s: ByteRate  # read and written by those that only move elements
     other_overhead_s: NonNegativeSeconds  # each operator without weights; node_overhead_s is of those with weights
@@ -261,12 +265,15 @@ def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
             streamed = (weights - kept) / stream_bytes_s
         moved = (op.read_bytes + op.write_bytes) * scale
         if device.compute.kernels is not None:
-            seconds[i] = streamed + _sum_s(device.compute, device.compute.kernels, op, scale=scale)
+            seconds[i] = streamed
         else:
             seconds[i] = streamed + predict_node_s(
                 device, op.op_class, op.macs, bytes_moved=moved, weight_bytes=0.0 if streamed else weights
             )
-        seconds[i] += (op.operators - 1) * device.compute.node_overhead_s
+            seconds[i] += (op.operators - 1) * device.compute.node_overhead_s
+    if device.compute.kernels is not None:
+        scales = [_byte_scale(device, op.element_bytes) for op in ops]
+        seconds += count_amounts(ops, scales) @ _costs(device.compute, device.compute.kernels)
     return seconds
 
 
@@ -285,28 +292,68 @@ def predict_node_s(
     return compute.node_overhead_s + max(arithmetic_s, traffic_s)
 
 
-def _sum_s(compute: Compute, kernels: Kernels, op: OpWork, *, scale: float) -> float:
-    """Seconds of one operator as a sum; weights are read with the multiply-adds that they are for."""
-    read, moved = op.read_bytes * scale, (op.read_bytes + op.write_bytes) * scale
+# What the seconds of an operator are a sum over with `Kernels`: multiply-adds, bytes as stored, operators.
+AMOUNTS = (
+    "dense_macs", "winograd_macs", "pointwise_macs", "depthwise_macs", "wide_macs", "grouped_macs", "matmul_macs",
+    "chain_macs", "suppression_macs", "weighted_bytes", "winograd_read_bytes", "pointwise_read_bytes", "other_bytes",
+    "moved_bytes", "weighted_operators", "other_operators",
+)  # fmt: skip
+
+
+def count_amounts(ops: Sequence[OpWork], scales: Sequence[float]) -> NDArray[np.float64]:
+    """`AMOUNTS` of each operator, shape (len(ops), 16); `scales` are stored bytes over the graph's.
+
+    Weights are read with the multiply-adds that they are for. Wide filters and moved bytes count twice: as depthwise
+    filters and as bytes of operators without weights, and as what they cost beside those.
+    """
+    return np.array([_amounts(op, scale) for op, scale in zip(ops, scales, strict=True)]).reshape(-1, len(AMOUNTS))
+
+
+def _amounts(op: OpWork, scale: float) -> list[float]:
+    found = dict.fromkeys(AMOUNTS, 0.0)
+    macs, read, moved = op.macs or 0, op.read_bytes * scale, (op.read_bytes + op.write_bytes) * scale
     if op.kernel == "fused":
-        return 0.0
-    if op.op_class == "other":
-        rate = kernels.moved_bytes_s if op.kernel == "moves" else kernels.other_bytes_s
-        arithmetic_s = (op.macs or 0) / compute.matmul_macs_s
-        return kernels.other_overhead_s + moved / rate + arithmetic_s
-    macs = op.macs or 0
-    if op.op_class == "matmul":
-        return compute.node_overhead_s + macs / compute.matmul_macs_s
-    seconds = compute.node_overhead_s + moved / compute.bytes_s
-    if op.kernel == "winograd":
-        return seconds + macs / kernels.winograd_macs_s + read / kernels.winograd_read_bytes_s
-    if op.kernel == "grouped":
-        return seconds + macs / kernels.grouped_macs_s
-    if op.kernel == "wide":
-        return seconds + macs / kernels.wide_depthwise_macs_s
-    if op.op_class == "pointwise":
-        seconds += read / kernels.pointwise_read_bytes_s
-    return seconds + macs / _macs_s(compute, op.op_class)
+        pass
+    elif op.op_class == "other":
+        found["other_operators"], found["other_bytes"] = op.operators, moved
+        found["moved_bytes"] = moved if op.kernel == "moves" else 0.0
+        found["suppression_macs" if op.kernel == "boxes" else "matmul_macs"] = macs  # else einsums and the like
+    elif op.op_class == "matmul":
+        found["weighted_operators"], found["matmul_macs"] = op.operators, macs
+    else:
+        found["weighted_operators"], found["weighted_bytes"] = op.operators, moved
+        found["chain_macs"] = macs * op.element_bytes / max(op.write_bytes, op.element_bytes)
+        if op.kernel in ("winograd", "grouped"):
+            found[f"{op.kernel}_macs"] = macs
+        else:
+            found[f"{op.op_class}_macs"] = macs
+        found["wide_macs"] = macs if op.kernel == "wide" else 0.0
+        if op.kernel == "winograd" or (op.op_class == "pointwise" and op.kernel != "grouped"):
+            found[f"{'winograd' if op.kernel == 'winograd' else 'pointwise'}_read_bytes"] = read
+    return list(found.values())
+
+
+def _costs(compute: Compute, kernels: Kernels) -> NDArray[np.float64]:
+    """Seconds of one of each of `AMOUNTS`, shape (16,)."""
+    cost = {
+        "dense_macs": 1 / compute.dense_macs_s,
+        "winograd_macs": 1 / kernels.winograd_macs_s,
+        "pointwise_macs": 1 / compute.pointwise_macs_s,
+        "depthwise_macs": 1 / compute.depthwise_macs_s,
+        "wide_macs": 1 / kernels.wide_depthwise_macs_s - 1 / compute.depthwise_macs_s,
+        "grouped_macs": 1 / kernels.grouped_macs_s,
+        "matmul_macs": 1 / compute.matmul_macs_s,
+        "chain_macs": 1 / kernels.chain_macs_s,
+        "suppression_macs": 1 / kernels.suppression_macs_s,
+        "weighted_bytes": 1 / compute.bytes_s,
+        "winograd_read_bytes": 1 / kernels.winograd_read_bytes_s,
+        "pointwise_read_bytes": 1 / kernels.pointwise_read_bytes_s,
+        "other_bytes": 1 / kernels.other_bytes_s,
+        "moved_bytes": 1 / kernels.moved_bytes_s - 1 / kernels.other_bytes_s,
+        "weighted_operators": compute.node_overhead_s,
+        "other_operators": kernels.other_overhead_s,
+    }
+    return np.array([cost[name] for name in AMOUNTS])
 
 
 def _macs_s(compute: Compute, op_class: OpClass) -> float:

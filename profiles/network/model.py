@@ -33,7 +33,7 @@ Array = NDArray[Any]
 OpClass = Literal["dense", "pointwise", "depthwise", "matmul", "other"]
 # Kernels that runtimes have of their own within a class: 3x3 of stride 1 (Winograd), depthwise above 3x3, groups that
 # are not depthwise, operators that only move elements, activations that the convolution before them does.
-Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "fused"]
+Kernel = Literal["plain", "winograd", "wide", "grouped", "moves", "boxes", "fused"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

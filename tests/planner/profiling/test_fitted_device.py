@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from splitpoint.planner.cost.anchored import NINETY
 from splitpoint.planner.profiling.fitted_device import fit_device, interval_factor, leave_out
 from splitpoint.planner.profiling.latency_table import KnownLatency
 from splitpoint.planner.profiling.published import compute_of, features, fit_costs, load_prior
@@ -70,14 +71,22 @@ def test_what_is_left_out_is_predicted_without_its_backbone() -> None:
 
 def test_the_error_is_the_mean_factor_and_the_interval_grows_with_it() -> None:
     prior = load_prior("cpu")
-    assert interval_factor([], prior) == pytest.approx(prior.interval_factor)  # nothing of its own is known
     assert interval_factor([0.0] * 10, prior) < prior.interval_factor < interval_factor([0.5] * 3, prior)
+    assert interval_factor([0.1] * 20, prior) < interval_factor([0.1] * 3, prior)
     known = latencies_of(true_device(), FEW)
     known[0] = dataclasses.replace(known[0], seconds=4 * known[0].seconds)
     device, left_out = fit_device(known, name="m", description="", runtime=RUNTIME, unit="cpu")
     errors = [abs(math.log(one.predicted_s / one.seconds)) for one in left_out]
     assert device.prediction_error == pytest.approx(math.exp(sum(errors) / 4), abs=0.006)
     assert device.interval_factor == pytest.approx(interval_factor(errors, prior), abs=0.006)
+
+
+@pytest.mark.parametrize("given", [3, 10])
+def test_few_networks_widen_the_interval_as_much_as_they_miss_by(given: int) -> None:
+    prior = load_prior("cpu")
+    own = math.log(prior.interval_factor) / NINETY  # errors as large as those of all devices
+    stored = math.log(interval_factor([own] * given, prior)) / math.log(prior.interval_factor)
+    assert stored == pytest.approx(math.sqrt(1 + 2 / given))
 
 
 def table(folder: Path, seconds: dict[str, float]) -> Path:

@@ -147,6 +147,8 @@ def test_with_kernels_the_seconds_of_an_operator_are_a_sum() -> None:
         pointwise_read_bytes_s=2e9,
         wide_depthwise_macs_s=1e8,
         grouped_macs_s=5e8,
+        chain_macs_s=2e8,
+        suppression_macs_s=3e8,
         other_bytes_s=1e9,
         moved_bytes_s=5e8,
         other_overhead_s=2e-6,
@@ -157,14 +159,15 @@ def test_with_kernels_the_seconds_of_an_operator_are_a_sum() -> None:
     def work(op_class: str, kernel: str) -> OpWork:
         return OpWork(
             op_class=op_class,  # type: ignore[arg-type]  # keys of the table below
-            macs=None if op_class == "other" else 1_000_000,
+            macs=1_000_000 if op_class != "other" or kernel == "boxes" else None,
             read_bytes=3000,
             write_bytes=1000,
             weight_bytes=100,
             kernel=kernel,  # type: ignore[arg-type]
         )
 
-    weighted_s = compute.node_overhead_s + 4000 / compute.bytes_s
+    # 1,000 bytes are 250 elements, each of 4,000 multiply-adds one after another.
+    weighted_s = compute.node_overhead_s + 4000 / compute.bytes_s + 4000 / 2e8
     expected = {
         ("dense", "plain"): weighted_s + 1e6 / compute.dense_macs_s,
         ("dense", "winograd"): weighted_s + 1e6 / 4e9 + 3000 / 1e9,
@@ -174,10 +177,15 @@ def test_with_kernels_the_seconds_of_an_operator_are_a_sum() -> None:
         ("matmul", "plain"): compute.node_overhead_s + 1e6 / compute.matmul_macs_s,
         ("other", "plain"): 2e-6 + 4000 / 1e9,
         ("other", "moves"): 2e-6 + 4000 / 5e8,
+        ("other", "boxes"): 2e-6 + 4000 / 1e9 + 1e6 / 3e8,
         ("other", "fused"): 0.0,
     }
     for (op_class, kernel), seconds in expected.items():
         one = work(op_class, kernel)
         assert predict_s(own, [one]) == pytest.approx([seconds]), (op_class, kernel)
+        twice = dataclasses.replace(one, operators=2)
+        assert predict_s(own, [twice])[0] - seconds == pytest.approx(
+            0.0 if kernel == "fused" else 2e-6 if op_class == "other" else compute.node_overhead_s
+        )
         # A profile without them does not look at the kernel.
         assert predict_s(DEVICE, [one]) == predict_s(DEVICE, [dataclasses.replace(one, kernel="plain")])
