@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.machine.device import PRECISION_BYTES, Compute, Kernels, OpWork
 
-__all__ = ["FEATURES", "Kind", "Prior", "compute_of", "features", "fit_costs", "load_prior", "posterior_covariance"]
+__all__ = [
+    "FEATURES",
+    "Kind",
+    "Prior",
+    "compute_of",
+    "costs_of",
+    "features",
+    "fit_costs",
+    "load_prior",
+    "posterior_covariance",
+]
 
 
 def __dir__() -> list[str]:
@@ -38,6 +48,7 @@ FEATURES = (
     "other_operators",
 )  # fmt: skip
 DIGITS = 4  # of the numbers that a profile keeps
+LEAST_COST = 1e-18  # seconds: below any; differences of rounded numbers may be 0
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,6 +167,30 @@ def compute_of(logs: Floats, precision: str) -> Compute:
             other_overhead_s=_rounded(cost["other_operators"]),
         ),
     )
+
+
+def costs_of(compute: Compute, precision: str) -> Floats:
+    """Logarithms of the costs, shape (14,), of which `compute_of` made `compute`, but for what it rounded."""
+    kernels, stored = compute.kernels, PRECISION_BYTES[precision] / 4
+    if kernels is None:
+        raise ValueError("a profile without kernels has other numbers")
+    cost = {
+        "dense_macs": 1 / compute.dense_macs_s,
+        "winograd_macs": 1 / kernels.winograd_macs_s,
+        "pointwise_macs": 1 / compute.pointwise_macs_s,
+        "depthwise_macs": 1 / compute.depthwise_macs_s,
+        "wide_macs": 1 / kernels.wide_depthwise_macs_s - 1 / compute.depthwise_macs_s,
+        "grouped_macs": 1 / kernels.grouped_macs_s,
+        "matmul_macs": 1 / compute.matmul_macs_s,
+        "weighted_bytes": stored / compute.bytes_s,
+        "winograd_read_bytes": stored / kernels.winograd_read_bytes_s,
+        "pointwise_read_bytes": stored / kernels.pointwise_read_bytes_s,
+        "other_bytes": stored / kernels.other_bytes_s,
+        "moved_bytes": stored / kernels.moved_bytes_s - stored / kernels.other_bytes_s,
+        "weighted_operators": compute.node_overhead_s,
+        "other_operators": kernels.other_overhead_s,
+    }
+    return np.log(np.maximum([cost[name] for name in FEATURES], LEAST_COST))
 
 
 def _rounded(value: float) -> float:
