@@ -193,6 +193,9 @@ def profile_command(
     size: options.Size = None,
     constant: options.Constant = None,
     skip_damaged: options.SkipDamaged = False,
+    provider: options.ProviderName = None,
+    provider_option: options.ProviderOption = None,
+    cpu_fallback: options.CpuFallback = False,
     threads: options.Threads = None,
     as_json: options.Json = False,
 ) -> None:
@@ -214,6 +217,7 @@ def profile_command(
         constants=flags.parse_constants(constant),
         skip_damaged=skip_damaged,
         threads=threads or default_threads(),
+        provider=flags.parse_provider(provider, provider_option, cpu_fallback=cpu_fallback),
         progress=stages(),
         written=note_written,
     )

@@ -75,9 +75,20 @@ def _computing(cost: Cost, errors: SpeedErrors, *, own: int) -> Floats:
     head = np.exp(division_error(cost, "head") * normal[first])
     tail = np.exp(division_error(cost, "tail") * normal[first + 1])
     prepared = (cost.prepare_s, 0.0) if cost.prepared_by == "device" else (0.0, cost.prepare_s)
+    head *= _wider(errors.device, cost.head_extra_error, normal[0])
+    tail *= _wider(errors.server, cost.tail_extra_error, normal[1])
     here = device * (cost.head_s * head + device_coder * (cost.encode_s + prepared[0]))
     there = server * (cost.tail_s * tail + server_coder * (cost.decode_s + prepared[1]))
     return np.asarray(here + there)
+
+
+def _wider(factor: float, extra: float, normal: Floats) -> Floats:
+    """What makes the common factor one whose logarithm has the variance of both errors, of every draw. Eq. (12).
+
+    The same draws serve it, so that the errors of two heads of the same operators cancel in their difference.
+    """
+    known = math.log(factor)
+    return np.asarray(np.exp((math.hypot(known, extra) - known) * normal))
 
 
 @functools.lru_cache(maxsize=32)

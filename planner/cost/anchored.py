@@ -51,6 +51,7 @@ def anchor_device(device: Device, predicted_s: float, measured_s: Sequence[float
         memory=memory,
         serial=msgspec.structs.replace(device.serial, thread_macs_s=thread),
         interval_factor=math.exp(NINETY * error),
+        fitted_on=(),  # its seconds are those of the timing now
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from splitpoint.codecs.contract.protocol import Coder, FittedCodec, MultiRateCoder
 from splitpoint.planner.cost.accelerated import Assignment, assign, processors
+from splitpoint.planner.cost.coverage import Coverage
 from splitpoint.planner.cost.memory import stored_scale
 from splitpoint.planner.cost.message import ANSWER_BYTES, Channel, send
 from splitpoint.planner.cost.uncounted import bound_uncounted, uncounted_seconds
@@ -67,6 +68,7 @@ class Party:
     how: How
     retest_error: float | None = None  # of the profile that the seconds come from; None: modelled
     units: Assignment | None = None  # of a modelled accelerator beside a CPU; None: one unit runs every node
+    coverage: Coverage | None = None  # of a profile fitted to published networks
 
     def seconds(self, nodes: Sequence[int]) -> float:
         """Seconds to run these nodes; 0 for no nodes."""
@@ -74,6 +76,10 @@ class Party:
             return 0.0
         overhead_s = self.run_s if self.units is None else self.units.overhead_s(nodes)
         return overhead_s + float(self.node_s[list(nodes)].sum())
+
+    def extra_error(self, nodes: Sequence[int]) -> float:
+        """Standard error of the logarithm of the seconds of these nodes, beyond that of usual networks."""
+        return 0.0 if self.coverage is None else self.coverage.extra_error(nodes)
 
     def refusal(self, nodes: Sequence[int]) -> str | None:
         """Why it cannot run these nodes; None where it can."""
@@ -248,6 +254,8 @@ def cost_of_split(
         head_bytes=cut.head_weight_bytes + work.head_weight_bytes,
         head_peak_bytes=round(scale * (peak_bytes + work.head_weight_bytes)),
         head_file_bytes=round(scale * (cut.head_weight_bytes + work.head_weight_bytes)) + work.table_bytes,
+        head_extra_error=edge.extra_error(cut.head),
+        tail_extra_error=server.extra_error(other_half(graph, cut)),
         refused=edge.refusal(cut.head) or server.refusal(other_half(graph, cut)),
     )
     return over(cost, channel, edge.device, server.device)
@@ -276,6 +284,7 @@ def cost_on_device(*, graph: ModelGraph, peak_bytes: int, prepare_symbols: int, 
         radio_j=0.0,
         server_usd=0.0,
         link_usd=0.0,
+        head_extra_error=edge.extra_error([node.index for node in graph.nodes]),
         refused=edge.refusal([node.index for node in graph.nodes]),
     )
     if cost.refused is not None:
@@ -312,6 +321,7 @@ def cost_of_picture(
         side_bytes=0,
         head_bytes=0,
         head_peak_bytes=0,
+        tail_extra_error=server.extra_error([node.index for node in graph.nodes]),
         refused=server.refusal([node.index for node in graph.nodes]),
     )
     return over(cost, channel, edge.device, server.device)

@@ -60,6 +60,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tail_how: How | None = None
     head_spread_s: NonNegative | None = None  # of head_s, as `Timed` has it
     tail_spread_s: NonNegative | None = None
+    # Standard errors of the logarithms of head_s and tail_s that operators unlike those of a profile's fit add to it.
+    head_extra_error: NonNegative = 0.0
+    tail_extra_error: NonNegative = 0.0
     prepared_by: Literal["device", "server"] = "device"
     wait_s: NonNegative = 0.0  # mean, in the queue of a shared server
     air_s: NonNegative = 0.0  # that the message keeps the link busy; part of link_s but for a duty cycle's silence

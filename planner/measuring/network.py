@@ -11,6 +11,7 @@ from splitpoint.planner.cost.runnable import runnable_cuts, unit_notes
 from splitpoint.planner.cost.uncounted import refuse_uncounted, uncounted_seconds
 from splitpoint.planner.cuts.enumeration import CutList, enumerate_cuts
 from splitpoint.planner.networks.variants import Variant
+from splitpoint.planner.profiling.coverage import cover
 from splitpoint.planner.setup.config import PlanConfig
 from splitpoint.planner.setup.loading import Problem
 from splitpoint.planner.values.cut import Cut
@@ -98,12 +99,21 @@ def describe_network(
 
 
 def network_notes(networks: Sequence[Network]) -> tuple[str, ...]:
-    """What their accelerators do not run, and what becomes of it."""
-    return tuple(
-        note if network.variant.kind == "given" else f"{network.name}: {note}"
-        for network in networks
-        for note in unit_notes(network.graph, network.cuts, network.edge, network.server)
-    )
+    """What their accelerators do not run and what becomes of it, and of which operators a profile knows little."""
+    notes: list[str] = []
+    for network in networks:
+        texts = [*unit_notes(network.graph, network.cuts, network.edge, network.server)]
+        texts += _coverage_notes(network)
+        notes += texts if network.variant.kind == "given" else [f"{network.name}: {text}" for text in texts]
+    return tuple(notes)
+
+
+def _coverage_notes(network: Network) -> list[str]:
+    """Of each side whose profile knows less of this network than of usual ones: that its interval is wider, and why."""
+    nodes = range(len(network.graph.nodes))
+    sides = [side for side in (network.edge, network.server) if side.coverage is not None]
+    notes = [side.coverage.note(nodes, side.device) for side in sides if side.coverage is not None]
+    return [note for note in notes if note is not None]
 
 
 def anchor_notes(config: PlanConfig, given: Network) -> tuple[str, ...]:
@@ -143,6 +153,17 @@ def find_party(
 
     `base` is the given network's profile; `given` is that network and its seconds, None: `graph` is that network.
     """
+    found = _find_party(device, graph, profile, base, given)
+    return found if found.how == "profiled" else dataclasses.replace(found, coverage=cover(device, graph))
+
+
+def _find_party(
+    device: Device,
+    graph: ModelGraph,
+    profile: ModelProfile | None,
+    base: ModelProfile | None,
+    given: tuple[ModelGraph, Party] | None,
+) -> Party:
     if profile is not None:
         return party(device, graph, profile)
     if given is None or base is None:

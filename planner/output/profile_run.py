@@ -20,6 +20,7 @@ from splitpoint.planner.profiling.fitted_device import fit_device
 from splitpoint.planner.profiling.latency_table import read_latencies
 from splitpoint.planner.profiling.model_profile import obtain_profile
 from splitpoint.planner.profiling.module_counts import count_torch_source
+from splitpoint.planner.profiling.provider_timing import time_with_provider
 from splitpoint.planner.profiling.published import Kind
 from splitpoint.planner.setup.checks import check_data_source, check_model_source
 from splitpoint.planner.setup.inputs import load_source
@@ -51,11 +52,13 @@ def profile_model(
     constants: Mapping[str, Any],
     skip_damaged: bool,
     threads: int,
+    provider: Provider = CPU,
     progress: Progress,
     written: Callable[[str, Path], None],
 ) -> ProfileDocument:
     """Measure `model`, write its profile to `out`, and with `data` measure the tensors at every cut, or at `cut`.
 
+    Operators are timed on the CPU; with another `provider` the whole network is timed under it, too.
     `written` is told of a file that was written. Raises `ProfileError`.
     """
     if out is not None:
@@ -68,7 +71,11 @@ def profile_model(
         graph, dataset, assumed = tensors.load_with_data(
             model, data, shapes, constants=constants, limit=limit, skip_damaged=skip_damaged
         )
-    measured, part = None, None
+    measured, part, timed = None, None, None
+    if provider != CPU:
+        with progress.stage("provider", None) as step:
+            timed = time_with_provider(graph, provider, threads=threads)
+            step(provider.name)
     if cut is None or out is not None:
         with progress.stage("profile", None) as step:
             measured = obtain_profile(graph, stored=None, threads=threads)
@@ -86,7 +93,7 @@ def profile_model(
     if measured is not None and is_torch_spec(model):
         rows = count_torch_source(model, graph)
         modules = None if rows is None else tuple(ModuleRow(**dataclasses.asdict(row)) for row in rows)
-    return profile_document(graph, measured, modules=modules, data=part)
+    return profile_document(graph, measured, modules=modules, data=part, provider=timed)
 
 
 def calibrate_machine(

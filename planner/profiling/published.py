@@ -19,9 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.machine.device import AMOUNTS, PRECISION_BYTES, Compute, Kernels, OpWork, count_amounts
+from splitpoint.profiles.machine.device import (
+    AMOUNTS,
+    PRECISION_BYTES,
+    Compute,
+    Kernels,
+    OpWork,
+    costs_of_each,
+    count_amounts,
+)
 
-__all__ = ["Kind", "Prior", "compute_of", "features", "fit_costs", "load_prior", "posterior_covariance"]
+__all__ = [
+    "Kind",
+    "Prior",
+    "compute_of",
+    "costs_of",
+    "features",
+    "fit_costs",
+    "load_prior",
+    "posterior_covariance",
+]
 
 
 def __dir__() -> list[str]:
@@ -32,6 +49,7 @@ Kind = Literal["cpu", "gpu"]
 Floats = NDArray[np.float64]
 
 DIGITS = 4  # of the numbers that a profile keeps
+LEAST_COST = 1e-18  # seconds: below any; differences of rounded numbers may be 0
 
 
 class Prior(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,6 +147,14 @@ def compute_of(logs: Floats, precision: str) -> Compute:
             other_overhead_s=_rounded(cost["other_operators"]),
         ),
     )
+
+
+def costs_of(compute: Compute, precision: str) -> Floats:
+    """Logarithms of the costs, shape (16,), of which `compute_of` made `compute`, but for what it rounded."""
+    if compute.kernels is None:
+        raise ValueError("a profile without kernels has other numbers")
+    stored = [PRECISION_BYTES[precision] / 4 if name.endswith("_bytes") else 1.0 for name in AMOUNTS]
+    return np.log(np.maximum(costs_of_each(compute, compute.kernels) * stored, LEAST_COST))
 
 
 def _rounded(value: float) -> float:

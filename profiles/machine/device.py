@@ -46,6 +46,7 @@ __all__ = [
     "Published",
     "Runtime",
     "Serial",
+    "costs_of_each",
     "count_amounts",
     "predict_node_s",
     "predict_run_s",
@@ -273,7 +274,7 @@ def predict_s(device: Device, ops: Sequence[OpWork]) -> NDArray[np.float64]:
             seconds[i] += (op.operators - 1) * device.compute.node_overhead_s
     if device.compute.kernels is not None:
         scales = [_byte_scale(device, op.element_bytes) for op in ops]
-        seconds += count_amounts(ops, scales) @ _costs(device.compute, device.compute.kernels)
+        seconds += count_amounts(ops, scales) @ costs_of_each(device.compute, device.compute.kernels)
     return seconds
 
 
@@ -333,7 +334,7 @@ def _amounts(op: OpWork, scale: float) -> list[float]:
     return list(found.values())
 
 
-def _costs(compute: Compute, kernels: Kernels) -> NDArray[np.float64]:
+def costs_of_each(compute: Compute, kernels: Kernels) -> NDArray[np.float64]:
     """Seconds of one of each of `AMOUNTS`, shape (16,)."""
     cost = {
         "dense_macs": 1 / compute.dense_macs_s,

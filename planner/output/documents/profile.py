@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from splitpoint.planner.cost.uncounted import uncounted_share
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.planner.output.documents.tensors import TensorsPart
 from splitpoint.planner.profiling.noise import RETEST_WARNING
+from splitpoint.planner.profiling.provider_timing import ProviderTiming
 from splitpoint.planner.values.plurals import count_text, uncounted_text
 from splitpoint.profiles.measurement.model_profile import ModelProfile
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.units import format_flops, format_fraction, format_macs, format_seconds
 
-__all__ = ["ModuleRow", "OperatorTime", "ProfileDocument", "profile_document"]
+__all__ = ["ModuleRow", "OperatorTime", "ProfileDocument", "ProviderTime", "profile_document"]
 
 
 def __dir__() -> list[str]:
@@ -49,6 +52,17 @@ class ModuleRow(Value, frozen=True, kw_only=True):
         return self.macs - self.fvcore_macs
 
 
+class ProviderTime(Value, frozen=True, kw_only=True):
+    """The whole network under another execution provider, timed in turn with the CPU."""
+
+    provider: str
+    options: Mapping[str, str]
+    cpu_fallback: bool
+    seconds: float
+    cpu_seconds: float
+    on_cpu: tuple[str, ...]  # operators, as ONNX Runtime names them, that the CPU ran beside the provider
+
+
 class ProfileDocument(Document, frozen=True, kw_only=True, tag="profile"):
     """The answer of ``splitpoint profile``; None is what was not asked for."""
 
@@ -57,6 +71,7 @@ class ProfileDocument(Document, frozen=True, kw_only=True, tag="profile"):
     profile: ModelProfile | None = None
     modules: tuple[ModuleRow, ...] | None = None  # torch networks only
     data: TensorsPart | None = None
+    provider: ProviderTime | None = None  # with --provider; the operators above are of the CPU all the same
 
 
 def profile_document(
@@ -65,9 +80,10 @@ def profile_document(
     *,
     data: TensorsPart | None = None,
     modules: tuple[ModuleRow, ...] | None = None,
+    provider: ProviderTiming | None = None,
 ) -> ProfileDocument:
     """Totals, the slowest operators and what was not counted of a measured `profile`; the tensors at the cuts."""
-    document = ProfileDocument(modules=modules, data=data)
+    document = ProfileDocument(modules=modules, data=data, provider=None if provider is None else _timed(provider))
     if profile is None:
         return document
     seconds = {timing.name: timing.seconds for timing in profile.nodes}
@@ -103,3 +119,14 @@ def _lines(graph: ModelGraph, profile: ModelProfile) -> tuple[str, ...]:
         share = format_fraction(uncounted_share(graph, profile))
         lines.append(f"{uncounted_text(graph.uncounted)}; {share} of the time measured on this host")
     return tuple(lines)
+
+
+def _timed(timing: ProviderTiming) -> ProviderTime:
+    return ProviderTime(
+        provider=timing.provider.name,
+        options=dict(timing.provider.options),
+        cpu_fallback=timing.provider.cpu_fallback,
+        seconds=timing.seconds,
+        cpu_seconds=timing.cpu_seconds,
+        on_cpu=timing.on_cpu,
+    )

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from splitpoint.planner.output.documents.profile import ModuleRow, OperatorTime, ProfileDocument
+from splitpoint.planner.output.documents.profile import ModuleRow, OperatorTime, ProfileDocument, ProviderTime
 from splitpoint.planner.output.terminal.tensors import tensors_view
+from splitpoint.planner.values.plurals import count_text
 from splitpoint.profiles.units import format_bytes, format_flops, format_fraction, format_macs, format_seconds
 
 __all__ = ["profile_view"]
@@ -27,11 +28,25 @@ def profile_view(document: ProfileDocument, *, detail: bool) -> RenderableType:
         parts.append(Text("\n".join(document.lines)))
     if document.slowest is not None:
         parts.append(_operators(document.slowest))
+    if document.provider is not None:
+        parts.append(Text(_with_provider(document.provider)))
     if document.modules is not None:
         parts.append(_modules(document.modules))
     if document.data is not None:
         parts.append(tensors_view(document.data, detail=detail))
     return Group(*parts)
+
+
+def _with_provider(timed: ProviderTime) -> str:
+    """The whole network with the provider against the CPU, what the CPU ran, and how a plan uses it."""
+    options = "".join(f" {name}={value}" for name, value in sorted(timed.options.items()))
+    beside = f", {count_text(len(timed.on_cpu), 'operator')} of it on the CPU" if timed.on_cpu else ""
+    cpu, ratio = format_seconds(timed.cpu_seconds), timed.seconds / timed.cpu_seconds
+    return (
+        f"whole network with {timed.provider}{options}: {format_seconds(timed.seconds)}{beside}; on the CPU alone, in"
+        f" turn: {cpu} (x{ratio:.2f}). The operators above are of the CPU. A plan takes the seconds as"
+        f" --measured-device {1e3 * timed.seconds:.4g}ms beside the profile of the board"
+    )
 
 
 def _operators(rows: Sequence[OperatorTime]) -> Table:
