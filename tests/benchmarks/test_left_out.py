@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def test_a_table_that_contradicts_another_of_its_chip_is_broken_and_others_are_n
     assert np.isfinite(interval_factors(errors, table.backbones)[0]).all()
 
 
-def entry(row: int) -> tuple[object, str, int]:
+def entry(row: int) -> tuple[Any, str, int]:
     @dataclasses.dataclass
     class Named:
         family: str = "f"

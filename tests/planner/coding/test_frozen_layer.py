@@ -146,5 +146,5 @@ def test_a_codec_is_given_the_convolution_and_its_input() -> None:
 class _Asked:
     key = "asked"
 
-    def __call__(self, module: Any, *, rates: int, losses: Any, first: Any = ()) -> Any:
+    def __call__(self, module: Any, *, rates: int, losses: Any, first: Any = (), codec: str = "") -> Any:
         raise AssertionError

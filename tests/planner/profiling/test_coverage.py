@@ -61,7 +61,7 @@ def test_attention_is_unlike_the_networks_of_ncnn_and_residual_blocks_are_not() 
         assert (note is not None) == wider
     assert note is not None
     assert note.startswith("rk3588-ncnn: ")
-    assert note.endswith("in 90 % of cases, those of other networks within 1.35x")
+    assert note.endswith(f"in 90 % of cases, those of other networks within {device.interval_factor:.2f}x")
     assert cover(load_device("raspberry-pi-4"), unlike) is None  # not of ncnn's tables: nothing is known of its fit
     assert cover(anchor_device(device, 1.0, [1.1]), unlike) is None  # timed: it has other errors
 
