@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from splitpoint.benchmarks.document import END, begin, replace
 from splitpoint.profiles.library.catalog import Shipped, list_profiles, sources
-from splitpoint.profiles.library.whole import SOURCE, whole_networks
+from splitpoint.profiles.library.whole_networks import BOARDS, READ_ON, list_whole_networks
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.units import format_quantity, format_seconds
 
@@ -33,24 +33,27 @@ def text() -> str:
 
 
 def _whole() -> list[str]:
-    """Milliseconds of whole networks, a row a network and precision, a column a device."""
-    found = whole_networks()
-    names = list(dict.fromkeys(one.name for one in found))
-    cells = {(one.network, one.precision, one.name): f"{one.milliseconds:.3g}" for one in found}
+    """A row a board: how many figures it has and of what, never the figures themselves."""
+    rows = [
+        "| name | kind | board | what | figures | networks | unit | runtime | source |",
+        "|---|---|---|---|---:|---:|---|---|---|",
+    ]
+    for name, figures in list_whole_networks().items():
+        board = BOARDS[name]
+        cells = (
+            name, board.kind, board.description, "latency" if figures[0].per_second is None else "inferences a second",
+            str(len(figures)), str(len({one.network for one in figures})),
+            ", ".join(dict.fromkeys(one.unit for one in figures)),
+            ", ".join(dict.fromkeys(one.runtime for one in figures)), board.source.removeprefix("https://"),
+        )  # fmt: skip
+        rows.append("| " + " | ".join(cells) + " |")
     return [
-        f"## Whole networks alone: {len(names)} devices",
+        f"## Whole networks alone: {len(BOARDS)} boards",
         "",
-        f"Milliseconds as published ({SOURCE}).",
-        "NPUs by ONNX Runtime with QNN, those of the Snapdragon 7 and the RB3 by QNN alone.",
-        "Operators were not published, so that no cut can be priced and a plan refuses these names.",
-        "Throughputs (Rockchip, Hailo) are no latencies: left out.",
+        f"Published figures, read on {READ_ON}; `splitpoint profiles NAME` shows them. Their operators are not known,",
+        "so that no cut can be priced and a plan refuses them. One over the throughput of a pipeline is no latency.",
         "",
-        "| network | precision | " + " | ".join(names) + " |",
-        "|---|---|" + "---:|" * len(names),
-        *(
-            f"| {network} | {precision} | {' | '.join(cells.get((network, precision, name), '') for name in names)} |"
-            for network, precision in sorted({(one.network, one.precision) for one in found})
-        ),
+        *rows,
     ]
 
 

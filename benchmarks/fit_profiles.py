@@ -4,7 +4,7 @@
     python -m splitpoint.benchmarks.fit_profiles NAME [--known FIELD=SI]
 
 The first learns what devices have in common, leaves every network out once, and says how far each profile is off; with
---write it makes profiles/library/{networks.csv,whole.csv,priors.json}, every YAML file of library.csv and
+--write it makes profiles/library/{networks.csv,priors.json}, every YAML file of library.csv and
 results/device-latency.json. The second prints the `compute:` numbers of a profile of few points, by a roofline with a
 weak prior (`PRIOR`), and the error on its fitted and its held-out points.
 """
@@ -30,7 +30,7 @@ from splitpoint.benchmarks.library_files import (
     setting_of,
 )
 from splitpoint.benchmarks.networks import NETWORKS, macs, network
-from splitpoint.benchmarks.published import networks_text, read_settings, whole_text
+from splitpoint.benchmarks.published import networks_text, read_settings
 from splitpoint.benchmarks.scores import latency_result
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.planner.profiling.published import Kind, Prior
@@ -96,7 +96,6 @@ def make_library(folder: Path, *, write: bool) -> None:
     library = Path(catalog.__file__).parent
     if write:
         write_text(library / "networks.csv", networks_text(folder))
-        write_text(library / "whole.csv", whole_text(folder))
     settings = read_settings(folder)
     tables: dict[str, Table] = {kind: table_of(settings, kind=kind) for kind in KINDS}
     priors = {kind: learn(tables[kind], kind) for kind in KINDS}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from splitpoint.profiles.network.operators.kernels import LEAST_CHANNELS
 
-__all__ = ["Setting", "chip", "networks_text", "read_settings", "whole_text"]
+__all__ = ["Setting", "chip", "networks_text", "read_settings"]
 
 # Names that one board's table spells differently.
 _SPELLED = {
@@ -95,34 +95,6 @@ def networks_text(folder: Path) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("network", "class", "kernel", "macs", "read", "written", "weights", "count"))
     writer.writerows((*row, count) for row, count in rows.items())
-    return out.getvalue()
-
-
-# Devices of qualcomm_ai_hub.csv whose names people know: (name, device there, runtime, unit).
-_WHOLE = (
-    ("galaxy-s24-npu", "Samsung Galaxy S24", "onnx", "NPU"),
-    ("galaxy-s25-npu", "Samsung Galaxy S25", "onnx", "NPU"),
-    ("snapdragon-8-elite-gen-5-npu", "Snapdragon 8 Elite Gen 5 QRD", "onnx", "NPU"),
-    ("snapdragon-7-gen-4-npu", "Snapdragon 7 Gen 4 QRD", "qnn_dlc", "NPU"),
-    ("snapdragon-7-gen-4-cpu", "Snapdragon 7 Gen 4 QRD", "onnx", "CPU"),
-    ("snapdragon-x-elite-npu", "Snapdragon X Elite CRD", "onnx", "NPU"),
-    ("snapdragon-x2-elite-npu", "Snapdragon X2 Elite CRD", "onnx", "NPU"),
-    ("dragonwing-rb3-gen-2-npu", "Dragonwing RB3 Gen 2 Vision Kit", "qnn_dlc", "NPU"),
-    ("dragonwing-rb3-gen-2-cpu", "Dragonwing RB3 Gen 2 Vision Kit", "onnx", "CPU"),
-    ("dragonwing-iq-9075-npu", "Dragonwing IQ-9075 EVK", "onnx", "NPU"),
-)
-
-
-def whole_text(folder: Path) -> str:
-    """profiles/library/whole.csv out of qualcomm_ai_hub.csv."""
-    with (folder / "qualcomm_ai_hub.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("name", "device", "runtime", "precision", "network", "ms"))
-    for name, *wanted in _WHOLE:
-        own = [row for row in rows if [row["device"], row["runtime"], row["unit"]] == wanted]
-        writer.writerows((name, *wanted[:2], row["precision"], row["network"], row["ms"]) for row in own)
     return out.getvalue()
 
 

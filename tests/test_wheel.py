@@ -87,7 +87,7 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
 def expected() -> set[str]:
     """What a wheel has to hold, from the tree."""
     paths = [ROOT / "__init__.py", ROOT / "__main__.py", ROOT / "cli.py", ROOT / "py.typed"]
-    paths += [ROOT / "profiles" / "library" / name for name in ("networks.csv", "priors.json", "whole.csv")]
+    paths += [ROOT / "profiles" / "library" / name for name in ("networks.csv", "priors.json", "whole_networks.csv")]
     for package in PACKAGES:
         paths += (ROOT / package).rglob("*.py")
     paths += [ROOT / "planner" / "output" / "report" / name for name in ("script.js", "style.css")]

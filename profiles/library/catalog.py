@@ -23,7 +23,7 @@ from splitpoint.profiles.files.structs import (
     read_text,
     read_yaml,
 )
-from splitpoint.profiles.library.whole import whole_networks
+from splitpoint.profiles.library.whole_networks import BOARDS
 from splitpoint.profiles.link.adjust import at_rate, at_snr
 from splitpoint.profiles.link.link import Link, TraceLink
 from splitpoint.profiles.link.trace import filled
@@ -195,13 +195,17 @@ MOST_NEAR = 3  # names that an error suggests
 
 def _unknown(kind: ProfileKind | None, name: str) -> ProfileError:
     """The error of a name that no profile of `kind` has; None: of any kind."""
-    if kind != "link" and any(name == whole.name for whole in whole_networks()):
-        return ProfileError(
-            f"'{name}': whole networks alone were published, without their operators, so that no cut can be priced"
-            " (docs/reference/catalogue.md has them)",
-            fix="on the board: splitpoint calibrate --out mine.yaml, or --from FILE.csv of ONNX files and times",
-        )
     shipped = [known for each in _FOLDERS if kind in (None, each) for known in _names(each)]
+    if kind != "link" and name in BOARDS:
+        chip = f"{name.removesuffix('-npu')}-"
+        instead = "".join(f"--{kind or 'device'} {known}, or " for known in shipped if known.startswith(chip))
+        return ProfileError(
+            f"'{name}' has published figures of whole networks only: nothing in them says what a cut costs",
+            at=f"{kind or BOARDS[name].kind} {name}",
+            fix=f"splitpoint profiles {name} shows them; for a plan {instead}measure the board: splitpoint calibrate",
+        )
+    if kind is None:  # these are shown, and a plan refuses them
+        shipped += BOARDS
     close = [f"'{near}'" for near in difflib.get_close_matches(name, shipped, n=MOST_NEAR, cutoff=0.5)]
     meant = f" Did you mean {' or '.join(close)}?" if close else ""
     file = " A file's name ends in .yaml." if Path(name).is_file() else ""

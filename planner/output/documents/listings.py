@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import typing
+
 from splitpoint.codecs.contract.protocol import Boundary, Codec, Need
 from splitpoint.codecs.registry import CODEC_IDS, PAPERS, REGISTRY
 from splitpoint.planner.output.documents.document import Document, Value
 from splitpoint.profiles.errors import ProfileError
-from splitpoint.profiles.library.catalog import Shipped, find_profile, list_profiles
+from splitpoint.profiles.library.catalog import ProfileKind, Shipped, find_profile, list_profiles
 from splitpoint.profiles.library.figures import Figure, list_figures, list_unknown
+from splitpoint.profiles.library.whole_networks import (
+    BOARDS,
+    READ_ON,
+    WholeNetwork,
+    list_whole_networks,
+    whole_network_text,
+)
 from splitpoint.profiles.machine.device import Device
 from splitpoint.profiles.units import format_quantity
 
@@ -77,23 +86,27 @@ def profiles_document(kind: str | None = None, search: str | None = None) -> Pro
         if kind in (None, shipped.kind)
         and all(word in f"{shipped.name} {shipped.profile.description} {_family(shipped)}".lower() for word in words)
     ]
-    if not found:
+    rows = [
+        ProfileRow(kind=board.kind, name=name, description=whole_network_text(name))
+        for name, board in BOARDS.items()
+        if kind in (None, board.kind) and all(word in f"{name} {whole_network_text(name)}".lower() for word in words)
+    ]
+    if not found and not rows:
         raise ProfileError(
             f"no shipped {kind or 'profile'} has the words {search!r}",
             fix="fewer words, or measure your own: splitpoint calibrate --out mine.yaml",
         )
-    kinds = list(dict.fromkeys(shipped.kind for shipped in found))
-    found.sort(key=lambda shipped: (kinds.index(shipped.kind), _family(shipped), shipped.name))
-    return ProfilesDocument(
-        profiles=tuple(
-            ProfileRow(kind=shipped.kind, name=shipped.name, description=shipped.profile.description)
-            for shipped in found
-        )
-    )
+    found.sort(key=lambda shipped: (_family(shipped), shipped.name))
+    shown = [ProfileRow(kind=one.kind, name=one.name, description=one.profile.description) for one in found]
+    order = list(typing.get_args(ProfileKind))
+    # Sorting is stable: what cannot be planned with stands behind the profiles of its kind.
+    return ProfilesDocument(profiles=tuple(sorted([*shown, *rows], key=lambda row: order.index(row.kind))))
 
 
 def figures_document(name: str) -> ProfilesDocument:
     """The profile of that name or in that file with every figure. Raises `ProfileError` with near names."""
+    if name in BOARDS:
+        return _whole_networks_document(name)
     found = find_profile(name)
     profile = found.profile
     error, interval = getattr(profile, "prediction_error", None), getattr(profile, "interval_factor", None)
@@ -106,6 +119,34 @@ def figures_document(name: str) -> ProfilesDocument:
             interval_factor=interval,
             error=_error_text(profile) if isinstance(profile, Device) else None,
         ),
+    )
+
+
+def _whole_networks_document(name: str) -> ProfilesDocument:
+    """A board with figures of whole networks: each as its source has it."""
+    return ProfilesDocument(
+        profiles=(ProfileRow(kind=BOARDS[name].kind, name=name, description=whole_network_text(name)),),
+        figures=ProfileFigures(
+            figures=tuple(_whole_network_row(figure, name) for figure in list_whole_networks()[name]),
+            not_known=("compute",),
+            prediction_error=None,
+            interval_factor=None,
+            error="nothing is predicted from whole networks; for a plan measure the board: splitpoint calibrate",
+        ),
+    )
+
+
+def _whole_network_row(figure: WholeNetwork, board: str) -> FigureRow:
+    value, kind, unit = (figure.seconds, "s", "s") if figure.seconds is not None else (figure.per_second, "per_s", "/s")
+    assert value is not None  # a row has one of them
+    return FigureRow(
+        name=f"{figure.network} {figure.input_size} {figure.runtime} {figure.precision} {figure.unit}",
+        value=value,
+        unit=unit,
+        text=format_quantity(value, kind),
+        source=BOARDS[board].source,
+        quote=None,
+        date=READ_ON,
     )
 
 

@@ -58,9 +58,9 @@ def _figures_view(document: ProfilesDocument, shown: ProfileFigures) -> Renderab
         number = "" if source is None else f"[{numbers.setdefault(source, len(numbers) + 1)}]"
         table.add_row(network if figure.name.endswith("].seconds") else figure.name, figure.text, number)
     lines = [f"[{number}] {source}" for source, number in numbers.items()]
-    if lines:
+    if any(figure.quote for figure in shown.figures):
         lines.append("What stands there word for word: --json.")
-    else:
+    if not lines:
         lines.append("The file gives no sources.")
     if shown.not_known:
         lines.append(

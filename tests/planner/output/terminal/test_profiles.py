@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from splitpoint.profiles.library.whole_networks import BOARDS
+
 LIBRARY = Path(__file__).parents[4] / "profiles" / "library"
 
 
@@ -20,7 +22,7 @@ def test_every_shipped_profile_is_listed_with_its_description(run: Callable[...,
         for kind, folder in (("device", "devices"), ("server", "servers"), ("link", "links"))
         for path in (LIBRARY / folder).glob("*.yaml")
     }
-    assert listed == shipped
+    assert listed == shipped | {(board.kind, name) for name, board in BOARDS.items()}
     rows = " ".join(table.split())
     for row in document["profiles"]:
         assert f"{row['kind']} {row['name']}" in rows
@@ -48,6 +50,19 @@ def test_one_profile_is_shown_with_sources_and_its_error(run: Callable[..., Any]
     assert "Error of predicted seconds: not known" in run("profiles", "apple-watch")[1]
     link = json.loads(run("profiles", "wifi-5", "--json")[1])
     assert (link["profiles"][0]["kind"], link["figures"]["error"]) == ("link", None)
+
+
+def test_a_board_with_whole_networks_only_is_shown_and_has_the_next_step(run: Callable[..., Any]) -> None:
+    code, said = run("profiles", "hailo-8l")[:2]
+    document = json.loads(run("profiles", "hailo-8l", "--json")[1])
+    assert code == 0
+    words = " ".join(said.split())
+    assert "device hailo-8l: Hailo-8L, NPU: throughput of whole networks only, not for a plan" in words
+    figure = document["figures"]["figures"][0]
+    assert f"[1] {figure['source']} ({figure['date']})" in words
+    assert figure["text"].endswith(" /s")
+    assert "for a plan measure the board: splitpoint calibrate" in words
+    assert "word for word" not in words  # no quote was kept
 
 
 def test_a_name_and_a_search_exclude_each_other(run: Callable[..., Any]) -> None:
