@@ -9,7 +9,7 @@ from splitpoint.planner.values.candidate import Evaluated
 from splitpoint.planner.values.plurals import count_text, uncounted_text
 from splitpoint.profiles.units import format_fraction, format_seconds
 
-__all__ = ["costly_encoder", "plan_notes"]
+__all__ = ["busy_server", "costly_encoder", "plan_notes"]
 
 
 def __dir__() -> list[str]:
@@ -32,7 +32,7 @@ def plan_notes(result: SearchResult) -> tuple[str, ...]:
     texts += describe_noise([result.profile.host, result.device, result.server])
     texts += _uncounted(result)
     if (chosen := result.decision.recommended) is not None:
-        texts += costly_encoder(chosen)
+        texts += [*costly_encoder(chosen), *busy_server(chosen, result.problem.config.requests_s)]
     reasons: dict[str, list[str]] = {}
     for name, reason in sorted(result.left_out.items()):
         reasons.setdefault(reason, []).append(name)
@@ -52,6 +52,15 @@ def costly_encoder(point: Evaluated) -> list[str]:
     share = format_fraction(cost.encode_s / cost.head_s)
     times = f"{format_seconds(cost.encode_s)} for {format_seconds(cost.head_s)}"
     return [f"{candidate.codec} {point.label}: encoding takes {share} of its head's time ({times})"]
+
+
+def busy_server(point: Evaluated, requests_s: float) -> list[str]:
+    """How busy requests of all devices keep the server that they share, and how long one waits; (rho) of M/D/1."""
+    service_s = point.cost.server_s
+    if not requests_s * service_s:
+        return []
+    busy, wait = format_fraction(requests_s * service_s), format_seconds(point.cost.wait_s)
+    return [f"{requests_s:g} requests/s of {format_seconds(service_s)} keep the server {busy} busy: each waits {wait}"]
 
 
 def _uncounted(result: SearchResult) -> list[str]:

@@ -1,4 +1,4 @@
-"""Notes of a plan: what its codec costs beside the head."""
+"""Notes of a plan: what its codec costs beside the head, how busy a shared server is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from splitpoint.planner.search.notes import costly_encoder
+from splitpoint.planner.search.notes import busy_server, costly_encoder
 from splitpoint.planner.values.candidate import Evaluated
 
 Make = Callable[..., Any]
@@ -38,3 +38,12 @@ def test_a_codec_that_takes_more_than_a_tenth_of_its_head_says_so(make_point: Ma
 )
 def test_others_say_nothing(make_point: Make, parts: dict[str, Any]) -> None:
     assert costly_encoder(point(make_point, **parts)) == []
+
+
+def test_a_shared_server_says_how_busy_it_is(make_point: Make) -> None:
+    made = make_point()
+    cost = msgspec.structs.replace(made.cost, decode_s=0.002, tail_s=0.018, wait_s=0.00667)
+    shared = msgspec.structs.replace(made, cost=cost)
+    assert busy_server(shared, 20.0) == ["20 requests/s of 20 ms keep the server 40 % busy: each waits 6.67 ms"]
+    assert busy_server(shared, 0.0) == []
+    assert busy_server(msgspec.structs.replace(made, cost=msgspec.structs.replace(cost, decode_s=0, tail_s=0)), 9) == []
