@@ -129,12 +129,14 @@ class Counted:
 class Bench:
     """One network, its inputs and what it answers unsplit."""
 
-    def __init__(self, network: str, module: nn.Module, data: Path, threads: int) -> None:
+    def __init__(self, network: str, module: nn.Module, data: Path, threads: int, *, half: int | None = None) -> None:
+        """All pictures of the validation set, or stratified half number 0 or 1."""
         read = import_named("load.py:cifar100", base=data)
         images, labels, _ = read("train")
         self.training = TrainingSet(content=images, labels=np.asarray(labels), spec=SPEC)
         pictures, truth, _ = read("val")
-        self.x, self.truth = preprocess_batch(pictures, SPEC), np.asarray(truth)
+        rows = np.arange(len(truth)) if half is None else stratified_halves(np.asarray(truth))[half]
+        self.x, self.truth = preprocess_batch(pictures[rows], SPEC), np.asarray(truth)[rows]
         self.calibration = preprocess_batch(images[:: len(images) // CALIBRATION][:CALIBRATION], SPEC)
         self.graph = load_graph(export_module(module, SPEC.shape), name=network)
         self.threads = threads

@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from splitpoint.benchmarks.cifar import MEAN, STD
@@ -27,6 +28,8 @@ from splitpoint.profiles.files.user_code import import_named
 from splitpoint.profiles.network.torch_model import load_module
 
 BATCH, PEAK, DECAY, SMOOTHING, PAD, SEED = 128, 0.4, 5e-4, 0.1, 4, 0
+Data = tuple[torch.Tensor, ...]  # of N pictures each: pictures (N, 3, H, W) uint8, classes (N,), what a loss needs more
+Loss = Callable[[nn.Module, Data, NDArray[np.int64], np.random.Generator], torch.Tensor]  # of the rows of a batch
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -57,51 +60,58 @@ def pictures(data: Path, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
 
 
-def train(module: nn.Module, data: tuple[torch.Tensor, torch.Tensor], checkpoint: Path, epochs: int) -> None:
-    """Train `module`, or go on from `checkpoint`; it is written after every epoch."""
+def smoothed(module: nn.Module, data: Data, rows: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
+    """The loss from scratch: the cross-entropy with smoothed classes, of augmented pictures."""
     x, y = data
-    steps = len(x) // BATCH
+    with fast_products():
+        answers = module(normalized(augmented(x[rows], rng)))
+    return nn.functional.cross_entropy(answers.float(), y[rows], label_smoothing=SMOOTHING)
+
+
+def train(
+    module: nn.Module, data: Data, checkpoint: Path, epochs: int, *, loss_of: Loss = smoothed, peak: float = PEAK
+) -> float:
+    """Train `module`, or go on from `checkpoint`; it is written after every epoch. Minutes that all epochs took."""
+    steps = len(data[0]) // BATCH
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
     decayed = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=PEAK, momentum=0.9, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK, total_steps=steps * epochs)
-    begin = 0
+    optimizer = torch.optim.SGD(groups, lr=peak, momentum=0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak, total_steps=steps * epochs)
+    begin, seconds = 0, 0.0
     if checkpoint.exists():
         stored = torch.load(checkpoint, weights_only=True)
         module.load_state_dict(stored["module"])
         optimizer.load_state_dict(stored["optimizer"])
         schedule.load_state_dict(stored["schedule"])
-        begin = stored["epoch"]
+        begin, seconds = stored["epoch"], stored.get("seconds", 0.0)
     for epoch in range(begin, epochs):
         start = time.perf_counter()
-        loss = train_epoch(module, x, y, optimizer, schedule, np.random.default_rng([SEED, epoch]))
-        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+        loss = train_epoch(module, data, loss_of, optimizer, schedule, np.random.default_rng([SEED, epoch]))
+        seconds += (took := time.perf_counter() - start)
+        state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "seconds": seconds}
         partial = checkpoint.with_suffix(".part")
         torch.save(state | {"schedule": schedule.state_dict(), "epoch": epoch + 1}, partial)
         partial.replace(checkpoint)
-        print(f"epoch {epoch + 1}: loss {loss:.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}: loss {loss:.3f}, {took:.0f} s", flush=True)
+    return seconds / 60
 
 
 def train_epoch(
     module: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
+    data: Data,
+    loss_of: Loss,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     rng: np.random.Generator,
 ) -> float:
-    """One pass over pictures (N, 3, H, W) uint8 in random order, the last incomplete batch left out; mean loss."""
+    """One pass over the data in random order, the last incomplete batch left out; mean loss."""
     module.train()
-    loss_of = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
-    order = rng.permutation(len(x))
-    total, steps = 0.0, len(x) // BATCH
+    order = rng.permutation(len(data[0]))
+    total, steps = 0.0, len(order) // BATCH
     for step in range(steps):
-        rows = order[step * BATCH : (step + 1) * BATCH]
-        with fast_products():
-            answers = module(normalized(augmented(x[rows], rng)))
-        loss = loss_of(answers.float(), y[rows])
+        loss = loss_of(module, data, order[step * BATCH : (step + 1) * BATCH], rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -83,8 +83,34 @@ def measured(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         "tables 1 and 3": common.table(
             ("network and switch", "measured", "MACs on the device", *(f"points lost, {rate}" for rate in RATES)), rows
         ),
+        "single and joint": _single_and_joint(results["learned-single-joint"]),
         "one a rate": common.table(("at", "bytes of the shared weights beside one training a rate, 95 %"), shared),
     }
+
+
+def _single_and_joint(found: Mapping[str, Any]) -> str:
+    """One training a switch beside one training of all switches: each place, all places, and no switch at work."""
+    table: list[tuple[str, ...]] = []
+    places = {row["cut"]: row["channels"] for each in found["trainings"] for row in each["rows"]}
+    for place, channels in sorted(places.items()):
+        for each in found["trainings"]:
+            here = {row["rate"]: _points(row) for row in each["rows"] if row["cut"] == place}
+            if here:
+                table.append((f"{place}, {channels} channels", *_training(each), *(here[rate] for rate in RATES)))
+    for each in found["trainings"]:
+        if each["all"]:
+            cells = {row["rate"]: f"{_interval(row)} (no codec)" for row in each["all"]}
+            table.append(("all three at once", *_training(each), *(cells[rate] for rate in RATES)))
+    for each in found["trainings"]:
+        behind = "all" if len(each["stages"]) > 1 else f"stage {each['stages'][0]} alone"
+        table.append((f"none (trained with {behind})", *_training(each), *(_interval(each["none"]),) * len(RATES)))
+    headings = ("switch at work after", "switches in the training", "steps", "minutes")
+    return common.table((*headings, *(f"points lost, {rate}" for rate in RATES)), table)
+
+
+def _training(each: Mapping[str, Any]) -> tuple[str, str, str]:
+    switches = "one" if len(each["stages"]) == 1 else f"all {len(each['stages'])}"
+    return switches, f"{each['steps']:,}", f"{each['minutes']:.1f}"
 
 
 def _lost(found: Mapping[str, Any], cut: str, codec: str) -> tuple[str, ...] | None:
@@ -103,9 +129,11 @@ def _lost(found: Mapping[str, Any], cut: str, codec: str) -> tuple[str, ...] | N
 
 
 def _points(row: Mapping[str, Any]) -> str:
-    return (
-        f"{row['drop_points']:.1f} [{row['drop_low']:.1f}, {row['drop_high']:.1f}] ({row['payload_bytes']:,.0f} bytes)"
-    )
+    return f"{_interval(row)} ({row['payload_bytes']:,.0f} bytes)"
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return f"{row['drop_points']:.1f} [{row['drop_low']:.1f}, {row['drop_high']:.1f}]"
 
 
 def _cell(found: Mapping[str, Any], layer: str, rate: str) -> str:

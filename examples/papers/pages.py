@@ -19,7 +19,7 @@ PAGES = ROOT / "docs" / "papers"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 END = "<!-- end -->"
 SOURCES = {  # of the trained papers, by page
-    "kumaraswamy": ("learned-vgg16", "learned-resnet20", "learned-joint", "bottleneck-vgg16"),
+    "kumaraswamy": ("learned-vgg16", "learned-resnet20", "learned-joint", "learned-single-joint", "bottleneck-vgg16"),
     "jankowski": ("jscc-vgg16",),
     "choi": ("back-and-forth-yolox-nano", "back-and-forth-strided"),
     "compare": ("learned-vgg16", "bottleneck-vgg16", "jscc-vgg16", "back-and-forth-strided"),
