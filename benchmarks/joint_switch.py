@@ -181,8 +181,8 @@ def from_pretrained(options: Namespace) -> None:
             epochs = times * options.epochs
             joint, minutes = tuned(options, data, stages, options.out / f"{name}.checkpoint", epochs)
             steps = epochs * (len(data[0]) // BATCH)
-            about = {"name": name, "stages": list(stages), "epochs": epochs, "steps": steps, "minutes": minutes}
-            kept.write_text(json.dumps(about | judged(joint, without, options)))
+            training = {"name": name, "stages": list(stages), "epochs": epochs, "steps": steps, "minutes": minutes}
+            kept.write_text(json.dumps(training | judged(joint, without, options)))
         trained.append(json.loads(kept.read_text()))
         found = {
             "seed": SEED,
@@ -210,7 +210,7 @@ def logits(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Answers (N, classes) to pictures (N, 3, H, W) uint8."""
     module.eval()
     with torch.no_grad():
-        return torch.cat([module(normalized(part)) for part in x.split(BATCH)])
+        return torch.cat([module(normalized(part)) for part in torch.split(x, BATCH)])
 
 
 def tuned(options: Namespace, data: Data, stages: Sequence[int], checkpoint: Path, epochs: int) -> tuple[Joint, float]:

@@ -95,7 +95,7 @@ def test_a_switch_begins_as_the_principal_components_behind_its_stage(stage: int
     assert widths == tuple(max(1, round(share * CHANNELS[stage])) for share in (0.1, 0.25, 0.5))
     copies = [switch(tensor, rate) for rate in range(3)]
     with torch.no_grad():
-        switch.encoder[widths[0] :] = 0.0  # the coarsest rate has no use for what comes after its channels
+        switch.get_parameter("encoder")[widths[0] :] = 0.0  # the coarsest rate has no use for them
     assert torch.equal(switch(tensor, 0), copies[0])
     assert not torch.equal(switch(tensor, 1), copies[1])
 
