@@ -111,17 +111,20 @@ def manifest(folder: Path = FOLDER) -> list[dict[str, Any]]:
 
 
 def train(data: Path, how: str, folder: Path = FOLDER) -> None:
-    """Train the networks of CIFAR-100 again, narrowest first; each file and its row are written when it is done."""
+    """Train the networks of CIFAR-100 again, narrowest first; each file and its row are written when it is done.
+
+    After each epoch `unfinished.pt` is written: a training that was stopped goes on there, with the same result.
+    """
     common.say(f"{len(WIDTHS)} trainings of {EPOCHS} epochs, about {MINUTES} minutes in all on one core")
     (pictures, labels), (seen, truth) = common.cifar100(data, "train"), common.cifar100(data, "val")
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[Mapping[str, Any]] = []
-    for width in WIDTHS:
-        begin = time.monotonic()
+    checkpoint = folder / "unfinished.pt"
+    begun = _read(checkpoint).get("width", 0)
+    rows = [row for row in manifest(folder) if row["width"] < begun] if begun else []
+    for width in WIDTHS[len(rows) :]:
         file = f"{len(rows)}-width-{width:g}.npz"
-        state, steps = _trained(width, pictures, labels)
+        state, steps, minutes = _trained(width, pictures, labels, checkpoint)
         np.savez_compressed(folder / file, **state)
-        minutes = common.rounded((time.monotonic() - begin) / 60, 2)
         row = {
             "file": file,
             "sha256": hashlib.sha256((folder / file).read_bytes()).hexdigest(),
@@ -136,6 +139,7 @@ def train(data: Path, how: str, folder: Path = FOLDER) -> None:
         rows.append({**row, "top1": top1, "judged_on": f"cifar100/val, {len(seen)} pictures, fp16 weights"})
         _write(folder, rows)
         common.say(f"width {width:g}: top-1 {top1} % after {minutes} minutes")
+    checkpoint.unlink()
 
 
 def right(module: nn.Module, pictures: Array, labels: Array) -> float:
@@ -158,8 +162,8 @@ def augmented(pictures: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.where(mirrored, moved[:, :, ::-1], moved))
 
 
-def _trained(width: float, pictures: Array, labels: Array) -> tuple[dict[str, Any], int]:
-    """The weights as fp16 by name, and the steps that were taken."""
+def _trained(width: float, pictures: Array, labels: Array, checkpoint: Path) -> tuple[dict[str, Any], int, float]:
+    """The weights as fp16 by name, the steps that were taken, and the minutes."""
     import torch
     from torch import nn
 
@@ -173,7 +177,16 @@ def _trained(width: float, pictures: Array, labels: Array) -> tuple[dict[str, An
     steps = EPOCHS * (len(pictures) // BATCH)
     optimizer = torch.optim.SGD(module.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for epoch in range(EPOCHS):
+    parts: dict[str, Any] = {"module": module, "optimizer": optimizer, "schedule": schedule}
+    found = _read(checkpoint)
+    if found.get("width") == width:
+        for name, part in parts.items():
+            part.load_state_dict(found[name])
+        rng.bit_generator.state = found["rng"]
+    else:
+        found = {"epochs": 0, "seconds": 0.0}
+    begin = time.monotonic() - found["seconds"]
+    for epoch in range(found["epochs"], EPOCHS):
         losses = []
         order = rng.permutation(len(pictures))[: len(pictures) // BATCH * BATCH]
         for rows in order.reshape(-1, BATCH):
@@ -187,8 +200,20 @@ def _trained(width: float, pictures: Array, labels: Array) -> tuple[dict[str, An
             schedule.step()
             losses.append(float(loss.detach()))
         common.say(f"width {width:g}, epoch {epoch + 1} of {EPOCHS}: loss {np.mean(losses):.3f}")
+        done = {"width": width, "epochs": epoch + 1, "seconds": time.monotonic() - begin}
+        states = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({**done, **states, "rng": rng.bit_generator.state}, checkpoint)
+    minutes = common.rounded((time.monotonic() - begin) / 60, 2)
     state = {name: v.numpy() for name, v in module.state_dict().items() if not name.endswith("num_batches_tracked")}
-    return {name: np.ascontiguousarray(v, dtype=np.float16) for name, v in state.items()}, steps
+    return {name: np.ascontiguousarray(v, dtype=np.float16) for name, v in state.items()}, steps, minutes
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    """What the training that was stopped had reached; empty where none was."""
+    import torch
+
+    found: dict[str, Any] = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
+    return found
 
 
 def _parts(pictures: Array) -> Iterator[Array]:

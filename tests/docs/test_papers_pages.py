@@ -181,6 +181,35 @@ def test_pictures_of_a_training_are_moved_and_mirrored_whole() -> None:
     assert (found.astype(int).sum(axis=(1, 2, 3)) == 6).all()
 
 
+def test_a_training_that_was_stopped_goes_on_to_the_same_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 3), dtype=np.uint8)
+    monkeypatch.setattr(common, "cifar100", lambda data, part: (pictures, np.arange(256) % 100))
+    monkeypatch.setattr(widths, "EPOCHS", 2)
+    monkeypatch.setattr(widths, "WIDTHS", (0.25, 0.5))
+    widths.train(tmp_path, "at once", tmp_path / "whole")
+    say = common.say
+
+    def stop(text: str) -> None:
+        say(text)
+        if text.startswith("width 0.5, epoch 2"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common, "say", stop)
+        with pytest.raises(KeyboardInterrupt):
+            widths.train(tmp_path, "stopped", tmp_path / "parts")
+    widths.train(tmp_path, "went on", tmp_path / "parts")
+    whole, parts = (widths.manifest(tmp_path / name) for name in ("whole", "parts"))
+    for once, later in zip(whole, parts, strict=True):
+        state = widths.of_cifar100(later["file"], tmp_path / "parts").state_dict()
+        for name, value in widths.of_cifar100(once["file"], tmp_path / "whole").state_dict().items():
+            np.testing.assert_array_equal(state[name].numpy(), value.numpy())
+    assert [row["how"] for row in parts] == ["stopped", "went on"]
+    assert sorted(path.suffix for path in (tmp_path / "parts").iterdir()) == [".npz", ".npz", ".yaml"]
+
+
 def test_a_run_of_the_widths_alone_keeps_the_rest_and_its_command(tmp_path: Path) -> None:
     given = argparse.Namespace(out=tmp_path)
     with pytest.raises(SystemExit, match="no run with --data"):
