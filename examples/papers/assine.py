@@ -1,10 +1,11 @@
 """Assine et al., "Compressing Representations for Embedded Deep Learning", on networks at hand.
 
-    python -m splitpoint.examples.papers.assine --data DIR    # EfficientNet-Lite0, 500 ImageNet pictures
-    python -m splitpoint.examples.papers.assine --quick       # small networks, scikit-learn's digits
+    python -m splitpoint.examples.papers.assine --data DIR             # EfficientNet-Lite0, 500 ImageNet pictures
+    python -m splitpoint.examples.papers.assine --data DIR --widths    # networks of CIFAR-100 alone, the rest as stored
+    python -m splitpoint.examples.papers.assine --quick                # small networks, scikit-learn's digits
 
 Computation on the device, bytes that cross and accuracy over layers and variants of a network: input sizes of one, and
-widths of another that is trained here in seconds (figure 1). Layers compressed by PCA, quantization and Huffman coding
+widths of another that was trained on CIFAR-100 (figure 1). Layers compressed by PCA, quantization and Huffman coding
 against JPEG of the input (figure 2): is there a sweet spot in the middle of the network?
 """
 
@@ -15,27 +16,23 @@ import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import splitpoint
-from splitpoint.examples.papers import common, figure
+from splitpoint.examples.papers import common, figure, widths
 from splitpoint.examples.papers.common import Array
 
-if TYPE_CHECKING:
-    from torch import nn
-
 CODEC = "assine-pca"
+NETWORK = "EfficientNet-Lite0"  # of the runs with --data
 RATES = ("3 bit", "4 bit", "5 bit", "6 bit", "8 bit")
 QUALITIES = (20, 50, 70, 80, 85, 90, 92, 95)  # of JPEG
 SIZES = (128, 160, 192, 224)
-WIDTHS = (0.25, 0.5, 1.0)
 BLOCKS = (3, 7, 10, 12, 14)  # of EfficientNet-Lite0; the 15th ends with the layer "_blocks"
 CALIBRATION = 100  # pictures; the others are reported
 WITHIN = 1.0  # points lost, at which bytes are compared
-EPOCHS, BATCH, RATE = 25, 50, 4e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,55 +52,21 @@ class Variant:
         return (1, *self.x.shape[1:])
 
 
-def widths() -> list[Variant]:
-    """Three networks of separable convolutions for digits, trained now; their layers end at blocks."""
-    training, (x, labels) = common.digits("training"), common.digits("data")
-    pictures = np.rint(255 * x).astype(np.uint8).transpose(0, 2, 3, 1)
-    layers = {"stem": "stem", **{f"block {i}": f"block{i}" for i in (1, 2, 3)}, "pooled": "pool"}
+def of_widths(given: Any) -> list[Variant]:
+    """Three networks of separable convolutions, of CIFAR-100 or of digits; their layers end at blocks."""
+    if given.quick:
+        training, (x, labels) = common.digits("training"), common.digits("data")
+        pictures = np.rint(255 * x).astype(np.uint8).transpose(0, 2, 3, 1)
+        models = {f"width {width:g}": widths.of_digits(width, *training) for width in widths.WIDTHS}
+    else:
+        pictures, labels = common.cifar100(given.data, "val")
+        x = common.cifar_input(pictures)
+        models = {f"CIFAR-100, width {row['width']:g}": widths.of_cifar100(row["file"]) for row in widths.manifest()}
+    layers = widths.layers(widths.DIGITS if given.quick else widths.CIFAR)
     return [
-        Variant(
-            name=f"width {width:g}",
-            model=trained(width, *training),
-            pictures=pictures,
-            x=x,
-            labels=labels,
-            layers=layers,
-        )
-        for width in WIDTHS
+        Variant(name=name, model=model, pictures=pictures, x=x, labels=labels, layers=layers)
+        for name, model in models.items()
     ]
-
-
-def trained(width: float, x: Array, labels: Array) -> nn.Module:
-    """MobileNet's depthwise and pointwise convolutions, `width` times 16 to 64 channels; the same each time."""
-    import torch
-    from torch import nn
-
-    def block(inside: int, outside: int, stride: int) -> nn.Module:
-        return nn.Sequential(
-            *(nn.Conv2d(inside, inside, 3, stride, 1, groups=inside, bias=False), nn.BatchNorm2d(inside), nn.ReLU()),
-            *(nn.Conv2d(inside, outside, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()),
-        )
-
-    first, second, third = (round(channels * width) for channels in (16, 32, 64))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = nn.Sequential()
-        module.add_module("stem", nn.Sequential(nn.Conv2d(1, first, 3, padding=1), nn.BatchNorm2d(first), nn.ReLU()))
-        for number, shape in enumerate(((first, second, 2), (second, second, 1), (second, third, 2)), start=1):
-            module.add_module(f"block{number}", block(*shape))
-        module.add_module("pool", nn.AdaptiveAvgPool2d(1))
-        module.add_module("flatten", nn.Flatten())
-        module.add_module("dense", nn.Linear(third, 10))
-        optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
-        inputs, truth = torch.from_numpy(x), torch.from_numpy(labels)
-        for _ in range(EPOCHS):
-            order = torch.randperm(len(inputs))
-            for start in range(0, len(inputs), BATCH):
-                rows = order[start : start + BATCH]
-                optimizer.zero_grad()
-                torch.autograd.backward(nn.functional.cross_entropy(module(inputs[rows]), truth[rows]))
-                optimizer.step()
-    return module.eval()
 
 
 def sizes(given: Any) -> list[Variant]:
@@ -166,18 +129,22 @@ def figures(found: Mapping[str, Any]) -> dict[str, str]:
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in found["compressed"]["rows"]:
         curves.setdefault(row["layer"], []).append((row["bytes"], row["top1"]))
+    groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for each in found["variants"]:
+        group = groups.setdefault("figure1" if _is_size(each) else "figure1-widths", {})
+        points = [(row["bytes"], row["mflops"]) for row in each["layers"]]
+        group[f"{each['variant']}: {each['top1']:.1f} %"] = points
     return {
-        "figure1": figure.curves(
-            {
-                f"{each['variant']}: {each['top1']:.1f} %": [(row["bytes"], row["mflops"]) for row in each["layers"]]
-                for each in found["variants"]
-            },
+        name: figure.curves(
+            group,
             title="Triple trade-off: a point is a layer, a colour a variant with its top-1",
             x="bytes that cross, float32, logarithmic",
             y="MFLOPs on the device",
             logarithmic=True,
             connected=False,
-        ),
+        )
+        for name, group in groups.items()
+    } | {
         "figure2": figure.curves(
             curves,
             title=f"Compressed layers and JPEG, {found['compressed']['variant']}",
@@ -195,7 +162,8 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
     spot = min(inside.values(), key=lambda row: row["bytes"])
     jpeg, images = best["JPEG"], found["compressed"]["images"]
     against = f"JPEG: {jpeg['bytes']:,.0f} bytes" if jpeg else f"JPEG loses more than {WITHIN:g} point at every quality"
-    return {
+    trained = {"trained": _trained(found["trained"])} if "trained" in found else {}
+    return trained | {
         "side by side": common.table(
             ("claim", "paper", f"here: {found['network']}, {found['compressed']['variant']}, {images} pictures"),
             [
@@ -212,7 +180,7 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
             ],
         ),
         "variants": common.table(
-            ("variant", "top-1, %", "MFLOPs in all", "least bytes uncompressed", "at MFLOPs on the device"),
+            ("variant", "pictures", "top-1, %", "MFLOPs in all", "least bytes uncompressed", "at MFLOPs on the device"),
             [_least(each) for each in found["variants"]],
         ),
         "compressed": common.table(
@@ -233,16 +201,41 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _is_size(each: Mapping[str, Any]) -> bool:
+    """Whether a variant is an input size of EfficientNet-Lite0."""
+    return str(each["variant"]).startswith("input ")
+
+
 def _fewest(found: Mapping[str, Any], layer: str) -> dict[str, Any] | None:
     """The smallest payload there that loses at most a point."""
     rows = [row for row in found["compressed"]["rows"] if row["layer"] == layer and row["lost"] <= WITHIN]
     return min(rows, key=lambda row: row["bytes"], default=None)
 
 
+def _trained(rows: Sequence[Mapping[str, Any]]) -> str:
+    heads = "network", "minutes", "epochs", "pictures seen", "seed", "top-1, %", "bytes of the file", "SHA-256"
+    return common.table(
+        heads,
+        [
+            (
+                f"width {row['width']:g}",
+                f"{row['spent']['minutes']:.1f}",
+                row["spent"]["epochs"],
+                f"{row['spent']['images']:,}",
+                row["seed"],
+                f"{row['top1']:.1f}",
+                f"{row['bytes']:,}",
+                row["sha256"][:16],
+            )
+            for row in rows
+        ],
+    )
+
+
 def _least(each: Mapping[str, Any]) -> tuple[object, ...]:
     row = min(each["layers"], key=lambda row: row["bytes"])
-    figures = f"{each['top1']:.1f}", f"{each['mflops']:,.3g}", f"{row['bytes']:,} after {row['layer']}"
-    return (each["variant"], *figures, f"{row['mflops']:,.3g}")
+    figures = f"{each['images']:,}", f"{each['top1']:.1f}", f"{each['mflops']:,.3g}"
+    return (each["variant"], *figures, f"{row['bytes']:,} after {row['layer']}", f"{row['mflops']:,.3g}")
 
 
 def _row(layer: str, rate: str, sent: Array, before: Array, after: Array, *, share: float) -> dict[str, Any]:
@@ -274,16 +267,33 @@ def _jpeg(picture: Array, quality: int) -> tuple[Array, int]:
         return np.asarray(image).reshape(picture.shape), size
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure and store."""
-    begin, given = time.monotonic(), common.options(__doc__, arguments)
+def kept(given: Any) -> dict[str, Any]:
+    """What the stored run has besides the widths, and by which command; raises `SystemExit` where there is none."""
+    try:
+        earlier = common.stored("assine", given.out)
+    except FileNotFoundError:
+        earlier = {}
+    if earlier.get("network") != NETWORK:
+        raise SystemExit(
+            f"--widths keeps the other parts of {given.out / 'assine.json'}, which is of no run with --data; "
+            f"run without --widths"
+        )
+    run = {name: earlier[name] for name in ("command", "date", "machine", "threads", "seconds", "versions")}
+    return {
+        "kept": earlier.get("kept", run),
+        "network": NETWORK,
+        "variants": [each for each in earlier["variants"] if _is_size(each)],
+        "compressed": earlier["compressed"],
+    }
+
+
+def measured(given: Any, widest: Variant) -> dict[str, Any]:
+    """Input sizes of EfficientNet-Lite0 and its compressed layers; of ``--quick`` those of the `widest` network."""
     variants = [] if given.quick else sizes(given)
-    first = variants[-1] if variants else None
-    variants += widths()
-    chosen = first or variants[-1]
-    layers = [f"block {i}" for i in BLOCKS] + ["block 15"] if first else list(chosen.layers)
-    found = {
-        "network": "EfficientNet-Lite0" if first else "separable convolutions, digits",
+    chosen = variants[-1] if variants else widest
+    layers = list(chosen.layers) if given.quick else [f"block {i}" for i in BLOCKS] + ["block 15"]
+    return {
+        "network": "separable convolutions, digits" if given.quick else NETWORK,
         "variants": [over_layers(variant, threads=given.threads) for variant in variants],
         "compressed": {
             "variant": chosen.name,
@@ -291,6 +301,29 @@ def main(arguments: Sequence[str]) -> None:
             "rows": compressed(chosen, layers, threads=given.threads),
         },
     }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and store."""
+    begin = time.monotonic()
+    given = common.options(
+        __doc__,
+        arguments,
+        flags={
+            "train": f"--data: train the networks of CIFAR-100 again, about {widths.MINUTES} minutes",
+            "widths": "--data: measure the networks of CIFAR-100 alone; what else assine.json has stays in it",
+        },
+    )
+    if given.quick and (given.train or given.widths):
+        raise SystemExit("--train and --widths go with --data: --quick trains and measures everything")
+    found = kept(given) if given.widths else {}
+    if given.train:
+        widths.train(given.data, f"{common.command('assine', given)}, {common.today()}")
+    variants = of_widths(given)
+    found = found or measured(given, variants[-1])
+    found["variants"] += [over_layers(variant, threads=given.threads) for variant in variants]
+    if not given.quick:
+        found["trained"] = [{**row, "bytes": (widths.FOLDER / row["file"]).stat().st_size} for row in widths.manifest()]
     common.save("assine", found, figures(found), given, seconds=time.monotonic() - begin)
 
 

@@ -40,11 +40,17 @@ CONFIDENCE = 1.96  # standard errors on either side of a 95 % interval
 
 
 def options(
-    doc: str | None, arguments: Sequence[str], *, minutes: float | None = None, trainings: int = 1
+    doc: str | None,
+    arguments: Sequence[str],
+    *,
+    minutes: float | None = None,
+    trainings: int = 1,
+    flags: Mapping[str, str] | None = None,
 ) -> argparse.Namespace:
     """``--data PATH`` or ``--quick``, ``--out FOLDER``, ``--threads N`` and, where something is trained, ``--train``.
 
-    `minutes` is the default for each of the `trainings`; the digits need half of one.
+    `minutes` is the default for each of the `trainings`; the digits need half of one. `flags` are
+    further options without a value, with their help.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -61,6 +67,8 @@ def options(
         parser.add_argument(
             "--minutes", type=float, help=f"--train: of each training [default: {minutes:g}; --quick: {QUICK:g}]"
         )
+    for flag, text in (flags or {}).items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
     given = parser.parse_args(arguments)
     if minutes is not None and given.minutes is None:
         given.minutes = QUICK if given.quick else minutes
@@ -72,11 +80,9 @@ def save(
 ) -> None:
     """NAME.json, with the command, the machine and the versions that it was made with, and the figures as SVG."""
     packages = ("splitpoint", "numpy", "onnxruntime", "torch")
-    asked = "--quick" if given.quick else "--data DIR"
-    asked += f" --train --minutes {given.minutes:g}" if getattr(given, "train", False) else ""
     source = {
-        "command": f"python -m splitpoint.examples.papers.{name} {asked}",
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "command": command(name, given),
+        "date": today(),
         "machine": platform.machine(),
         "threads": given.threads,
         "seconds": round(seconds),
@@ -87,6 +93,20 @@ def save(
     (given.out / f"{name}.json").write_text(text, encoding="utf-8")
     for figure, svg in figures.items():
         (given.out / f"{name}-{figure}.svg").write_text(svg, encoding="utf-8")
+
+
+def command(name: str, given: argparse.Namespace) -> str:
+    """What was typed, with DIR for the folder of the data."""
+    asked = ["--quick" if given.quick else "--data DIR"]
+    asked += [f"--{flag}" for flag in ("train", "widths") if getattr(given, flag, False)]
+    if "--train" in asked and hasattr(given, "minutes"):
+        asked.append(f"--minutes {given.minutes:g}")
+    return f"python -m splitpoint.examples.papers.{name} {' '.join(asked)}"
+
+
+def today() -> str:
+    """The date, such as "2026-11-29"."""
+    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
 
 
 def stored(name: str, folder: Path = RESULTS) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def filled(page: str, own: Mapping[str, str]) -> str:
 def _source(file: str, found: Mapping[str, Any]) -> str:
     count = found.get("images")
     judged = f", {count:,} pictures" if isinstance(count, int) else ""
-    return f"- [{Path(file).name}]({file}): `{found['command']}`, {found['date']}{judged}"
+    kept = f"; the rest: `{found['kept']['command']}`, {found['kept']['date']}" if "kept" in found else ""
+    return f"- [{Path(file).name}]({file}): `{found['command']}`, {found['date']}{judged}{kept}"
 
 
 def main() -> None:

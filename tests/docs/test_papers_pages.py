@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from splitpoint.examples.papers import assine, brito, choi, common, compare, figure, jankowski, kumaraswamy, pages
+from splitpoint.examples.papers import (
+    assine,
+    brito,
+    choi,
+    common,
+    compare,
+    figure,
+    jankowski,
+    kumaraswamy,
+    pages,
+    widths,
+)
 
 FOLDER = Path(common.__file__).parent
 ROOT = FOLDER.parents[1]
@@ -115,9 +128,10 @@ def test_a_quick_run(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in common.ASSETS.iterdir()))
-def test_trained_codecs_are_those_of_their_manifest(folder: str) -> None:
+def test_what_was_trained_is_that_of_its_manifest(folder: str) -> None:
     """Every file is named, has its hash, and all together are small."""
-    rows = msgspec.yaml.decode((common.ASSETS / folder / "trained.yaml").read_bytes())["codecs"]
+    manifest = msgspec.yaml.decode((common.ASSETS / folder / "trained.yaml").read_bytes())
+    rows = manifest["networks" if folder == "assine" else "codecs"]
     files = {path.name: path.read_bytes() for path in (common.ASSETS / folder).glob("*.npz")}
     assert {row["file"]: row["sha256"] for row in rows} == {
         name: hashlib.sha256(content).hexdigest() for name, content in files.items()
@@ -128,6 +142,87 @@ def test_trained_codecs_are_those_of_their_manifest(folder: str) -> None:
     found = common.stored(name)
     if bool(quick) == ("--quick" in found["command"]):  # the pages' run is of these files
         assert {row["sha256"] for row in found["trained"]} == {row["sha256"] for row in rows}
+
+
+def test_a_network_with_another_hash_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "assine"
+    shutil.copytree(widths.FOLDER, folder)
+    first, *others = widths.manifest(folder)
+    content = (folder / first["file"]).read_bytes()
+    (folder / first["file"]).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=rf"{first['file']}: SHA-256 is .*expected {first['sha256']}.* --train"):
+        widths.of_cifar100(first["file"], folder)
+    for row in others:
+        assert widths.of_cifar100(row["file"], folder) is not None
+
+
+def test_networks_of_cifar100_are_of_their_widths_and_judged_as_loaded() -> None:
+    rows, judged = widths.manifest(), {each["variant"]: each for each in common.stored("assine")["variants"]}
+    assert [row["width"] for row in rows] == list(widths.WIDTHS[: len(rows)])  # narrowest first
+    assert len(rows) > 1
+    for row in rows:
+        state = widths.of_cifar100(row["file"]).state_dict()
+        weight = state["dense.weight"].numpy()
+        assert weight.shape == (100, round(256 * row["width"]))
+        np.testing.assert_array_equal(weight, weight.astype(np.float16))  # as stored
+        variant = judged[f"CIFAR-100, width {row['width']:g}"]
+        assert variant["top1"] == pytest.approx(row["top1"], abs=0.1)  # ONNX Runtime and torch: 5 of 5,000 pictures
+
+
+def test_pictures_of_a_training_are_moved_and_mirrored_whole() -> None:
+    pictures = np.zeros((400, 32, 32, 3), np.uint8)
+    pictures[:, 10, 12] = 1, 2, 3
+    found = widths.augmented(pictures, np.random.default_rng(0))
+    assert found.shape == pictures.shape
+    assert (found.reshape(400, -1, 3).max(axis=1) == (1, 2, 3)).all()
+    _, down, across = np.nonzero(found[..., 0])
+    assert set(down) == set(range(6, 15))
+    assert set(across) == set(range(8, 17)) | set(range(15, 24))  # column 12, or 19 of the mirror image
+    assert (found.astype(int).sum(axis=(1, 2, 3)) == 6).all()
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 3), dtype=np.uint8)
+    monkeypatch.setattr(common, "cifar100", lambda data, part: (pictures, np.arange(256) % 100))
+    monkeypatch.setattr(widths, "EPOCHS", 2)
+    monkeypatch.setattr(widths, "WIDTHS", (0.25, 0.5))
+    widths.train(tmp_path, "at once", tmp_path / "whole")
+    say = common.say
+
+    def stop(text: str) -> None:
+        say(text)
+        if text.startswith("width 0.5, epoch 2"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common, "say", stop)
+        with pytest.raises(KeyboardInterrupt):
+            widths.train(tmp_path, "stopped", tmp_path / "parts")
+    widths.train(tmp_path, "went on", tmp_path / "parts")
+    whole, parts = (widths.manifest(tmp_path / name) for name in ("whole", "parts"))
+    for once, later in zip(whole, parts, strict=True):
+        state = widths.of_cifar100(later["file"], tmp_path / "parts").state_dict()
+        for name, value in widths.of_cifar100(once["file"], tmp_path / "whole").state_dict().items():
+            np.testing.assert_array_equal(state[name].numpy(), value.numpy())
+    assert [row["how"] for row in parts] == ["stopped", "went on"]
+    assert sorted(path.suffix for path in (tmp_path / "parts").iterdir()) == [".npz", ".npz", ".yaml"]
+
+
+def test_a_run_of_the_widths_alone_keeps_the_rest_and_its_command(tmp_path: Path) -> None:
+    given = argparse.Namespace(out=tmp_path)
+    with pytest.raises(SystemExit, match="no run with --data"):
+        assine.kept(given)
+    whole = {**common.stored("assine"), "command": "whole", "date": "2026-01-02"}
+    whole.pop("kept", None)
+    for _ in range(2):  # of the whole run, and of one that kept it
+        (tmp_path / "assine.json").write_text(json.dumps(whole), encoding="utf-8")
+        found = assine.kept(given)
+        assert (found["kept"]["command"], found["kept"]["date"]) == ("whole", "2026-01-02")
+        assert [each["variant"] for each in found["variants"]] == [f"input {side}" for side in assine.SIZES]
+        assert found["compressed"] == whole["compressed"]
+        whole |= {"kept": found["kept"], "command": "later"}
 
 
 def _lost(tree: object) -> list[float]:
