@@ -113,7 +113,7 @@ def train_epoch(
     for step in range(steps):
         loss = loss_of(module, data, order[step * BATCH : (step + 1) * BATCH], rng)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
         total += float(loss.detach())

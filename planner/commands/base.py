@@ -63,4 +63,4 @@ def print_document(document: msgspec.Struct, view: Callable[[Any], Any], *, as_j
         return
     from splitpoint.planner.output.terminal.console import consoles
 
-    consoles()[0].print(view(printable_lines(document)), crop=False)  # commands are longer than a narrow console
+    consoles()[0].show(view(printable_lines(document)))

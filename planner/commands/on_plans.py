@@ -113,8 +113,9 @@ def report_command(
     """Write report.html into a plan directory: the plan with charts, in one file that opens without a network."""
     from splitpoint.planner.output.report.document import report_text
     from splitpoint.planner.output.report.writing import write_report
+    from splitpoint.planner.output.terminal.figures import command_line
 
-    print_document(write_report(directory), report_text, as_json=as_json)
+    print_document(write_report(directory), lambda shown: command_line(report_text(shown)), as_json=as_json)
 
 
 def export_command(

@@ -5,10 +5,12 @@ The command without FOLDER writes to docs/schema of the current folder; a test c
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -59,7 +61,16 @@ DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the d
 def schema_text(document: type[Document]) -> str:
     """The JSON Schema (draft 2020-12) of a document, as its file holds it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(document)}
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_with_clean_text(schema), indent=2, ensure_ascii=False) + "\n"
+
+
+def _with_clean_text(schema: Any) -> Any:
+    """`schema` with descriptions without their docstrings' indents, which msgspec keeps before 0.23."""
+    if isinstance(schema, dict):
+        clean = {name: _with_clean_text(value) for name, value in schema.items()}
+        text = clean.get("description")
+        return {**clean, "description": inspect.cleandoc(text)} if isinstance(text, str) else clean
+    return [_with_clean_text(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -48,13 +48,20 @@ class PlainConsole(Console):
         """`options` are those of rich's `Console`."""
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
+    def show(self, view: RenderableType) -> None:
+        """Print a view; lines that it does not break (`command_line`) may be longer than the console is wide.
+
+        `print` joins texts that are in no group into one, which it wraps.
+        """
+        self.print(Group(view), crop=False)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich does, with the text of every segment through `printable`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
-def consoles() -> tuple[Console, Console]:
+def consoles() -> tuple[PlainConsole, PlainConsole]:
     """Standard output for answers, standard error for progress and warnings; NO_COLOR and pipes are respected."""
     return PlainConsole(soft_wrap=False), PlainConsole(stderr=True)
 

@@ -99,4 +99,5 @@ def test_a_wider_error_gives_a_wider_interval(make_point: Make, error: float, mo
     narrow = latency_interval(cost, SpeedErrors(device=error, server=1.3))
     wide = latency_interval(cost, SpeedErrors(device=error * more, server=1.3))
     if narrow is not None and wide is not None:
-        assert wide.high_s >= narrow.high_s * (1 - 1e-9)
+        # Quantiles of 1,021 draws: where the server's error leads, a small one moves them either way by 0.25 %.
+        assert wide.high_s >= narrow.high_s * (1 - 0.01)
