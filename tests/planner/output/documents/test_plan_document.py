@@ -54,7 +54,7 @@ def outcome(points: Sequence[Any], needs: Any, **changes: Any) -> Any:
         needs=needs,
         link=LINK,
         channel=Channel(link=LINK),
-        config=side(objectives=OBJECTIVES),
+        config=side(objectives=OBJECTIVES, requests_s=0.0),
         notes=("assumed", *changes.get("guess", ())),
         spec=side(kind=changes.get("kind", "image")),
     )
