@@ -201,7 +201,7 @@ class Bench:
         chosen = np.linspace(0, len(training) - 1, min(calibration, len(training))).round().astype(np.intp)
         self.calibration = preprocess_batch(training.content[chosen], training.spec)
         with self.runs() as runs:
-            self.unsplit = runs.map(lambda x: self._read(runs.whole(x)), self.inputs)
+            self.unsplit = runs.map(lambda x: self.read(runs.whole(x)), self.inputs)
 
     def runs(self) -> NetworkRuns:
         """The network with its calibration inputs and those that judge."""
@@ -220,10 +220,10 @@ class Bench:
                 def one(index: int, fitted: Any = fitted) -> tuple[int, Any]:
                     payload = runs.encode(cut, (fitted,), runs.activation(cut, "search", index))
                     copies = runs.decode(cut, (fitted,), payload, draw=0).tensors
-                    return len(payload), self._read(runs.tail(cut, copies))
+                    return len(payload), self.read(runs.tail(cut, copies))
 
                 coded = runs.map(one, range(len(self.inputs)))
-                rows.append(self._row(cut.after, label, fitted.rate_label, coded, counted.cost))
+                rows.append(self.row(cut.after, label, fitted.rate_label, coded, counted.cost))
         return rows
 
     def measure_pictures(self) -> list[Row]:
@@ -235,21 +235,23 @@ class Bench:
                 def one(picture: NDArray[np.uint8], number: int = number) -> tuple[int, Any]:
                     payload = codec.encode(picture, number)
                     copy = codec.decode(payload, (picture.shape[0], picture.shape[1]))
-                    return len(payload), self._read(runs.whole(preprocess(copy, self.training.spec)))
+                    return len(payload), self.read(runs.whole(preprocess(copy, self.training.spec)))
 
-                rows.append(self._row("input", JPEG, rate.label, runs.map(one, self.pictures)))
+                rows.append(self.row("input", JPEG, rate.label, runs.map(one, self.pictures)))
         return rows
 
     def unsplit_row(self) -> Row:
         """The unsplit network, without a codec."""
-        return self._row("-", "unsplit", "", [(0, answer) for answer in self.unsplit])
+        return self.row("-", "unsplit", "", [(0, answer) for answer in self.unsplit])
 
-    def _read(self, outputs: Sequence[Array]) -> Any:
+    def read(self, outputs: Sequence[Array]) -> Any:
+        """The judge's answer to the network's outputs."""
         return self.judge.read({t.name: values for t, values in zip(self.graph.outputs, outputs, strict=True)})
 
-    def _row(
+    def row(
         self, cut: str, label: str, rate: str, coded: Sequence[tuple[int, Any]], cost: TrainingCost = NOT_TRAINED
     ) -> Row:
+        """Mean bytes and quality of payload bytes and answers, one a picture."""
         sizes, answers = zip(*coded, strict=True)
         return Row(
             cut=cut,

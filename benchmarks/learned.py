@@ -1,14 +1,15 @@
 """Codecs that are trained: top-1 points lost and bytes of payloads, beside untrained codecs at the same cut.
 
     python -m splitpoint.benchmarks.learned --data DIR [--network vgg16|resnet20] [--weights FILE.pt] [--minutes 20]
-        [--cuts 2 3 4 1] [--shared-bn] [--threads 2] [--kept FOLDER] [--out FILE]
+        [--cuts 2 3 4 1] [--shared-bn | --one-a-rate] [--threads 2] [--kept FOLDER] [--out FILE]
 
 DIR holds CIFAR-100 and models/vgg16h_cifar100.pt; the ResNet-20's weights come from benchmarks/train_resnet20.py. A cut
 is the number of a pool of the VGG16, or of a stage of the ResNet-20. Codecs are fitted, trained and run as in a plan:
 payload bytes through the ONNX tail, on all 5,000 pictures of the validation set, none of which is trained on. Points
 lost are given of all, and of two stratified halves: what was chosen on one is judged by the other. With --shared-bn the
-switch is also trained with one BN for all rates. Trained weights are kept in FOLDER, and the same command goes on where
-it was stopped. Each training takes the minutes, each cut about 6 more.
+switch is also trained with one BN for all rates; with --one-a-rate a switch for each rate alone is trained beside that
+for all of them, each for the minutes, and nothing else is measured (section 3.3 of the paper). Trained weights are kept
+in FOLDER, and the same command goes on where it was stopped. Each training takes the minutes, each cut about 6 more.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ MODULES = {"vgg16": vgg16, "resnet20": resnet20}
 CALIBRATION = 1000  # pictures of the training set
 TRAINED = "dynamic-switch"
 UNTRAINED = "kltq-ctx"
-CURVES = (TRAINED, f"{TRAINED}, shared BN", f"{TRAINED}, untrained (PCA)", UNTRAINED)
+ONE_A_RATE = f"{TRAINED}, one a rate"
+CURVES = (TRAINED, ONE_A_RATE, f"{TRAINED}, shared BN", f"{TRAINED}, untrained (PCA)", UNTRAINED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,32 +215,43 @@ def trainer_in(folder: Path, bench: Bench, minutes: float) -> Trainer:
     )
 
 
-def at_cut(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list[Row]:
+def at_cut(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool, one_a_rate: bool) -> list[Row]:
     """The switch trained and untrained at its rates, and every rate of the best codec without training."""
     codec = get_codec(TRAINED)
     assert isinstance(codec, DynamicSwitch)
-    variants = {TRAINED: codec}
+    variants = [(TRAINED, codec)]
     if shared_bn:
-        variants[f"{TRAINED}, shared BN"] = dataclasses.replace(codec, private_bn=False)
+        variants.append((f"{TRAINED}, shared BN", dataclasses.replace(codec, private_bn=False)))
+    if one_a_rate:
+        variants += [(ONE_A_RATE, dataclasses.replace(codec, compressions=(share,))) for share in codec.compressions]
     rows = []
-    for label, variant in variants.items():
+    for label, variant in variants:
         training = CodecTraining(bench.graph, cut, trainer)
         training.report = _say if sys.stderr.isatty() else training.report
         rows += bench.measure_trained(cut, variant, Counted(training), label)
+    if one_a_rate:
+        return rows
     rows += bench.measure_trained(cut, codec, _Untrained(), f"{TRAINED}, untrained (PCA)")
     rows += bench.measure(cut, UNTRAINED)
     return rows
 
 
-def kept_rows(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool) -> list[Row]:
+def kept_rows(bench: Bench, cut: Cut, trainer: Trainer, *, shared_bn: bool, one_a_rate: bool) -> list[Row]:
     """The rows of a cut, measured once by this code."""
-    key = trainer.key(what="rows", model=bench.graph.sha256, cut=cut.tensors, shared=shared_bn, program=code_sha256())
+    key = trainer.key(
+        what="rows",
+        model=bench.graph.sha256,
+        cut=cut.tensors,
+        shared=shared_bn,
+        alone=one_a_rate,
+        program=code_sha256(),
+    )
     assert trainer.results is not None
     rows: list[Row]
     rows, _ = trainer.results.get(
         "learned-rows",
         key,
-        lambda: at_cut(bench, cut, trainer, shared_bn=shared_bn),
+        lambda: at_cut(bench, cut, trainer, shared_bn=shared_bn, one_a_rate=one_a_rate),
         encode=msgspec.json.encode,
         decode=lambda data: msgspec.json.decode(data, type=list[Row]),
     )
@@ -261,7 +274,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--cuts", type=int, nargs="*", help="pools or stages")
-    parser.add_argument("--shared-bn", action="store_true")
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument("--shared-bn", action="store_true")
+    more.add_argument("--one-a-rate", action="store_true")
     parser.add_argument("--kept", type=Path, default=Path("learned-kept"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
@@ -276,7 +291,7 @@ def main(arguments: Sequence[str]) -> None:
     rows: list[Row] = []
     for number in options.cuts or BEHIND[options.network]:
         cut = place_map(bench.graph, module, BEHIND[options.network][number])
-        rows += kept_rows(bench, cut, trainer, shared_bn=options.shared_bn)
+        rows += kept_rows(bench, cut, trainer, shared_bn=options.shared_bn, one_a_rate=options.one_a_rate)
         found = {
             "minutes": options.minutes,
             "images": len(bench.x),
@@ -287,7 +302,8 @@ def main(arguments: Sequence[str]) -> None:
         command = " ".join(
             ["learned --data DIR", *arguments_without(arguments, "--data", "--kept", "--out", "--weights")]
         )
-        out = options.out or RESULTS / f"learned-{options.network}.json"
+        part = "-one-a-rate" if options.one_a_rate else ""
+        out = options.out or RESULTS / f"learned-{options.network}{part}.json"
         store(out, found, command=command, threads=options.threads)
         draw(rows, out)
 

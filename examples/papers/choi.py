@@ -27,7 +27,7 @@ HEVC = "lossy-tiles-hevc"
 DARK3 = "Conv_73"  # of YOLOX-Nano: the 1x1 convolution behind the depthwise one of stride 2 that opens its stage dark3
 PAPER_MAP = 55.85  # %, of the paper's YOLO-v3, unsplit
 PAPER = {"all 256": PAPER_MAP, "128": 55.85, "64": 55.26}  # figure 3, as the text gives it: channels -> mAP
-PAPER_SAVED = {"within 1 %": 62, "within 2 %": 75}  # % fewer bytes than the coded picture, with HEVC
+PAPER_SAVED = {1: 62, 2: 75}  # points of mAP lost at most -> % fewer bytes than the coded picture, with HEVC
 
 
 def detector(given: Any) -> Task:
@@ -92,75 +92,124 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
 
 def measured(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The parts from the longer trainings of benchmarks/results."""
-    yolo, strided = results["back-and-forth-yolox-nano"], results["back-and-forth-strided"]
-    whole = next(row for row in yolo["rows"] if row["codec"] == "unsplit")["figures"]["mAP@0.5"][0]
-    quarter = [_of(yolo, cut, CODEC, "1/4 at 8")["figures"]["mAP@0.5"][0] for cut in ("Conv_47", DARK3)]
-    plain = _of(strided, "features.10/Conv", CODEC, "1/4 at 8")["figures"]["top-1 lost"]
     return {
-        "side by side": common.table(
-            ("claim", "paper (YOLO-v3, 256 channels)", "here"),
-            [
-                (
-                    "a quarter of the channels at 8 bits is nearly lossless",
-                    f"mAP {PAPER_MAP} to {PAPER['64']}",
-                    f"YOLOX-Nano, 32 and 64 channels: mAP {whole:.1f} to {quarter[0]:.1f} and {quarter[1]:.1f}; "
-                    f"a plain CIFAR-100 network, 128 channels: {_interval(plain)} points of top-1 lost",
-                ),
-                (
-                    "fewer bytes than the coded picture",
-                    ", ".join(f"-{saved} % {what}" for what, saved in PAPER_SAVED.items()),
-                    _beside_picture(strided),
-                ),
-            ],
-        ),
+        "side by side": _side_by_side(results),
         "figure 3": common.table(
-            ("network, after", "channels at bits", "bytes", "lost", "mAP@0.5 or top-1, %"),
-            [
-                (f"{name}, {row['cut']}", row["rate"], f"{row['payload_bytes']:,.0f}", *_quality(row))
-                for name, found in (("YOLOX-Nano", yolo), ("plain, strided", strided))
-                for row in found["rows"]
-                if row["codec"] == CODEC
-            ],
+            ("network", "channels", *COLUMNS, "points lost, 95 %", "mAP@0.5 or top-1, %"),
+            [row for name in NETWORKS for row in _lossless(name, results[f"choi-channels-{NETWORKS[name]}"])],
         ),
         "figure 4": common.table(
-            ("codec", "rate", "bytes", "lost", "mAP@0.5, %"),
+            ("network", "channels at bits", *COLUMNS, "points lost, 95 %", "mAP@0.5 or top-1, %"),
+            [row for name in NETWORKS for row in _lossless(name, results[f"choi-bits-{NETWORKS[name]}"], whole=False)],
+        ),
+        "figure 4, HEVC": common.table(
+            ("network", "6 bits, HEVC at", "bytes", "points lost, 95 %", "mAP@0.5 or top-1, %"),
+            [
+                (name, row["rate"].partition(", ")[2], f"{row['payload_bytes']:,.0f}", *_quality(row))
+                for name in NETWORKS
+                for row in results[f"choi-bits-{NETWORKS[name]}"]["rows"]
+                if row["codec"] == f"{CODEC}, hevc"
+            ],
+        ),
+        "others": common.table(
+            ("codec", "rate", "bytes", "points lost, 95 %", "mAP@0.5, %"),
             [
                 (f"`{row['codec']}`", row["rate"], f"{row['payload_bytes']:,.0f}", *_quality(row))
-                for row in yolo["rows"]
+                for row in results["back-and-forth-yolox-nano"]["rows"]
                 if row["cut"] in (DARK3, "input") and row["codec"] != CODEC
             ],
         ),
     }
 
 
-def _of(found: Mapping[str, Any], cut: str, codec: str, rate: str) -> Mapping[str, Any]:
-    return next(r for r in found["rows"] if (r["cut"], r["codec"], r["rate"]) == (cut, codec, rate))
+NETWORKS = {"YOLOX-Nano, dark3": "yolox-nano", "plain, strided": "strided"}
+COLUMNS = ("WebP, bytes", "PNG", "JPEG XL")
+CODERS = tuple(f"{CODEC}, {kind}" for kind in ("webp", "png", "jxl"))
+
+
+def _lossless(name: str, found: Mapping[str, Any], *, whole: bool = True) -> list[tuple[str, ...]]:
+    """A row a rate, with the bytes of every coder; the unsplit network's own figure in front."""
+    unsplit, *rows = found["rows"]
+    lines = [(name, "unsplit", "-", "-", "-", "-", _quality(unsplit)[1])] if whole else []
+    for rate in dict.fromkeys(row["rate"] for row in rows if row["codec"] in CODERS):
+        own = {row["codec"]: row for row in rows if row["rate"] == rate}
+        sizes = [f"{own[coder]['payload_bytes']:,.0f}" if coder in own else "not run" for coder in CODERS]
+        lines.append((name, rate, *sizes, *_quality(own[CODERS[0]])))
+    return lines
+
+
+def _side_by_side(results: Mapping[str, Mapping[str, Any]]) -> str:
+    channels = {name: results[f"choi-channels-{short}"] for name, short in NETWORKS.items()}
+    bits = {name: results[f"choi-bits-{short}"] for name, short in NETWORKS.items()}
+    quarter = {name: _of(found, CODERS[0], "1/4 at 8") for name, found in channels.items()}
+    half = {name: _of(found, CODERS[0], "1/2 at 8") for name, found in channels.items()}
+    detector, plain = NETWORKS
+    jpeg = {
+        detector: results["back-and-forth-yolox-nano"]["rows"],
+        plain: results["back-and-forth-strided"]["rows"],
+    }
+    return common.table(
+        ("claim", "paper (YOLO-v3, 256 channels)", *NETWORKS),
+        [
+            (
+                "half of the channels at 8 bits lose nothing",
+                f"mAP {PAPER_MAP} to {PAPER['128']}",
+                *(_before_after(channels[name], half[name]) for name in NETWORKS),
+            ),
+            (
+                "a quarter of the channels at 8 bits is nearly lossless",
+                f"mAP {PAPER_MAP} to {PAPER['64']}",
+                *(_before_after(channels[name], quarter[name]) for name in NETWORKS),
+            ),
+            *(
+                (
+                    f"fewer bytes than the coded picture, {points} point{'s' if points > 1 else ''} lost at most",
+                    f"-{saved} %",
+                    *(_beside_picture([*channels[n]["rows"], *bits[n]["rows"]], jpeg[n], points) for n in NETWORKS),
+                )
+                for points, saved in PAPER_SAVED.items()
+            ),
+        ],
+    )
+
+
+def _of(found: Mapping[str, Any], codec: str, rate: str) -> Mapping[str, Any]:
+    return next(row for row in found["rows"] if (row["codec"], row["rate"]) == (codec, rate))
+
+
+def _against(row: Mapping[str, Any]) -> float:
+    """The figure against the labels, in percent: mAP at IoU 0.5, or top-1."""
+    own = row["figures"]
+    return float((own["mAP@0.5"] if "mAP@0.5" in own else own["top-1"])[0])
 
 
 def _quality(row: Mapping[str, Any]) -> tuple[str, str]:
     """What is lost, F1 of the unsplit network's boxes or top-1, and the figure against the labels."""
     own = row["figures"]
     lost = "F1 lost" if "F1 lost" in own else "top-1 lost"
-    against = own["mAP@0.5"] if "mAP@0.5" in own else own["top-1"]
-    return f"{_interval(own[lost])} ({lost.removesuffix(' lost')})", f"{against[0]:.1f}"
+    return f"{_interval(own[lost])} ({lost.removesuffix(' lost')})", f"{_against(row):.1f}"
 
 
 def _interval(figures: Sequence[float]) -> str:
     return f"{figures[0]:.1f} [{figures[1]:.1f}, {figures[2]:.1f}]"
 
 
-def _beside_picture(found: Mapping[str, Any]) -> str:
-    """On the plain network: the smallest prediction and the smallest JPEG that lose at most a point."""
-    best = {}
-    for codec in (CODEC, "jpeg"):
-        good = [r for r in found["rows"] if r["codec"] == codec and r["figures"]["top-1 lost"][0] <= 1.0]
-        best[codec] = min((row["payload_bytes"] for row in good), default=None)
-    ours, jpeg = best[CODEC], best["jpeg"]
-    if ours is None or jpeg is None:
-        lacking = CODEC if ours is None else "JPEG"
-        return f"plain network: no rate of {lacking} within a point"
-    beside = f"JPEG of the picture {jpeg:,.0f} ({common.POINTS * (ours / jpeg - 1):+.0f} %)"
-    return f"plain network, within a point: {ours:,.0f} bytes, {beside}"
+def _before_after(found: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    what = "mAP" if "mAP@0.5" in row["figures"] else "top-1"
+    return f"{what} {_against(found['rows'][0]):.1f} to {_against(row):.1f}"
+
+
+def _beside_picture(ours: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], points: int) -> str:
+    """The smallest prediction and the smallest JPEG of the picture whose mAP or top-1 falls by at most so much."""
+    whole = next(_against(row) for row in ours if row["codec"] == "unsplit")
+    sizes = []
+    for name, rows in ((CODEC, ours), ("jpeg", others)):
+        good = [r for r in rows if r["codec"].startswith(name) and whole - _against(r) <= points]
+        sizes.append(min((row["payload_bytes"] for row in good), default=None))
+    best, jpeg = sizes
+    if best is None or jpeg is None:
+        return f"no rate of {CODEC if best is None else 'JPEG'}"
+    return f"{best:,.0f} against {jpeg:,.0f} bytes: {common.POINTS * (best / jpeg - 1):+.0f} %"
 
 
 def main(arguments: Sequence[str]) -> None:

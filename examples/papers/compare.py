@@ -157,7 +157,30 @@ HEADS = ("method", "after", "MACs on the device", "bytes", "rate", "points lost,
 
 
 def measured(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """All methods together: this script's rows and, of the trained ones, the coarsest rate within a point."""
+    """All methods together, and what others published."""
+    return {
+        "together": common.table(HEADS, _together(results)),
+        "published": common.table(
+            ("method", "network, data", "MACs on the device", "bytes", "result", ""),
+            [
+                ("Duan and Zhu 2022", "ResNet-50, ImageNet", "23 %", "7,269", "75.20 % top-1", NOT_RUN),
+                ("Duan and Zhu 2022", "ResNet-50, ImageNet", "12 %", "4,575", "74.90 % top-1", NOT_RUN),
+                ("FCM (MPEG)", "several", "not given", "-85 %", "against coded pictures, equal accuracy", NOT_RUN),
+            ],
+        ),
+    }
+
+
+def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of README.md: the places at which most methods were measured, and the picture."""
+    places = ("input", "pool3", "pool4")
+    lines = [line for line in _together(results) if line[1] in places]
+    lines.sort(key=lambda line: places.index(line[1]))
+    return common.table(HEADS[:4] + HEADS[5:6], [(*line[:4], line[5]) for line in lines])
+
+
+def _together(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """This script's rows and, of the trained methods, the coarsest rate within a point, by place and method."""
     own = results["compare"]
     lines: list[tuple[float, tuple[str, ...]]] = [
         (row["head_share"], (*_line(row)[:-1], "compare.json")) for row in own["rows"]
@@ -186,17 +209,7 @@ def measured(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     ]
     name = "Choi: `choi-baf`, another network (plain, strided)"
     lines.append(_trained(name, baf[0]["cut"], baf, own["strided_share"], "back-and-forth-strided.json"))
-    return {
-        "together": common.table(HEADS, [line for _, line in sorted(lines, key=lambda each: (each[0], each[1][0]))]),
-        "published": common.table(
-            ("method", "network, data", "MACs on the device", "bytes", "result", ""),
-            [
-                ("Duan and Zhu 2022", "ResNet-50, ImageNet", "23 %", "7,269", "75.20 % top-1", NOT_RUN),
-                ("Duan and Zhu 2022", "ResNet-50, ImageNet", "12 %", "4,575", "74.90 % top-1", NOT_RUN),
-                ("FCM (MPEG)", "several", "not given", "-85 %", "against coded pictures, equal accuracy", NOT_RUN),
-            ],
-        ),
-    }
+    return [line for _, line in sorted(lines, key=lambda each: (each[0], each[1][0]))]
 
 
 NOT_RUN = "published, not run here"

@@ -84,6 +84,7 @@ def measured(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             ("network and switch", "measured", "MACs on the device", *(f"points lost, {rate}" for rate in RATES)), rows
         ),
         "single and joint": _single_and_joint(results["learned-single-joint"]),
+        "one a rate, switches": _one_a_rate(results),
         "one a rate": common.table(("at", "bytes of the shared weights beside one training a rate, 95 %"), shared),
     }
 
@@ -106,6 +107,18 @@ def _single_and_joint(found: Mapping[str, Any]) -> str:
         table.append((f"none (trained with {behind})", *_training(each), *(_interval(each["none"]),) * len(RATES)))
     headings = ("switch at work after", "switches in the training", "steps", "minutes")
     return common.table((*headings, *(f"points lost, {rate}" for rate in RATES)), table)
+
+
+def _one_a_rate(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Weights that all rates share beside a training for each of them, of equal minutes each."""
+    table: list[tuple[str, ...]] = []
+    for name, network in (("vgg16", "VGG16, half width"), ("resnet20", "ResNet-20")):
+        rows = results[f"learned-{name}-one-a-rate"]["rows"]
+        for codec, how in ((CODEC, "all rates, one training"), (f"{CODEC}, one a rate", "each rate, its own")):
+            own = {row["rate"]: row for row in rows if row["codec"] == codec}
+            seen = ", ".join(f"{steps:,}" for steps in dict.fromkeys(own[rate]["steps"] for rate in RATES))
+            table.append((f"{network} after {rows[0]['cut']}", how, seen, *(_points(own[rate]) for rate in RATES)))
+    return common.table(("switch", "trained", "steps", *(f"points lost, {rate}" for rate in RATES)), table)
 
 
 def _training(each: Mapping[str, Any]) -> tuple[str, str, str]:

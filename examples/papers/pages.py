@@ -1,4 +1,4 @@
-"""Write the tables of docs/papers from the JSON of the measurements, so that no figure can differ from its source.
+"""Write the tables of docs/papers and README.md from the JSON of the measurements: no figure differs from its source.
 
     python -m splitpoint.examples.papers.pages
 
@@ -19,9 +19,15 @@ PAGES = ROOT / "docs" / "papers"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 END = "<!-- end -->"
 SOURCES = {  # of the trained papers, by page
-    "kumaraswamy": ("learned-vgg16", "learned-resnet20", "learned-joint", "learned-single-joint", "bottleneck-vgg16"),
+    "kumaraswamy": (
+        *("learned-vgg16", "learned-resnet20", "learned-joint", "learned-single-joint"),
+        *("learned-vgg16-one-a-rate", "learned-resnet20-one-a-rate", "bottleneck-vgg16"),
+    ),
     "jankowski": ("jscc-vgg16",),
-    "choi": ("back-and-forth-yolox-nano", "back-and-forth-strided"),
+    "choi": (
+        *(f"choi-{figure}-{network}" for network in ("yolox-nano", "strided") for figure in ("channels", "bits")),
+        *("back-and-forth-yolox-nano", "back-and-forth-strided"),
+    ),
     "compare": ("learned-vgg16", "bottleneck-vgg16", "jscc-vgg16", "back-and-forth-strided"),
 }
 
@@ -48,7 +54,12 @@ def parts(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         files = [*([f"../../examples/papers/results/{name}.json"] if name in found else [])]
         files += [f"../../benchmarks/results/{source}.json" for source in SOURCES.get(name, ())]
         own["sources"] = "\n".join(_source(file, found[Path(file).stem]) for file in files)
-    return tables
+    return tables | {"README": {"results": compare.summary(found)}}
+
+
+def place_of(name: str) -> Path:
+    """The file of a page."""
+    return ROOT / "README.md" if name == "README" else PAGES / f"{name}.md"
 
 
 def filled(page: str, own: Mapping[str, str]) -> str:
@@ -74,7 +85,7 @@ def _source(file: str, found: Mapping[str, Any]) -> str:
 def main() -> None:
     """Fill every page."""
     for name, own in parts(results()).items():
-        path = PAGES / f"{name}.md"
+        path = place_of(name)
         path.write_text(filled(path.read_text(encoding="utf-8"), own), encoding="utf-8")
 
 

@@ -41,9 +41,9 @@ def parts() -> dict[str, dict[str, str]]:
     return pages.parts(pages.results())
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [*SCRIPTS, "README"])
 def test_a_page_holds_the_tables_of_its_json(name: str, parts: dict[str, dict[str, str]]) -> None:
-    page = (ROOT / "docs" / "papers" / f"{name}.md").read_text(encoding="utf-8")
+    page = pages.place_of(name).read_text(encoding="utf-8")
     assert pages.filled(page, parts[name]) == page, "python -m splitpoint.examples.papers.pages"
 
 
