@@ -30,9 +30,14 @@ hypothesis.settings.load_profile("splitpoint")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave slow tests out unless -m asks for them."""
+    """Leave slow tests out unless -m asks for them; begin with no file because it has many tests.
+
+    pytest-xdist would leave files of few tests, which are our longest ones, to the end, one process alone with each.
+    """
     if not config.option.markexpr:
         config.option.markexpr = "not slow"
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +45,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test sees what runs outside of the tests kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPLITPOINT_CACHE", str(tmp_path_factory.mktemp("cache") / "session"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _host_measured_once() -> Iterator[None]:
+    """This machine's rates, really measured, but once a process and number of threads: seven seconds each time."""
+    from splitpoint.planner.profiling import model_profile
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_profile, "measure_host", functools.cache(model_profile.measure_host))
         yield
 
 

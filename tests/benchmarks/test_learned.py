@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from splitpoint.benchmarks import learned
 from splitpoint.benchmarks.joint_switch import CHANNELS, Joint, logits, lost, parts_of, started, the_codec
 from splitpoint.benchmarks.latency import NETS
 from splitpoint.benchmarks.learned import arguments_without
@@ -114,3 +118,22 @@ def test_trained_networks_lose_what_the_pairs_say() -> None:
     found = lost(before, after)
     assert found["drop_points"] == pytest.approx(10)
     assert found["drop_low"] < 10 < found["drop_high"]
+
+
+def test_one_a_rate_trains_all_rates_together_and_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[float, ...]]] = []
+
+    class Asked:
+        graph = None
+
+        def measure_trained(self, cut: Any, codec: Any, training: Any, label: str) -> list[Any]:
+            asked.append((label, codec.compressions))
+            return []
+
+    monkeypatch.setattr(learned, "CodecTraining", lambda graph, cut, trainer: SimpleNamespace(key="", report=print))
+    at_cut: Any = learned.at_cut
+    at_cut(Asked(), None, None, shared_bn=False, one_a_rate=True)
+    assert asked == [
+        ("dynamic-switch", (0.9, 0.75, 0.5)),
+        *(("dynamic-switch, one a rate", (share,)) for share in (0.9, 0.75, 0.5)),
+    ]

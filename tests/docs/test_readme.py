@@ -109,6 +109,20 @@ def test_every_command_and_option_exists(document: str) -> None:
     assert wrong == []
 
 
+def test_every_command_is_in_the_table_of_commands() -> None:
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `splitpoint ([a-z-]+)", page, re.M)) == set(options())
+
+
+def test_the_readme_begins_with_two_sentences_and_a_picture() -> None:
+    title, about, picture, *_ = (ROOT / "README.md").read_text(encoding="utf-8").split("\n\n")
+    assert title == "# splitpoint"
+    assert len(re.findall(r"\.(?=\s|$)", about)) == 2
+    file = re.fullmatch(r"!\[[^]]{40,}\]\(([^)]+)\)", picture)
+    assert file is not None
+    assert (ROOT / file[1]).is_file()
+
+
 def options() -> dict[str, set[str]]:
     """Options of every command."""
     group = typer.main.get_command(app)
