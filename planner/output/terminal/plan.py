@@ -46,7 +46,7 @@ def plan_view(document: PlanDocument, *, width: int) -> RenderableType:
             front=document.front,
             title="Pareto front (as above)",
             more=document.directory,
-            explained=[*document.baselines, *document.front],
+            others=document.baselines,
             share=share,
             deadline_s=document.deadline_s,
             after=Group(*_end(document)),
@@ -115,7 +115,7 @@ def _nothing_fits(document: PlanDocument, *, width: int) -> list[RenderableType]
     parts: list[RenderableType] = [
         Text(f"\nNo candidate meets {document.need}.", style="bold"),
         points_table(document.nearest, "Nearest", share=share, width=width),
-        points_legend([*document.baselines, *document.nearest], share=share),
+        points_legend(document.baselines, document.nearest, share=share, width=width),
     ]
     parts += [Text(f"{_name(row)} {' and '.join(row.notes)}") for row in document.nearest]
     if document.would_fit:

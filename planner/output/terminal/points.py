@@ -57,16 +57,10 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     the device's share of the MACs are left out, and below `NARROWEST` columns each point is a block of lines. `share`
     is the fraction of cases in which the deadline must hold: the latency of that case then stands beside the mean.
     """
-    columns, several = _columns(rows, share), any(row.variant != GIVEN for row in rows)
-    names = 3 if several else 2
-    for optional in (INTERVAL, "+ once", "MACs", None):
-        spare = width - sum(column.width + 1 for column in columns) - names
-        if spare >= names * SHORTEST_NAME or optional is None:
-            break
-        columns = [column for column in columns if column.name != optional]
-    if width < NARROWEST or spare < names * SHORTEST_NAME:
+    fitting, several = _fitting(rows, share, width), any(row.variant != GIVEN for row in rows)
+    if fitting is None:
         return _blocks(rows, title, share=share, width=width)
-    number, *figures, notes = columns
+    (number, *figures, notes), spare = fitting
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     placed = [number, *_names(rows, spare, several=several), *figures, notes]
     if any(column.name == "MACs" for column in figures):  # it belongs to the cut, which it follows
@@ -78,6 +72,17 @@ def points_table(rows: Sequence[PointRow], title: str, *, share: float | None, w
     for index, row in enumerate(rows):
         table.add_row(*(column.texts[index] for column in placed), style="bold" if "recommended" in row.notes else "")
     return table
+
+
+def _fitting(rows: Sequence[PointRow], share: float | None, width: int) -> tuple[list[_Column], int] | None:
+    """The columns beside the names that `width` has room for, and what the names share; None: a block a point."""
+    columns, names = _columns(rows, share), 3 if any(row.variant != GIVEN for row in rows) else 2
+    for optional in (INTERVAL, "+ once", "MACs", None):
+        spare = width - sum(column.width + 1 for column in columns) - names
+        if width >= NARROWEST and spare >= names * SHORTEST_NAME:
+            return columns, spare
+        columns = [column for column in columns if column.name != optional]
+    return None
 
 
 def _columns(rows: Sequence[PointRow], share: float | None) -> list[_Column]:
@@ -190,12 +195,16 @@ def squeezed(text: str, width: int, end: int) -> str:
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
-def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Text:
-    """What the words of a table of points mean, of those that occur in `rows`."""
+def points_legend(*tables: Sequence[PointRow], share: float | None = None, width: int) -> Text:
+    """What the words of tables of points of that `width` mean, of those that occur in one of them."""
+    fitting = [_fitting(rows, share, width) for rows in tables]
+    shown = {column.name for each in fitting if each is not None for column in each[0]}
+    shown |= {"MACs", "+ once"} if None in fitting else set()  # which stand in every block
+    rows = [row for table in tables for row in table]
     notes = {note for row in rows for note in row.notes}
     missed = dict.fromkeys(name for row in rows for name in row.misses)
     metric = rows[0].metric if rows else "quality"
-    texts = ["MACs: share that the device computes."]
+    texts = ["MACs: share that the device computes."] if "MACs" in shown else []
     if any(row.channel_uses is not None for row in rows):
         texts.append(
             "uses: channel uses (real symbols) of each request, of coded bits their number over what a use carries at"
@@ -203,7 +212,8 @@ def points_legend(rows: Sequence[PointRow], *, share: float | None = None) -> Te
         )
     else:
         texts.append("payload: bytes sent with each request.")
-    texts.append("+ once: bytes of the codec's tables and weights, stored once.")
+    if "+ once" in shown:
+        texts.append("+ once: bytes of the codec's tables and weights, stored once.")
     if share is not None:
         texts.append(f"{format_fraction(share)}: latency that {format_fraction(share)} of the requests do not exceed.")
     texts.append(f"lost %: points of {metric}, estimated from all measured points, ± half of the 95 % interval.")

@@ -39,12 +39,12 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
     network = "" if document.variant == GIVEN else f"{document.variant} · "
     size = size_text(document.payload_bytes, document.channel_uses)
     latency = format_interval(document.parts.latency_s, document.latency_low_s, document.latency_high_s)
-    texts = [
+    about = [
         document.header,
         f"task     {metric_text(document.task, document.metric)}",
         f"need     {document.need}",
-        f"created  {document.created}",
-        f"sha256   {document.sha256}",
+    ]
+    texts = [
         f"point    {document.point}: {network}{document.cut} · {document.codec} · {size} · {latency} {document.how}",
         latency_text(document.parts, document.halves),
         f"search set: {quality_text(document.search, symbols=document.symbols)}",
@@ -55,15 +55,18 @@ def show_view(document: ShowDocument, *, width: int) -> RenderableType:
         texts.append(payload_range_text(document.payload_range, symbols=document.symbols))
     share = document.deadline_share
     return Group(
+        Text("\n".join(about)),
+        *_answer(document),
         Text("\n".join(texts)),
         *(Text(f"! {text}", style="red") for text in document.misses),
-        *_answer(document),
+        Text(""),
         points_table(document.front, "Pareto front (search set)", share=share, width=width),
-        points_legend(document.front, share=share),
+        points_legend(document.front, share=share, width=width),
         points_plot(document.front, deadline_s=document.deadline_s, width=width),
         *relax_lines(document.relax),
         *hypervolume_text(document.hypervolume),
         *policy_table(document.policy),
+        Text(f"\ncreated  {document.created}\nsha256   {document.sha256}"),
         *([Text(f"\nnotes {len(document.notes)}: --notes", style="dim")] if document.notes else []),
     )
 

@@ -33,7 +33,7 @@ class LastScreen:
     front: Sequence[PointRow]
     title: str
     more: str | None  # the plan directory, which shows what has no room; None: everything is shown
-    explained: Sequence[PointRow]  # rows whose words the legend explains
+    others: Sequence[PointRow]  # of a table before, whose words the legend explains, too
     share: float | None
     deadline_s: float | None
     after: RenderableType
@@ -51,7 +51,7 @@ class LastScreen:
         while room is not None and len(rows) > FEWEST and lines(*self._table(rows, width), SHORT_LEGEND) > room:
             rows = self._around_the_answer(len(rows) - 1)
         table = self._table(rows, width)
-        legend = points_legend(self.explained, share=self.share)
+        legend = points_legend(self.others, rows, share=self.share, width=width)
         if room is not None and lines(*table, legend) > room:
             legend = Text(SHORT_LEGEND, style="dim")
         yield self.before

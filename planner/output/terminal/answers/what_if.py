@@ -34,7 +34,7 @@ def _answer(document: WhatIfDocument, *, width: int) -> list[RenderableType]:
         return [
             Text(f"\nNo measured point meets {document.need}.", style="bold"),
             points_table(document.nearest, "Nearest", share=None, width=width),
-            points_legend(document.nearest),
+            points_legend(document.nearest, width=width),
             *would,
             *relax_lines(document.relax),
         ]

@@ -87,6 +87,12 @@ def test_what_is_stored_once_gives_way_to_names_before_the_share_of_macs(make_po
     }
     assert ["+ once" in header for header in headers.values()] == [False, False, True]
     assert ["MACs" in header for header in headers.values()] == [False, True, True]
+    for width, header in headers.items():
+        legend = str(points_legend(front(make_point), width=width))
+        block = "cut after" not in header  # its lines name both
+        assert ("MACs:" in legend, "+ once:" in legend) == (block or "MACs" in header, block or "+ once" in header)
+    assert ["cut after" in header for header in headers.values()] == [False, True, True]
+    assert "MACs:" in str(points_legend(front(make_point), front(make_point, 1), width=80))  # of one of two tables
 
 
 def test_the_point_that_is_shown_has_a_mark(make_point: Make) -> None:
@@ -94,8 +100,8 @@ def test_the_point_that_is_shown_has_a_mark(make_point: Make) -> None:
     shown = point_row(front_row(make_point(), SpeedErrors(device=1.2), number=3), notes=["shown"])
     lines = rendered(points_table([*rows, shown], "Front", share=None, width=80), 80)
     assert lines[-1].split()[:2] == ["▸", "3"]
-    assert "▸: shown here." in str(points_legend([*rows, shown]))
-    assert "▸" not in str(points_legend(rows))
+    assert "▸: shown here." in str(points_legend([*rows, shown], width=80))
+    assert "▸" not in str(points_legend(rows, width=80))
 
 
 def last_screen(make_point: Make, **changes: Any) -> LastScreen:
@@ -105,7 +111,7 @@ def last_screen(make_point: Make, **changes: Any) -> LastScreen:
         "front": rows,
         "title": "Front",
         "more": "my plan",
-        "explained": rows,
+        "others": rows,
         "share": None,
         "deadline_s": 0.1,
         "after": Text("wrote plan"),
