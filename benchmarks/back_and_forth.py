@@ -37,6 +37,7 @@ import torch
 from numpy.typing import NDArray
 
 from splitpoint.benchmarks.cifar import SPEC
+from splitpoint.benchmarks.judges import Classification, Detection, Figure
 from splitpoint.benchmarks.learned import NOT_TRAINED, Counted, arguments_without
 from splitpoint.benchmarks.stored import RESULTS, store
 from splitpoint.benchmarks.strided import strided_network
@@ -52,13 +53,6 @@ from splitpoint.planner.coding.codec_training import CodecTraining
 from splitpoint.planner.coding.frozen_layer import Found, convolution_of
 from splitpoint.planner.coding.runs import NetworkRuns
 from splitpoint.planner.cuts.enumeration import enumerate_cuts
-from splitpoint.planner.deploy.schema import IOTensor
-from splitpoint.planner.deploy.task import Task
-from splitpoint.planner.quality.detection.boxes import Boxes
-from splitpoint.planner.quality.detection.coco import coco_precision
-from splitpoint.planner.quality.detection.mean_precision import mean_precision_interval
-from splitpoint.planner.quality.intervals import drop_of_sums, paired_drop, proportion
-from splitpoint.planner.quality.metrics.detect import MAP_50, MAP_ALL, make_detect
 from splitpoint.planner.samples.box_labels import with_boxes
 from splitpoint.planner.samples.readers import load_folder
 from splitpoint.planner.store.results import results_here
@@ -73,8 +67,6 @@ from splitpoint.profiles.network.graph import load_graph, load_model
 from splitpoint.profiles.network.inputs import InputSpec, preprocess, preprocess_batch
 from splitpoint.profiles.network.model import ModelGraph
 from splitpoint.profiles.network.torch_model import export_module
-
-Figure = tuple[float, float | None, float | None]  # a value and the ends of its 95 % interval, where there is one
 
 BAF, JPEG = "choi-baf", "jpeg"
 GOAL_RATE, GOAL_POINTS = "1/4 at 8", 2.0
@@ -121,66 +113,6 @@ class Row:
     steps: int = 0
     images: int = 0  # that were trained on, repetitions counted
     losses: dict[str, float] = dataclasses.field(default_factory=dict)  # at the end of the training
-
-
-class Classification:
-    """Top-1."""
-
-    def __init__(self, truth: NDArray[np.int64]) -> None:
-        self._truth = truth
-
-    def read(self, outputs: Mapping[str, Array]) -> int:
-        """The class of the highest score."""
-        (scores,) = outputs.values()
-        return int(scores.argmax())
-
-    def figures(self, answers: Sequence[int], unsplit: Sequence[int]) -> dict[str, Figure]:
-        """Points lost and top-1 in percent."""
-        right, before = (np.array(given) == self._truth for given in (answers, unsplit))
-        pictures = list(map(str, range(len(right))))
-        drop, top1 = paired_drop(before, right, pictures), proportion(right, pictures)
-        return {
-            "top-1 lost": (100 * (float(before.mean()) - float(right.mean())), 100 * drop.low, 100 * drop.high),
-            "top-1": (100 * float(right.mean()), 100 * top1.low, 100 * top1.high),
-        }
-
-
-class Detection:
-    """F1 against the unsplit network's boxes; of the last pictures, which have labels, alone as well, and mAP."""
-
-    def __init__(self, graph: ModelGraph, labels: Sequence[Boxes]) -> None:
-        outputs = [IOTensor(name=t.name, shape=t.shape, dtype="float32") for t in graph.outputs]
-        self._metric = make_detect(Task(name="detect", decode="yolox"), outputs, "unsplit", graph.inputs[0].shape)
-        self._labels = labels
-
-    def read(self, outputs: Mapping[str, Array]) -> Boxes | None:
-        """The decoded boxes."""
-        boxes: Boxes | None = self._metric.answer(outputs)
-        return boxes
-
-    def figures(self, answers: Sequence[Boxes | None], unsplit: Sequence[Boxes]) -> dict[str, Figure]:
-        """F1 lost in points, mAP in percent."""
-        labelled = len(self._labels)
-        matches = [self._metric.match(a, t) for a, t in zip(answers[-labelled:], self._labels, strict=True)]
-        found = [each for each in matches if each is not None]
-        precision = coco_precision(found)
-        ends = mean_precision_interval(found, list(map(str, range(labelled))))
-        return {
-            "F1 lost": self._lost(answers, unsplit),
-            "F1 lost, coco/val2017": self._lost(answers[-labelled:], unsplit[-labelled:]),
-            MAP_50: (100 * precision[0], 100 * ends.low, 100 * ends.high),
-            MAP_ALL: (100 * float(np.mean(precision)), None, None),
-        }
-
-    def _lost(self, answers: Sequence[Boxes | None], unsplit: Sequence[Boxes]) -> Figure:
-        truths = [self._metric.truth(boxes) for boxes in unsplit]
-        before, after = (
-            np.array([self._metric.compare(*pair) for pair in zip(given, truths, strict=True)])
-            for given in (unsplit, answers)
-        )
-        drop = drop_of_sums(before, after, list(map(str, range(len(truths)))), self._metric.value, seed=SEED)
-        lost = float(self._metric.value(before.sum(axis=0)) - self._metric.value(after.sum(axis=0)))
-        return 100 * lost, 100 * drop.low, 100 * drop.high
 
 
 class Bench:
@@ -402,27 +334,36 @@ def _text(figure: Figure) -> str:
     return f"{value:.2f}" if low is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run, and store after every codec."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def reader(doc: str | None, *, minutes: float) -> argparse.ArgumentParser:
+    """The options of a benchmark on one of the networks."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--network", choices=tuple(CUTS), default="yolox-nano")
     parser.add_argument("--weights", type=Path, help="of strided: what benchmarks/strided.py writes")
-    parser.add_argument("--minutes", type=float, default=20.0, help="of each training (20)")
-    parser.add_argument("--cuts", type=int, nargs="*", help="numbers of convolutions of stride 2")
+    parser.add_argument("--minutes", type=float, default=minutes, help=f"of each training ({minutes:g})")
     parser.add_argument("--judged", type=int, help="pictures of each judging set (all)")
-    parser.add_argument("--kept", type=Path, default=Path("back-and-forth-kept"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args(arguments)
-    if options.network == "strided" and options.weights is None:
-        parser.error("--network strided needs --weights, the file that benchmarks/strided.py writes")
+    return parser
+
+
+def bench_of(options: argparse.Namespace) -> Bench:
+    """The network that was asked for, with its pictures; exits with a sentence where its weights are missing."""
     torch.set_num_threads(options.threads)
-    bench = (
-        detector(options.data, options.judged, options.threads)
-        if options.network == "yolox-nano"
-        else classifier(options.data, options.weights, options.judged, options.threads)
-    )
+    if options.network == "yolox-nano":
+        return detector(options.data, options.judged, options.threads)
+    if options.weights is None:
+        raise SystemExit("--network strided needs --weights, the file that benchmarks/strided.py writes")
+    return classifier(options.data, options.weights, options.judged, options.threads)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run, and store after every codec."""
+    parser = reader(__doc__, minutes=20.0)
+    parser.add_argument("--cuts", type=int, nargs="*", help="numbers of convolutions of stride 2")
+    parser.add_argument("--kept", type=Path, default=Path("back-and-forth-kept"))
+    options = parser.parse_args(arguments)
+    bench = bench_of(options)
     known = strided_cuts(bench.graph)
     cuts = [known[number - 1] for number in options.cuts or CUTS[options.network]]
     out = options.out or RESULTS / f"back-and-forth-{options.network}.json"

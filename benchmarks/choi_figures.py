@@ -18,7 +18,6 @@ It takes the minutes and about as long again on an idle core; what is done is ke
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import sys
@@ -27,9 +26,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
-from splitpoint.benchmarks.back_and_forth import BAF, Bench, Keeper, Row, classifier, detector, line, strided_cuts
+from splitpoint.benchmarks.back_and_forth import BAF, Bench, Keeper, Row, bench_of, line, reader, strided_cuts
 from splitpoint.benchmarks.figure import curves
 from splitpoint.benchmarks.learned import Counted, arguments_without
 from splitpoint.benchmarks.stored import RESULTS, store
@@ -178,25 +176,11 @@ def drawn(unsplit: Row, rows: Sequence[Row], *, figure: str, network: str) -> st
 
 def main(arguments: Sequence[str]) -> None:
     """Train, judge and store."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--network", choices=("yolox-nano", "strided"), required=True)
+    parser = reader(__doc__, minutes=15.0)
     parser.add_argument("--figure", choices=tuple(FIGURES), required=True)
-    parser.add_argument("--weights", type=Path, help="of strided: what benchmarks/strided.py writes")
-    parser.add_argument("--minutes", type=float, default=15.0, help="of the training (15)")
-    parser.add_argument("--judged", type=int, help="pictures of each judging set (all)")
     parser.add_argument("--kept", type=Path, default=Path("choi-figures-kept"))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
-    if options.network == "strided" and options.weights is None:
-        parser.error("--network strided needs --weights, the file that benchmarks/strided.py writes")
-    torch.set_num_threads(options.threads)
-    bench = (
-        detector(options.data, options.judged, options.threads)
-        if options.network == "yolox-nano"
-        else classifier(options.data, options.weights, options.judged, options.threads)
-    )
+    bench = bench_of(options)
     cut = strided_cuts(bench.graph)[CUT - 1]
     codec = REGISTRY[BAF]
     assert isinstance(codec, BackAndForth)
