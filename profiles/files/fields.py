@@ -50,7 +50,7 @@ def list_fields(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
     """
     described = shapes.type_info(struct)
     assert isinstance(described, shapes.StructType)
-    parents = [parent for parent in reversed(struct.__mro__) if "__annotations__" in vars(parent)]
+    parents = reversed(struct.__mro__[: struct.__mro__.index(msgspec.Struct)])
     comments = {name: text for parent in parents for name, text in _comments(parent).items()}
     return tuple(
         Field(

@@ -220,7 +220,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fingerprint: str | None = None  # of the machine on which it was measured; None: not measured by us
     machine: Machine | None = None
     prediction_error: Factor | None = None  # mean factor between predicted and measured seconds of other networks
-    interval_factor: Factor | None = None  # that 90 % of other networks' seconds are within, either way
+    interval_factor: Factor | None = None  # factor within which 90 % of other networks' seconds are, either way
     # Relative difference of repeated measurements, of the least steady class; None: not measured here.
     spread: Spread | None = None
     fitted_on: tuple[Published, ...] = ()  # published latencies of known networks that the numbers were fitted to
