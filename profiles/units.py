@@ -56,6 +56,7 @@ __all__ = [
     "parse",
     "parse_exact",
     "spell",
+    "text_schema",
 ]
 
 
@@ -70,6 +71,11 @@ class Kind:
     noun: str  # "a rate"
     example: str  # "20 Mbit/s"
     units: Mapping[str, float]  # spelling -> SI value of one
+
+    @property
+    def si(self) -> str:
+        """The unit of SI numbers; empty where they have none."""
+        return next(unit for unit, factor in self.units.items() if factor == 1.0)
 
 
 class UnitError(ValueError):
@@ -164,7 +170,8 @@ UsdPerRequest = Annotated[float, Meta(ge=0, le=1e9, extra={"kind": "usd"})]
 
 LONGEST = 100  # characters of a quantity
 # Three digits of exponent: more are beyond every float, and an exact power of ten of nine digits would take all memory.
-_NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*(.*?)\s*")
+_UNSIGNED = r"(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
+_NUMBER = re.compile(rf"\s*([-+]?{_UNSIGNED})\s*(.*?)\s*")
 
 
 def parse(
@@ -207,8 +214,7 @@ def parse(
 
 def _bound_text(bound: float | None, wanted: Kind) -> str:
     """A bound with the kind's SI unit; 0 needs none."""
-    unit = next(name for name, factor in wanted.units.items() if factor == 1.0)
-    return f"{bound:g} {unit}".strip() if bound else "0"
+    return f"{bound:g} {wanted.si}".strip() if bound else "0"
 
 
 def parse_exact(text: str, kind: str) -> fractions.Fraction:
@@ -228,10 +234,24 @@ def named_by(field: str, kind: str) -> bool:
 _NAMES: Mapping[str, str] = {"s": "s|seconds", "j_bit": "j_per_bit", "bit": "bits?"}
 
 
+def text_schema(kind: str, *, negative: bool) -> dict[str, object]:
+    """The JSON Schema of the text that `parse` takes; `negative`: whether a sign may stand before it.
+
+    No schema computes the SI number, so that `parse` alone checks its bounds.
+    """
+    wanted, sign = KINDS[kind], "[-+]?" if negative else r"\+?"
+    units = "|".join(re.escape(unit) for unit in wanted.units)
+    return {
+        "type": "string",
+        "pattern": rf"^\s*{sign}{_UNSIGNED}\s*(?:{units})\s*$",
+        "maxLength": LONGEST,
+        "examples": [wanted.example],
+    }
+
+
 def spell(number: float, kind: str) -> str:
     """`number` with the kind's SI unit, which `parse` reads back exactly: ``spell(0.055, "s") == "0.055 s"``."""
-    unit = next(name for name, factor in KINDS[kind].units.items() if factor == 1.0)
-    return f"{number!r} {unit}".strip()
+    return f"{number!r} {KINDS[kind].si}".strip()
 
 
 def _from_text(text: str, wanted: Kind) -> float:
@@ -249,8 +269,7 @@ def _from_text(text: str, wanted: Kind) -> float:
 def _usual(number: float, wanted: Kind) -> str | None:
     """The unit of a bare number: that of the example, or the SI unit where the example's would make it huge."""
     unit = wanted.example.split()[-1]
-    base = next(name for name, factor in wanted.units.items() if factor == 1.0)
-    return base if abs(number) >= 1000 and wanted.units[unit] > 1 else unit
+    return wanted.si if abs(number) >= 1000 and wanted.units[unit] > 1 else unit
 
 
 def _nearest(unit: str, wanted: Kind) -> str | None:
@@ -350,8 +369,7 @@ def format_quantity(value: float, kind: str | None) -> str:
     """A number of a kind for people, with the SI unit where nobody scales it; None: a number without a unit."""
     if kind in _FORMATS:
         return _FORMATS[kind](value)
-    unit = "" if kind is None else next(name for name, factor in KINDS[kind].units.items() if factor == 1.0)
-    return f"{value:.6g} {unit}".rstrip()
+    return f"{value:.6g} {'' if kind is None else KINDS[kind].si}".rstrip()
 
 
 _SMALL_SHOWN = {"": 1.0, "m": 1e-3, "µ": 1e-6, "n": 1e-9}

@@ -34,7 +34,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task with the options of its metric; an option of another task is refused."""
 
-    name: TaskName
+    name: TaskName  # what the network answers
     outputs: tuple[str, ...] = ()  # names of the outputs that the metric reads; none: those that the task expects
     top: Annotated[int, msgspec.Meta(ge=1)] = 1  # classify: right when among so many classes of the highest scores
     decode: str = ""  # detect, sequence: how outputs become boxes or tokens

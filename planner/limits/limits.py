@@ -50,7 +50,8 @@ class Limit:
     read: Callable[[Evaluated, bool], float | None]  # of a point; the bool: by its 95 % bound. None: not known
     show: Callable[[float], str]
     short: str  # how narrow tables mark a point that misses it
-    help: str
+    help: str  # what it is, with an example
+    default: str = "none"  # what holds where it is not asked for
     label: str = ""  # what messages call it; "{metric}" is the quality's metric. Empty: the name
     show_gap: Callable[[float], str] | None = None  # of a difference; None: as `show`
     absolute: bool = False  # misses are ranked by their difference, not by their share of the bound
@@ -69,6 +70,11 @@ class Limit:
     def whole(self) -> bool:
         """Whether its values are integers."""
         return typing.get_args(self.unit)[0] is int
+
+    @property
+    def described(self) -> str:
+        """What the field of a configuration means."""
+        return self.help if self.default == "none" else f"{self.help} Left out: {self.default}."
 
     def title(self, metric: str) -> str:
         """What messages call it."""
@@ -109,7 +115,7 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.deadline_latency_s,
             show=format_seconds,
             short="late",
-            help="Longest latency, such as 100ms. [default: none]",
+            help="Longest latency, such as 100ms.",
             on_arrival=True,
         ),
         Limit(
@@ -120,7 +126,7 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.frame_rate,
             show=lambda value: f"{value:.3g}/s",
             short="slow",
-            help="Least frames a second, such as 10fps. [default: none]",
+            help="Least frames a second, such as 10fps.",
             on_arrival=True,
         ),
         Limit(
@@ -131,7 +137,7 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.encode_s,
             show=format_seconds,
             short="coder",
-            help="Longest coding on the device, such as 5ms. [default: none]",
+            help="Longest coding on the device, such as 5ms.",
         ),
         Limit(
             name="drop",
@@ -143,7 +149,8 @@ LIMITS: Mapping[str, Limit] = {
             show=lambda value: f"{100 * value:.3g} %",
             show_gap=lambda value: f"{100 * value:.1f} points",
             short="lossy",
-            help="Largest drop of the metric on labelled data, such as 1%. [default: 1%]",
+            help="Largest drop of the metric on labelled data, such as 1%.",
+            default="1%",
             absolute=True,
             of_quality=True,
         ),
@@ -157,7 +164,8 @@ LIMITS: Mapping[str, Limit] = {
             at_best=lambda point: point.accuracy.high,
             show=lambda value: f"{value:.3g}",
             short="lossy",
-            help="Least metric against the unsplit network's answers, 0 to 1. [default: 0.9 without labels]",
+            help="Least metric against the unsplit network's answers, 0 to 1.",
+            default="0.9 without labels",
             absolute=True,
             of_quality=True,
         ),
@@ -170,7 +178,8 @@ LIMITS: Mapping[str, Limit] = {
             at_best=lambda point: _figure_at_best(point, MAP),
             show=lambda value: f"{value:.3g}",
             short="lossy",
-            help="Detection: least mAP at IoU 0.5, 0 to 1. [default: 0.9 without labels]",
+            help="Detection: least mAP at IoU 0.5, 0 to 1.",
+            default="0.9 without labels",
             absolute=True,
             of_quality=True,
         ),
@@ -183,7 +192,8 @@ LIMITS: Mapping[str, Limit] = {
             at_best=lambda point: _figure_at_best(point, COSINE),
             show=lambda value: f"{value:.3g}",
             short="lossy",
-            help="Embeddings: least cosine similarity with the unsplit network's. [default: 0.9]",
+            help="Embeddings: least cosine similarity with the unsplit network's.",
+            default="0.9",
             absolute=True,
             of_quality=True,
         ),
@@ -195,7 +205,7 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.payload_bytes,
             show=format_bytes,
             short="large",
-            help="Largest payload, such as 4kB. [default: none]",
+            help="Largest payload, such as 4kB.",
         ),
         Limit(
             name="device memory",
@@ -205,7 +215,8 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.head_peak_bytes,
             show=format_bytes,
             short="memory",
-            help="Weights and live activations of the head, such as 64MB. [default: what the device has]",
+            help="Weights and live activations of the head, such as 64MB.",
+            default="what the device has",
             of_device=lambda device: device.head_limit_bytes,
         ),
         Limit(
@@ -227,7 +238,7 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.energy_j,
             show=format_joules,
             short="energy",
-            help="Largest energy of the device, such as 50mJ. [default: none]",
+            help="Largest energy of the device, such as 50mJ.",
             on_arrival=True,
             figures=ENERGY_FIGURES,
         ),
@@ -239,7 +250,7 @@ LIMITS: Mapping[str, Limit] = {
             read=lambda point, _: point.cost.usd,
             show=format_usd,
             short="cost",
-            help='Largest price of a request, such as "0.00001 USD". [default: none]',
+            help='Largest price of a request, such as "0.00001 USD".',
             on_arrival=True,
             figures=PRICE_FIGURES,
         ),

@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 else:
     Need = msgspec.defstruct(
         "Need",
-        [(limit.field, limit.unit | None, None) for limit in LIMITS.values() if limit.field is not None],
+        [
+            (limit.field, Annotated[limit.unit, msgspec.Meta(description=limit.described)] | None, None)
+            for limit in LIMITS.values()
+            if limit.field is not None
+        ],
         bases=(_NeedBase,),
         module=__name__,
         frozen=True,

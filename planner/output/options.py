@@ -174,7 +174,7 @@ def with_conditions(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _LIMITS: Mapping[str, tuple[Any, Any]] = {
-    limit.field: (Annotated[str | None, typer.Option(help=limit.help)], None)
+    limit.field: (Annotated[str | None, typer.Option(help=f"{limit.help} [default: {limit.default}]")], None)
     for limit in LIMITS.values()
     if limit.field is not None
 }

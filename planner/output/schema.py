@@ -1,6 +1,7 @@
-"""JSON Schemas of the documents that --json prints: ``python -m splitpoint.planner.output.schema FOLDER`` writes them.
+"""JSON Schemas of the documents that --json prints, and of the files that users write.
 
-The command without FOLDER writes to docs/schema of the current folder; a test compares the files with this module.
+``python -m splitpoint.planner.output.schema FOLDER`` writes them. The command without FOLDER writes to docs/schema of
+the current folder; a test compares the files with this module.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ from splitpoint.planner.output.documents.train import TrainDocument
 from splitpoint.planner.output.documents.verify import VerifyDocument
 from splitpoint.planner.output.report.document import ReportDocument
 from splitpoint.planner.output.work_run import WorkDocument
+from splitpoint.planner.setup.config import PlanConfig
+from splitpoint.profiles.files.schemas import file_schema
 from splitpoint.profiles.files.structs import write_text
+from splitpoint.profiles.link.types import Link
+from splitpoint.profiles.machine.device import Device
 
-__all__ = ["DOCUMENTS", "main", "schema_text"]
+__all__ = ["DOCUMENTS", "FILES", "file_schema_text", "main", "schema_text"]
 
 
 def __dir__() -> list[str]:
@@ -57,6 +62,12 @@ DOCUMENTS: Mapping[str, type[Document]] = {  # by command; `export` prints the d
     "work": WorkDocument,
 }
 
+FILES: Mapping[str, Any] = {
+    "configuration": PlanConfig,
+    "device": Device,
+    "link": Link,
+}  # what users write; a server, too
+
 
 def schema_text(document: type[Document]) -> str:
     """The JSON Schema (draft 2020-12) of a document, as its file holds it."""
@@ -73,13 +84,23 @@ def _with_clean_text(schema: Any) -> Any:
     return [_with_clean_text(each) for each in schema] if isinstance(schema, list) else schema
 
 
+def file_schema_text(name: str) -> str:
+    """The JSON Schema of one of `FILES`, as its file holds it."""
+    return json.dumps(file_schema(FILES[name]), indent=2, ensure_ascii=False) + "\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write FOLDER/COMMAND.json for every document; gives the exit code 0. Raises `ProfileError` where it cannot."""
+    """Write FOLDER/NAME.json for every document and file; gives the exit code 0.
+
+    Raises `ProfileError` where it cannot.
+    """
     given = sys.argv[1:] if argv is None else list(argv)
     folder = Path(given[0]) if given else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for command, document in DOCUMENTS.items():
         write_text(folder / f"{command}.json", schema_text(document))
+    for name in FILES:
+        write_text(folder / f"{name}.json", file_schema_text(name))
     return 0
 
 

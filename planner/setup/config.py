@@ -64,9 +64,9 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     source: str  # a folder, an .npz, or "file.py:function"
     labels: str | None = None  # of pictures: boxes (COCO JSON, a folder of YOLO text) or a folder of masks (PNG)
-    calibration: Names = ()
-    search: Names = ()
-    report: Names = ()
+    calibration: Names = ()  # groups that fit codecs; all three left out: divided at random, by group
+    search: Names = ()  # groups on which candidates are ranked
+    report: Names = ()  # groups that are never searched
     skip_damaged: bool = False  # leave out pictures that cannot be read
 
 
@@ -74,7 +74,7 @@ class OtherModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Another network or export for the same task, searched beside the given one: another width, another input size."""
 
     name: str  # its label on the front
-    model: str
+    model: str  # as `model` of the plan
     input: InputSpec | None = None  # the given network's where it is left out
 
 
@@ -84,8 +84,10 @@ class PruneConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # Filters of least L1 norm, the same share of each layer; or those whose removal changes the loss least, of all
     # layers together, by gradients on the calibration set.
     method: Literal["magnitude", "taylor"] = "magnitude"
+    # What is removed before a cut: a network for each.
     ratios: Annotated[tuple[Ratio, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = (0.0, 0.25, 0.5)
-    ratio_of: Literal["filters", "macs"] = "filters"  # macs: by gradients only
+    # What the ratios are shares of; macs: of the multiply-adds, by gradients only.
+    ratio_of: Literal["filters", "macs"] = "filters"
     cuts: Names = ()  # nodes after which to cut (`splitpoint cuts`); none: three are chosen
     correct: bool = True  # the layers after the cut by least squares on the calibration set
     # What is trained after each round: all of the network, or its layers before the cut alone, so that the server's
@@ -126,16 +128,16 @@ class SearchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         30  # evaluations that may gain nothing; 0: any number
     )
     race: bool = True  # measure on growing parts of the search set, and stop what surely cannot win
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=SEEDS)] = 0
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=SEEDS)] = 0  # of all that is drawn at random
     max_cuts: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)] = 10  # cuts on the table's front that are searched
-    max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # that cross together (skip connections)
-    codecs: Names = ()  # names; none: all that can be used
+    max_tensors: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1  # tensors that cross together (skip connections)
+    codecs: Names = ()  # names (`splitpoint codecs`); none: all that can be used
 
 
 class SharedBy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The devices that send to one server, where their requests queue; each as the device of the plan."""
 
-    devices: Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]
+    devices: Annotated[int, msgspec.Meta(ge=1, le=MOST_DEVICES)]  # how many share the server
     frame_rate: FrameRate  # frames a second of each
 
     @property
@@ -148,29 +150,30 @@ class PlanConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Everything that `splitpoint plan` needs; paths are relative to the configuration file."""
 
     model: str  # an .onnx file, or "file.py:factory" / "package.module:factory" of a torch module
-    input: InputSpec | None = None
-    shapes: Shape | dict[str, Shape] | None = None  # of free inputs: one shape, or by input
+    input: InputSpec | None = None  # what the network takes; None: guessed from the model
+    shapes: Shape | dict[str, Shape] | None = None  # of free inputs: one shape, or one by the name of each input
     inputs: dict[str, Any] = {}  # inputs that are always the same: a number, or nested lists of numbers
     # Searched together with `model`, with which their quality is compared.
     models: Annotated[tuple[OtherModel, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = ()
     sizes: Annotated[tuple[Side, ...], msgspec.Meta(max_length=MOST_VARIANTS)] = ()  # other (square) inputs to try
-    precisions: Annotated[tuple[Precision, ...], msgspec.Meta(max_length=3)] = ("fp32",)  # int8: activations, too
+    # Of the weights, one variant each; int8: of activations, too.
+    precisions: Annotated[tuple[Precision, ...], msgspec.Meta(max_length=3)] = ("fp32",)
     precision_cuts: Names = ()  # convert only the head before each of these; none: the whole network
     prune: PruneConfig | None = None
     train: TrainConfig | None = None
     data: DataConfig
-    device: str = "host"
-    server: str = "host"
+    device: str = "host"  # a name (`splitpoint profiles`), a file of your own, or host: this machine, measured
+    server: str = "host"  # as `device`
     measured_device: Timings = ()  # seconds of the whole network on the device, that you measured: once or twice
-    measured_server: Timings = ()
-    link: str = "wifi-5"
-    server_load: PerSecond = 0.0  # requests of all its devices at the server, which then queue
+    measured_server: Timings = ()  # the same of the server
+    link: str = "wifi-5"  # a name, NAME@RATE, NAME@SNR, or a file of your own
+    server_load: PerSecond = 0.0  # requests a second of all its devices at the server, where they queue
     shared_by: SharedBy | None = None  # the same as devices and frames a second, in place of server_load
     task: TaskName | Task | None = None  # what the network is for; None: a classifier is recognized
     metric: str | None = None  # "file.py:function": a metric of your own, in place of a task
     need: Need = Need()
     prefer: Prefer = "latency"  # what the answer is to be best in, among points that meet `need`
-    objectives: Names = ("latency", "payload", "drop")  # names of `planner.limits.objectives`
+    objectives: Names = ("latency", "payload", "drop")  # of the front: latency, payload, drop, energy, cost
     search: SearchConfig = SearchConfig()
     accept_baseline: bool = False  # plan although the unsplit network is no better than chance on the labels
     threads: Threads | None = None  # of ONNX Runtime on this host; default all cores

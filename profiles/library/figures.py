@@ -55,9 +55,7 @@ class Figure:
     @property
     def unit(self) -> str | None:
         """The SI unit of the value; None where there is none."""
-        if self.kind is None:
-            return None
-        return next(name for name, factor in KINDS[self.kind].units.items() if factor == 1.0) or None
+        return None if self.kind is None else KINDS[self.kind].si or None
 
 
 def list_figures(profile: msgspec.Struct, sources: Mapping[str, Source]) -> tuple[Figure, ...]:

@@ -1,4 +1,4 @@
 """What a device and a machine are.
 
-Imports of profiles: errors, units.
+Imports of profiles: errors, units, files.
 """

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitpoint.profiles.errors import ProfileError
+from splitpoint.profiles.files.fields import NOT_IN_FILES
 from splitpoint.profiles.machine.machine import Machine, Threads
 from splitpoint.profiles.units import (
     ByteCount,
@@ -78,10 +79,10 @@ Spread = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # relative difference of 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The software that the numbers hold for; they are refused for another."""
 
-    name: str  # "onnxruntime"
+    name: str  # "onnxruntime", or another
     provider: str  # an ORT execution provider, or the runtime's own name for its back end
-    threads: Threads
-    precision: Literal["fp32", "fp16", "int8"]
+    threads: Threads  # of one inference
+    precision: Literal["fp32", "fp16", "int8"]  # of weights and activations
 
 
 class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,10 +99,12 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Kernels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numbers of kernels that runtimes have beside those of the classes (`profiles.network.model.Kernel`).
+    """Numbers of kernels that runtimes have beside those of the classes.
 
-    With them the seconds of an operator are a sum over `AMOUNTS`: overhead + arithmetic + traffic.
+    With them the seconds of an operator are a sum: overhead + arithmetic + traffic.
     """
+
+    # The kernels are `profiles.network.model.Kernel`, the sum is over `AMOUNTS`.
 
     winograd_macs_s: MacRate  # dense 3x3 convolutions of stride 1, multiply-adds as if computed directly
     winograd_read_bytes_s: ByteRate  # the transform of what they read, beside bytes_s
@@ -120,8 +123,8 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     cpu: str  # its profile, by name or by path relative to the file that names it
     crossing_s: NonNegativeSeconds  # each tensor that goes from one to the other
-    crossing_bytes_s: ByteRate
-    device: Device | None = None  # the profile `cpu`, once it was read; no file contains it
+    crossing_bytes_s: ByteRate  # bytes of such a tensor a second
+    device: Annotated[Device | None, NOT_IN_FILES] = None  # the profile `cpu`, once it was read
 
 
 class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,9 +133,10 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     An ONNX operator is run where `runs` lists it, or, where only `lacks` is known, where that does not.
     """
 
-    runs: tuple[Operator, ...] | None = None  # None: not known
-    lacks: tuple[Operator, ...] | None = None  # None: not known
-    takes: tuple[Literal["float", "int8"], ...] | None = None  # of operators; None: both, its compiler converts them
+    runs: tuple[Operator, ...] | None = None  # operators that it runs; None: not known
+    lacks: tuple[Operator, ...] | None = None  # operators that it does not run; None: not known
+    # Numbers of the operators that it runs; None: both, its compiler converts them.
+    takes: tuple[Literal["float", "int8"], ...] | None = None
     first_part_only: bool = False  # what comes behind the first operator that it does not run is not run, either
     fallback: Fallback | None = None  # None: a network with an operator that it does not run is refused
 
@@ -152,42 +156,42 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits; null means that the value is not known, and then nothing is limited."""
 
-    ram_bytes: ByteCount | None = None
+    ram_bytes: ByteCount | None = None  # of the device; bounds a head where model_bytes is not known
     model_bytes: ByteCount | None = None  # for a head's weights and live activations
     flash_bytes: ByteCount | None = None  # for a head's file
     fast_weight_bytes: ByteCount | None = None  # weights beyond this stream at every inference
-    weight_stream_bytes_s: ByteRate | None = None
+    weight_stream_bytes_s: ByteRate | None = None  # at which those are read
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Watts when waiting and when computing; the marginal energy of t seconds is (active - idle) t."""
 
-    idle_w: Watts
-    active_w: Watts
-    measured_at: str  # "wall", "USB", "SoC rail"
+    idle_w: Watts  # while waiting
+    active_w: Watts  # while computing
+    measured_at: str  # where: "wall", "USB", "SoC rail"
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Money for the use of a server."""
 
-    usd_s: UsdPerSecond = 0.0
-    usd_request: UsdPerRequest = 0.0
+    usd_s: UsdPerSecond = 0.0  # while it computes
+    usd_request: UsdPerRequest = 0.0  # each request
 
 
 class Coder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds of serial code by symbol (a pixel for pictures) and by call."""
 
-    encode_s_per_symbol: NonNegativeSeconds
-    decode_s_per_symbol: NonNegativeSeconds
-    call_s: NonNegativeSeconds = 0.0
-    spread: Spread | None = None  # None: not known
+    encode_s_per_symbol: NonNegativeSeconds  # a symbol, or a pixel
+    decode_s_per_symbol: NonNegativeSeconds  # a symbol, or a pixel
+    call_s: NonNegativeSeconds = 0.0  # each call, whatever its length
+    spread: Spread | None = None  # relative difference of the two best measurements; None: not known
 
 
 class Serial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Serial code: entropy coders, picture codecs, preprocessing."""
 
-    coders: dict[str, Coder] = {}  # measured on this device by `splitpoint calibrate`
-    zstd_bytes_s: ByteRate | None = None  # profiles.measurement.serial_speed: zstd level 1, one thread
+    coders: dict[str, Coder] = {}  # by name, measured on this device by `splitpoint calibrate`
+    zstd_bytes_s: ByteRate | None = None  # zstd at level 1 on one thread (`splitpoint calibrate`)
     thread_macs_s: MacRate | None = None  # one CPU core, where the compute numbers are another processor's (GPU, TPU)
 
 
@@ -195,16 +199,16 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A published latency of a known network on this device."""
 
     net: str  # a name that benchmarks/networks.py can count, "mobilenet-v2-224"
-    seconds: PositiveSeconds
-    macs: MacCount | None = None
-    note: str = ""
+    seconds: PositiveSeconds  # of one inference
+    macs: MacCount | None = None  # multiply-adds, where that network is not counted
+    note: str = ""  # about the measurement
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device or a server with one runtime, provider, thread count and precision."""
 
-    name: str
-    description: str
+    name: str  # by which it is found and printed
+    description: str  # one line for lists
     family: str | None = None  # of boards or chips, by which lists are sorted
     runtime: Runtime
     compute: Compute
@@ -213,13 +217,14 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     power: Power | None = None
     price: Price | None = None
     serial: Serial = Serial()
-    fingerprint: str | None = None  # of the machine, for a measured device
+    fingerprint: str | None = None  # of the machine on which it was measured; None: not measured by us
     machine: Machine | None = None
     prediction_error: Factor | None = None  # mean factor between predicted and measured seconds of other networks
-    interval_factor: Factor | None = None  # that 90 % of other networks' seconds are within, either way
-    spread: Spread | None = None  # of the least steady class of operators; None: not measured here
-    fitted_on: tuple[Published, ...] = ()
-    check_points: tuple[Published, ...] = ()  # published, and not used to fit
+    interval_factor: Factor | None = None  # factor within which 90 % of other networks' seconds are, either way
+    # Relative difference of repeated measurements, of the least steady class; None: not measured here.
+    spread: Spread | None = None
+    fitted_on: tuple[Published, ...] = ()  # published latencies of known networks that the numbers were fitted to
+    check_points: tuple[Published, ...] = ()  # published latencies that were not used to fit
 
     @property
     def head_limit_bytes(self) -> int | None:

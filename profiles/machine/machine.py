@@ -39,17 +39,17 @@ Cores = Annotated[int, msgspec.Meta(ge=1, le=2**16)]
 class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hardware, system and runtime settings of a measurement."""
 
-    cpu: str
-    physical_cores: Cores
-    logical_cpus: Cores
-    arch: str
-    os: str
-    python: str
-    numpy: str
-    onnxruntime: str
-    provider: str
-    threads: Threads
-    precision: str
+    cpu: str  # its model
+    physical_cores: Cores  # without hyper-threads
+    logical_cpus: Cores  # with hyper-threads
+    arch: str  # of instructions: "x86_64", "aarch64"
+    os: str  # name and release
+    python: str  # version
+    numpy: str  # version
+    onnxruntime: str  # version
+    provider: str  # ORT execution provider
+    threads: Threads  # of one inference
+    precision: str  # of weights and activations
     optimization: str  # ORT graph optimization level
 
     @property

@@ -67,6 +67,9 @@ RESAMPLING = {
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's, in units of 0..1
 LARGEST_SIDE = 16384  # pixels, of the network's input
 LARGEST_TENSOR = 2**28  # elements of one: 1 GiB of float32
+# Bounds for schemas, checked below: msgspec 0.22 crashes on a constrained int beside a fixed tuple.
+Pixels = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": LARGEST_SIDE})]
+Positive = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0})]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,20 +91,22 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     A tensor has only `dtype`; its values come as they are. Tensors (several inputs) have the types of the network.
     """
 
-    kind: Literal["image", "tensor", "tensors"] = "image"  # tensors: a network of several inputs
-    # msgspec 0.22 crashes on a constrained int beside a fixed tuple, so the sides' bounds are checked below.
-    size: int | tuple[int, int] | None = None  # of the network's input: one side of a square, or (height, width)
-    resize: int | Literal["cover", "exact"] = "cover"  # shorter side in pixels; as small as covers size; stretched
+    # tensor: values as they are, with dtype and no other field; tensors: those of several inputs, with none.
+    kind: Literal["image", "tensor", "tensors"] = "image"
+    size: Pixels | tuple[Pixels, Pixels] | None = None  # of the network's input: a square's side, or [height, width]
+    # Shorter side in pixels; cover: as small as covers size; exact: stretched to it.
+    resize: Pixels | Literal["cover", "exact"] = "cover"
+    # What resize leaves beside size is cut off; none: such a picture is refused.
     crop: Literal["center", "none"] = "center"
     letterbox: Level | None = None  # fit inside size and pad with this level; takes the place of resize and crop
     letterbox_at: Literal["center", "corner"] = "center"  # where the picture goes; corner = top left (YOLOX)
-    resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    color: Literal["rgb", "bgr", "gray"] = "rgb"
-    scale: float = 1.0
-    mean: float | tuple[float, ...] = 0.0
-    std: float | tuple[float, ...] = 1.0
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal[
+    resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"  # how pixels between pixels are found
+    color: Literal["rgb", "bgr", "gray"] = "rgb"  # order of the network's channels
+    scale: Positive = 1.0  # x = (picture / scale - mean) / std
+    mean: float | tuple[float, ...] = 0.0  # of all channels, or of each
+    std: Positive | tuple[Positive, ...] = 1.0  # of all channels, or of each
+    layout: Literal["NCHW", "NHWC"] = "NCHW"  # order of the network's axes
+    dtype: Literal[  # what the network takes; of a picture float32, float16 or uint8
         "float32", "float16", "float64", "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"
     ] = "float32"
 
@@ -119,8 +124,8 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ProfileError(f"size must be 1 to {LARGEST_SIDE} pixels a side, got {self.size}")
         if height * width * self.channels > LARGEST_TENSOR:
             raise ProfileError(f"an input has at most {LARGEST_TENSOR} elements, got {_by(self.shape)}")
-        if isinstance(self.resize, int) and self.resize > LARGEST_SIDE:
-            raise ProfileError(f"resize must be at most {LARGEST_SIDE} pixels, got {self.resize}")
+        if isinstance(self.resize, int) and not 0 < self.resize <= LARGEST_SIDE:
+            raise ProfileError(f"resize must be 1 to {LARGEST_SIDE} pixels, got {self.resize}")
         if isinstance(self.resize, int) and self.letterbox is None and self.resize < min(height, width):
             raise ProfileError(f"resize {self.resize} is smaller than the size {height}x{width} that is cut out of it")
         self._check_numbers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import splitpoint.codecs.speed
 import splitpoint.profiles.measurement.micro
 import splitpoint.profiles.measurement.serial_speed
 from splitpoint.cli import app
-from splitpoint.planner.output.schema import DOCUMENTS, main, schema_text
+from splitpoint.planner.output.schema import DOCUMENTS, FILES, main, schema_text
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schema"
+JSON_PAGE = FOLDER.parent / "reference" / "json.md"
 SAME_AS = {"export": "show"}  # command -> whose document it prints
 Run = Callable[..., tuple[int, str, str]]
 
@@ -44,7 +46,14 @@ def test_the_files_are_what_the_command_writes(tmp_path: Path) -> None:
     assert written == {path.name: path.read_text() for path in FOLDER.iterdir()}, (
         "python -m splitpoint.planner.output.schema"
     )
-    assert set(written) == {f"{command}.json" for command in DOCUMENTS}
+    assert set(written) == {f"{name}.json" for name in (*DOCUMENTS, *FILES)}
+
+
+def test_a_table_names_every_schema() -> None:
+    rows = re.findall(r"^\|.*\(\.\./schema/(.+\.json)\) \|$", JSON_PAGE.read_text(), re.M)
+    assert sorted(rows) == sorted(path.name for path in FOLDER.iterdir())
+    commands = re.findall(r"`splitpoint ([a-z-]+)`", JSON_PAGE.read_text())
+    assert set(commands) == {*DOCUMENTS, *SAME_AS}
 
 
 @pytest.mark.parametrize("command", DOCUMENTS)

@@ -172,8 +172,7 @@ def _limits(content: Content) -> str:
                 bound_text(bound.limit, bound.value, metric),
                 f"{bound.device}'s own" if bound.device else "asked for",
                 f"{sum(bound.limit in row.misses for row in content.rows)} of {len(content.rows)}",
-                LIMITS[bound.limit].help.partition(",")[0].partition(" [")[0].rstrip(".")
-                or "Files of the head in flash",
+                LIMITS[bound.limit].help.partition(",")[0].rstrip(".") or "Files of the head in flash",
             )
             for bound in needs.bounds
         )
