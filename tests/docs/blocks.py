@@ -1,7 +1,7 @@
 """What the pages show to be typed: every fenced block, and every command of an indented block.
 
 A shell block gives one item a command; of a ```console block, and of an indented one with "$ ", the lines behind "$ ".
-A block without a language, or of `text`, is printed text unless a line of it begins with one of PROGRAMS.
+What is printed is a block of `text`, or an indented one in which no line begins with one of PROGRAMS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ PAGES = [
     for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
     if path.relative_to(ROOT).as_posix() != GENERATED
 ]
-PROGRAMS = ("splitpoint", "python", "python3", "pip", "optimum-cli", "optuna-dashboard", "ruff", "mypy", "mkdocs", "git")
+PROGRAMS = (
+    "splitpoint",
+    "python",
+    "python3",
+    "pip",
+    "optimum-cli",
+    "optuna-dashboard",
+    "ruff",
+    "mypy",
+    "mkdocs",
+    "git",
+)
 SHELLS = ("sh", "bash", "shell", "console")
 TYPED = re.compile(rf"\$ |(?:\w+=\S+ )*(?:{'|'.join(PROGRAMS)}) (?!=)")
 FENCE = re.compile(r'^ *```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?(?P<rest>.*)$')
@@ -31,7 +42,7 @@ class Item(NamedTuple):
 
     page: str  # README.md, docs/tutorial.md
     line: int  # 1 is the first
-    kind: str  # "command", "text", or the block's language
+    kind: str  # "command", or the block's language; "text" of an indented block that is neither
     text: str
     title: str = ""  # the file that a block is
 
@@ -65,7 +76,7 @@ def _fenced(page: str, line: int, lines: list[str], language: str, title: str) -
     if language in SHELLS or (language in ("", "text") and any(map(TYPED.match, lines))):
         yield from _commands(page, line, lines)
     else:
-        yield Item(page, line, language or "text", "\n".join(lines) + "\n", title)
+        yield Item(page, line, language, "\n".join(lines) + "\n", title)
 
 
 def _indented(page: str, line: int, lines: list[str]) -> Iterator[Item]:
@@ -107,8 +118,6 @@ def free_names(text: str) -> set[str]:
             bound.add((node.asname or node.name).split(".")[0])
         elif isinstance(node, ast.arg):
             bound.add(node.arg)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            bound.add(node.name)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef) or (isinstance(node, ast.ExceptHandler) and node.name):
             bound.add(node.name)
     return used - bound

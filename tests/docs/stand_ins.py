@@ -99,12 +99,12 @@ def prepare(page: str, folder: Path) -> None:
         _OF_A_PAGE[page](folder)
 
 
-def typed(command: str, folder: Path) -> str:
-    """The command with values in place of MODEL, DIR of pictures and SHA256."""
+def typed(text: str, folder: Path) -> str:
+    """The command or program with values in place of MODEL, DIR of pictures and SHA256."""
     sha256 = hashlib.sha256((folder / "plan" / "plan.yaml").read_bytes()).hexdigest()
     for name, value in (("MODEL", "model.onnx"), ("DIR", "photos"), ("SHA256", sha256)):
-        command = re.sub(rf"(?<=\s){name}(?!\S)", value, command)
-    return command
+        text = re.sub(rf"\b{name}\b", value, text)
+    return text
 
 
 def _smooth(rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
@@ -178,7 +178,7 @@ def _squares(folder: Path) -> None:
 
 
 def _vision_transformer(folder: Path) -> None:
-    """A network of that architecture made of a configuration, not trained, whose answers differ; photos without labels."""
+    """A small network of that architecture, not trained, whose answers differ; photos without labels."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
