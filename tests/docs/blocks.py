@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,7 @@ PROGRAMS = (
 )
 SHELLS = ("sh", "bash", "shell", "console")
 TYPED = re.compile(rf"\$ |(?:\w+=\S+ )*(?:{'|'.join(PROGRAMS)}) (?!=)")
-FENCE = re.compile(r'^ *```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?(?P<rest>.*)$')
+FENCE = re.compile(r'^ *(?:```|~~~)(?P<language>\w*)(?: title="(?P<title>[^"]+)")?(?P<rest>.*)$')
 
 
 class Item(NamedTuple):
@@ -76,7 +77,7 @@ def _fenced(page: str, line: int, lines: list[str], language: str, title: str) -
     if language in SHELLS or (language in ("", "text") and any(map(TYPED.match, lines))):
         yield from _commands(page, line, lines)
     else:
-        yield Item(page, line, language, "\n".join(lines) + "\n", title)
+        yield Item(page, line, language, textwrap.dedent("\n".join(lines)) + "\n", title)
 
 
 def _indented(page: str, line: int, lines: list[str]) -> Iterator[Item]:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ x = unheard_of
 ```
 ```csv
 a,b
+```
+```csv title="unused.csv"
+c
 ```
 ```
 Answer:
@@ -113,17 +117,21 @@ def runs_here(item: Item) -> bool:
     return item.kind == "python" and (not item.title or any(entry.covers(item) for entry in RUNS.then))
 
 
-def wrong(item: Item) -> str | None:
-    """Why nothing would notice if this item did not work."""
+def wrong(item: Item, others: Sequence[Item] = ()) -> str | None:
+    """Why nothing would notice if this item of a page with the `others` did not work."""
     entries = [entry for entry in (*RUNS.elsewhere, *RUNS.not_run) if entry.covers(item)]
     if len(entries) > 1:
         return f"runs.yaml has it {len(entries)} times"
     if item.kind not in KINDS:
         return f"nobody runs or reads a block of {item.kind!r}: say one of {', '.join((*SHELLS, *KINDS[1:]))}"
-    if item.kind == "csv" and not item.title:
-        return 'a file without a name: title="NAME"'
     if item.kind == "python":
         compile(item.text, str(item), "exec")
+    if item.kind == "csv" and not item.title:
+        return 'a file without a name: title="NAME"'
+    if item.kind in ("csv", "python") and item.title and not runs_here(item):
+        used = [other for other in others if other.kind == "command" and item.title in other.text]
+        return None if used else f"no command of the page uses {item.title}"
+    if item.kind == "python":
         unknown = sorted(free_names(item.text) - set(NAMES))
         return f"nothing defines {', '.join(unknown)}" if unknown else None
     return None
@@ -131,7 +139,8 @@ def wrong(item: Item) -> str | None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_item_is_run_or_read_or_says_why_not(page: str) -> None:
-    assert [f"{item}: {why}" for item in items(page) if (why := wrong(item))] == []
+    found = items(page)
+    assert [f"{item}: {why}" for item in found if (why := wrong(item, found))] == []
 
 
 @pytest.mark.parametrize("kind", Runs.__struct_fields__)
@@ -197,8 +206,8 @@ def test_a_new_block_is_noticed(tmp_path: Path) -> None:
     """What has no run of its own kind is refused, and what has one is run."""
     (tmp_path / "new.md").write_text(NEW, encoding="utf-8")
     found = items("new.md", tmp_path)
-    whys = {item.text.split("\n")[0]: why for item in found if (why := wrong(item))}
-    assert list(whys) == ["fn main() {}", "x = unheard_of", "a,b", "Answer:"]
+    whys = {item.text.split("\n")[0]: why for item in found if (why := wrong(item, found))}
+    assert list(whys) == ["fn main() {}", "x = unheard_of", "a,b", "c", "Answer:"]
     assert "unheard_of" in whys["x = unheard_of"]
     assert [item.text for item in found if item.kind == "command"] == [
         *("splitpoint verify plan", "python new.py \\\n    --fast", "git diff"),
