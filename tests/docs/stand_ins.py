@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -153,7 +154,9 @@ def _squares(folder: Path) -> None:
     del proto.graph.value_info[:]
     (folder / "yolox.onnx").write_bytes(proto.SerializeToString())
     (folder / "pictures").mkdir()
-    rng, images, annotations = np.random.default_rng(4), [], []
+    rng = np.random.default_rng(4)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(40):
         picture = rng.normal(110, 8, (64, 64, 3))
         for left, top in [(8 * x + 4, 8 * y + 4) for x in (0, 4) for y in (0, 4) if rng.random() < 0.6]:
