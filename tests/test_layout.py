@@ -82,6 +82,7 @@ NOT_IMPORTED = {
     "mkdocstrings": ":::",
     "mypy": "mypy",
     "onnxscript": "torch.onnx.export",
+    "optimum-onnx": "optimum-cli",
     "plotly": "plotly.min.js",
     "ruff": "ruff",
     "scikit-image": "skimage",
@@ -94,7 +95,7 @@ EXTRAS = {  # folder -> extras whose dependencies it may import
     **dict.fromkeys(ROOMS, ("plan", "detect", "postgresql", "report", "s3")),
     "examples": ("plan", "examples"),
     "benchmarks": ("plan", "examples", "test"),
-    "tests": ("plan", "detect", "examples", "postgresql", "report", "s3", "test"),
+    "tests": ("plan", "detect", "docs", "examples", "postgresql", "report", "s3", "test"),
     ".ci": (),
 }
 

@@ -14,7 +14,7 @@ from splitpoint.profiles.link.energy import link_usd
 from splitpoint.profiles.link.link import Link
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "own-link.md"
-BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+BLOCKS = re.findall(r"```yaml[^\n]*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 LINK: Any = Link
 
 

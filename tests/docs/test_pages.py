@@ -115,12 +115,3 @@ def test_device_and_server_over_http(tutorial: tuple[Path, list[str]]) -> None:
         stop(server)
     assert len(answers) == 5
     assert sum(re.findall(r"answer (\d+), truth (\d+)", line)[0] == 2 * (line[-1],) for line in answers) >= 4
-
-
-def test_every_program_of_a_page_is_python() -> None:
-    """Those that no test runs, too."""
-    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    programs = [(page, text) for page in pages for language, _, text in blocks(page) if language == "python"]
-    assert len(programs) > 5
-    for page, text in programs:
-        compile(text, page, "exec")
