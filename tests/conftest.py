@@ -51,10 +51,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _host_measured_once() -> Iterator[None]:
     """This machine's rates, really measured, but once a process and number of threads: seven seconds each time."""
-    from splitpoint.planner.profiling import model_profile
+    from splitpoint.planner.profiling.host import measure_host
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_profile, "measure_host", functools.cache(model_profile.measure_host))
+        patch.setattr("splitpoint.planner.profiling.model_profile.measure_host", functools.cache(measure_host))
         yield
 
 

@@ -130,7 +130,7 @@ CODERS = tuple(f"{CODEC}, {kind}" for kind in ("webp", "png", "jxl"))
 def _lossless(name: str, found: Mapping[str, Any], *, whole: bool = True) -> list[tuple[str, ...]]:
     """A row a rate, with the bytes of every coder; the unsplit network's own figure in front."""
     unsplit, *rows = found["rows"]
-    lines = [(name, "unsplit", "-", "-", "-", "-", _quality(unsplit)[1])] if whole else []
+    lines: list[tuple[str, ...]] = [(name, "unsplit", "-", "-", "-", "-", _quality(unsplit)[1])] if whole else []
     for rate in dict.fromkeys(row["rate"] for row in rows if row["codec"] in CODERS):
         own = {row["codec"]: row for row in rows if row["rate"] == rate}
         sizes = [f"{own[coder]['payload_bytes']:,.0f}" if coder in own else "not run" for coder in CODERS]
