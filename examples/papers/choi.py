@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from splitpoint.examples.papers import common, figure
-from splitpoint.examples.papers.planned import INPUT, Task, assets_table, planned, task_of, trained
+from splitpoint.examples.papers.planned import Task, assets_table, planned, task_of, trained
 
 CODEC = "choi-baf"
 COMPARED = ("choi-tiles-webp", "tiles-webp", "kltq-ctx")
@@ -222,8 +222,7 @@ def main(arguments: Sequence[str]) -> None:
         use = "classify" if given.quick else {"name": "detect", "decode": "yolox"}
         made = trained("choi", given, task, [layer], CODEC, use=use)
         rows = planned("choi", given, task, [layer], {"codecs": codecs}, use=use)
-    here = [row for row in rows if row["codec"] in (*codecs, *PICTURES) and row["layer"] in (layer, INPUT)]
-    rows = [{**row, "value": row.pop("top1")} for row in here]
+    rows = [{**row, "value": row.pop("top1")} for row in rows if row["codec"] in (*codecs, *PICTURES)]
     for row in rows:
         common.say(f"{row['codec']} {row['rate']}: {row['bytes']:,.0f} bytes, {row['lost']} points lost")
     found = {

@@ -104,16 +104,21 @@ def planned(
 ) -> list[dict[str, Any]]:
     """Every split that a plan measures after those layers, with the paper's trained codecs, and every coded input.
 
-
     Nothing is written. Points lost have the 95 % interval of the plan's search set. `more` are other fields of a
     configuration.
     """
     train = {"from": str(assets(name, given)), **more.pop("train", {})}
     exhaustive = {"sampler": "exhaustive", "race": False, "patience": 0, "max_cuts": 1}
     found, layer_of = _plan(task, layers, train, given, {**exhaustive, **search}, **more)
+    return rows_after(layers, found.measured, layer_of)
+
+
+def rows_after(layers: Sequence[str], measured: Sequence[Any], layer_of: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The splits after those layers and the coded inputs, of all that a plan measured: its own best cut is one more."""
+    placed = [(INPUT if row.placement == "server" else layer_of.get(row.cut, row.cut), row) for row in measured]
     return [
         {
-            "layer": INPUT if row.placement == "server" else layer_of.get(row.cut, row.cut),
+            "layer": layer,
             "variant": row.variant,
             "codec": row.codec,
             "rate": row.rate,
@@ -126,8 +131,8 @@ def planned(
             "head_share": None if row.head_share is None else common.rounded(row.head_share, 4),
             "images": row.n,
         }
-        for row in found.measured
-        if row.placement == "split" or (row.placement == "server" and row.codec != "-")
+        for layer, row in placed
+        if (row.placement == "split" and layer in layers) or (row.placement == "server" and row.codec != "-")
     ]
 
 

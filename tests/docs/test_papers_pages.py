@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from splitpoint.examples.papers import (
     jankowski,
     kumaraswamy,
     pages,
+    planned,
     widths,
 )
 
@@ -55,6 +56,21 @@ def test_figures_are_those_of_their_json(name: str, script: ModuleType) -> None:
         assert (common.RESULTS / f"{name}-{each}.svg").read_text(encoding="utf-8") == svg
     page = (ROOT / "docs" / "papers" / f"{name}.md").read_text(encoding="utf-8")
     assert all(f"{name}-{each}.svg" in page for each in drawn)
+
+
+def test_a_script_measures_after_its_layers_alone() -> None:
+    def row(placement: str, cut: str, codec: str) -> SimpleNamespace:
+        figures = dict.fromkeys(("value", "drop", "drop_low", "drop_high", "payload_bytes"), 0.25)
+        more = {"variant": "given", "rate": "q1", "channel_uses": None, "head_share": None, "n": 9}
+        return SimpleNamespace(placement=placement, cut=cut, codec=codec, **figures, **more)
+
+    measured = [row("split", "after 3", "a"), row("split", "after 9", "a"), row("server", "", "png")]
+    measured += [row("server", "", "-"), row("device", "", "-")]
+    found = planned.rows_after(["conv"], measured, {"after 3": "conv", "after 9": "concat"})
+    assert [(each["layer"], each["codec"], each["lost"]) for each in found] == [
+        ("conv", "a", 25.0),
+        (planned.INPUT, "png", 25.0),
+    ]
 
 
 def test_a_page_without_a_part_is_refused() -> None:
