@@ -14,6 +14,7 @@ import pytest
 from splitpoint.planner.output.schema import FILES, file_schema_text
 from splitpoint.profiles.errors import ProfileError
 from splitpoint.profiles.files import yaml12
+from splitpoint.profiles.files.fields import list_fields, list_structs
 from splitpoint.profiles.files.structs import decode_tree, dump_yaml
 from splitpoint.tests.fuzz.text_changes import changed_yaml, generator
 
@@ -143,3 +144,17 @@ def refusal(tree: object, name: str) -> str | None:
     except ProfileError as error:
         return str(error)
     return None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_struct_has_a_place_of_its_own(name: str) -> None:
+    """Places are named after classes: two of one name, or one named as a value with its source, would be one."""
+    structs: list[type[msgspec.Struct]] = []
+    waiting = list(list_structs(msgspec.inspect.type_info(FILES[name])))
+    while waiting:
+        struct = waiting.pop()
+        if struct not in structs:
+            structs.append(struct)
+            waiting += [inner for field in list_fields(struct) for inner in list_structs(field.shape)]
+    names = sorted(["Source", *(struct.__name__ for struct in structs)])
+    assert names == sorted(SCHEMAS[name]["$defs"])
